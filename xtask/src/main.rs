@@ -1,0 +1,3 @@
+//! Tasks of the developers: `cargo xtask verify | fix | codegen | interop | bench | kafka`.
+
+fn main() {}
