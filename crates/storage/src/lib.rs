@@ -1,1 +1,11 @@
-//! To come.
+//! One partition's log on disk, in the very files Apache Kafka writes, and the small files beside the logs.
+//!
+//! Nothing here knows the network, topics' settings by name, or other brokers; there is no async. [`os`] alone calls
+//! the operating system. A file is trusted only as far as it was checked: what is read from disk may be torn or
+//! foreign, and gives an [`Error`], never a panic.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod error;
+pub mod os;
+
+pub use error::{Error, Result};

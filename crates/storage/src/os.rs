@@ -1,0 +1,122 @@
+//! Every call to the operating system that storage makes, and nothing else: no formats, no policy, no retries.
+//!
+//! All file access goes through here so that the calls can be counted on one screen, and so that a simulated disk can
+//! one day stand in their place. Functions take and return what the standard library does; [`crate::Error`] is made by
+//! the callers, who know what they were doing.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// One name found in a folder.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// The name, without the folder.
+    pub name: String,
+    /// Whether it is a folder itself.
+    pub is_folder: bool,
+}
+
+/// Opens an existing file for reading and writing.
+pub fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).open(path)
+}
+
+/// Opens an existing file for reading only.
+pub fn open_read_only(path: &Path) -> io::Result<File> {
+    File::open(path)
+}
+
+/// Opens a file for reading and writing, emptied if it exists.
+pub fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)
+}
+
+/// Opens a file for reading and writing, made if it is missing, its bytes kept if not.
+pub fn open_or_create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+}
+
+/// How many bytes the file has.
+pub fn length(file: &File) -> io::Result<u64> {
+    Ok(file.metadata()?.len())
+}
+
+/// How many bytes the file at `path` has, without opening it.
+pub fn length_of(path: &Path) -> io::Result<u64> {
+    Ok(fs::metadata(path)?.len())
+}
+
+/// Whether there is something at `path`.
+pub fn exists(path: &Path) -> io::Result<bool> {
+    fs::exists(path)
+}
+
+/// Fills `buffer` from `position`; fails with `UnexpectedEof` where the file ends before.
+pub fn read_exact_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<()> {
+    file.read_exact_at(buffer, position)
+}
+
+/// Writes all of `bytes` at `position`.
+pub fn write_all_at(file: &File, bytes: &[u8], position: u64) -> io::Result<()> {
+    file.write_all_at(bytes, position)
+}
+
+/// Makes the file `length` bytes long: cut, or filled up with zeros that take no room on the disk.
+pub fn set_length(file: &File, length: u64) -> io::Result<()> {
+    file.set_len(length)
+}
+
+/// Waits until the file's bytes, and its length, are on the disk.
+pub fn sync_data(file: &File) -> io::Result<()> {
+    file.sync_data()
+}
+
+/// Waits until the names in `folder` are on the disk: after a file was made, renamed or removed in it.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Renames a file or folder; replaces a file at `to`.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)
+}
+
+/// Removes a file.
+pub fn remove(path: &Path) -> io::Result<()> {
+    fs::remove_file(path)
+}
+
+/// Makes a folder, and those above it that are missing.
+pub fn create_folder(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path)
+}
+
+/// Removes a folder and all in it.
+pub fn remove_folder(path: &Path) -> io::Result<()> {
+    fs::remove_dir_all(path)
+}
+
+/// What is in `folder`, sorted by name. Names that are not UTF-8 are none of ours and left out.
+pub fn list(folder: &Path) -> io::Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if let Ok(name) = entry.file_name().into_string() {
+            entries.push(Entry { name, is_folder: entry.file_type()?.is_dir() });
+        }
+    }
+    entries.sort();
+    Ok(entries)
+}
+
+/// Takes the lock of an open file for this process alone, and says whether it was free. It is held until the file is
+/// closed, also by a kill.
+pub fn try_lock(file: &File) -> io::Result<bool> {
+    match rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
