@@ -5,7 +5,14 @@
 //! foreign, and gives an [`Error`], never a panic.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod config;
+mod entry_file;
 mod error;
+mod offset_index;
 pub mod os;
+mod time_index;
 
+pub use config::LogConfig;
 pub use error::{Error, Result};
+pub use offset_index::{OffsetIndex, OffsetPosition};
+pub use time_index::{TimeIndex, TimestampOffset};

@@ -5,9 +5,10 @@
 //! the callers, who know what they were doing.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::SystemTime;
 
 /// One name found in a folder.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,6 +62,48 @@ pub fn read_exact_at(file: &File, buffer: &mut [u8], position: u64) -> io::Resul
 /// Writes all of `bytes` at `position`.
 pub fn write_all_at(file: &File, bytes: &[u8], position: u64) -> io::Result<()> {
     file.write_all_at(bytes, position)
+}
+
+/// Writes `first` and then `rest` at `position`, in one call where the system takes all at once.
+pub fn write_two_at(file: &File, mut first: &[u8], mut rest: &[u8], mut position: u64) -> io::Result<()> {
+    while !first.is_empty() {
+        let written = match rustix::io::pwritev(file, &[IoSlice::new(first), IoSlice::new(rest)], position) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => written,
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(errno) => return Err(errno.into()),
+        };
+        position += written as u64;
+        rest = &rest[written.saturating_sub(first.len())..];
+        first = &first[written.min(first.len())..];
+    }
+    write_all_at(file, rest, position)
+}
+
+/// Reads into `buffer` from `position` until it is full or the file ends, and says how many bytes came.
+pub fn read_at_most(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], position + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// Reserves room on the disk, so that the file is `length` bytes long and writing into it needs no more.
+pub fn allocate(file: &File, length: u64) -> io::Result<()> {
+    Ok(rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, length)?)
+}
+
+/// When the file at `path` was last written, in milliseconds since 1970.
+pub fn modified_ms(path: &Path) -> io::Result<i64> {
+    let modified = fs::metadata(path)?.modified()?;
+    let since = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Ok(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// Makes the file `length` bytes long: cut, or filled up with zeros that take no room on the disk.
@@ -118,5 +161,22 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
         Err(errno) => Err(errno.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_pieces_land_side_by_side() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = create(&folder.path().join("f")).unwrap();
+        write_all_at(&file, b"0123456789", 0).unwrap();
+        write_two_at(&file, b"ab", b"cde", 3).unwrap();
+        write_two_at(&file, b"", b"X", 0).unwrap();
+        let mut bytes = [0; 32];
+        let count = read_at_most(&file, &mut bytes, 0).unwrap();
+        assert_eq!(&bytes[..count], b"X12abcde89");
     }
 }
