@@ -12,6 +12,7 @@
 
 pub mod names;
 pub mod placement;
+pub mod settings;
 mod shared_map;
 
 pub use shared_map::{Change, SharedMap};
