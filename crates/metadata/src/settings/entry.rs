@@ -77,21 +77,16 @@ impl ConfigSource {
 ///
 /// As in Kafka the list begins at the first value of the first key itself: `log.retention.ms` shows its whole chain once it is
 /// set, but nothing while only `log.retention.hours` is.
-pub fn synonyms<'k>(
-    keys: impl IntoIterator<Item = &'k str> + Clone,
-    sensitive: bool,
-    broker: &impl BrokerValues,
-) -> Vec<Synonym> {
-    let Some(first) = keys.clone().into_iter().next() else { return Vec::new() };
+pub fn synonyms(keys: &[&str], sensitive: bool, broker: &impl BrokerValues) -> Vec<Synonym> {
     let mut found = Vec::new();
     for source in ConfigSource::OF_A_BROKER {
-        for key in keys.clone() {
+        for &key in keys {
             if let Some(text) = broker.given(source, key) {
                 let value = (!sensitive).then(|| text.to_owned());
                 found.push(Synonym { name: key.to_owned(), value, source });
             }
         }
     }
-    let begin = found.iter().position(|synonym| synonym.name == first).unwrap_or(found.len());
+    let begin = found.iter().position(|synonym| synonym.name == keys[0]).unwrap_or(found.len());
     found.split_off(begin)
 }

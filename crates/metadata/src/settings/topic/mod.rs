@@ -71,7 +71,8 @@ pub fn describe(overrides: &BTreeMap<String, String>, broker: &impl BrokerValues
 
 fn entry(row: &TopicSetting, overrides: &BTreeMap<String, String>, broker: &impl BrokerValues) -> ConfigEntry {
     let setting = &row.setting;
-    let mut behind = synonyms(row.broker_keys.iter().map(|key| key.name), setting.is_sensitive(), broker);
+    let broker_keys: Vec<_> = row.broker_keys.iter().map(|key| key.name).collect();
+    let mut behind = synonyms(&broker_keys, setting.is_sensitive(), broker);
     let own = row.own_value(overrides);
     if let Some(value) = &own {
         let own =

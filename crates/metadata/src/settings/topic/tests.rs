@@ -18,7 +18,7 @@ fn overrides(text: &str) -> BTreeMap<String, String> {
     pairs.filter_map(|pair| pair.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
 }
 
-fn check(cases: &[&str], expected: Expect) {
+fn check(cases: &[&str], expected: &Expect) {
     let mut seen = String::new();
     for case in cases {
         let answer = validate_all(&overrides(case)).map_or_else(|sentence| sentence, |()| "ok".to_owned());
@@ -54,7 +54,7 @@ fn numbers_are_checked() {
             "min.insync.replicas=0",
             "max.decompressed.message.bytes=2147483640",
         ],
-        expect![[r#"
+        &expect![[r#"
             retention.ms=abc => Invalid value abc for configuration retention.ms: Not a number of type LONG
             retention.ms=-2 => Invalid value -2 for configuration retention.ms: Value must be at least -1
             retention.ms=-1 => ok
@@ -100,7 +100,7 @@ fn words_are_checked() {
             "leader.replication.throttled.replicas=*,0:1",
             "leader.replication.throttled.replicas=",
         ],
-        expect![[r#"
+        &expect![[r#"
             cleanup.policy= => ok
             cleanup.policy= delete , compact  => ok
             cleanup.policy=delete,delete => ok
@@ -132,7 +132,7 @@ fn the_first_of_several_faults_is_reported() {
             "local.retention.ms=2000; retention.ms=1000",
             "internal.segment.bytes=1000",
         ],
-        expect![[r#"
+        &expect![[r#"
             foo.bar=x; retention.ms=abc => Unknown topic config name: foo.bar
             retention.ms=abc; segment.bytes=x => Invalid value x for configuration segment.bytes: Not a number of type INT
             min.compaction.lag.ms=1000; max.compaction.lag.ms=500 => conflict topic config setting min.compaction.lag.ms (1000) > max.compaction.lag.ms (500)
