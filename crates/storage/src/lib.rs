@@ -5,14 +5,20 @@
 //! foreign, and gives an [`Error`], never a panic.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod aborted;
+pub mod checkpoint;
 mod config;
 mod entry_file;
+mod epochs;
 mod error;
 mod offset_index;
 pub mod os;
+mod small_file;
 mod time_index;
 
+pub use aborted::{AbortedIndex, AbortedTransaction};
 pub use config::LogConfig;
+pub use epochs::{EpochEnd, EpochStart, LEADER_EPOCH_CHECKPOINT, LeaderEpochs};
 pub use error::{Error, Result};
 pub use offset_index::{OffsetIndex, OffsetPosition};
 pub use time_index::{TimeIndex, TimestampOffset};
