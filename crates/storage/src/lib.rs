@@ -13,6 +13,8 @@ mod epochs;
 mod error;
 mod offset_index;
 pub mod os;
+pub mod producer_snapshot;
+mod producers;
 mod small_file;
 mod time_index;
 
@@ -21,4 +23,5 @@ pub use config::LogConfig;
 pub use epochs::{EpochEnd, EpochStart, LEADER_EPOCH_CHECKPOINT, LeaderEpochs};
 pub use error::{Error, Result};
 pub use offset_index::{OffsetIndex, OffsetPosition};
+pub use producers::{EndMarker, EndedTransaction, PRODUCERS_MAX, ProducerBatch, Producers, SequenceError, Verdict};
 pub use time_index::{TimeIndex, TimestampOffset};
