@@ -8,11 +8,14 @@
 mod aborted;
 pub mod checkpoint;
 mod config;
+mod directory;
 mod entry_file;
 mod epochs;
 mod error;
+mod meta_properties;
 mod offset_index;
 pub mod os;
+mod partition_metadata;
 pub mod producer_snapshot;
 mod producers;
 mod small_file;
@@ -20,8 +23,11 @@ mod time_index;
 
 pub use aborted::{AbortedIndex, AbortedTransaction};
 pub use config::LogConfig;
+pub use directory::{CleanShutdown, FolderKind, LogDirectory, PartitionFolder};
 pub use epochs::{EpochEnd, EpochStart, LEADER_EPOCH_CHECKPOINT, LeaderEpochs};
 pub use error::{Error, Result};
+pub use meta_properties::{META_PROPERTIES, MetaProperties};
 pub use offset_index::{OffsetIndex, OffsetPosition};
+pub use partition_metadata::{PARTITION_METADATA, read_partition_metadata, write_partition_metadata};
 pub use producers::{EndMarker, EndedTransaction, PRODUCERS_MAX, ProducerBatch, Producers, SequenceError, Verdict};
 pub use time_index::{TimeIndex, TimestampOffset};

@@ -1,0 +1,252 @@
+//! One log directory: who holds it, how it was left, and which partitions lie in it.
+//!
+//! ```text
+//!   .lock                                   held while the broker runs
+//!   .kafka_cleanshutdown                    there only after a clean stop, until the next start
+//!   meta.properties                         see meta_properties.rs
+//!   *-checkpoint                            see checkpoint.rs
+//!   orders-0/                               a partition
+//!   orders-0.<32 hex digits>-future/        a copy that is being moved here from another directory
+//!   orders-0.<32 hex digits>-delete/        a partition that was deleted and goes soon
+//!   orders-0.<32 hex digits>-stray/         a partition that the cluster does not know or put elsewhere
+//! ```
+//!
+//! This is not where logs are loaded, nor where is decided what becomes of a folder.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use ottla_base::{TopicPartition, Uuid};
+
+use crate::error::{Error, Result};
+use crate::{os, small_file};
+
+const LOCK: &str = ".lock";
+const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+/// No file system that matters takes longer names.
+const NAME_BYTES_MAX: usize = 255;
+const ID_DIGITS: usize = 32;
+/// How often a lock file that another broker removed meanwhile is made again, before that is an error.
+const LOCK_ATTEMPTS_MAX: usize = 10;
+
+/// A log directory that this process holds alone. Dropping it lets go, but leaves the lock file, as a kill does.
+#[derive(Debug)]
+pub struct LogDirectory {
+    path: PathBuf,
+    lock: File,
+}
+
+/// A folder of a partition.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PartitionFolder {
+    /// The name in the log directory.
+    pub name: String,
+    /// Whose it is. The topic of one that is deleted or stray may be cut short.
+    pub partition: TopicPartition,
+    /// What it is there for.
+    pub kind: FolderKind,
+}
+
+/// What a partition's folder is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FolderKind {
+    /// It is the partition's log.
+    Current,
+    /// It will be the log once it has caught up.
+    Future,
+    /// It was deleted and can be removed.
+    Deleted,
+    /// It is not known to the cluster, and can be removed after a while.
+    Stray,
+}
+
+/// What the last clean stop left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CleanShutdown {
+    /// The broker's epoch in that life, for its next registration (KIP-966); unknown if an older Kafka stopped.
+    pub broker_epoch: Option<i64>,
+}
+
+impl LogDirectory {
+    /// Makes the directory if need be, and takes its lock.
+    ///
+    /// # Errors
+    /// `Locked` if another process holds it.
+    pub fn lock(path: &Path) -> Result<Self> {
+        os::create_folder(path).map_err(Error::io("create", path))?;
+        let lock_path = path.join(LOCK);
+        for _ in 0..LOCK_ATTEMPTS_MAX {
+            let lock = os::open_or_create(&lock_path).map_err(Error::io("open", &lock_path))?;
+            if !os::try_lock(&lock).map_err(Error::io("lock", &lock_path))? {
+                return Err(Error::Locked { path: lock_path });
+            }
+            // A broker that was just stopping may have removed the file between our opening it and locking it. What we
+            // hold then has no name, and would keep nobody out.
+            if os::has_name(&lock).map_err(Error::io("look at", &lock_path))? {
+                return Ok(Self { path: path.to_owned(), lock });
+            }
+        }
+        Err(Error::Locked { path: lock_path })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes the lock file and lets go: the last step of a clean stop.
+    pub fn unlock(self) -> Result<()> {
+        // Removed while it is still held, so that nobody else's file is removed.
+        small_file::remove(&self.path.join(LOCK))?;
+        drop(self.lock);
+        Ok(())
+    }
+
+    /// Notes that everything is flushed, and in which life of the broker.
+    pub fn write_clean_shutdown(&self, broker_epoch: i64) -> Result<()> {
+        let text = format!("{{\"version\":0,\"brokerEpoch\":{broker_epoch}}}");
+        small_file::replace(&self.path.join(CLEAN_SHUTDOWN), text.as_bytes())
+    }
+
+    /// What a clean stop left, or `None` if the last stop was none. It is gone afterwards: should this start fail half
+    /// way, the next one must not trust it.
+    pub fn take_clean_shutdown(&self) -> Result<Option<CleanShutdown>> {
+        let path = self.path.join(CLEAN_SHUTDOWN);
+        let Some(bytes) = small_file::read(&path)? else { return Ok(None) };
+        small_file::remove(&path)?;
+        Ok(Some(CleanShutdown { broker_epoch: broker_epoch(&bytes) }))
+    }
+
+    /// All folders of partitions, sorted by name. Other folders are not ours to touch and left out.
+    pub fn partitions(&self) -> Result<Vec<PartitionFolder>> {
+        let entries = os::list(&self.path).map_err(Error::io("list", &self.path))?;
+        let folders = entries.into_iter().filter(|entry| entry.is_folder);
+        Ok(folders.filter_map(|entry| PartitionFolder::parse(entry.name)).collect())
+    }
+}
+
+impl PartitionFolder {
+    /// Reads the name of a folder; `None` if it is not one of a partition.
+    pub fn parse(name: String) -> Option<Self> {
+        for kind in [FolderKind::Future, FolderKind::Deleted, FolderKind::Stray] {
+            let Some(rest) = name.strip_suffix(kind.suffix()) else { continue };
+            let (partition, id) = rest.rsplit_once('.')?;
+            let is_id = id.len() == ID_DIGITS && id.bytes().all(|b| b.is_ascii_hexdigit());
+            let partition = TopicPartition::parse(partition).filter(|_| is_id)?;
+            return Some(Self { name, partition, kind });
+        }
+        let partition = TopicPartition::parse(&name)?;
+        Some(Self { name, partition, kind: FolderKind::Current })
+    }
+
+    /// The name of a folder of `partition`. `id` tells several of the same kind apart; a current one has none.
+    ///
+    /// Names longer than a file system takes are shortened by cutting the topic, except for a current folder: the
+    /// longest topic name still fits there.
+    pub fn name_of(partition: &TopicPartition, kind: FolderKind, id: Uuid) -> String {
+        if kind == FolderKind::Current {
+            return partition.to_string();
+        }
+        let TopicPartition { topic, partition } = partition;
+        let end = format!("-{partition}.{:032x}{}", id.0, kind.suffix());
+        let kept = topic.floor_char_boundary(NAME_BYTES_MAX - end.len());
+        format!("{}{end}", &topic[..kept])
+    }
+}
+
+impl FolderKind {
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Current => "",
+            Self::Future => "-future",
+            Self::Deleted => "-delete",
+            Self::Stray => "-stray",
+        }
+    }
+}
+
+/// The number in `{"version":0,"brokerEpoch":N}`; `None` for the empty marker of older Kafkas, and all else.
+fn broker_epoch(bytes: &[u8]) -> Option<i64> {
+    let text: String = std::str::from_utf8(bytes).ok()?.split_whitespace().collect();
+    let fields: Vec<(&str, &str)> =
+        text.strip_prefix('{')?.strip_suffix('}')?.split(',').filter_map(|field| field.split_once(':')).collect();
+    let value_of = |key: &str| fields.iter().find(|field| field.0 == key).map(|field| field.1);
+    value_of("\"version\"").filter(|version| *version == "0")?;
+    value_of("\"brokerEpoch\"")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_process_holds_a_directory_until_it_lets_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("made/on/demand");
+        let held = LogDirectory::lock(&path).unwrap();
+        let error = LogDirectory::lock(&path).unwrap_err();
+        assert!(matches!(error, Error::Locked { .. }) && error.to_string().contains("made/on/demand/.lock"), "{error}");
+        drop(held);
+        assert!(path.join(LOCK).exists(), "as after a kill");
+        let held = LogDirectory::lock(&path).unwrap();
+        held.unlock().unwrap();
+        assert!(!path.join(LOCK).exists());
+    }
+
+    #[test]
+    fn the_marker_of_a_clean_stop_counts_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = LogDirectory::lock(folder.path()).unwrap();
+        let path = folder.path().join(CLEAN_SHUTDOWN);
+        assert_eq!(directory.take_clean_shutdown().unwrap(), None);
+        directory.write_clean_shutdown(42).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), r#"{"version":0,"brokerEpoch":42}"#);
+        assert_eq!(directory.take_clean_shutdown().unwrap(), Some(CleanShutdown { broker_epoch: Some(42) }));
+        assert_eq!(directory.take_clean_shutdown().unwrap(), None);
+        for (text, broker_epoch) in [
+            ("", None),
+            ("{ \"brokerEpoch\" : 7 ,\n \"version\" : 0 }\n", Some(7)),
+            (r#"{"version":1,"brokerEpoch":42}"#, None),
+            (r#"{"version":0,"brokerEpoch":"x"}"#, None),
+            ("{{{", None),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(directory.take_clean_shutdown().unwrap(), Some(CleanShutdown { broker_epoch }), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn folders_of_partitions_are_told_from_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = LogDirectory::lock(folder.path()).unwrap();
+        let partition = TopicPartition::new("web-log.v2", 3);
+        let kinds = [FolderKind::Current, FolderKind::Deleted, FolderKind::Future, FolderKind::Stray];
+        let names = kinds.map(|kind| PartitionFolder::name_of(&partition, kind, Uuid(0xab)));
+        assert_eq!(names[0], "web-log.v2-3");
+        assert_eq!(names[1], "web-log.v2-3.000000000000000000000000000000ab-delete");
+        for name in
+            names.iter().map(String::as_str).chain(["lost+found", "x", "t-1.ab-delete", "t-x", "-1", "t-delete"])
+        {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        std::fs::write(folder.path().join("file-0"), "").unwrap();
+        let expected: Vec<_> = names
+            .into_iter()
+            .zip(kinds)
+            .map(|(name, kind)| PartitionFolder { name, partition: partition.clone(), kind })
+            .collect();
+        assert_eq!(directory.partitions().unwrap(), expected);
+    }
+
+    #[test]
+    fn long_names_are_cut_in_the_topic_and_stay_readable() {
+        for topic in ["x".repeat(249), "é".repeat(124)] {
+            let partition = TopicPartition::new(topic, i32::MAX);
+            let name = PartitionFolder::name_of(&partition, FolderKind::Deleted, Uuid(u128::MAX));
+            assert!((254..=255).contains(&name.len()), "{name}");
+            let parsed = PartitionFolder::parse(name).unwrap();
+            assert_eq!((parsed.partition.partition, parsed.kind), (partition.partition, FolderKind::Deleted));
+            assert!(partition.topic.starts_with(&parsed.partition.topic));
+        }
+    }
+}
