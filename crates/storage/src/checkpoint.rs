@@ -31,7 +31,8 @@ pub const CLEANER_CHECKPOINT: &str = "cleaner-offset-checkpoint";
 /// The one version there is.
 const VERSION: &str = "0";
 
-/// Reads the offsets of all partitions; a file that does not exist is empty.
+/// Reads the offsets of all partitions. A file that does not exist, or has no bytes yet, holds none: Kafka makes empty ones
+/// when it starts and fills them later.
 ///
 /// # Errors
 /// `Corrupt` if the file is malformed, `WrongFormat` if its version is not 0. What can be rebuilt (recovery point, log
@@ -53,9 +54,12 @@ pub fn write_offsets(path: &Path, offsets: &BTreeMap<TopicPartition, Offset>) ->
     })
 }
 
-/// The lines of the checkpoint at `path`, each read by `parse`; none if there is no such file.
+/// The lines of the checkpoint at `path`, each read by `parse`; none if there is no such file, or an empty one.
 pub(crate) fn read_lines<T>(path: &Path, parse: impl Fn(&str) -> Option<T>) -> Result<Vec<T>> {
-    let Some(text) = small_file::read_text(path)? else { return Ok(Vec::new()) };
+    let text = small_file::read_text(path)?.unwrap_or_default();
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut lines = text.lines();
     match lines.next() {
         Some(VERSION) => {}
@@ -93,7 +97,7 @@ pub(crate) fn write_lines<T>(
 
 /// A number of digits alone: no sign, for nothing in a checkpoint is negative.
 pub(crate) fn number(word: &str) -> Option<i64> {
-    word.bytes().all(|b| b.is_ascii_digit()).then(|| word.parse().ok()).flatten()
+    (!word.is_empty() && word.bytes().all(|b| b.is_ascii_digit())).then(|| word.parse().ok()).flatten()
 }
 
 #[cfg(test)]
@@ -105,6 +109,8 @@ mod tests {
     fn the_file_is_byte_for_byte_kafkas() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(RECOVERY_POINT_CHECKPOINT);
+        assert_eq!(read_offsets(&path).unwrap(), BTreeMap::new());
+        std::fs::write(&path, "").unwrap();
         assert_eq!(read_offsets(&path).unwrap(), BTreeMap::new());
         let offsets = BTreeMap::from([
             (TopicPartition::new("web-log", 1), Offset(0)),
@@ -122,7 +128,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(HIGH_WATERMARK_CHECKPOINT);
         for (text, expected) in [
-            ("", "line 1 holds no version"),
+            ("\n", "line 1 holds no version"),
             ("x\n0\n", "line 1 holds no version"),
             ("1\n0\n", "version 1 is not known"),
             ("0\n", "line 2 holds no count"),

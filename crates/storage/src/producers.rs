@@ -11,6 +11,7 @@
 //! the log is stable. It reads no log and writes no file: see [`crate::producer_snapshot`] for its form on disk.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 
 use ottla_base::{Offset, ProducerEpoch, ProducerId, Timestamp};
 
@@ -19,7 +20,7 @@ use crate::producer_snapshot::SnapshotEntry;
 /// How many batches are remembered per producer: as many as a client may have in flight.
 const BATCHES_MAX: usize = 5;
 /// How many producers a partition remembers. Past it, those that wrote longest ago are forgotten: one that comes back
-/// is then taken at its word, like one that expired. Differs from Kafka: it has no limit, and runs out of memory.
+/// is then taken at its word, like one that expired. Those with an open transaction are kept in any case. Differs from Kafka: it has no limit, and runs out of memory.
 pub const PRODUCERS_MAX: usize = 65_536;
 /// How many are forgotten at once when there are too many, so that looking for them is rare.
 const FORGOTTEN_AT_ONCE: usize = PRODUCERS_MAX / 16;
@@ -361,6 +362,22 @@ impl Producer {
         })
     }
 }
+
+impl fmt::Display for SequenceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutOfOrder { expected, found } => write!(f, "the batch begins with sequence {found}, not {expected}"),
+            Self::InvalidEpoch { current, found } => {
+                write!(f, "the batch is of producer epoch {found}, and epoch {current} has written since")
+            }
+            Self::NotTransactional { first_offset } => {
+                write!(f, "the batch is not part of the transaction that its producer began at offset {first_offset}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for SequenceError {}
 
 /// The sequence `count` further on; after the largest one comes 0, and after -1 too.
 fn advance(sequence: i32, count: i64) -> i32 {
