@@ -1,3 +1,61 @@
 //! Tasks of the developers: `cargo xtask verify | fix | codegen | interop | bench | kafka`.
+//!
+//! Everything a task makes lies under `target/`.
 
-fn main() {}
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod files;
+mod interop;
+mod kafka;
+mod packages;
+mod process;
+mod server;
+mod verify;
+mod weblog;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What failed, in a sentence for a person.
+type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Tasks of Ottla's developers.
+#[derive(Parser)]
+#[command(name = "cargo xtask", max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Checks format, lints, tests, documentation and generated code. Writes nothing outside target/.
+    Verify,
+    /// Mends what `verify` checks, where a program can.
+    Fix,
+    /// Drives the broker with other people's clients.
+    Interop(interop::Command),
+    /// Starts a real Apache Kafka on loopback, installed by package.
+    Kafka(kafka::Command),
+    /// Runs one of Apache Kafka's command-line tools.
+    KafkaTool(kafka::ToolCommand),
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().task {
+        Task::Verify => verify::verify(),
+        Task::Fix => verify::fix(),
+        Task::Interop(command) => interop::run(&command),
+        Task::Kafka(command) => kafka::run(command),
+        Task::KafkaTool(command) => kafka::run_tool(&command),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

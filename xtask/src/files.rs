@@ -1,0 +1,32 @@
+//! Files and folders of the tasks; all of them lie under `target/`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::Fallible;
+
+/// The root of the checkout.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the checkout").to_owned()
+}
+
+/// Cargo's output folder.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |path| root().join(path))
+}
+
+/// The folder `target/<name>`, made if it does not exist.
+pub fn target_folder(name: &str) -> Fallible<PathBuf> {
+    let folder = target().join(name);
+    fs::create_dir_all(&folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+    Ok(folder)
+}
+
+/// Writes a file that never exists half written.
+pub fn write_whole(path: &Path, text: &str) -> Fallible<()> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    fs::write(&partial, text)?;
+    fs::rename(&partial, path)?;
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! What a case is, and what it may use.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::Fallible;
+use crate::kafka::Installed;
+use crate::process::{self, Output};
+use crate::server::Server;
+
+/// Kafka's codecs, in the order of their numbers.
+pub const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
+
+type Work = Box<dyn Fn(&mut Context) -> Fallible<()>>;
+
+/// One thing that a client must be able to do.
+pub struct Case {
+    pub name: String,
+    within: Duration,
+    work: Work,
+}
+
+impl Case {
+    /// A case that fails unless `work` succeeds within so many seconds.
+    pub fn new(name: impl Into<String>, within_s: u64, work: impl Fn(&mut Context) -> Fallible<()> + 'static) -> Self {
+        Self { name: name.into(), within: Duration::from_secs(within_s), work: Box::new(work) }
+    }
+}
+
+/// What cases use: the broker, the clients, and the time that is left.
+pub struct Context {
+    pub server: Server,
+    pub installed: Installed,
+    python: PathBuf,
+    scratch: PathBuf,
+    /// When the running case must have ended.
+    pub deadline: Instant,
+    topic: String,
+}
+
+impl Context {
+    /// For cases against `server`; their files go under `scratch`.
+    pub fn new(server: Server, installed: Installed, python: PathBuf, scratch: &Path) -> Self {
+        let scratch = scratch.to_owned();
+        Self { server, installed, python, scratch, deadline: Instant::now(), topic: String::new() }
+    }
+
+    /// Runs one case. A broker that died is the failure, whatever the clients made of it.
+    pub fn run(&mut self, case: &Case) -> Fallible<()> {
+        self.deadline = Instant::now() + case.within;
+        self.topic = case.name.replace(' ', "-");
+        let done = (case.work)(self);
+        if let Some(output) = self.server.died() {
+            self.server.start_again()?;
+            return Err(format!("the broker died:\n{output}").into());
+        }
+        done
+    }
+
+    /// The running case's topic.
+    pub fn topic(&self) -> String {
+        self.topic.clone()
+    }
+
+    /// A path for a file that cases share.
+    pub fn shared_file(&self, name: &str) -> PathBuf {
+        self.scratch.join(name)
+    }
+
+    /// Makes the running case's topic; `settings` are its configuration, as `key=value`.
+    pub fn create_topic(&self, partitions: u32, settings: &[&str]) -> Fallible<String> {
+        let mut command = self.python("confluent.py");
+        command.args(["create_topic", self.server.bootstrap(), &self.topic, &partitions.to_string()]).args(settings);
+        self.output(&mut command, "")?;
+        Ok(self.topic())
+    }
+
+    /// kcat, told where the broker is.
+    pub fn kcat(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("kcat");
+        command.args(["-b", self.server.bootstrap()]).args(arguments);
+        command
+    }
+
+    /// One of our Python scripts.
+    pub fn python(&self, script: &str) -> Command {
+        let mut command = Command::new(&self.python);
+        command.arg("-B").arg(crate::files::root().join("xtask/interop").join(script));
+        command
+    }
+
+    /// One of Kafka's own tools, told where the broker is.
+    pub fn tool(&self, name: &str, arguments: &[&str]) -> Fallible<Command> {
+        let mut command = self.installed.tool(name)?;
+        command.args(["--bootstrap-server", self.server.bootstrap()]).args(arguments);
+        Ok(command)
+    }
+
+    /// Runs a client to its end within the time of the case; what it wrote. It must succeed.
+    pub fn output(&self, command: &mut Command, input: &str) -> Fallible<Output> {
+        process::run(command, input.as_bytes(), self.deadline)?.succeeded()
+    }
+
+    /// As `output`, only the text on its standard output.
+    pub fn text(&self, command: &mut Command, input: &str) -> Fallible<String> {
+        Ok(self.output(command, input)?.text())
+    }
+}
+
+/// Fails unless both are the same; says what is the first difference.
+pub fn expect_same(what: &str, found: &str, expected: &str) -> Fallible<()> {
+    if found == expected {
+        return Ok(());
+    }
+    let differing = (1..)
+        .zip(expected.lines().map(Some).chain(std::iter::repeat(None)))
+        .zip(found.lines().map(Some).chain(std::iter::repeat(None)))
+        .map(|((number, expected), found)| (number, expected, found))
+        .take(found.lines().count().max(expected.lines().count()))
+        .find(|(_, expected, found)| expected != found);
+    match differing {
+        Some((number, expected, found)) => {
+            Err(format!("{what}: line {number} is {found:?} and should be {expected:?}").into())
+        }
+        None => Err(format!("{what}: the ends of lines differ").into()),
+    }
+}
+
+/// Fails unless `text` contains `part`.
+pub fn expect_part(what: &str, text: &str, part: &str) -> Fallible<()> {
+    if text.contains(part) { Ok(()) } else { Err(format!("{what}: no {part:?} in:\n{text}").into()) }
+}
+
+/// Fails if `text` contains `part`.
+pub fn expect_no_part(what: &str, text: &str, part: &str) -> Fallible<()> {
+    match text.lines().find(|line| line.contains(part)) {
+        Some(line) => Err(format!("{what}: {line}").into()),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,44 @@
+//! `cargo xtask verify`: everything that must hold before a commit, each step with its time; and `fix`.
+
+use std::process::Command;
+use std::time::Instant;
+
+use crate::{Fallible, files};
+
+/// Runs every check; ends at the first that fails. Writes nothing outside `target/`.
+pub fn verify() -> Fallible<()> {
+    let begun = Instant::now();
+    step("format", || cargo(&["fmt", "--all", "--check"], &[]))?;
+    step("lints", || cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "--deny", "warnings"], &[]))?;
+    step("tests", || cargo(&["test", "--locked", "--workspace"], &[]))?;
+    step("documentation", || {
+        cargo(&["doc", "--locked", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "--deny warnings")])
+    })?;
+    println!("verify: all ok ({:.1} s)", begun.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Mends what a program can mend.
+pub fn fix() -> Fallible<()> {
+    step("lints", || {
+        cargo(&["clippy", "--workspace", "--all-targets", "--fix", "--allow-dirty", "--allow-staged"], &[])
+    })?;
+    step("format", || cargo(&["fmt", "--all"], &[]))
+}
+
+fn step(name: &str, work: impl FnOnce() -> Fallible<()>) -> Fallible<()> {
+    println!("verify: {name} ...");
+    let begun = Instant::now();
+    work().map_err(|error| format!("verify: {name} FAILED: {error}"))?;
+    println!("verify: {name} ok ({:.1} s)", begun.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Fallible<()> {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments).envs(environment.iter().copied()).current_dir(files::root());
+    // A test that compares with a committed text must not rewrite it.
+    command.env_remove("UPDATE_EXPECT");
+    let status = command.status()?;
+    if status.success() { Ok(()) } else { Err(format!("cargo {} ended with {status}", arguments.join(" ")).into()) }
+}
