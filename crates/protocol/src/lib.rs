@@ -1,1 +1,12 @@
-//! To come.
+//! What clients and brokers say to each other, and what Kafka writes for itself: messages, frames, error codes.
+//!
+//! Pure: bytes in, values out, and back. No socket, no file, no clock.
+//!
+//! `messages` and `internal` are generated from `schema/` by `cargo xtask codegen`.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod internal;
+pub mod messages;
+pub mod wire;
+
+pub use wire::{DecodeError, Message, Reader, Records, Region, Splice, Str, Writer};

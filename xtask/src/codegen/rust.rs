@@ -186,15 +186,17 @@ fn reads(message: &Message, own: &Struct) -> String {
         ("true", false) => format!("let value = Self {{ {fields} }}; reader.skip_tags()?; Ok(value)"),
         (_, false) => format!("let value = Self {{ {fields} }}; if flexible {{ reader.skip_tags()?; }} Ok(value)"),
         (_, true) => {
-            let mut arms = String::new();
+            let mut known = String::new();
             for field in &own.fields {
                 let Some(tag) = field.tag else { continue };
                 let range = Versions { first: own.versions.first.max(message.flexible_from), ..own.versions };
-                let guard = condition(field.versions, range).map_or(String::new(), |text| format!("if {text}"));
+                let guard = condition(field.versions, range).map_or(String::new(), |text| format!("&& {text}"));
                 let read = read_field(message, own, field, "true");
-                let _ = writeln!(arms, "{tag} {guard} => value.{} = {read},", names::field(&field.name));
+                let otherwise = if known.is_empty() { "" } else { "else " };
+                let name = names::field(&field.name);
+                let _ = writeln!(known, "{otherwise}if tag == {tag} {guard} {{ value.{name} = {read}; }}");
             }
-            let tags = format!("reader.tags(|tag, reader| {{ match tag {{ {arms} _ => {{}} }} Ok(()) }})?;");
+            let tags = format!("reader.tags(|tag, reader| {{ {known} Ok(()) }})?;");
             let tags = if flexible == "true" { tags } else { format!("if flexible {{ {tags} }}") };
             format!("let mut value = Self {{ {fields} }}; {tags} Ok(value)")
         }
@@ -276,8 +278,8 @@ fn writes(message: &Message, own: &Struct) -> String {
             let carried = condition(field.versions, range).map_or(String::new(), |text| format!("{text} && "));
             let write = write_field(own, field, "true", "self.");
             let tag = field.tag.expect("only tagged fields are here");
-            let write = write.trim_end_matches(';');
-            let _ = writeln!(tags, "if {carried}{} {{ writer.tag(tags, {tag}, |writer| {write}); }}", differs(field));
+            let _ =
+                writeln!(tags, "if {carried}{} {{ writer.tag(tags, {tag}, |writer| {{ {write} }}); }}", differs(field));
         }
         let tags = match tagged.is_empty() {
             true => "writer.no_tags();".to_owned(),
@@ -431,7 +433,13 @@ fn differs(field: &Field) -> String {
     let name = format!("self.{}", names::field(&field.name));
     match (&field.kind, field.default.as_deref(), field.nullable.is_some()) {
         (_, Some("null"), _) => format!("{name}.is_some()"),
-        (Kind::Bool, default, _) => if default == Some("true") { format!("!{name}") } else { name },
+        (Kind::Bool, default, _) => {
+            if default == Some("true") {
+                format!("!{name}")
+            } else {
+                name
+            }
+        }
         (Kind::String | Kind::Array(_) | Kind::Bytes, _, false) => format!("!{name}.is_empty()"),
         (Kind::Array(_), _, true) => format!("{name}.as_ref().is_none_or(|items| !items.is_empty())"),
         (Kind::Uuid, ..) => format!("!{name}.is_zero()"),

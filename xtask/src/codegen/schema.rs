@@ -137,7 +137,8 @@ pub fn parse(text: &str) -> Result<Vec<Message>, String> {
             block.clear();
         } else if !block.is_empty() {
             let message = message(&block, &group);
-            messages.push(message.map_err(|error| format!("{}: {error}", block.split(':').next().unwrap_or_default()))?);
+            messages
+                .push(message.map_err(|error| format!("{}: {error}", block.split(':').next().unwrap_or_default()))?);
             block.clear();
         }
     }

@@ -1,0 +1,280 @@
+//! Writes fields. Records that lie in a file are not copied: their place is kept, and whoever sends the buffer sends the
+//! file's bytes there.
+//!
+//! ```text
+//! buffer   |---- header, fields ----|------ fields ------|-- fields --|
+//! regions                           ^ at: Region 0       ^ at: Region 1
+//! wire     |---- header, fields ----|RRRRRR|-- fields ---|RR|-fields--|
+//! ```
+
+use std::ops::RangeInclusive;
+
+use ottla_base::Uuid;
+
+use super::MAX_STRING_LENGTH;
+
+/// Record batches inside a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Records<'a> {
+    /// No field of bytes at all.
+    #[default]
+    Null,
+    /// Batches in memory.
+    Bytes(&'a [u8]),
+    /// Batches that the sender takes from elsewhere. Never read, only written.
+    Region(Region),
+}
+
+/// Bytes that are not in the buffer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Region {
+    /// Which of the caller's regions.
+    pub index: u32,
+    /// How many bytes it has.
+    pub length: u32,
+}
+
+/// Where a region belongs: between `buffer[..at]` and `buffer[at..]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Splice {
+    /// The position in the buffer.
+    pub at: usize,
+    /// What comes there.
+    pub region: Region,
+}
+
+/// A message being written.
+#[derive(Clone, Debug, Default)]
+pub struct Writer {
+    /// All that is not in regions.
+    pub buffer: Vec<u8>,
+    /// The regions, in the order of their places.
+    pub regions: Vec<Splice>,
+    oversized: bool,
+}
+
+/// Where the count of a struct's tags stands.
+#[derive(Clone, Copy, Debug)]
+pub struct TagCount(usize);
+
+impl Writer {
+    /// Nothing written yet.
+    pub const fn new() -> Self {
+        Self { buffer: Vec::new(), regions: Vec::new(), oversized: false }
+    }
+
+    /// How many bytes go over the wire, those of the regions too.
+    pub fn wire_length(&self) -> usize {
+        self.buffer.len() + self.regions.iter().map(|splice| splice.region.length as usize).sum::<usize>()
+    }
+
+    /// Whether a string was longer than any reader takes (see [`MAX_STRING_LENGTH`]), so that what was written must not
+    /// be sent: it was left empty.
+    pub const fn is_oversized(&self) -> bool {
+        self.oversized
+    }
+
+    /// One byte, 0 or 1.
+    pub fn boolean(&mut self, value: bool) {
+        self.buffer.push(value.into());
+    }
+
+    /// A signed byte.
+    pub fn int8(&mut self, value: i8) {
+        self.buffer.push(value.cast_unsigned());
+    }
+
+    /// 2 bytes.
+    pub fn int16(&mut self, value: i16) {
+        self.buffer.extend_from_slice(&value.to_be_bytes());
+    }
+
+    /// 4 bytes.
+    pub fn int32(&mut self, value: i32) {
+        self.buffer.extend_from_slice(&value.to_be_bytes());
+    }
+
+    /// 8 bytes.
+    pub fn int64(&mut self, value: i64) {
+        self.buffer.extend_from_slice(&value.to_be_bytes());
+    }
+
+    /// 2 bytes.
+    pub fn uint16(&mut self, value: u16) {
+        self.buffer.extend_from_slice(&value.to_be_bytes());
+    }
+
+    /// 4 bytes.
+    pub fn uint32(&mut self, value: u32) {
+        self.buffer.extend_from_slice(&value.to_be_bytes());
+    }
+
+    /// 8 bytes, IEEE 754.
+    pub fn float64(&mut self, value: f64) {
+        self.buffer.extend_from_slice(&value.to_be_bytes());
+    }
+
+    /// 16 bytes.
+    pub fn uuid(&mut self, value: Uuid) {
+        self.buffer.extend_from_slice(&value.to_bytes());
+    }
+
+    /// 1 to 5 bytes, the lowest 7 bits first.
+    pub fn uvarint(&mut self, value: u32) {
+        self.varint_of(value.into());
+    }
+
+    /// A uvarint in zigzag: 0, -1, 1, -2 ...
+    pub fn varint(&mut self, value: i32) {
+        self.uvarint(((value << 1) ^ (value >> 31)).cast_unsigned());
+    }
+
+    /// 1 to 10 bytes, in zigzag.
+    pub fn varlong(&mut self, value: i64) {
+        self.varint_of(((value << 1) ^ (value >> 63)).cast_unsigned());
+    }
+
+    /// A string.
+    pub fn string(&mut self, value: &str, flexible: bool) {
+        let value = if value.len() > MAX_STRING_LENGTH {
+            self.oversized = true;
+            ""
+        } else {
+            value
+        };
+        match flexible {
+            true => self.uvarint(value.len() as u32 + 1),
+            false => self.int16(value.len() as i16),
+        }
+        self.buffer.extend_from_slice(value.as_bytes());
+    }
+
+    /// A string or null.
+    pub fn nullable_string(&mut self, value: Option<&str>, flexible: bool) {
+        match value {
+            Some(value) => self.string(value, flexible),
+            None if flexible => self.uvarint(0),
+            None => self.int16(-1),
+        }
+    }
+
+    /// Bytes.
+    pub fn bytes(&mut self, value: &[u8], flexible: bool) {
+        self.length(Some(value.len()), flexible);
+        self.buffer.extend_from_slice(value);
+    }
+
+    /// Bytes or null.
+    pub fn nullable_bytes(&mut self, value: Option<&[u8]>, flexible: bool) {
+        match value {
+            Some(value) => self.bytes(value, flexible),
+            None => self.length(None, flexible),
+        }
+    }
+
+    /// Record batches, where null is written as no bytes.
+    pub fn records(&mut self, value: Records<'_>, flexible: bool) {
+        match value {
+            Records::Null => self.length(Some(0), flexible),
+            value => self.nullable_records(value, flexible),
+        }
+    }
+
+    /// Record batches or null.
+    pub fn nullable_records(&mut self, value: Records<'_>, flexible: bool) {
+        match value {
+            Records::Null => self.length(None, flexible),
+            Records::Bytes(bytes) => self.bytes(bytes, flexible),
+            Records::Region(region) => {
+                self.length(Some(region.length as usize), flexible);
+                self.regions.push(Splice { at: self.buffer.len(), region });
+            }
+        }
+    }
+
+    /// An array.
+    pub fn array<T>(&mut self, flexible: bool, elements: &[T], mut element: impl FnMut(&mut Self, &T)) {
+        self.length(Some(elements.len()), flexible);
+        for value in elements {
+            element(self, value);
+        }
+    }
+
+    /// An array or null.
+    pub fn nullable_array<T>(&mut self, flexible: bool, elements: Option<&[T]>, element: impl FnMut(&mut Self, &T)) {
+        match elements {
+            Some(elements) => self.array(flexible, elements, element),
+            None => self.length(None, flexible),
+        }
+    }
+
+    /// A struct after a 1, or a -1.
+    pub fn nullable_struct<T>(&mut self, value: Option<&T>, fields: impl FnOnce(&mut Self, &T)) {
+        match value {
+            Some(value) => {
+                self.int8(1);
+                fields(self, value);
+            }
+            None => self.int8(-1),
+        }
+    }
+
+    /// A struct that is a tag's data: after a 1, or a 0 alone.
+    pub fn nullable_tagged_struct<T>(&mut self, value: Option<&T>, fields: impl FnOnce(&mut Self, &T)) {
+        match value {
+            Some(value) => {
+                self.int8(1);
+                fields(self, value);
+            }
+            None => self.int8(0),
+        }
+    }
+
+    /// The end of a flexible struct whose fields with tags all have their defaults.
+    pub fn no_tags(&mut self) {
+        self.buffer.push(0);
+    }
+
+    /// Begins the tags of a struct. There are none until [`Writer::tag`] adds them, in ascending order.
+    pub fn begin_tags(&mut self) -> TagCount {
+        self.buffer.push(0);
+        TagCount(self.buffer.len() - 1)
+    }
+
+    /// Adds a tag; `data` writes what it holds.
+    pub fn tag(&mut self, count: TagCount, tag: u32, data: impl FnOnce(&mut Self)) {
+        self.buffer[count.0] += 1;
+        assert!(self.buffer[count.0] < 0x80, "the schemas have fewer tags than one byte counts");
+        self.uvarint(tag);
+        let (start, regions) = (self.buffer.len(), self.regions.len());
+        data(self);
+        assert_eq!(self.regions.len(), regions, "no schema has records in a tag");
+        let mut size = Self::new();
+        size.uvarint(u32::try_from(self.buffer.len() - start).expect("a tag's data fits a frame"));
+        self.buffer.splice(start..start, size.buffer);
+    }
+
+    /// Panics where the message has no such version.
+    pub fn version(&self, version: i16, known: &RangeInclusive<i16>) {
+        assert!(known.contains(&version), "version {version} is none of {known:?}");
+    }
+
+    fn varint_of(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.buffer.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.buffer.push(value as u8);
+    }
+
+    /// The length of bytes or the count of an array, which never passes what fits a frame.
+    fn length(&mut self, length: Option<usize>, flexible: bool) {
+        let length = length.map(|length| i32::try_from(length).expect("a frame holds fewer than 2^31 bytes"));
+        match (length, flexible) {
+            (Some(length), true) => self.uvarint(length.cast_unsigned() + 1),
+            (None, true) => self.uvarint(0),
+            (Some(length), false) => self.int32(length),
+            (None, false) => self.int32(-1),
+        }
+    }
+}
