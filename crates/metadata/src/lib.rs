@@ -10,8 +10,11 @@
 //! readers a copy of the image.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod delta;
+pub mod image;
 pub mod names;
 pub mod placement;
+pub mod records;
 pub mod settings;
 mod shared_map;
 

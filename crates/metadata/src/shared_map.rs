@@ -242,6 +242,8 @@ impl<K: Ord + Clone, V: Clone + PartialEq> PartialEq for SharedMap<K, V> {
     }
 }
 
+impl<K: Ord + Clone, V: Clone + Eq> Eq for SharedMap<K, V> {}
+
 impl<K: Ord + Clone + fmt::Debug, V: Clone + fmt::Debug> fmt::Debug for SharedMap<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter()).finish()
