@@ -9,7 +9,7 @@ use crate::Fallible;
 /// How many records a codec is tried with.
 const RECORDS: u32 = 5_000;
 /// What `kafka-dump-log` writes when a file is not as it should be.
-const DUMP_COMPLAINTS: [&str; 6] = ["ismatch", "isvalid: false", "Non-consecutive", "Could not", "Exception", "rror"];
+const DUMP_COMPLAINTS: [&str; 5] = ["ismatch", "isvalid: false", "Could not", "Exception", "rror"];
 
 pub fn cases() -> Vec<Case> {
     let codecs = CODECS
@@ -175,9 +175,11 @@ fn dump_log(context: &mut Context) -> Fallible<()> {
     expect_part("last record", &dumped, "offset: 99999 ")?;
     expect_part("value", &dumped, "payload: a value that is long enough, number 19999")?;
     for extension in ["index", "timeindex"] {
+        // Those of full segments; Kafka fills up the newest with zeros.
         let indexes = files_of(&folder, extension)?;
-        dump(context, &indexes, &["--index-sanity-check"])?;
-        dump(context, &indexes, &["--verify-index-only"])?;
+        let (_, full) = indexes.split_last().ok_or("no index")?;
+        dump(context, full, &["--index-sanity-check"])?;
+        dump(context, full, &["--verify-index-only"])?;
     }
     Ok(())
 }
@@ -204,7 +206,13 @@ fn dump(context: &Context, files: &[PathBuf], options: &[&str]) -> Fallible<Stri
         expect_no_part("kafka-dump-log", &output.text(), complaint)?;
         expect_no_part("kafka-dump-log", &output.stderr, complaint)?;
     }
-    Ok(output.text())
+    // The tool takes every file for one that should follow offset -1, and says so of all but the first.
+    let text = output.text();
+    let gap = text.lines().find(|line| line.contains(" is followed by ") && !line.trim_start().starts_with("-1 "));
+    if let Some(gap) = gap {
+        return Err(format!("kafka-dump-log finds a gap: {gap}").into());
+    }
+    Ok(text)
 }
 
 fn files_of(folder: &std::path::Path, extension: &str) -> Fallible<Vec<PathBuf>> {
