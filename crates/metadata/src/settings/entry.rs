@@ -73,11 +73,11 @@ impl ConfigSource {
     }
 }
 
-/// What gives the first of `keys` a value: every source of every key, highest first.
+/// What gives the key `described` a value: every source of every one of `keys`, it among them, highest first.
 ///
-/// As in Kafka the list begins at the first value of the first key itself: `log.retention.ms` shows its whole chain once it is
-/// set, but nothing while only `log.retention.hours` is.
-pub fn synonyms(keys: &[&str], sensitive: bool, broker: &impl BrokerValues) -> Vec<Synonym> {
+/// As in Kafka the list begins at the first value of `described` itself: `log.retention.ms` shows its whole chain once
+/// it is set, but nothing while only `log.retention.hours` is.
+pub fn synonyms(described: &str, keys: &[&str], sensitive: bool, broker: &impl BrokerValues) -> Vec<Synonym> {
     let mut found = Vec::new();
     for source in ConfigSource::OF_A_BROKER {
         for &key in keys {
@@ -87,6 +87,6 @@ pub fn synonyms(keys: &[&str], sensitive: bool, broker: &impl BrokerValues) -> V
             }
         }
     }
-    let begin = found.iter().position(|synonym| synonym.name == keys[0]).unwrap_or(found.len());
+    let begin = found.iter().position(|synonym| synonym.name == described).unwrap_or(found.len());
     found.split_off(begin)
 }

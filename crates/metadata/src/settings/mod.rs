@@ -1,7 +1,8 @@
 //! Configuration as data: what keys exist, which values they take, and how an effective value is told to a client.
 //!
-//! A [`Setting`] is one row of a table: name, type, default, bounds and a sentence of documentation. The topic's rows are in
-//! [`topic`]; a broker's rows live with the broker, which reads files. Nothing here reads files or knows who asks.
+//! A [`Setting`] is one row of a table: name, type, default, bounds and a sentence of documentation. The topic's rows
+//! are in [`topic`]; a broker's rows live with the broker, which reads files. Nothing here reads files or knows who
+//! asks.
 //!
 //! ```text
 //!   text "5" --Setting::parse--> Value::Number(5) --Display--> the text that DescribeConfigs shows

@@ -144,8 +144,8 @@ impl Setting {
     /// Asserts that the row makes sense: for the tests of a table.
     ///
     /// # Panics
-    /// When the default fails the row's own check or is not written as it is shown, when the check does not fit the type,
-    /// or when there is no documentation.
+    /// When the default fails the row's own check or is not written as it is shown, when the check does not fit the
+    /// type, or when there is no documentation.
     pub fn assert_sound(&self) {
         let Self { name, kind, check, .. } = self;
         assert!(check.fits(*kind), "{name}: {check:?} does not fit {kind:?}");

@@ -1,7 +1,7 @@
 //! Text to value, value to text, with the sentences that Kafka says about wrong ones.
 //!
-//! Differs from Kafka: a floating point number is decimal (no hexadecimal digits, no `d` or `f` at its end) and never NaN;
-//! Kafka takes those because Java does.
+//! Differs from Kafka: a floating point number is decimal (no hexadecimal digits, no `d` or `f` at its end) and never
+//! NaN; Kafka takes those because Java does.
 
 use std::fmt;
 

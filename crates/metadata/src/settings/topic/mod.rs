@@ -1,10 +1,11 @@
-//! A topic's settings: the keys, what they may hold, how a topic is described, and the typed values that a broker acts on.
+//! A topic's settings: the keys, what they may hold, how a topic is described, and the typed values that a broker acts
+//! on.
 //!
-//! Most keys have a broker key behind them, which gives the value for topics that set none; some have a chain of them, one for
-//! each unit of time. The table keeps Kafka's order, because of several wrong values the first one is reported.
+//! Most keys have a broker key behind them, which gives the value for topics that set none; some have a chain of them,
+//! one for each unit of time. The table keeps Kafka's order, because of several wrong values the first one is reported.
 //!
-//! Differs from Kafka: `min.compaction.lag.ms` is compared with the `max.compaction.lag.ms` of the same topic or the default,
-//! not with what the controller's own `server.properties` says.
+//! Differs from Kafka: `min.compaction.lag.ms` is compared with the `max.compaction.lag.ms` of the same topic or the
+//! default, not with what the controller's own `server.properties` says.
 
 mod effective;
 mod table;
@@ -32,8 +33,8 @@ pub fn validate(key: &str, value: &str) -> Result<Value, String> {
 /// Checks all that a topic is to set, together.
 ///
 /// # Errors
-/// A sentence for the client, in Kafka's words, about the first thing that is wrong: unknown keys, then values, then values that
-/// do not go together.
+/// A sentence for the client, in Kafka's words, about the first thing that is wrong: unknown keys, then values, then
+/// values that do not go together.
 pub fn validate_all(overrides: &BTreeMap<String, String>) -> Result<(), String> {
     if let Some(unknown) = overrides.keys().find(|key| find(key).is_none()) {
         return Err(format!("Unknown topic config name: {unknown}"));
@@ -72,7 +73,8 @@ pub fn describe(overrides: &BTreeMap<String, String>, broker: &impl BrokerValues
 fn entry(row: &TopicSetting, overrides: &BTreeMap<String, String>, broker: &impl BrokerValues) -> ConfigEntry {
     let setting = &row.setting;
     let broker_keys: Vec<_> = row.broker_keys.iter().map(|key| key.name).collect();
-    let mut behind = synonyms(&broker_keys, setting.is_sensitive(), broker);
+    let primary = broker_keys.first().copied().unwrap_or_default();
+    let mut behind = synonyms(primary, &broker_keys, setting.is_sensitive(), broker);
     let own = row.own_value(overrides);
     if let Some(value) = &own {
         let own =
