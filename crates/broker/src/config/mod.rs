@@ -1,0 +1,237 @@
+//! A broker's configuration: Kafka's own keys, from a `.properties` file and `--override key=value`, read once at the
+//! start.
+//!
+//! ```text
+//!   file, overrides --Written::gather--> text by key, with file and line   (properties, written)
+//!                   --check_each------> types and bounds, by the table     (table)
+//!                   --rules, listeners> what must hold between keys
+//!                   ------------------> Config: what the broker acts on, typed
+//!   Values --describe_broker----------> what DescribeConfigs tells         (describe)
+//! ```
+//!
+//! A start without a file takes a few values for granted (`written.rs` lists them). Unknown keys only warn, as in
+//! Kafka, for they may be meant for a plug-in; a wrong value of a known key stops the start with a sentence that names key,
+//! value, file and line.
+//!
+//! Differs from Kafka: `controller.quorum.voters`, `controller.quorum.bootstrap.servers` and
+//! `controller.listener.names` may be missing, since a node that is its own cluster has nobody to reach by them.
+
+mod describe;
+mod error;
+mod limits;
+mod listeners;
+mod properties;
+mod rules;
+pub mod table;
+mod written;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ottla_base::BrokerId;
+
+pub use describe::Values;
+pub use error::{ConfigError, Origin, Warning};
+pub use listeners::{Listener, Listeners, SecurityProtocol};
+pub use written::{Written, WrittenValue};
+
+/// What "never" is where a time is needed: a hundred years.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// What a broker acts on. Values of topics that a topic may set itself are read through [`Config::values`].
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `node.id`.
+    pub node_id: BrokerId,
+    /// `broker.rack`.
+    pub broker_rack: Option<String>,
+    /// `listeners`, `advertised.listeners` and what belongs to them.
+    pub listeners: Listeners,
+    /// `log.dirs`, or `log.dir`.
+    pub log_dirs: Vec<PathBuf>,
+    /// `metadata.log.dir`, or the first of the log directories.
+    pub metadata_log_dir: PathBuf,
+
+    /// `socket.request.max.bytes`.
+    pub socket_request_max_bytes: usize,
+    /// `socket.send.buffer.bytes`; `None` leaves it to the operating system.
+    pub socket_send_buffer_bytes: Option<usize>,
+    /// `socket.receive.buffer.bytes`; `None` leaves it to the operating system.
+    pub socket_receive_buffer_bytes: Option<usize>,
+    /// `socket.listen.backlog.size`.
+    pub socket_listen_backlog_size: i32,
+    /// `connections.max.idle.ms`; a hundred years if it is negative, which means never.
+    pub connections_max_idle: Duration,
+    /// `max.connections`.
+    pub max_connections: usize,
+    /// `max.connections.per.ip`.
+    pub max_connections_per_ip: usize,
+    /// `max.connections.per.ip.overrides`, with names resolved.
+    pub max_connections_per_ip_overrides: BTreeMap<IpAddr, usize>,
+    /// `ottla.request.memory.bytes`.
+    pub request_memory_bytes: usize,
+    /// `ottla.validate.compressed.records`.
+    pub validate_compressed_records: bool,
+
+    /// `auto.create.topics.enable`.
+    pub auto_create_topics_enable: bool,
+    /// `delete.topic.enable`.
+    pub delete_topic_enable: bool,
+    /// `num.partitions`.
+    pub num_partitions: i32,
+    /// `default.replication.factor`.
+    pub default_replication_factor: i32,
+    /// `fetch.max.bytes`.
+    pub fetch_max_bytes: u32,
+    /// `max.request.partition.size.limit`.
+    pub max_request_partition_size_limit: usize,
+    /// `max.incremental.fetch.session.cache.slots`.
+    pub max_incremental_fetch_session_cache_slots: usize,
+
+    /// `num.recovery.threads.per.data.dir`.
+    pub num_recovery_threads_per_data_dir: usize,
+    /// `log.initial.task.delay.ms`.
+    pub log_initial_task_delay: Duration,
+    /// `log.retention.check.interval.ms`.
+    pub log_retention_check_interval: Duration,
+    /// `log.flush.scheduler.interval.ms`.
+    pub log_flush_scheduler_interval: Duration,
+    /// `log.flush.offset.checkpoint.interval.ms`.
+    pub log_flush_offset_checkpoint_interval: Duration,
+    /// `log.flush.start.offset.checkpoint.interval.ms`.
+    pub log_flush_start_offset_checkpoint_interval: Duration,
+    /// `replica.high.watermark.checkpoint.interval.ms`.
+    pub replica_high_watermark_checkpoint_interval: Duration,
+    /// `producer.id.expiration.ms`.
+    pub producer_id_expiration_ms: i64,
+    /// `producer.id.expiration.check.interval.ms`.
+    pub producer_id_expiration_check_interval: Duration,
+
+    /// `metadata.log.segment.bytes`, or `internal.metadata.log.segment.bytes`.
+    pub metadata_log_segment_bytes: u32,
+    /// `metadata.log.segment.ms`.
+    pub metadata_log_segment_ms: i64,
+    /// `metadata.log.max.record.bytes.between.snapshots`.
+    pub metadata_log_max_record_bytes_between_snapshots: u64,
+    /// `metadata.log.max.snapshot.interval.ms`; `None` is never by time.
+    pub metadata_log_max_snapshot_interval: Option<Duration>,
+    /// `metadata.max.retention.bytes`; `None` is no limit.
+    pub metadata_max_retention_bytes: Option<u64>,
+    /// `metadata.max.retention.ms`; `None` is no limit.
+    pub metadata_max_retention_ms: Option<i64>,
+
+    /// Every value as it was written, for DescribeConfigs and for the defaults of topics.
+    pub written: Written,
+}
+
+impl Config {
+    /// Reads the file, if there is one, and the overrides, each `key=value`, which win.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn load(file: Option<&Path>, overrides: &[String]) -> Result<(Self, Vec<Warning>), ConfigError> {
+        Self::new(Written::gather(file, overrides)?)
+    }
+
+    /// Checks and types what was written.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn new(written: Written) -> Result<(Self, Vec<Warning>), ConfigError> {
+        let warnings = written.check_each()?;
+        rules::check(&written)?;
+        let listeners = listeners::read(&written, &listeners::host_name)?;
+        let max_connections_per_ip_overrides = limits::per_ip_overrides(&written)?;
+        let log_dirs = log_dirs(&written);
+        let metadata_log_dir = match written.text("metadata.log.dir") {
+            unset if unset.is_empty() => log_dirs[0].clone(),
+            dir => PathBuf::from(dir),
+        };
+        let optional_size = |key| usize::try_from(written.number(key)).ok();
+        let duration = |key| u64::try_from(written.number(key)).map_or(NEVER, Duration::from_millis).min(NEVER);
+        let config = Self {
+            node_id: BrokerId(int(&written, "node.id")),
+            broker_rack: Some(written.text("broker.rack")).filter(|_| written.get("broker.rack").is_some()),
+            listeners,
+            log_dirs,
+            metadata_log_dir,
+            socket_request_max_bytes: written.size("socket.request.max.bytes"),
+            socket_send_buffer_bytes: optional_size("socket.send.buffer.bytes"),
+            socket_receive_buffer_bytes: optional_size("socket.receive.buffer.bytes"),
+            socket_listen_backlog_size: int(&written, "socket.listen.backlog.size"),
+            connections_max_idle: duration("connections.max.idle.ms"),
+            max_connections: written.size("max.connections"),
+            max_connections_per_ip: written.size("max.connections.per.ip"),
+            max_connections_per_ip_overrides,
+            request_memory_bytes: written.size("ottla.request.memory.bytes"),
+            validate_compressed_records: written.boolean("ottla.validate.compressed.records"),
+            auto_create_topics_enable: written.boolean("auto.create.topics.enable"),
+            delete_topic_enable: written.boolean("delete.topic.enable"),
+            num_partitions: int(&written, "num.partitions"),
+            default_replication_factor: int(&written, "default.replication.factor"),
+            fetch_max_bytes: size32(&written, "fetch.max.bytes"),
+            max_request_partition_size_limit: written.size("max.request.partition.size.limit"),
+            max_incremental_fetch_session_cache_slots: written.size("max.incremental.fetch.session.cache.slots"),
+            num_recovery_threads_per_data_dir: written.size("num.recovery.threads.per.data.dir"),
+            log_initial_task_delay: duration("log.initial.task.delay.ms"),
+            log_retention_check_interval: duration("log.retention.check.interval.ms"),
+            log_flush_scheduler_interval: duration("log.flush.scheduler.interval.ms"),
+            log_flush_offset_checkpoint_interval: duration("log.flush.offset.checkpoint.interval.ms"),
+            log_flush_start_offset_checkpoint_interval: duration("log.flush.start.offset.checkpoint.interval.ms"),
+            replica_high_watermark_checkpoint_interval: duration("replica.high.watermark.checkpoint.interval.ms"),
+            producer_id_expiration_ms: written.number("producer.id.expiration.ms"),
+            producer_id_expiration_check_interval: duration("producer.id.expiration.check.interval.ms"),
+            metadata_log_segment_bytes: match written.optional_number("internal.metadata.log.segment.bytes") {
+                Some(bytes) => u32::try_from(bytes).unwrap_or(0),
+                None => size32(&written, "metadata.log.segment.bytes"),
+            },
+            metadata_log_segment_ms: written.number("metadata.log.segment.ms"),
+            metadata_log_max_record_bytes_between_snapshots: written
+                .size("metadata.log.max.record.bytes.between.snapshots")
+                as u64,
+            metadata_log_max_snapshot_interval: Some(duration("metadata.log.max.snapshot.interval.ms"))
+                .filter(|interval| !interval.is_zero()),
+            metadata_max_retention_bytes: u64::try_from(written.number("metadata.max.retention.bytes")).ok(),
+            metadata_max_retention_ms: Some(written.number("metadata.max.retention.ms")).filter(|&ms| ms >= 0),
+            written,
+        };
+        Ok((config, warnings))
+    }
+
+    /// How many connections `address` may have.
+    pub fn max_connections_from(&self, address: IpAddr) -> usize {
+        let own = self.max_connections_per_ip_overrides.get(&address.to_canonical());
+        own.copied().unwrap_or(self.max_connections_per_ip)
+    }
+
+    /// The broker's values together with those that were set while it runs: for this broker, and for all of the
+    /// cluster. They are what topics have that set nothing themselves.
+    pub fn values<'a>(
+        &'a self,
+        own: &'a BTreeMap<String, String>,
+        cluster: &'a BTreeMap<String, String>,
+    ) -> Values<'a> {
+        Values { written: &self.written, own, cluster }
+    }
+}
+
+fn log_dirs(written: &Written) -> Vec<PathBuf> {
+    let dirs = match written.list("log.dirs") {
+        unset if unset.is_empty() => written.list("log.dir"),
+        dirs => dirs,
+    };
+    dirs.into_iter().map(PathBuf::from).collect()
+}
+
+fn int(written: &Written, key: &str) -> i32 {
+    i32::try_from(written.number(key)).unwrap_or_else(|_| unreachable!("{key} is checked to have 32 bits"))
+}
+
+fn size32(written: &Written, key: &str) -> u32 {
+    u32::try_from(written.number(key)).unwrap_or_else(|_| unreachable!("{key} is checked to be a size of 32 bits"))
+}
+
+#[cfg(test)]
+mod tests;

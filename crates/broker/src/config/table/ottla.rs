@@ -1,0 +1,14 @@
+//! Keys that Kafka does not have.
+
+use ottla_metadata::settings::Check::{Any, AtLeast};
+use ottla_metadata::settings::Dynamic::ReadOnly;
+use ottla_metadata::settings::Setting;
+
+use super::{boolean, long};
+
+pub(super) const SETTINGS: &[Setting] = &[
+    boolean("ottla.validate.compressed.records", Some("false"), Any, ReadOnly)
+        .doc("Whether every compressed batch is opened and checked, as Kafka does, or only some of each connection."),
+    long("ottla.request.memory.bytes", Some("100663296"), AtLeast(1048576), ReadOnly)
+        .doc("The memory, in bytes, for all requests that are being read or handled."),
+];
