@@ -5,8 +5,15 @@
 //! `messages` and `internal` are generated from `schema/` by `cargo xtask codegen`.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod api;
+pub mod error;
+pub mod error;
+pub mod frame;
 pub mod internal;
 pub mod messages;
+pub mod records;
 pub mod wire;
 
+pub use api::ApiKey;
+pub use error::ErrorCode;
 pub use wire::{DecodeError, Message, Reader, Records, Region, Splice, Str, Writer};
