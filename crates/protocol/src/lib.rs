@@ -7,7 +7,6 @@
 
 pub mod api;
 pub mod error;
-pub mod error;
 pub mod frame;
 pub mod internal;
 pub mod messages;

@@ -94,6 +94,14 @@ fn structure(out: &mut String, message: &Message, own: &Struct, is_message: bool
             i16::MAX => "i16::MAX".to_owned(),
             from => from.to_string(),
         };
+        let throttle = match own.fields.iter().any(|field| field.name == "ThrottleTimeMs") {
+            true => {
+                "\nfn set_throttle_time_ms(&mut self, throttle_time_ms: i32) {
+                    self.throttle_time_ms = throttle_time_ms;
+                }"
+            }
+            false => "",
+        };
         let _ = write!(
             out,
             "impl<'a> Message<'a> for {name}{generic} {{
@@ -110,6 +118,7 @@ fn structure(out: &mut String, message: &Message, own: &Struct, is_message: bool
                     writer.version(version, &Self::VERSIONS);
                     {writes}
                 }}
+                {throttle}
             }}\n\n",
             key = message.key.unwrap_or(-1),
         );

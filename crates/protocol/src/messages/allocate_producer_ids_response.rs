@@ -38,4 +38,8 @@ impl<'a> Message<'a> for AllocateProducerIdsResponse {
         writer.int32(self.producer_id_len);
         writer.no_tags();
     }
+
+    fn set_throttle_time_ms(&mut self, throttle_time_ms: i32) {
+        self.throttle_time_ms = throttle_time_ms;
+    }
 }

@@ -98,6 +98,10 @@ impl<'a> Message<'a> for ApiVersionsResponse<'a> {
             }
         }
     }
+
+    fn set_throttle_time_ms(&mut self, throttle_time_ms: i32) {
+        self.throttle_time_ms = throttle_time_ms;
+    }
 }
 
 /// Part of [`ApiVersionsResponse`].

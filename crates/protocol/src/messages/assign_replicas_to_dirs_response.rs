@@ -37,6 +37,10 @@ impl<'a> Message<'a> for AssignReplicasToDirsResponse {
         writer.array(true, &self.directories, |writer, item| item.write(writer, version));
         writer.no_tags();
     }
+
+    fn set_throttle_time_ms(&mut self, throttle_time_ms: i32) {
+        self.throttle_time_ms = throttle_time_ms;
+    }
 }
 
 /// Part of [`AssignReplicasToDirsResponse`].

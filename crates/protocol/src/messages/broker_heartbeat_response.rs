@@ -47,4 +47,8 @@ impl<'a> Message<'a> for BrokerHeartbeatResponse {
         writer.boolean(self.should_shut_down);
         writer.no_tags();
     }
+
+    fn set_throttle_time_ms(&mut self, throttle_time_ms: i32) {
+        self.throttle_time_ms = throttle_time_ms;
+    }
 }

@@ -49,6 +49,10 @@ impl<'a> Message<'a> for ConsumerGroupHeartbeatResponse<'a> {
         writer.nullable_struct(self.assignment.as_ref(), |writer, item| item.write(writer, version));
         writer.no_tags();
     }
+
+    fn set_throttle_time_ms(&mut self, throttle_time_ms: i32) {
+        self.throttle_time_ms = throttle_time_ms;
+    }
 }
 
 /// Part of [`ConsumerGroupHeartbeatResponse`].

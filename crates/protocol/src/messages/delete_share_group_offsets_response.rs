@@ -40,6 +40,10 @@ impl<'a> Message<'a> for DeleteShareGroupOffsetsResponse<'a> {
         writer.array(true, &self.responses, |writer, item| item.write(writer, version));
         writer.no_tags();
     }
+
+    fn set_throttle_time_ms(&mut self, throttle_time_ms: i32) {
+        self.throttle_time_ms = throttle_time_ms;
+    }
 }
 
 /// Part of [`DeleteShareGroupOffsetsResponse`].

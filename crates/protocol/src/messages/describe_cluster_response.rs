@@ -67,6 +67,10 @@ impl<'a> Message<'a> for DescribeClusterResponse<'a> {
         writer.int32(self.cluster_authorized_operations);
         writer.no_tags();
     }
+
+    fn set_throttle_time_ms(&mut self, throttle_time_ms: i32) {
+        self.throttle_time_ms = throttle_time_ms;
+    }
 }
 
 /// Part of [`DescribeClusterResponse`].

@@ -44,6 +44,10 @@ impl<'a> Message<'a> for ElectLeadersResponse<'a> {
             writer.no_tags();
         }
     }
+
+    fn set_throttle_time_ms(&mut self, throttle_time_ms: i32) {
+        self.throttle_time_ms = throttle_time_ms;
+    }
 }
 
 /// Part of [`ElectLeadersResponse`].

@@ -47,6 +47,10 @@ impl<'a> Message<'a> for FetchSnapshotResponse<'a> {
             });
         }
     }
+
+    fn set_throttle_time_ms(&mut self, throttle_time_ms: i32) {
+        self.throttle_time_ms = throttle_time_ms;
+    }
 }
 
 /// Part of [`FetchSnapshotResponse`].

@@ -55,4 +55,8 @@ impl<'a> Message<'a> for GetTelemetrySubscriptionsResponse<'a> {
         writer.array(true, &self.requested_metrics, |writer, item| writer.string(item, true));
         writer.no_tags();
     }
+
+    fn set_throttle_time_ms(&mut self, throttle_time_ms: i32) {
+        self.throttle_time_ms = throttle_time_ms;
+    }
 }

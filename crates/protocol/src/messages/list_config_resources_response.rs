@@ -35,6 +35,10 @@ impl<'a> Message<'a> for ListConfigResourcesResponse<'a> {
         writer.array(true, &self.config_resources, |writer, item| item.write(writer, version));
         writer.no_tags();
     }
+
+    fn set_throttle_time_ms(&mut self, throttle_time_ms: i32) {
+        self.throttle_time_ms = throttle_time_ms;
+    }
 }
 
 /// Part of [`ListConfigResourcesResponse`].

@@ -43,6 +43,10 @@ impl<'a> Message<'a> for ListGroupsResponse<'a> {
             writer.no_tags();
         }
     }
+
+    fn set_throttle_time_ms(&mut self, throttle_time_ms: i32) {
+        self.throttle_time_ms = throttle_time_ms;
+    }
 }
 
 /// Part of [`ListGroupsResponse`].

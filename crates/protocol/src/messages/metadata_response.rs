@@ -79,6 +79,10 @@ impl<'a> Message<'a> for MetadataResponse<'a> {
             writer.no_tags();
         }
     }
+
+    fn set_throttle_time_ms(&mut self, throttle_time_ms: i32) {
+        self.throttle_time_ms = throttle_time_ms;
+    }
 }
 
 /// Part of [`MetadataResponse`].

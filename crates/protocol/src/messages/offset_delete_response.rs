@@ -32,6 +32,10 @@ impl<'a> Message<'a> for OffsetDeleteResponse<'a> {
         writer.int32(self.throttle_time_ms);
         writer.array(false, &self.topics, |writer, item| item.write(writer, version));
     }
+
+    fn set_throttle_time_ms(&mut self, throttle_time_ms: i32) {
+        self.throttle_time_ms = throttle_time_ms;
+    }
 }
 
 /// Part of [`OffsetDeleteResponse`].

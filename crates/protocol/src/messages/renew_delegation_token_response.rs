@@ -41,4 +41,8 @@ impl<'a> Message<'a> for RenewDelegationTokenResponse {
             writer.no_tags();
         }
     }
+
+    fn set_throttle_time_ms(&mut self, throttle_time_ms: i32) {
+        self.throttle_time_ms = throttle_time_ms;
+    }
 }

@@ -46,6 +46,10 @@ impl<'a> Message<'a> for ShareFetchResponse<'a> {
         writer.array(true, &self.node_endpoints, |writer, item| item.write(writer, version));
         writer.no_tags();
     }
+
+    fn set_throttle_time_ms(&mut self, throttle_time_ms: i32) {
+        self.throttle_time_ms = throttle_time_ms;
+    }
 }
 
 /// Part of [`ShareFetchResponse`].

@@ -34,6 +34,10 @@ impl<'a> Message<'a> for ShareGroupDescribeResponse<'a> {
         writer.array(true, &self.groups, |writer, item| item.write(writer, version));
         writer.no_tags();
     }
+
+    fn set_throttle_time_ms(&mut self, throttle_time_ms: i32) {
+        self.throttle_time_ms = throttle_time_ms;
+    }
 }
 
 /// Part of [`ShareGroupDescribeResponse`].

@@ -54,4 +54,8 @@ impl<'a> Message<'a> for SyncGroupResponse<'a> {
             writer.no_tags();
         }
     }
+
+    fn set_throttle_time_ms(&mut self, throttle_time_ms: i32) {
+        self.throttle_time_ms = throttle_time_ms;
+    }
 }

@@ -25,6 +25,8 @@ pub enum DecodeError {
     TagsOutOfOrder,
     /// An internal record with bytes after its last field.
     SurplusBytes,
+    /// A request to an API that does not exist.
+    UnknownApi(i16),
     /// A version that the message never had.
     UnknownVersion(i16),
     /// A type of internal record that is not known.
@@ -46,6 +48,7 @@ impl fmt::Display for DecodeError {
             Self::VarintTooLong => f.write_str("a varint is too long"),
             Self::TagsOutOfOrder => f.write_str("tags do not ascend"),
             Self::SurplusBytes => f.write_str("bytes follow the last field"),
+            Self::UnknownApi(key) => write!(f, "API key {key} is not known"),
             Self::UnknownVersion(version) => write!(f, "version {version} is not known"),
             Self::UnknownType(number) => write!(f, "record type {number} is not known"),
             Self::UnknownFrameVersion(version) => write!(f, "frame version {version} is not known"),

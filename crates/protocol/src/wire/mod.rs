@@ -50,4 +50,7 @@ pub trait Message<'a>: Sized + Default {
     /// # Panics
     /// Where `version` is not one of [`Message::VERSIONS`].
     fn encode(&self, writer: &mut Writer, version: i16);
+
+    /// Sets how long the client is to hold back, where the message has a place for that at its top.
+    fn set_throttle_time_ms(&mut self, _throttle_time_ms: i32) {}
 }

@@ -12,6 +12,7 @@ use std::ops::RangeInclusive;
 use ottla_base::Uuid;
 
 use super::MAX_STRING_LENGTH;
+use crate::frame::SIZE_LENGTH;
 
 /// Record batches inside a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,6 +62,28 @@ impl Writer {
     /// Nothing written yet.
     pub const fn new() -> Self {
         Self { buffer: Vec::new(), regions: Vec::new(), oversized: false }
+    }
+
+    /// The bytes of a message without regions.
+    ///
+    /// # Panics
+    /// Where there are regions: their bytes would be missing.
+    pub fn into_bytes(self) -> Vec<u8> {
+        assert!(self.regions.is_empty(), "a region's bytes are the caller's to send");
+        self.buffer
+    }
+
+    /// Leaves room for the size of a frame, which begins here.
+    pub fn begin_frame(&mut self) {
+        assert!(self.buffer.is_empty(), "one writer writes one frame");
+        self.int32(0);
+    }
+
+    /// Fills in the size of the frame that [`Writer::begin_frame`] began: all that follows it, regions too.
+    pub fn finish_frame(&mut self) {
+        let size = self.wire_length() - SIZE_LENGTH;
+        let size = i32::try_from(size).expect("a frame holds fewer than 2^31 bytes");
+        self.buffer[..SIZE_LENGTH].copy_from_slice(&size.to_be_bytes());
     }
 
     /// How many bytes go over the wire, those of the regions too.

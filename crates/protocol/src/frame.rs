@@ -1,0 +1,92 @@
+//! Frames: the size in front, the header of a request and that of a response.
+//!
+//! Not here: reading sockets, and the limit on a frame's size, which is a setting.
+//!
+//! ```text
+//! request     int32 size | int16 api key, int16 version, int32 correlation id, client id [, tags] | body
+//! response    int32 size | int32 correlation id [, tags] | body
+//! ```
+//!
+//! The tags are there in a flexible version of the API (KIP-482). The client id has an int16 length even then. The
+//! response of ApiVersions has no tags in any version, for its sender cannot know what the client knows (KIP-511).
+
+use std::borrow::Cow;
+
+use crate::api::ApiKey;
+use crate::wire::{DecodeError, Reader, Writer};
+
+/// The bytes of the size in front of a frame, which the size does not count.
+pub const SIZE_LENGTH: usize = 4;
+
+/// What stands in front of every request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestHeader<'a> {
+    /// The API asked for.
+    pub api_key: i16,
+    /// The version of the request and of its answer; not necessarily one that is served.
+    pub api_version: i16,
+    /// What the answer repeats.
+    pub correlation_id: i32,
+    /// What the client calls itself.
+    pub client_id: Option<&'a str>,
+}
+
+impl<'a> RequestHeader<'a> {
+    /// Takes a frame apart, without its size: the header, and the body behind it. A key that is no API is an error,
+    /// because its header cannot be read.
+    pub fn decode(frame: &'a [u8]) -> Result<(Self, &'a [u8]), DecodeError> {
+        let mut reader = Reader::new(frame);
+        let (code, api_version) = (reader.int16()?, reader.int16()?);
+        let api = ApiKey::from_code(code).ok_or(DecodeError::UnknownApi(code))?;
+        let correlation_id = reader.int32()?;
+        let client_id = match reader.nullable_string(false)? {
+            Some(Cow::Borrowed(client_id)) => Some(client_id),
+            Some(Cow::Owned(_)) => unreachable!("a reader borrows"),
+            None => None,
+        };
+        if api.is_flexible(api_version) {
+            reader.skip_tags()?;
+        }
+        Ok((Self { api_key: code, api_version, correlation_id, client_id }, reader.remaining()))
+    }
+
+    /// Writes the header of a request to one of the known APIs.
+    ///
+    /// # Panics
+    /// Where the key is none of them.
+    pub fn encode(&self, writer: &mut Writer) {
+        let api = ApiKey::from_code(self.api_key).expect("requests are sent to APIs that exist");
+        writer.int16(self.api_key);
+        writer.int16(self.api_version);
+        writer.int32(self.correlation_id);
+        writer.nullable_string(self.client_id, false);
+        if api.is_flexible(self.api_version) {
+            writer.no_tags();
+        }
+    }
+}
+
+impl ApiKey {
+    /// Writes what stands in front of a response: room for the size, and the header. [`Writer::finish_frame`] fills in
+    /// the size when the body is written.
+    pub fn begin_response(self, writer: &mut Writer, version: i16, correlation_id: i32) {
+        writer.begin_frame();
+        writer.int32(correlation_id);
+        if self.response_header_has_tags(version) {
+            writer.no_tags();
+        }
+    }
+
+    fn response_header_has_tags(self, version: i16) -> bool {
+        self != Self::ApiVersions && self.is_flexible(version)
+    }
+}
+
+/// Reads the header of a response, behind its size; gives the correlation id.
+pub fn read_response_header(reader: &mut Reader<'_>, api: ApiKey, version: i16) -> Result<i32, DecodeError> {
+    let correlation_id = reader.int32()?;
+    if api.response_header_has_tags(version) {
+        reader.skip_tags()?;
+    }
+    Ok(correlation_id)
+}
