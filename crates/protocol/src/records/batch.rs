@@ -188,14 +188,15 @@ impl BatchHeader {
         LENGTH_OVERHEAD_BYTES + usize::try_from(self.length).expect("a header with a negative length is not parsed")
     }
 
-    /// The offset of the last record, also where that was compacted away.
+    /// The offset of the last record, also where that was compacted away. Wraps, like [`BatchHeader::next_offset`], on
+    /// numbers that no log has, because a header is read before anybody has checked them.
     pub fn last_offset(&self) -> Offset {
-        self.base_offset.plus(i64::from(self.last_offset_delta))
+        Offset(self.base_offset.0.wrapping_add(i64::from(self.last_offset_delta)))
     }
 
     /// The offset after the last record.
     pub fn next_offset(&self) -> Offset {
-        self.last_offset().plus(1)
+        Offset(self.last_offset().0.wrapping_add(1))
     }
 
     /// The sequence number of the last record; after 2147483647 comes 0. -1 without a sequence.
