@@ -43,6 +43,11 @@ pub enum Error {
         /// The lock file.
         path: PathBuf,
     },
+    /// The bytes to append are not what they should be; nothing of them was written.
+    InvalidRecords {
+        /// What is wrong with them.
+        detail: String,
+    },
     /// An offset lies outside of what the log holds.
     OffsetOutOfRange {
         /// The offset asked for.
@@ -83,6 +88,7 @@ impl fmt::Display for Error {
                 "{} is locked: another broker uses this log directory. Stop it, or set another log.dirs",
                 path.display()
             ),
+            Self::InvalidRecords { detail } => write!(f, "the records cannot be appended: {detail}"),
             Self::OffsetOutOfRange { offset, log_start, log_end } => {
                 write!(f, "offset {offset} is outside of the log, which holds {log_start} to {log_end} (excluded)")
             }

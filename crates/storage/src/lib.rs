@@ -12,12 +12,14 @@ mod directory;
 mod entry_file;
 mod epochs;
 mod error;
+mod log;
 mod meta_properties;
 mod offset_index;
 pub mod os;
 mod partition_metadata;
 pub mod producer_snapshot;
 mod producers;
+mod segment;
 mod small_file;
 mod time_index;
 
@@ -26,6 +28,10 @@ pub use config::LogConfig;
 pub use directory::{CleanShutdown, FolderKind, LogDirectory, PartitionFolder};
 pub use epochs::{EpochEnd, EpochStart, LEADER_EPOCH_CHECKPOINT, LeaderEpochs};
 pub use error::{Error, Result};
+pub use log::{
+    Appended, Cut, Deleted, DeletedBecause, Flush, FoundRecord, LeaderAppend, Log, LogSlice, OpenLog, Recovery,
+    SegmentInfo,
+};
 pub use meta_properties::{META_PROPERTIES, MetaProperties};
 pub use offset_index::{OffsetIndex, OffsetPosition};
 pub use partition_metadata::{PARTITION_METADATA, read_partition_metadata, write_partition_metadata};

@@ -1,0 +1,195 @@
+//! Adding batches at the end: those of clients, whose offsets the leader gives, and those that a leader already gave.
+//!
+//! ```text
+//!   as it came   | base offset | length | epoch | .. | attributes, timestamps .. | records ...                 |
+//!   written      | a new header of 61 bytes, from the stack                      | from where the records lie  |
+//! ```
+//!
+//! The records are neither copied nor unpacked: one vectored write takes the new header and the old rest.
+
+use ottla_base::{LeaderEpoch, Offset, Random, Timestamp};
+use ottla_protocol::records::batch::crc_of;
+use ottla_protocol::records::{Batch, BatchHeader, HEADER_BYTES, TimestampChange, patched_header};
+
+use super::leftovers::remove_segment;
+use super::{Log, new_segment};
+use crate::error::{Error, Result};
+use crate::segment::scan::header_of;
+use crate::segment::{BatchAt, Segment};
+
+/// What the leader adds to a client's batch.
+#[derive(Clone, Copy, Debug)]
+pub struct LeaderAppend {
+    /// The leader's epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// The time.
+    pub now_ms: Timestamp,
+    /// Whether the records get the time of the append instead of their own (`message.timestamp.type=LogAppendTime`).
+    pub log_append_time: bool,
+    /// The largest timestamp of the records, found by whoever checked them: the batch's own word is not trusted.
+    pub max_timestamp: Timestamp,
+}
+
+/// What was appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The offset of the first record.
+    pub base_offset: Offset,
+    /// The offset of the last record.
+    pub last_offset: Offset,
+    /// The time given to all records, or -1 where they keep their own.
+    pub log_append_time_ms: Timestamp,
+}
+
+impl Log {
+    /// Appends a client's batch, with the next offsets. It was checked, its producer's sequence included.
+    ///
+    /// # Errors
+    /// `Io` if it could not be written; nothing is left of it then.
+    pub fn append_leader(&mut self, batch: &Batch<'_>, assign: LeaderAppend) -> Result<Appended> {
+        let base_offset = self.end_offset();
+        let timestamps = match assign.log_append_time {
+            true => TimestampChange::LogAppendTime(assign.now_ms),
+            false => TimestampChange::CreateTime { max_timestamp: assign.max_timestamp },
+        };
+        let patched = patched_header(batch, base_offset, assign.leader_epoch, timestamps);
+        let header = BatchHeader::parse(&patched).expect("the header of a checked batch was only given other values");
+        let last_offset = header.last_offset();
+        let size = header.size_bytes();
+        self.roll_if_due(size, base_offset, last_offset, header.max_timestamp, assign.now_ms)?;
+        self.assign_epoch(&header)?;
+        let records = batch.records();
+        let batch = BatchAt { position: self.active.size(), size: size as u32, header };
+        self.active.append(&patched, records, std::slice::from_ref(&batch))?;
+        self.note(&batch, records)?;
+        self.flush_if_due(assign.now_ms)?;
+        let log_append_time_ms = if assign.log_append_time { assign.now_ms } else { -1 };
+        Ok(Appended { base_offset, last_offset, log_append_time_ms })
+    }
+
+    /// Appends batches as a leader sent them: with offsets, which may leave a gap, and epochs. All of them or none.
+    ///
+    /// # Errors
+    /// `InvalidRecords` if they are not whole, intact batches whose offsets rise, the first from the log's end on.
+    pub fn append_follower(&mut self, bytes: &[u8], now_ms: Timestamp) -> Result<Appended> {
+        let mut batches = parse_batches(bytes).map_err(|detail| Error::InvalidRecords { detail })?;
+        let (Some(first), Some(last)) = (batches.first(), batches.last()) else {
+            return Err(Error::InvalidRecords { detail: "there is no batch".to_owned() });
+        };
+        let (base_offset, last_offset, end) = (first.base_offset(), last.last_offset(), self.end_offset());
+        if base_offset < end {
+            return Err(Error::InvalidRecords { detail: format!("offset {base_offset} comes before the end, {end}") });
+        }
+        let max_timestamp = batches.iter().map(BatchAt::max_timestamp).max().unwrap_or(-1);
+        self.roll_if_due(bytes.len(), base_offset, last_offset, max_timestamp, now_ms)?;
+        let position = self.active.size();
+        for batch in &mut batches {
+            batch.position += position;
+            self.assign_epoch(&batch.header)?;
+        }
+        self.active.append(bytes, &[], &batches)?;
+        for batch in &batches {
+            let from = (batch.position - position) as usize;
+            self.note(batch, &bytes[from + HEADER_BYTES..from + batch.size as usize])?;
+        }
+        self.flush_if_due(now_ms)?;
+        Ok(Appended { base_offset, last_offset, log_append_time_ms: -1 })
+    }
+
+    /// Begins a new segment at the log's end, unless the active one is empty.
+    pub fn roll(&mut self, now_ms: Timestamp) -> Result<()> {
+        self.roll_at(self.end_offset(), now_ms)
+    }
+
+    fn roll_if_due(
+        &mut self,
+        size_bytes: usize,
+        base_offset: Offset,
+        last_offset: Offset,
+        max_timestamp: Timestamp,
+        now_ms: Timestamp,
+    ) -> Result<()> {
+        let (size, limit) = (u64::from(self.active.size()), u64::from(self.config.segment_bytes));
+        // The positions in an index are 31 bits long; no batch or fetch comes near that on its own.
+        assert!(size_bytes <= i32::MAX as usize, "{size_bytes} bytes are more than a segment can have");
+        let too_large = size + size_bytes as u64 > limit.min(i32::MAX as u64);
+        let too_old = self.active.age_ms(now_ms, max_timestamp) > self.config.segment_ms - self.jitter_ms();
+        let due = size > 0 && (too_large || too_old || self.active.is_index_full());
+        if due || !self.active.fits(base_offset, last_offset) { self.roll_at(base_offset, now_ms) } else { Ok(()) }
+    }
+
+    /// Begins a new segment at `base_offset`. If that fails, the old one goes on.
+    fn roll_at(&mut self, base_offset: Offset, now_ms: Timestamp) -> Result<()> {
+        let old_base = self.active.base_offset();
+        if self.active.size() == 0 {
+            if old_base != base_offset {
+                self.active = new_segment(&self.folder, base_offset, &self.config, now_ms)?;
+                remove_segment(&self.folder, old_base)?;
+            }
+            return Ok(());
+        }
+        self.active.trim()?;
+        self.snapshot_producers(base_offset)?;
+        let fresh = new_segment(&self.folder, base_offset, &self.config, now_ms)?;
+        self.sealed.push(std::mem::replace(&mut self.active, fresh).seal());
+        self.unflushed.names = true;
+        self.keep_few_open(old_base);
+        Ok(())
+    }
+
+    /// How much earlier than `segment.ms` this segment rolls: always the same for one segment, so that a restart does
+    /// not change it.
+    fn jitter_ms(&self) -> i64 {
+        let most = self.config.segment_jitter_ms.min(self.config.segment_ms);
+        if most <= 0 {
+            return 0;
+        }
+        let topic = u64::from(crc32c::crc32c(self.topic_partition.topic.as_bytes()));
+        let segment = self.active.base_offset().0 as u64 ^ (self.topic_partition.partition.0 as u64) << 32;
+        Random::new(topic ^ segment).below(most as u64) as i64
+    }
+
+    /// Notes the leader epoch of a batch that is about to be written, if it is a new one.
+    fn assign_epoch(&mut self, header: &BatchHeader) -> Result<()> {
+        let epoch = header.partition_leader_epoch;
+        if epoch > self.latest_epoch().unwrap_or(LeaderEpoch::NONE) {
+            self.epochs.assign(epoch, header.base_offset)?;
+        }
+        Ok(())
+    }
+
+    /// Notes what follows from a batch that was written.
+    fn note(&mut self, batch: &BatchAt, records: &[u8]) -> Result<()> {
+        self.unflushed.records += batch.header.last_offset_delta as u64 + 1;
+        match self.replayed.note(batch, records) {
+            Some(aborted) => self.replayed.note_aborted(&self.folder, self.active.base_offset(), &aborted),
+            None => Ok(()),
+        }
+    }
+
+    /// The append that reaches `flush.messages` waits for the disk, as in Kafka; `flush.ms` is for the log's owner, who
+    /// has a clock.
+    fn flush_if_due(&mut self, now_ms: Timestamp) -> Result<()> {
+        match self.config.flush_messages {
+            Some(limit) if self.unflushed.records >= limit => self.flush(now_ms),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The batches in `bytes`, with their positions in it, if all of them are whole and intact.
+fn parse_batches(bytes: &[u8]) -> std::result::Result<Vec<BatchAt>, String> {
+    let (mut batches, mut position, mut last_offset): (Vec<BatchAt>, usize, _) = (Vec::new(), 0, None);
+    while position < bytes.len() {
+        let rest = &bytes[position..];
+        let (header, size) = header_of(rest, rest.len(), last_offset)?;
+        if crc_of(&rest[..size as usize]) != header.crc {
+            return Err(format!("the batch of offset {} has a wrong checksum", header.base_offset));
+        }
+        let batch = BatchAt { position: position as u32, size, header };
+        last_offset = Some(batch.last_offset());
+        position += size as usize;
+        batches.push(batch);
+    }
+    Ok(batches)
+}

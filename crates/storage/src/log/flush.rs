@@ -1,0 +1,128 @@
+//! What is on the disk and not only in the page cache, and the end of a log's life in this process.
+//!
+//! An fsync may take long, and nobody should wait for the log's lock meanwhile. So it has three parts: `begin_flush`
+//! and `finish_flush` under the lock, [`Flush::run`] without it. [`Log::flush`] is the three together.
+//!
+//! Everything before the *recovery point* is flushed. After a crash, only segments that reach beyond it are read again.
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ottla_base::{Offset, Timestamp};
+
+use super::Log;
+use crate::error::{Error, Result};
+use crate::os;
+use crate::segment::file_path;
+
+/// What was written since the last flush.
+#[derive(Debug, Default)]
+pub(super) struct Unflushed {
+    /// How many records.
+    pub records: u64,
+    /// When the last flush was, or the log was opened.
+    pub since_ms: Timestamp,
+    /// Whether files were made that the folder, on the disk, may not know.
+    pub names: bool,
+}
+
+/// A flush that was begun.
+#[derive(Debug)]
+pub struct Flush {
+    end_offset: Offset,
+    logs: Vec<(PathBuf, Arc<File>)>,
+    /// Small files that nobody holds open: indexes and snapshots.
+    others: Vec<PathBuf>,
+    folder: Option<PathBuf>,
+}
+
+impl Flush {
+    /// Waits until all that was written when the flush was begun is on the disk.
+    ///
+    /// # Errors
+    /// What is on the disk is unknown then, and trying again does not help: the log directory has failed.
+    pub fn run(&self) -> Result<()> {
+        for (path, file) in &self.logs {
+            os::sync_data(file).map_err(Error::io("flush", path))?;
+        }
+        for path in &self.others {
+            match os::open(path).and_then(|file| os::sync_data(&file)) {
+                // Retention may have taken the segment away meanwhile.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io("flush", path)(error)),
+                _ => {}
+            }
+        }
+        match &self.folder {
+            Some(folder) => os::sync_folder(folder).map_err(Error::io("flush", folder)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Log {
+    /// Whether `flush.ms` asks for a flush now; `flush.messages` is looked after by appending.
+    pub fn is_flush_due(&self, now_ms: Timestamp) -> bool {
+        let Unflushed { records, since_ms, .. } = self.unflushed;
+        records > 0 && self.config.flush_ms.is_some_and(|limit| now_ms.saturating_sub(since_ms) >= limit)
+    }
+
+    /// The first part of a flush: which files hold what was written so far.
+    pub fn begin_flush(&self) -> Result<Flush> {
+        let end_offset = self.end_offset();
+        let mut flush = Flush { end_offset, logs: Vec::new(), others: Vec::new(), folder: None };
+        if self.recovery_point < end_offset {
+            for index in self.segment_floor(self.recovery_point)..self.segment_count() {
+                let segment = self.segment(index);
+                flush.logs.push((segment.path().to_owned(), segment.file()?));
+                if index < self.sealed.len() {
+                    // The active one's indexes are built anew after a crash, so they need not be on the disk.
+                    self.keep_few_open(segment.base_offset());
+                    let base_offset = segment.base_offset();
+                    flush
+                        .others
+                        .extend(["index", "timeindex", "txnindex"].map(|kind| self.file_path(base_offset, kind)));
+                }
+                flush.others.push(self.file_path(self.segment_end(index), "snapshot"));
+            }
+        }
+        flush.folder = self.unflushed.names.then(|| self.folder.clone());
+        Ok(flush)
+    }
+
+    /// The last part of a flush that has run: moves the recovery point.
+    pub fn finish_flush(&mut self, flush: &Flush, now_ms: Timestamp) {
+        // A truncation in between took away what was flushed.
+        let flushed = flush.end_offset.min(self.end_offset());
+        self.recovery_point = self.recovery_point.max(flushed);
+        let records = self.end_offset().0 - self.recovery_point.0;
+        self.unflushed.records = self.unflushed.records.min(records as u64);
+        self.unflushed.since_ms = now_ms;
+        if flush.folder.is_some() {
+            self.unflushed.names = false;
+        }
+    }
+
+    /// Waits until all that was written is on the disk.
+    pub fn flush(&mut self, now_ms: Timestamp) -> Result<()> {
+        let flush = self.begin_flush()?;
+        flush.run()?;
+        self.finish_flush(&flush, now_ms);
+        Ok(())
+    }
+
+    /// Leaves the log so that the next start need not read it: trimmed indexes, a producer snapshot at the end, all on
+    /// the disk.
+    pub fn close(mut self, now_ms: Timestamp) -> Result<()> {
+        self.active.trim()?;
+        self.active.flush_indexes()?;
+        self.snapshot_producers(self.end_offset())?;
+        self.flush(now_ms)?;
+        os::sync_folder(&self.folder).map_err(Error::io("flush", &self.folder))
+    }
+
+    pub(super) fn file_path(&self, base_offset: Offset, kind: &str) -> PathBuf {
+        file_path(&self.folder, base_offset, kind)
+    }
+}

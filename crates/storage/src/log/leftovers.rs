@@ -1,0 +1,140 @@
+//! The files in a log's folder, and what to do with those that a crash left behind.
+//!
+//! ```text
+//!   <base offset>.<kind>             a file of the log: log, index, timeindex, txnindex, snapshot
+//!   <base offset>.<kind>.deleted     waited to be unlinked                               -> unlinked
+//!   <base offset>.<kind>.cleaned     compaction was writing it                           -> unlinked
+//!   <base offset>.<kind>.swap        compaction had finished it, and was putting it
+//!                                    in the place of the segments it was made from       -> finish that
+//! ```
+//!
+//! A swap at or above the first `.cleaned` offset is not finished: one clean-up of several segments is taken as a
+//! whole, and part of it was still being written.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use ottla_base::Offset;
+
+use crate::error::{Error, Result};
+use crate::os;
+use crate::segment::file_path;
+use crate::segment::scan::{LOOKUP_CHUNK_BYTES, Scan};
+
+/// The files that a segment may have, by their kinds. A producer snapshot shares the name, but not the life, of the
+/// segment that begins where it was taken.
+pub(super) const SEGMENT_KINDS: [&str; 4] = ["log", "index", "timeindex", "txnindex"];
+const SNAPSHOT_KIND: &str = "snapshot";
+
+/// A file's name in its parts.
+struct Name<'a> {
+    base_offset: Offset,
+    kind: &'a str,
+    suffix: Option<&'a str>,
+}
+
+/// A segment that is there.
+pub(super) struct Found {
+    pub base_offset: Offset,
+    /// Whether it has an index of aborted transactions.
+    pub has_aborted: bool,
+}
+
+/// Clears the leftovers away and returns the segments, in order.
+pub(super) fn tidy(folder: &Path) -> Result<Vec<Found>> {
+    let entries = os::list(folder).map_err(Error::io("list", folder))?;
+    let mut kinds: BTreeMap<Offset, BTreeSet<String>> = BTreeMap::new();
+    let mut swapped: BTreeMap<Offset, Vec<String>> = BTreeMap::new();
+    let cleaned = |name: &Name<'_>| (name.suffix == Some("cleaned")).then_some(name.base_offset);
+    let names = entries.iter().filter(|entry| !entry.is_folder);
+    let names: Vec<(&str, Name<'_>)> =
+        names.filter_map(|entry| Some((entry.name.as_str(), parse(&entry.name)?))).collect();
+    let first_cleaned = names.iter().filter_map(|(_, name)| cleaned(name)).min();
+    for (file, name) in &names {
+        let unfinished = first_cleaned.is_some_and(|first| name.base_offset >= first);
+        match name.suffix {
+            None if SEGMENT_KINDS.contains(&name.kind) => {
+                kinds.entry(name.base_offset).or_default().insert(name.kind.to_owned());
+            }
+            None => {}
+            Some("swap") if !unfinished => swapped.entry(name.base_offset).or_default().push(name.kind.to_owned()),
+            Some(_) => remove(&folder.join(file))?,
+        }
+    }
+    for (base_offset, parts) in swapped {
+        finish_swap(folder, base_offset, &parts, &mut kinds)?;
+    }
+    // Indexes without their log say nothing.
+    let orphans = kinds.iter().filter(|(_, kinds)| !kinds.contains("log"));
+    for (&base_offset, parts) in orphans {
+        for kind in parts {
+            remove(&file_path(folder, base_offset, kind))?;
+        }
+    }
+    let segments = kinds.into_iter().filter(|(_, kinds)| kinds.contains("log"));
+    Ok(segments.map(|(base_offset, kinds)| Found { base_offset, has_aborted: kinds.contains("txnindex") }).collect())
+}
+
+/// Removes the files of a segment that are there.
+pub(super) fn remove_segment(folder: &Path, base_offset: Offset) -> Result<()> {
+    for kind in SEGMENT_KINDS {
+        remove(&file_path(folder, base_offset, kind))?;
+    }
+    Ok(())
+}
+
+/// Removes a file, if it is there.
+pub(super) fn remove(path: &Path) -> Result<()> {
+    match os::remove(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Puts a finished clean-up in the place of the segments it was made from.
+fn finish_swap(
+    folder: &Path,
+    base_offset: Offset,
+    parts: &[String],
+    kinds: &mut BTreeMap<Offset, BTreeSet<String>>,
+) -> Result<()> {
+    let swap = |kind: &str| file_path(folder, base_offset, &format!("{kind}.swap"));
+    if parts.iter().any(|kind| kind == "log") {
+        let end = end_of_swap(&swap("log"), base_offset)?;
+        let replaced: Vec<Offset> = kinds.range(base_offset..end).map(|(&base_offset, _)| base_offset).collect();
+        for base_offset in replaced {
+            remove_segment(folder, base_offset)?;
+            kinds.remove(&base_offset);
+        }
+    }
+    // Without its log, that was renamed already, only the indexes were left to be renamed.
+    for kind in parts {
+        let to = file_path(folder, base_offset, kind);
+        os::rename(&swap(kind), &to).map_err(Error::io("rename", &to))?;
+        kinds.entry(base_offset).or_default().insert(kind.clone());
+    }
+    os::sync_folder(folder).map_err(Error::io("flush", folder))
+}
+
+/// The offset after the last record of a finished clean-up.
+fn end_of_swap(path: &Path, base_offset: Offset) -> Result<Offset> {
+    let file = os::open_read_only(path).map_err(Error::io("open", path))?;
+    let length = os::length(&file).map_err(Error::io("read the length of", path))?;
+    let length = u32::try_from(length).map_err(|_| Error::corrupt(path, format!("{length} bytes are too many")))?;
+    let mut scan = Scan::new(&file, path, 0, length, LOOKUP_CHUNK_BYTES);
+    let mut end = base_offset.plus(1);
+    while let Some(batch) = scan.next()? {
+        end = batch.last_offset().plus(1);
+    }
+    Ok(end)
+}
+
+fn parse(file: &str) -> Option<Name<'_>> {
+    let mut parts = file.splitn(3, '.');
+    let (base, kind, suffix) = (parts.next()?, parts.next()?, parts.next());
+    let known = SEGMENT_KINDS.contains(&kind) || kind == SNAPSHOT_KIND;
+    let known_suffix = suffix.is_none_or(|suffix| ["deleted", "cleaned", "swap"].contains(&suffix));
+    let digits = base.len() == 20 && base.bytes().all(|byte| byte.is_ascii_digit());
+    let base_offset = Offset(base.parse().ok()?);
+    (known && known_suffix && digits).then_some(Name { base_offset, kind, suffix })
+}

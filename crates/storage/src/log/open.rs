@@ -1,0 +1,218 @@
+//! From a folder to a log.
+//!
+//! After a clean shutdown nothing is read but what lies behind the newest index entry and the newest producer
+//! snapshot, and sealed segments are not even opened: a start must not take minutes because there are many of them.
+//! After a crash, every segment that reaches beyond the recovery point is read and checked, batch by batch. The first
+//! batch that is not whole ends the log: it is cut off with all that follows, later segments included, since offsets
+//! without a gap are worth more than what may lie behind one.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Mutex;
+
+use ottla_base::{LeaderEpoch, Offset, Timestamp, TopicPartition};
+
+use super::flush::Unflushed;
+use super::leftovers::{Found, remove, remove_segment, tidy};
+use super::replay::Replayed;
+use super::{Log, index_limits, new_segment};
+use crate::aborted::AbortedIndex;
+use crate::config::LogConfig;
+use crate::epochs::LeaderEpochs;
+use crate::error::{Error, Result};
+use crate::os;
+use crate::producers::Producers;
+use crate::segment::{Active, BatchAt, Sealed, Segment, Torn, file_path};
+
+/// What is known of a log from elsewhere when it is opened.
+#[derive(Clone, Debug)]
+pub struct OpenLog {
+    /// Whose log it is.
+    pub topic_partition: TopicPartition,
+    /// Whether the log directory was left by a clean shutdown.
+    pub clean: bool,
+    /// The recovery point that was checkpointed; 0 if none was.
+    pub recovery_point: Offset,
+    /// The log start that was checkpointed; 0 if none was.
+    pub log_start_offset: Offset,
+    /// The time.
+    pub now_ms: Timestamp,
+}
+
+/// What opening a log took, and what it cost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// How many segments were read in full.
+    pub scanned_segments: usize,
+    /// How many bytes these had.
+    pub scanned_bytes: u64,
+    /// The end of the log was not whole.
+    pub cut: Option<Cut>,
+}
+
+/// What was cut off at the end of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The offset at which the log ends now.
+    pub end_offset: Offset,
+    /// How many bytes went, those of removed segments included.
+    pub bytes: u64,
+    /// How many segments behind the torn one were removed.
+    pub removed_segments: usize,
+    /// What is wrong with the first batch that went.
+    pub detail: String,
+}
+
+impl Log {
+    /// Opens the log in `folder`, which is made if it is missing.
+    ///
+    /// # Errors
+    /// `WrongFormat` if the log holds messages of before Kafka 0.11; `Io` and `Corrupt` if the files cannot be used.
+    pub fn open(folder: &Path, config: LogConfig, options: OpenLog) -> Result<(Self, Recovery)> {
+        let OpenLog { topic_partition, clean, recovery_point, log_start_offset, now_ms } = options;
+        os::create_folder(folder).map_err(Error::io("create", folder))?;
+        let found = tidy(folder)?;
+        let bases: Vec<Offset> = found.iter().map(|segment| segment.base_offset).collect();
+        let mut epochs = open_epochs(folder)?;
+        let mut recovery = Recovery::default();
+        let trusted =
+            if clean { bases.len() } else { bases.partition_point(|base| *base <= recovery_point).max(1) - 1 };
+        let (sealed, active) = load(folder, &config, &bases, trusted, now_ms, &mut epochs, &mut recovery)?;
+        let made = active.is_none();
+        let active = match active {
+            Some(active) => active,
+            None => new_segment(folder, log_start_offset, &config, now_ms)?,
+        };
+        let first = sealed.first().map_or(active.base_offset(), Segment::base_offset);
+        let (aborted, aborted_from) = open_aborted(folder, &found, bases.get(trusted).copied())?;
+        let end = active.end_offset();
+        let mut log = Self {
+            folder: folder.to_owned(),
+            topic_partition,
+            config,
+            sealed,
+            active,
+            start_offset: log_start_offset.max(first),
+            recovery_point: recovery_point.max(first).min(end),
+            replayed: Replayed { producers: Producers::new(), aborted },
+            epochs,
+            doomed: Default::default(),
+            unflushed: Unflushed { records: 0, since_ms: now_ms, names: made },
+            opened: Mutex::default(),
+        };
+        if end < log.start_offset {
+            tracing::warn!(log = %log.topic_partition, %end, start = %log.start_offset, "the log ends before its start, and is begun anew there");
+            log.restart_at(log.start_offset, now_ms)?;
+        } else {
+            log.epochs.truncate_from_end(end)?;
+            log.epochs.truncate_from_start(log.start_offset)?;
+            log.replayed.truncate(end)?;
+            log.replay(aborted_from.min(end))?;
+        }
+        if let Some(cut) = &mut recovery.cut {
+            cut.end_offset = log.end_offset();
+            tracing::warn!(log = %log.topic_partition, end = %cut.end_offset, bytes = cut.bytes, detail = cut.detail, "cut a torn end off");
+        }
+        Ok((log, recovery))
+    }
+}
+
+/// Opens the segments: the first `trusted` as they are, the others after they were read.
+fn load(
+    folder: &Path,
+    config: &LogConfig,
+    bases: &[Offset],
+    trusted: usize,
+    now_ms: Timestamp,
+    epochs: &mut LeaderEpochs,
+    recovery: &mut Recovery,
+) -> Result<(Vec<Sealed>, Option<Active>)> {
+    let limits = index_limits(config);
+    let mut sealed = Vec::with_capacity(bases.len());
+    for (index, &base_offset) in bases.iter().enumerate() {
+        let is_last = index + 1 == bases.len();
+        if index < trusted && !is_last {
+            sealed.push(Sealed::find(folder, base_offset, limits)?);
+            continue;
+        }
+        let (mut active, torn) = if index < trusted {
+            Active::open_or_recover(folder, base_offset, limits, now_ms)?
+        } else {
+            let mut assign = |batch: &BatchAt| match batch.leader_epoch() {
+                epoch if epoch > epochs.latest().unwrap_or(LeaderEpoch::NONE) => {
+                    epochs.assign(epoch, batch.base_offset())
+                }
+                _ => Ok(()),
+            };
+            let recovered = Active::recover(folder, base_offset, limits, now_ms, &mut assign)?;
+            recovery.scanned_segments += 1;
+            recovery.scanned_bytes += u64::from(recovered.0.size());
+            recovered
+        };
+        if let Some(torn) = torn {
+            active.cut()?;
+            recovery.cut = Some(cut(folder, &bases[index + 1..], &torn)?);
+            return Ok((sealed, Some(active)));
+        }
+        if is_last {
+            return Ok((sealed, Some(active)));
+        }
+        if active.size() == 0 {
+            // A roll was interrupted, or all that was in it was compacted away.
+            remove_segment(folder, base_offset)?;
+            continue;
+        }
+        active.trim()?;
+        let segment = active.seal();
+        segment.close_file();
+        sealed.push(segment);
+    }
+    Ok((sealed, None))
+}
+
+/// The leader epochs, from their checkpoint, or without any where that is damaged: recovery finds those of the segments
+/// it reads again.
+fn open_epochs(folder: &Path) -> Result<LeaderEpochs> {
+    LeaderEpochs::open(folder).or_else(|error| match error {
+        Error::Corrupt { .. } => {
+            tracing::warn!(%error, "going on without the leader epochs of before");
+            LeaderEpochs::empty(folder)
+        }
+        error => Err(error),
+    })
+}
+
+/// The indexes of aborted transactions, and the offset from which on they are to be found out again: that of the first
+/// segment that was read, or whose index is damaged.
+fn open_aborted(
+    folder: &Path,
+    found: &[Found],
+    read_from: Option<Offset>,
+) -> Result<(BTreeMap<Offset, AbortedIndex>, Offset)> {
+    let (mut aborted, mut from) = (BTreeMap::new(), read_from.unwrap_or(Offset(i64::MAX)));
+    for base_offset in found.iter().filter(|segment| segment.has_aborted).map(|segment| segment.base_offset) {
+        let path = file_path(folder, base_offset, "txnindex");
+        match AbortedIndex::open(&path) {
+            Ok(index) if base_offset < from => {
+                aborted.insert(base_offset, index);
+            }
+            Err(error @ Error::Io { .. }) => return Err(error),
+            _ => {
+                remove(&path)?;
+                from = from.min(base_offset);
+            }
+        }
+    }
+    Ok((aborted, from))
+}
+
+/// Removes the segments behind a torn one.
+fn cut(folder: &Path, later: &[Offset], torn: &Torn) -> Result<Cut> {
+    let mut bytes = u64::from(torn.bytes);
+    for &base_offset in later {
+        let path = file_path(folder, base_offset, "log");
+        bytes += os::length_of(&path).map_err(Error::io("read the length of", &path))?;
+        remove_segment(folder, base_offset)?;
+    }
+    Ok(Cut { end_offset: Offset(0), bytes, removed_segments: later.len(), detail: torn.detail.clone() })
+}

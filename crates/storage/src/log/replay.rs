@@ -1,0 +1,191 @@
+//! What follows from the batches: the producers that wrote them, and the transactions that were aborted.
+//!
+//! Both are noted as batches are appended, and found out again when a log is opened or cut: from the newest producer
+//! snapshot, and the headers of the batches behind it. Of a batch that ends a transaction the record is read too.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::path::Path;
+
+use ottla_base::{Offset, ProducerId, Timestamp};
+use ottla_protocol::records::control::ControlType;
+use ottla_protocol::records::{BatchHeader, HEADER_BYTES, RecordIter};
+
+use super::{Log, LogSlice};
+use crate::aborted::{AbortedIndex, AbortedTransaction};
+use crate::error::{Error, Result};
+use crate::os;
+use crate::producer_snapshot::{encode_snapshot, load_latest_snapshot, remove_snapshots, snapshot_path};
+use crate::producers::{EndMarker, ProducerBatch, Producers, SequenceError, Verdict};
+use crate::segment::scan::{LOOKUP_CHUNK_BYTES, Scan, read_batch};
+use crate::segment::{BatchAt, file_path};
+
+/// What follows from the batches of a log.
+#[derive(Debug, Default)]
+pub(super) struct Replayed {
+    pub producers: Producers,
+    /// The aborted transactions of the segments that have any, by the segments' base offsets.
+    pub aborted: BTreeMap<Offset, AbortedIndex>,
+}
+
+impl Log {
+    /// What is to be done with a batch that a client sent: asked before [`Log::append_leader`].
+    pub fn check_producer(&self, header: &BatchHeader) -> std::result::Result<Verdict, SequenceError> {
+        match producer_batch(header) {
+            batch if batch.producer_id < ProducerId(0) => Ok(Verdict::Append),
+            batch => self.replayed.producers.check(&batch),
+        }
+    }
+
+    /// The first offset that a reader of committed records must not see, when all is replicated up to `high_watermark`.
+    pub fn last_stable_offset(&self, high_watermark: Offset) -> Offset {
+        self.replayed.producers.first_unstable_offset().map_or(high_watermark, |first| first.min(high_watermark))
+    }
+
+    /// Notes how far the log is replicated.
+    pub fn on_high_watermark(&mut self, high_watermark: Offset) {
+        self.replayed.producers.on_high_watermark(high_watermark);
+    }
+
+    /// Forgets producers that have not written for `producer.id.expiration.ms`, and says how many.
+    pub fn expire_producers(&mut self, now_ms: Timestamp) -> usize {
+        self.replayed.producers.expire(now_ms, self.config.producer_id_expiration_ms)
+    }
+
+    /// The aborted transactions that a reader of committed records has to skip in `slice`, which was read up to
+    /// `bound`: by rising first offset.
+    pub fn aborted_transactions(&self, slice: &LogSlice, bound: Offset) -> Result<Vec<AbortedTransaction>> {
+        let mut found = Vec::new();
+        let first = self.segment(self.segment_floor(slice.first_offset)).base_offset();
+        for index in self.replayed.aborted.range(first..).map(|(_, index)| index) {
+            if index.collect(slice.first_offset, bound, &mut found)? {
+                break;
+            }
+        }
+        found.sort_unstable_by_key(|transaction| transaction.first_offset);
+        Ok(found)
+    }
+
+    /// Writes what is known about the producers to the snapshot at `offset`, the log's end. It is flushed together with
+    /// the segment before it; should a crash tear it, its checksum tells.
+    pub(super) fn snapshot_producers(&self, offset: Offset) -> Result<()> {
+        let path = snapshot_path(&self.folder, offset);
+        let file = os::create(&path).map_err(Error::io("create", &path))?;
+        let bytes = encode_snapshot(self.replayed.producers.entries());
+        os::write_all_at(&file, &bytes, 0).map_err(Error::io("write", &path))
+    }
+
+    /// Finds the producers out again. Transactions aborted from `aborted_from` on, which no index holds, are found out
+    /// too.
+    pub(super) fn replay(&mut self, aborted_from: Offset) -> Result<()> {
+        let end = self.end_offset();
+        remove_snapshots(&self.folder, |offset| offset > end)?;
+        let snapshot = load_latest_snapshot(&self.folder, aborted_from.min(end))?;
+        let (from, entries) = snapshot.unwrap_or_default();
+        let mut replayed = std::mem::take(&mut self.replayed);
+        replayed.producers = Producers::from_snapshot(entries);
+        if from < end {
+            for index in self.segment_floor(from)..self.segment_count() {
+                let segment = self.segment(index);
+                let (file, position) = (segment.file()?, segment.position_floor(from)?);
+                let mut scan = Scan::new(&file, segment.path(), position, segment.size(), LOOKUP_CHUNK_BYTES);
+                while let Some(batch) = scan.next()? {
+                    if batch.last_offset() < from {
+                        continue;
+                    }
+                    let bytes = if batch.header.attributes.is_control() {
+                        read_batch(&file, segment.path(), &batch)?
+                    } else {
+                        vec![]
+                    };
+                    let records = bytes.get(HEADER_BYTES..).unwrap_or_default();
+                    if let Some(aborted) =
+                        replayed.note(&batch, records).filter(|_| batch.base_offset() >= aborted_from)
+                    {
+                        replayed.note_aborted(&self.folder, segment.base_offset(), &aborted)?;
+                    }
+                }
+                if index < self.sealed.len() {
+                    self.keep_few_open(segment.base_offset());
+                }
+            }
+        }
+        self.replayed = replayed;
+        Ok(())
+    }
+}
+
+impl Replayed {
+    /// Notes a batch that lies in the log now; gives the transaction that it aborted, if it did. `records` are the
+    /// bytes behind its header, which only a control batch needs.
+    pub fn note(&mut self, batch: &BatchAt, records: &[u8]) -> Option<AbortedTransaction> {
+        let header = &batch.header;
+        if !header.attributes.is_control() {
+            self.producers.update(&producer_batch(header));
+            return None;
+        }
+        let (is_abort, coordinator_epoch) = end_marker(header, records)?;
+        let ended = self.producers.end_transaction(&EndMarker {
+            producer_id: header.producer_id,
+            producer_epoch: header.producer_epoch,
+            coordinator_epoch,
+            offset: batch.last_offset(),
+            timestamp: header.max_timestamp,
+        })?;
+        is_abort.then_some(AbortedTransaction {
+            producer_id: ended.producer_id,
+            first_offset: ended.first_offset,
+            last_offset: ended.last_offset,
+            last_stable_offset: ended.last_stable_offset,
+        })
+    }
+
+    /// Notes an aborted transaction whose marker lies in the segment with the base offset `segment`.
+    pub fn note_aborted(&mut self, folder: &Path, segment: Offset, aborted: &AbortedTransaction) -> Result<()> {
+        let index = match self.aborted.entry(segment) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(AbortedIndex::open(&file_path(folder, segment, "txnindex"))?),
+        };
+        index.append(aborted)
+    }
+
+    /// Forgets the aborted transactions whose marker is at `end` or behind.
+    pub fn truncate(&mut self, end: Offset) -> Result<()> {
+        self.aborted.values_mut().try_for_each(|index| index.truncate_to(end))?;
+        self.aborted.retain(|_, index| !index.is_empty());
+        Ok(())
+    }
+
+    /// Notes that the folder was renamed.
+    pub fn moved(&mut self, folder: &Path) {
+        for (&segment, index) in &mut self.aborted {
+            index.moved(&file_path(folder, segment, "txnindex"));
+        }
+    }
+}
+
+fn producer_batch(header: &BatchHeader) -> ProducerBatch {
+    ProducerBatch {
+        producer_id: header.producer_id,
+        producer_epoch: header.producer_epoch,
+        base_sequence: header.base_sequence,
+        base_offset: header.base_offset,
+        last_offset_delta: header.last_offset_delta,
+        max_timestamp: header.max_timestamp,
+        is_transactional: header.attributes.is_transactional(),
+    }
+}
+
+/// Whether the record of a control batch ends a transaction by aborting it, and the epoch of the coordinator that wrote
+/// it; `None` for other control records, that have nothing to do with transactions.
+fn end_marker(header: &BatchHeader, records: &[u8]) -> Option<(bool, i32)> {
+    let record = RecordIter::new(header, records).next()?.ok()?;
+    let is_abort = match ControlType::from_key(record.key?)? {
+        ControlType::Abort => true,
+        ControlType::Commit => false,
+        _ => return None,
+    };
+    // The value is a version, all of which are read as 0, and the epoch.
+    let coordinator_epoch = i32::from_be_bytes(*record.value?.get(2..)?.first_chunk()?);
+    Some((is_abort, coordinator_epoch))
+}

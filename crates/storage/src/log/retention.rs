@@ -1,0 +1,167 @@
+//! Deleting from the front: by age, by size, and what lies before the log's start.
+//!
+//! Whole segments go, oldest first, and the first one that may stay ends it. None goes that reaches above the high
+//! watermark. If even the active segment has to go, a new one takes its place first: so that retention holds for a log
+//! that fills slowly, too.
+//!
+//! A deleted segment's files are renamed to `.deleted` and unlinked `file.delete.delay.ms` later.
+
+use std::path::{Path, PathBuf};
+
+use ottla_base::{Offset, Timestamp};
+
+use super::Log;
+use super::leftovers::{SEGMENT_KINDS, remove};
+use crate::error::{Error, Result};
+use crate::os;
+use crate::segment::Segment;
+
+/// A segment that was deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deleted {
+    /// The offset that named it.
+    pub base_offset: Offset,
+    /// Where the next segment begins.
+    pub end_offset: Offset,
+    /// How many bytes its log file had.
+    pub size_bytes: u32,
+    /// Why it went.
+    pub because: DeletedBecause,
+}
+
+/// Why a segment was deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeletedBecause {
+    /// `retention.ms`: its newest record was too old.
+    Age,
+    /// `retention.bytes`: the log was larger by more than this segment.
+    Size,
+    /// All its records were before the log's start.
+    BeforeStart,
+}
+
+/// Files that are to be unlinked.
+#[derive(Debug)]
+pub(super) struct Doomed {
+    since_ms: Timestamp,
+    files: Vec<PathBuf>,
+}
+
+impl Doomed {
+    /// Notes that the folder was renamed.
+    pub fn moved(&mut self, folder: &Path) {
+        for file in &mut self.files {
+            *file = folder.join(file.file_name().expect("a segment's file has a name"));
+        }
+    }
+}
+
+impl Log {
+    /// Makes `to` the first offset that may be read. The segments before it go with the next retention.
+    ///
+    /// # Errors
+    /// `OffsetOutOfRange` if the log ends before `to`; the owner has compared it with the high watermark.
+    pub fn advance_start_offset(&mut self, to: Offset) -> Result<()> {
+        let (log_start, log_end) = (self.start_offset, self.end_offset());
+        if to > log_end {
+            return Err(Error::OffsetOutOfRange { offset: to, log_start, log_end });
+        }
+        if to > log_start {
+            self.start_offset = to;
+            self.epochs.truncate_from_start(to)?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the segments that have to go, and says which.
+    pub fn enforce_retention(&mut self, now_ms: Timestamp, high_watermark: Offset) -> Result<Vec<Deleted>> {
+        let doomed = self.due_for_deletion(now_ms, high_watermark)?;
+        if doomed.len() == self.segment_count() {
+            self.roll(now_ms)?;
+        }
+        self.close_idle_files();
+        if let Some(last) = doomed.last() {
+            self.delete_first(doomed.len(), now_ms)?;
+            self.start_offset = self.start_offset.max(last.end_offset);
+            self.epochs.truncate_from_start(self.start_offset)?;
+        }
+        Ok(doomed)
+    }
+
+    /// Unlinks the files of segments that were deleted long enough ago.
+    pub fn purge_deleted(&mut self, now_ms: Timestamp) -> Result<()> {
+        while let Some(oldest) = self.doomed.front() {
+            if now_ms.saturating_sub(oldest.since_ms) < self.config.file_delete_delay_ms {
+                break;
+            }
+            oldest.files.iter().try_for_each(|path| remove(path))?;
+            self.doomed.pop_front();
+        }
+        Ok(())
+    }
+
+    /// The segments that have to go: some number of the oldest.
+    fn due_for_deletion(&self, now_ms: Timestamp, high_watermark: Offset) -> Result<Vec<Deleted>> {
+        let mut doomed = Vec::new();
+        let mut size_bytes = self.size_bytes();
+        for index in 0..self.segment_count() {
+            let segment = self.segment(index);
+            let end_offset = self.segment_end(index);
+            let empty_active = index == self.sealed.len() && segment.size() == 0;
+            if empty_active || end_offset > high_watermark {
+                break;
+            }
+            let because = if self.config.delete && self.is_too_old(index, now_ms)? {
+                DeletedBecause::Age
+            } else if self.config.delete && self.is_too_much(size_bytes, segment.size()) {
+                DeletedBecause::Size
+            } else if index < self.sealed.len() && end_offset <= self.start_offset {
+                DeletedBecause::BeforeStart
+            } else {
+                break;
+            };
+            size_bytes -= u64::from(segment.size());
+            let base_offset = segment.base_offset();
+            doomed.push(Deleted { base_offset, end_offset, size_bytes: segment.size(), because });
+        }
+        Ok(doomed)
+    }
+
+    /// By the newest record's time; by the file's where no record has one. A record of the future keeps its segment.
+    fn is_too_old(&self, index: usize, now_ms: Timestamp) -> Result<bool> {
+        let Some(retention_ms) = self.config.retention_ms else { return Ok(false) };
+        let segment = self.segment(index);
+        let newest = match segment.largest()?.timestamp {
+            timestamp if timestamp >= 0 => timestamp,
+            _ => os::modified_ms(segment.path()).map_err(Error::io("read the time of", segment.path()))?,
+        };
+        Ok(now_ms.saturating_sub(newest) > retention_ms)
+    }
+
+    /// A segment goes when the log is larger than allowed by the whole of it, so that what was promised stays.
+    fn is_too_much(&self, log_bytes: u64, segment_bytes: u32) -> bool {
+        let allowed = self.config.retention_bytes;
+        allowed
+            .is_some_and(|allowed| log_bytes.saturating_sub(allowed) >= u64::from(segment_bytes) && log_bytes > allowed)
+    }
+
+    /// Takes the `count` oldest segments, all sealed, out of the log.
+    fn delete_first(&mut self, count: usize, now_ms: Timestamp) -> Result<()> {
+        let gone: Vec<Offset> = self.sealed.drain(..count).map(|segment| segment.base_offset()).collect();
+        for base_offset in gone {
+            let mut files = Vec::new();
+            for kind in SEGMENT_KINDS.into_iter().chain(["snapshot"]) {
+                let path = self.file_path(base_offset, kind);
+                let renamed = self.file_path(base_offset, &format!("{kind}.deleted"));
+                match os::rename(&path, &renamed) {
+                    Ok(()) => files.push(renamed),
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(Error::io("rename", &path)(error)),
+                }
+            }
+            self.replayed.aborted.remove(&base_offset);
+            self.doomed.push_back(Doomed { since_ms: now_ms, files });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,158 @@
+//! What a log knows of its producers and their transactions, while it grows, after restarts and after truncation.
+
+use ottla_base::{ProducerEpoch, ProducerId};
+use ottla_protocol::records::control::ControlType;
+use ottla_protocol::records::{BatchBuilder, Compression};
+
+use super::*;
+use crate::producers::{SequenceError, Verdict};
+
+const TRANSACTIONAL: i16 = 1 << 4;
+
+/// Two records of producer 7.
+fn numbered(sequence: i32) -> Made {
+    Made { producer: (7, 0, sequence), ..Made::at(&[1000 + i64::from(sequence), 1000]) }
+}
+
+fn transactional(producer: i64, sequence: i32) -> Made {
+    Made { producer: (producer, 0, sequence), attributes: TRANSACTIONAL, ..Made::default() }
+}
+
+fn end_transaction(log: &mut Log, producer: i64, kind: ControlType) -> Offset {
+    let mut builder =
+        BatchBuilder::new().producer(ProducerId(producer), ProducerEpoch(0), -1).transactional().control();
+    // The value: version 0, coordinator epoch 9.
+    builder.push(2000, Some(&kind.key()), Some(&[0, 0, 0, 0, 0, 9]), &[]);
+    let bytes = builder.build().unwrap();
+    let assign = LeaderAppend { leader_epoch: LeaderEpoch(5), now_ms: 0, log_append_time: false, max_timestamp: 2000 };
+    let appended = log.append_leader(&Batch::parse(&bytes).unwrap().0, assign).unwrap();
+    log.check();
+    appended.last_offset
+}
+
+fn verdict(log: &Log, made: &Made) -> std::result::Result<Verdict, SequenceError> {
+    log.check_producer(Batch::parse(&made.bytes()).unwrap().0.header())
+}
+
+#[test]
+fn a_batch_that_comes_twice_is_recognised_after_a_clean_stop_and_after_a_crash() {
+    let (fixture, mut log) = Fixture::new(small_segments(300));
+    for sequence in (0..20).step_by(2) {
+        assert_eq!(verdict(&log, &numbered(sequence)), Ok(Verdict::Append));
+        append(&mut log, &numbered(sequence));
+    }
+    assert!(log.segments().count() > 2);
+    let last = Ok(Verdict::Duplicate { base_offset: Offset(18), last_offset: Offset(19), timestamp: 1018 });
+    let gap = Err(SequenceError::OutOfOrder { expected: 20, found: 22 });
+    assert_eq!((verdict(&log, &numbered(18)), verdict(&log, &numbered(22))), (last, gap));
+    log.close(0).unwrap();
+    let (log, recovery) = fixture.open(true, 20);
+    assert_eq!(recovery, Recovery::default());
+    assert_eq!((verdict(&log, &numbered(18)), verdict(&log, &numbered(22))), (last, gap));
+    drop(log);
+    for recovery_point in [20, 7, 0] {
+        let (log, recovery) = fixture.open(false, recovery_point);
+        assert_eq!(recovery.cut, None);
+        assert_eq!((verdict(&log, &numbered(18)), verdict(&log, &numbered(22))), (last, gap), "{recovery_point}");
+    }
+    // Without any snapshot, the whole log is read.
+    for entry in fs::read_dir(fixture.path()).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.extension().is_some_and(|extension| extension == "snapshot") {
+            fs::write(entry, b"damaged").unwrap();
+        }
+    }
+    let (log, _) = fixture.open(true, 20);
+    assert_eq!((verdict(&log, &numbered(18)), verdict(&log, &numbered(22))), (last, gap));
+}
+
+#[test]
+fn a_truncated_log_forgets_what_its_producers_wrote_behind() {
+    let (_fixture, mut log) = Fixture::new(small_segments(300));
+    for sequence in (0..20).step_by(2) {
+        append(&mut log, &numbered(sequence));
+    }
+    log.truncate_to(Offset(8), 0).unwrap();
+    log.check();
+    assert_eq!(verdict(&log, &numbered(8)), Ok(Verdict::Append));
+    assert!(matches!(verdict(&log, &numbered(10)), Err(SequenceError::OutOfOrder { expected: 8, .. })));
+}
+
+#[test]
+fn aborted_transactions_are_kept_with_their_segments_and_found_out_again() {
+    let (fixture, mut log) = Fixture::new(small_segments(200));
+    append(&mut log, &transactional(1, 0));
+    append(&mut log, &transactional(2, 0));
+    assert_eq!(log.last_stable_offset(Offset(2)), Offset(0));
+    append(&mut log, &transactional(3, 0));
+    let first_abort = end_transaction(&mut log, 1, ControlType::Abort);
+    end_transaction(&mut log, 2, ControlType::Commit);
+    let second_abort = end_transaction(&mut log, 3, ControlType::Abort);
+    assert_eq!((first_abort, second_abort, log.end_offset()), (Offset(3), Offset(5), Offset(6)));
+    assert_eq!(log.last_stable_offset(Offset(6)), Offset(0), "the markers are not known to be replicated");
+    log.on_high_watermark(Offset(6));
+    assert_eq!(log.last_stable_offset(Offset(6)), Offset(6));
+    let aborted = |log: &Log, from| {
+        let slice = log.read(Offset(from), 1, Offset(6), true).unwrap();
+        let found = log.aborted_transactions(&slice, Offset(6)).unwrap();
+        found.iter().map(|found| (found.producer_id.0, found.first_offset.0)).collect::<Vec<_>>()
+    };
+    let check = |log: &Log| {
+        assert_eq!(aborted(log, 0), [(1, 0), (3, 2)]);
+        assert_eq!(aborted(log, 3), [(1, 0), (3, 2)]);
+        assert_eq!(aborted(log, 4), [(3, 2)]);
+    };
+    check(&log);
+    let files = |fixture: &Fixture| {
+        let files = fixture.files();
+        files.lines().filter(|line| line.contains("txnindex")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    log.close(0).unwrap();
+    let left = files(&fixture);
+    assert_eq!(left.len(), 2, "{left:?}");
+    let (log, _) = fixture.open(true, 6);
+    check(&log);
+    drop(log);
+    for recovery_point in [0, 3] {
+        for name in left.iter().map(|line| line.split(' ').next().unwrap()) {
+            fs::write(fixture.path().join(name), b"torn").unwrap();
+        }
+        let (mut log, _) = fixture.open(false, recovery_point);
+        check(&log);
+        assert_eq!(files(&fixture), left);
+        log.on_high_watermark(Offset(6));
+        assert_eq!(log.last_stable_offset(Offset(6)), Offset(6));
+    }
+    let (mut log, _) = fixture.open(true, 6);
+    log.truncate_to(Offset(5), 0).unwrap();
+    assert_eq!(log.end_offset(), Offset(5));
+    log.on_high_watermark(Offset(5));
+    assert_eq!(log.last_stable_offset(Offset(5)), Offset(2), "the third transaction is open again");
+    let slice = log.read(Offset(0), 1, Offset(5), true).unwrap();
+    assert_eq!(log.aborted_transactions(&slice, Offset(5)).unwrap().len(), 1);
+}
+
+#[test]
+fn a_time_is_found_in_compressed_batches() {
+    for codec in Compression::ALL {
+        let (_fixture, mut log) = Fixture::new(LogConfig::default());
+        for base in [0, 100] {
+            let mut builder = BatchBuilder::new().compression(codec, None);
+            for timestamp in base..base + 100 {
+                builder.push(timestamp, None, Some(&[b'v'; 300]), &[]);
+            }
+            let bytes = builder.build().unwrap();
+            let assign = LeaderAppend {
+                leader_epoch: LeaderEpoch(5),
+                now_ms: 0,
+                log_append_time: false,
+                max_timestamp: base + 99,
+            };
+            log.append_leader(&Batch::parse(&bytes).unwrap().0, assign).unwrap();
+        }
+        for target in [0, 1, 99, 100, 177, 199] {
+            let found = log.offset_for_timestamp(target, Offset(200)).unwrap().unwrap();
+            assert_eq!((found.offset, found.timestamp), (Offset(target), target), "{codec:?}");
+        }
+        assert_eq!(log.max_timestamp().unwrap().unwrap().offset, Offset(199));
+    }
+}

@@ -1,0 +1,163 @@
+//! Opening a log again: after a clean shutdown, a crash, a torn write, flipped bits, an interrupted clean-up.
+
+use super::*;
+
+/// A log of six batches of ten records in three segments, each batch 500 bytes or so.
+fn three_segments() -> (Fixture, u64) {
+    let (fixture, mut log) = Fixture::new(small_segments(1300));
+    for _ in 0..6 {
+        append(&mut log, &Made::sized(10, 500));
+    }
+    log.close(0).unwrap();
+    let size = Made::sized(10, 500).bytes().len() as u64;
+    (fixture, size)
+}
+
+fn file(fixture: &Fixture, name: &str) -> fs::File {
+    fs::OpenOptions::new().read(true).write(true).open(fixture.path().join(name)).unwrap()
+}
+
+#[test]
+fn a_clean_start_scans_nothing() {
+    let (fixture, _) = three_segments();
+    let before = fixture.files();
+    let (mut log, recovery) = fixture.open(true, 60);
+    assert_eq!(recovery, Recovery::default());
+    assert_eq!((log.start_offset(), log.end_offset(), log.recovery_point()), (Offset(0), Offset(60), Offset(60)));
+    assert_eq!(log.latest_epoch(), Some(LeaderEpoch(5)));
+    assert_eq!(fixture.files(), before, "opening changes nothing");
+    assert_eq!(append(&mut log, &Made::sized(10, 500)).base_offset, Offset(60));
+    log.close(0).unwrap();
+    assert_eq!(fixture.open(true, 70).0.end_offset(), Offset(70));
+}
+
+#[test]
+fn after_a_crash_only_segments_beyond_the_recovery_point_are_read() {
+    let (fixture, _) = three_segments();
+    for (recovery_point, scanned) in [(60, 1), (40, 1), (39, 2), (20, 2), (19, 3), (0, 3)] {
+        let (log, recovery) = fixture.open(false, recovery_point);
+        assert_eq!((recovery.scanned_segments, recovery.cut), (scanned, None), "from {recovery_point}");
+        assert_eq!(log.end_offset(), Offset(60));
+    }
+}
+
+#[test]
+fn a_torn_end_is_cut_off_at_every_byte() {
+    let (fixture, size) = three_segments();
+    let name = "00000000000000000040.log";
+    let whole = fs::read(fixture.path().join(name)).unwrap();
+    for length in 0..whole.len() {
+        fs::write(fixture.path().join(name), &whole[..length]).unwrap();
+        let (log, recovery) = fixture.open(false, 40);
+        let whole_batches = length as u64 / size;
+        assert_eq!(log.end_offset(), Offset(40 + 10 * whole_batches as i64), "{length} bytes");
+        let torn = length as u64 - whole_batches * size;
+        assert_eq!(recovery.cut.map_or(0, |cut| cut.bytes), torn, "{length} bytes");
+        assert_eq!(fs::metadata(fixture.path().join(name)).unwrap().len(), whole_batches * size);
+    }
+}
+
+#[test]
+fn a_flipped_bit_ends_the_log_and_takes_later_segments_with_it() {
+    let (fixture, size) = three_segments();
+    let log_file = file(&fixture, "00000000000000000020.log");
+    log_file.write_all_at(&[0xff], size + 300).unwrap();
+    let (log, recovery) = fixture.open(false, 0);
+    let cut = recovery.cut.unwrap();
+    assert_eq!((cut.end_offset, cut.bytes, cut.removed_segments), (Offset(30), 3 * size, 1));
+    expect!["the batch of offset 30 has a wrong checksum"].assert_eq(&cut.detail);
+    assert_eq!(log.end_offset(), Offset(30));
+    assert!(!fixture.files().contains("0040."), "{}", fixture.files());
+    assert_eq!(read(&log, 0, u32::MAX, 60), [0, 10]);
+    assert_eq!(read(&log, 25, u32::MAX, 60), [20]);
+}
+
+#[test]
+fn zeros_behind_the_end_are_cut_off() {
+    let (fixture, size) = three_segments();
+    file(&fixture, "00000000000000000040.log").set_len(1 << 20).unwrap();
+    let (log, recovery) = fixture.open(false, 40);
+    assert_eq!(log.end_offset(), Offset(60));
+    assert_eq!(recovery.cut.unwrap().bytes, (1 << 20) - 2 * size);
+}
+
+#[test]
+fn indexes_that_are_missing_or_senseless_are_built_anew() {
+    let (fixture, _) = three_segments();
+    let names = ["00000000000000000000.index", "00000000000000000020.timeindex", "00000000000000000040.index"];
+    let good = names.map(|name| fs::read(fixture.path().join(name)).unwrap());
+    for garbage in [None, Some(vec![0; 64]), Some(vec![7; 13]), Some(vec![0xff; 24])] {
+        for name in names {
+            match &garbage {
+                None => fs::remove_file(fixture.path().join(name)).unwrap(),
+                Some(bytes) => fs::write(fixture.path().join(name), bytes).unwrap(),
+            }
+        }
+        let (log, recovery) = fixture.open(true, 60);
+        assert_eq!((recovery.cut, log.end_offset()), (None, Offset(60)));
+        for offset in 0..60 {
+            assert_eq!(read(&log, offset, 1, 60), [offset / 10 * 10], "{garbage:?}");
+        }
+        assert_eq!(log.offset_for_timestamp(1000, Offset(60)).unwrap().unwrap().offset, Offset(0));
+        log.close(0).unwrap();
+        for (name, good) in names.iter().zip(&good) {
+            assert_eq!(&fs::read(fixture.path().join(name)).unwrap(), good, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_log_that_ends_before_its_checkpointed_start_is_begun_anew_there() {
+    let (fixture, _) = three_segments();
+    let (log, _) = fixture.try_open(true, 60, 100).unwrap();
+    assert_eq!((log.start_offset(), log.end_offset()), (Offset(100), Offset(100)));
+    assert_eq!(log.segments().map(|segment| segment.base_offset.0).collect::<Vec<_>>(), [100]);
+    drop(log);
+    let (log, _) = fixture.try_open(true, 60, 100).unwrap();
+    assert_eq!(log.end_offset(), Offset(100));
+}
+
+#[test]
+fn leftovers_of_deletion_and_compaction_are_cleared_away() {
+    let (fixture, _) = three_segments();
+    let folder = fixture.path();
+    let at = |name: &str| folder.join(name);
+    // Compaction had written segments 0 and 20 into one, and was about to put it in their place.
+    let merged = [fs::read(at("00000000000000000000.log")).unwrap(), fs::read(at("00000000000000000020.log")).unwrap()];
+    fs::write(at("00000000000000000000.log.swap"), merged.concat()).unwrap();
+    // The clean-up of segment 40 was not finished.
+    fs::write(at("00000000000000000040.log.cleaned"), b"half").unwrap();
+    fs::write(at("00000000000000000040.log.swap"), b"part of the same clean-up").unwrap();
+    fs::write(at("00000000000000000007.log.deleted"), b"x").unwrap();
+    fs::write(at("00000000000000000007.snapshot.deleted"), b"x").unwrap();
+    fs::write(at("00000000000000000008.index"), b"orphan").unwrap();
+    fs::write(at("00000000000000000000-0000000000.checkpoint"), b"not ours").unwrap();
+    let (log, recovery) = fixture.open(true, 60);
+    assert_eq!(recovery.cut, None);
+    assert_eq!(log.segments().map(|segment| segment.base_offset.0).collect::<Vec<_>>(), [0, 40]);
+    for offset in 0..60 {
+        assert_eq!(read(&log, offset, 1, 60), [offset / 10 * 10]);
+    }
+    drop(log);
+    let names: Vec<String> = fixture.files().lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
+    let leftover = |name: &&String| ["swap", "cleaned", "deleted"].iter().any(|suffix| name.ends_with(suffix));
+    assert_eq!(names.iter().find(leftover), None);
+    assert!(!names.contains(&"00000000000000000008.index".to_owned()));
+    assert!(names.contains(&"00000000000000000000-0000000000.checkpoint".to_owned()));
+}
+
+#[test]
+fn messages_of_before_kafka_0_11_are_refused_and_left_alone() {
+    let fixture = Fixture { folder: tempfile::tempdir().unwrap(), config: LogConfig::default() };
+    fs::create_dir(fixture.path()).unwrap();
+    // Offset 0, 22 bytes, CRC, magic 1, no attributes, timestamp, key null, value null; then as many zeros again.
+    let mut message = vec![0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 22, 1, 2, 3, 4, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0];
+    message.extend([0xff; 8]);
+    message.extend([0; 34]);
+    fs::write(fixture.path().join("00000000000000000000.log"), &message).unwrap();
+    for clean in [true, false] {
+        let error = fixture.try_open(clean, 0, 0).unwrap_err();
+        assert!(matches!(error, Error::WrongFormat { .. }), "{error}");
+        assert_eq!(fs::read(fixture.path().join("00000000000000000000.log")).unwrap(), message);
+    }
+}

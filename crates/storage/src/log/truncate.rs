@@ -1,0 +1,61 @@
+//! Cutting off the end: a follower drops what its new leader never had (KIP-101).
+
+use ottla_base::{Offset, Timestamp};
+
+use super::leftovers::remove_segment;
+use super::{Log, index_limits, new_segment};
+use crate::error::Result;
+use crate::segment::{Active, Segment};
+
+impl Log {
+    /// Removes all batches that hold `offset` or a later one, and returns where the log ends now: before `offset` where
+    /// that lay inside of a batch.
+    ///
+    /// An `offset` before the first one of the log empties it and starts it again there.
+    pub fn truncate_to(&mut self, offset: Offset, now_ms: Timestamp) -> Result<Offset> {
+        if offset >= self.end_offset() {
+            return Ok(self.end_offset());
+        }
+        let first = self.segment(0).base_offset();
+        if offset < first {
+            self.restart_at(offset, now_ms)?;
+            return Ok(offset);
+        }
+        while self.active.base_offset() > offset {
+            let gone = self.active.base_offset();
+            let before = self.sealed.pop().expect("the first segment does not begin behind the offset");
+            let (folder, base_offset, limits) = (&self.folder, before.base_offset(), index_limits(&self.config));
+            let (active, torn) = Active::open_or_recover(folder, base_offset, limits, now_ms)?;
+            self.active = active;
+            if torn.is_some() {
+                self.active.cut()?;
+            }
+            remove_segment(&self.folder, gone)?;
+        }
+        self.active.truncate_to(offset, now_ms)?;
+        self.after_truncation()?;
+        Ok(self.end_offset())
+    }
+
+    /// Removes everything; the log begins and ends at `offset` then.
+    pub fn restart_at(&mut self, offset: Offset, now_ms: Timestamp) -> Result<()> {
+        let segments: Vec<Offset> = self.segments().map(|segment| segment.base_offset).collect();
+        for base_offset in segments {
+            remove_segment(&self.folder, base_offset)?;
+        }
+        self.sealed.clear();
+        self.active = new_segment(&self.folder, offset, &self.config, now_ms)?;
+        self.start_offset = offset;
+        self.after_truncation()
+    }
+
+    fn after_truncation(&mut self) -> Result<()> {
+        let end = self.end_offset();
+        self.start_offset = self.start_offset.min(end);
+        self.recovery_point = self.recovery_point.min(end);
+        self.unflushed.names = true;
+        self.epochs.truncate_from_end(end)?;
+        self.replayed.truncate(end)?;
+        self.replay(end)
+    }
+}

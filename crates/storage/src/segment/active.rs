@@ -1,0 +1,421 @@
+//! The segment that grows: the last one of a log.
+//!
+//! An append is one positioned write of the batch, and a note of where it lies: in the indexes (which keep new entries
+//! in memory and write them in bunches) and in the [`Tail`]. A write that fails is taken back; if even that fails, the
+//! segment is broken and says so from then on.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ottla_base::{Offset, Timestamp};
+
+use super::scan::{LOOKUP_CHUNK_BYTES, Scan, WHOLE_CHUNK_BYTES};
+use super::tail::{Found, Tail};
+use super::{BatchAt, Place, Sealed, Segment, file_path};
+use crate::error::{Error, Result};
+use crate::offset_index::OffsetIndex;
+use crate::os;
+use crate::time_index::{TimeIndex, TimestampOffset};
+
+/// How large an index may become, and how dense it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct IndexLimits {
+    pub max_bytes: u32,
+    pub interval_bytes: u32,
+}
+
+/// A segment's log file was not whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Torn {
+    /// How many bytes lie behind the last whole batch.
+    pub bytes: u32,
+    /// What is wrong with the first of them.
+    pub detail: String,
+}
+
+/// The segment that grows.
+#[derive(Debug)]
+pub(crate) struct Active {
+    base_offset: Offset,
+    path: PathBuf,
+    file: Arc<File>,
+    /// The bytes of whole batches; the file may be longer where room was reserved.
+    size: u32,
+    end_offset: Offset,
+    limits: IndexLimits,
+    offset_index: OffsetIndex,
+    time_index: TimeIndex,
+    /// Whether the index files have the length they may grow to.
+    indexes_prepared: bool,
+    bytes_since_entry: u32,
+    largest: TimestampOffset,
+    /// The largest timestamp of the first batch, or -1.
+    first_timestamp: Timestamp,
+    created_ms: Timestamp,
+    tail: Tail,
+    broken: bool,
+}
+
+impl Active {
+    /// Makes a segment without records. What lay under its name is gone.
+    pub fn create(
+        folder: &Path,
+        base_offset: Offset,
+        limits: IndexLimits,
+        preallocate_bytes: u32,
+        now_ms: Timestamp,
+    ) -> Result<Self> {
+        let path = file_path(folder, base_offset, "log");
+        let file = os::create(&path).map_err(Error::io("create", &path))?;
+        if preallocate_bytes > 0 {
+            os::allocate(&file, u64::from(preallocate_bytes)).map_err(Error::io("reserve room for", &path))?;
+        }
+        Self::with_empty_indexes(path, file, folder, base_offset, limits, now_ms)
+    }
+
+    /// Opens the last segment after a clean shutdown: only what lies behind the last index entry is read.
+    ///
+    /// # Errors
+    /// `Corrupt` if an index or the end of the log is not as a clean shutdown leaves it: [`Active::recover`] then.
+    pub fn open(folder: &Path, base_offset: Offset, limits: IndexLimits, now_ms: Timestamp) -> Result<Self> {
+        let path = file_path(folder, base_offset, "log");
+        let file = os::open(&path).map_err(Error::io("open", &path))?;
+        let size = length_of(&file, &path)?;
+        let index_path = |kind| file_path(folder, base_offset, kind);
+        let offset_index = OffsetIndex::open(&index_path("index"), base_offset, limits.max_bytes)?;
+        let time_index = TimeIndex::open(&index_path("timeindex"), base_offset, limits.max_bytes)?;
+        let (indexed, largest) = (offset_index.last(), time_index.last());
+        let position = indexed.position;
+        let mut this = Self {
+            base_offset,
+            path,
+            file: Arc::new(file),
+            size: position,
+            end_offset: base_offset,
+            limits,
+            offset_index,
+            time_index,
+            indexes_prepared: false,
+            bytes_since_entry: 0,
+            largest,
+            first_timestamp: -1,
+            created_ms: now_ms,
+            tail: Tail::default(),
+            broken: false,
+        };
+        let file = Arc::clone(&this.file);
+        let path = this.path.clone();
+        if position > 0 {
+            let first = Scan::new(&file, &path, 0, size, LOOKUP_CHUNK_BYTES).next()?;
+            this.first_timestamp = first.map_or(-1, |batch| batch.max_timestamp());
+        }
+        let index = file_path(folder, base_offset, "index");
+        let senseless = || Error::corrupt(&index, "its last entry points to no batch of the log");
+        if position >= size.max(1) {
+            return Err(senseless());
+        }
+        let mut scan = Scan::new(&file, &path, position, size, LOOKUP_CHUNK_BYTES);
+        while let Some(batch) = scan.next()? {
+            if batch.position == position && position > 0 && batch.last_offset() != indexed.offset {
+                return Err(senseless());
+            }
+            this.note(&batch)?;
+        }
+        Ok(this)
+    }
+
+    /// As [`Active::open`], or where that finds something wrong, [`Active::recover`].
+    pub fn open_or_recover(
+        folder: &Path,
+        base_offset: Offset,
+        limits: IndexLimits,
+        now_ms: Timestamp,
+    ) -> Result<(Self, Option<Torn>)> {
+        match Self::open(folder, base_offset, limits, now_ms) {
+            Ok(active) => Ok((active, None)),
+            Err(Error::WrongFormat { path, detail }) => Err(Error::WrongFormat { path, detail }),
+            Err(error) => {
+                tracing::warn!(%error, "reading the whole of a log's last segment");
+                Self::recover(folder, base_offset, limits, now_ms, &mut |_| Ok(()))
+            }
+        }
+    }
+
+    /// Reads the whole segment, checks every batch with its checksum, and builds the indexes anew. It ends before the
+    /// first batch that is not whole; the file keeps the rest until [`Active::cut`]. `each` is given every batch before
+    /// that, in order.
+    pub fn recover(
+        folder: &Path,
+        base_offset: Offset,
+        limits: IndexLimits,
+        now_ms: Timestamp,
+        each: &mut dyn FnMut(&BatchAt) -> Result<()>,
+    ) -> Result<(Self, Option<Torn>)> {
+        let path = file_path(folder, base_offset, "log");
+        let file = os::open(&path).map_err(Error::io("open", &path))?;
+        let length = length_of(&file, &path)?;
+        let mut this = Self::with_empty_indexes(path.clone(), file, folder, base_offset, limits, now_ms)?;
+        let file = Arc::clone(&this.file);
+        let mut scan = Scan::new(&file, &path, 0, length, WHOLE_CHUNK_BYTES);
+        let detail = loop {
+            match scan.next() {
+                Ok(None) => break None,
+                Ok(Some(batch)) => {
+                    if !scan.checksum_holds(&batch)? {
+                        break Some(format!("the batch of offset {} has a wrong checksum", batch.base_offset()));
+                    }
+                    if !this.fits(batch.base_offset(), batch.last_offset()) {
+                        break Some(format!("offset {} does not belong here", batch.base_offset()));
+                    }
+                    this.note(&batch)?;
+                    each(&batch)?;
+                }
+                Err(Error::Corrupt { detail, .. }) => break Some(detail),
+                Err(error) => return Err(error),
+            }
+        };
+        let Some(detail) = detail else { return Ok((this, None)) };
+        let torn = Torn { bytes: length - this.size, detail };
+        Ok((this, Some(torn)))
+    }
+
+    fn with_empty_indexes(
+        path: PathBuf,
+        file: File,
+        folder: &Path,
+        base_offset: Offset,
+        limits: IndexLimits,
+        now_ms: Timestamp,
+    ) -> Result<Self> {
+        let index_path = |kind| file_path(folder, base_offset, kind);
+        Ok(Self {
+            base_offset,
+            path,
+            file: Arc::new(file),
+            size: 0,
+            end_offset: base_offset,
+            limits,
+            offset_index: OffsetIndex::create(&index_path("index"), base_offset, limits.max_bytes)?,
+            time_index: TimeIndex::create(&index_path("timeindex"), base_offset, limits.max_bytes)?,
+            indexes_prepared: true,
+            bytes_since_entry: 0,
+            largest: TimestampOffset { timestamp: -1, offset: base_offset },
+            first_timestamp: -1,
+            created_ms: now_ms,
+            tail: Tail::default(),
+            broken: false,
+        })
+    }
+
+    /// The offset after the last record.
+    pub fn end_offset(&self) -> Offset {
+        self.end_offset
+    }
+
+    /// Whether another batch with these offsets can be part of this segment.
+    pub fn fits(&self, base_offset: Offset, last_offset: Offset) -> bool {
+        base_offset >= self.end_offset && last_offset.0 - self.base_offset.0 <= i64::from(i32::MAX)
+    }
+
+    /// Whether an index has no room for another entry.
+    pub fn is_index_full(&self) -> bool {
+        self.offset_index.is_full() || self.time_index.is_full()
+    }
+
+    /// How long the segment has been filling at `now_ms`, when records as late as `max_timestamp` come: by the records'
+    /// own time if the first batch has one, so that a log that is being copied rolls where the first one did.
+    pub fn age_ms(&self, now_ms: Timestamp, max_timestamp: Timestamp) -> i64 {
+        if self.first_timestamp >= 0 {
+            max_timestamp.saturating_sub(self.first_timestamp)
+        } else {
+            now_ms.saturating_sub(self.created_ms)
+        }
+    }
+
+    /// Writes `first` and then `rest`, together the whole batches of `batches`, whose positions are those they will
+    /// have. Nothing is left of them on an error.
+    pub fn append(&mut self, first: &[u8], rest: &[u8], batches: &[BatchAt]) -> Result<()> {
+        if self.broken {
+            let source = std::io::Error::other("an earlier write failed and could not be taken back");
+            return Err(Error::io("append to", &self.path)(source));
+        }
+        self.prepare_indexes()?;
+        let before = (self.size, self.end_offset, self.largest, self.bytes_since_entry, self.first_timestamp);
+        let written = os::write_two_at(&self.file, first, rest, u64::from(self.size))
+            .map_err(Error::io("append to", &self.path))
+            .and_then(|()| batches.iter().try_for_each(|batch| self.note(batch)));
+        let Err(error) = written else { return Ok(()) };
+        (self.size, self.end_offset, self.largest, self.bytes_since_entry, self.first_timestamp) = before;
+        self.tail.clear();
+        let taken_back = os::set_length(&self.file, u64::from(self.size))
+            .map_err(Error::io("take a failed write back from", &self.path))
+            .and_then(|()| self.offset_index.truncate_to(self.end_offset))
+            .and_then(|()| self.time_index.truncate_to(self.end_offset));
+        if let Err(error) = taken_back {
+            tracing::error!(%error, "this log takes no more records");
+            self.broken = true;
+        }
+        Err(error)
+    }
+
+    /// Cuts off all batches that end with `offset` or later.
+    pub fn truncate_to(&mut self, offset: Offset, now_ms: Timestamp) -> Result<()> {
+        let Some(place) = self.locate(offset)? else { return Ok(()) };
+        os::set_length(&self.file, u64::from(place.position)).map_err(Error::io("cut", &self.path))?;
+        self.offset_index.truncate_to(offset)?;
+        self.time_index.truncate_to(offset)?;
+        self.trim_indexes()?;
+        let folder = self.path.parent().expect("a segment lies in a folder");
+        // What is known about the end (its largest timestamp, its last batches) is learnt again from the files.
+        *self = Self::open(folder, self.base_offset, self.limits, now_ms)?;
+        Ok(())
+    }
+
+    /// Cuts the log file behind the last whole batch.
+    pub fn cut(&mut self) -> Result<()> {
+        os::set_length(&self.file, u64::from(self.size)).map_err(Error::io("cut", &self.path))
+    }
+
+    /// Brings the files into the shape in which a segment is left: indexes with their final entry and without spare
+    /// room, the log without reserved room.
+    pub fn trim(&mut self) -> Result<()> {
+        self.time_index.maybe_append(self.largest.timestamp, self.largest.offset)?;
+        self.trim_indexes()?;
+        if length_of(&self.file, &self.path)? != self.size {
+            self.cut()?;
+        }
+        Ok(())
+    }
+
+    /// Ends the growth of this segment, which was trimmed.
+    pub fn seal(self) -> Sealed {
+        let Self { base_offset, path, file, size, limits, offset_index, time_index, .. } = self;
+        Sealed::from_active(path, file, size, limits, offset_index, time_index, base_offset)
+    }
+
+    pub(super) fn into_indexes(self) -> (OffsetIndex, TimeIndex) {
+        (self.offset_index, self.time_index)
+    }
+
+    /// Returns when both indexes are on the disk.
+    pub fn flush_indexes(&mut self) -> Result<()> {
+        self.offset_index.flush()?;
+        self.time_index.flush()
+    }
+
+    /// Takes new limits; the index files keep the length they have.
+    pub fn set_limits(&mut self, limits: IndexLimits) {
+        self.limits = limits;
+    }
+
+    /// Notes that the folder was renamed.
+    pub fn moved(&mut self, folder: &Path) {
+        self.path = file_path(folder, self.base_offset, "log");
+        self.offset_index.moved(&file_path(folder, self.base_offset, "index"));
+        self.time_index.moved(&file_path(folder, self.base_offset, "timeindex"));
+    }
+
+    /// Asserts what always holds.
+    pub fn check(&self) {
+        assert!(self.end_offset >= self.base_offset);
+        assert!(self.size > 0 || self.end_offset == self.base_offset, "offsets without bytes");
+        assert!(self.offset_index.last().position <= self.size, "the index points behind the log");
+        assert!(self.largest.timestamp >= self.time_index.last().timestamp, "the time index is ahead");
+        assert!(self.largest.offset <= self.end_offset);
+    }
+
+    /// Counts a batch that lies at the end in.
+    fn note(&mut self, batch: &BatchAt) -> Result<()> {
+        assert_eq!(batch.position, self.size, "batches lie one behind the other");
+        let (last_offset, max_timestamp) = (batch.last_offset(), batch.max_timestamp());
+        if max_timestamp > self.largest.timestamp {
+            self.largest = TimestampOffset { timestamp: max_timestamp, offset: last_offset };
+        }
+        if self.size == 0 {
+            self.first_timestamp = max_timestamp;
+        }
+        if self.bytes_since_entry > self.limits.interval_bytes {
+            self.offset_index.append(last_offset, batch.position)?;
+            self.time_index.maybe_append(self.largest.timestamp, self.largest.offset)?;
+            self.bytes_since_entry = 0;
+        }
+        self.bytes_since_entry = self.bytes_since_entry.saturating_add(batch.size);
+        self.size = batch.end();
+        self.end_offset = last_offset.plus(1);
+        self.tail.push(Place::from(batch));
+        Ok(())
+    }
+
+    /// Gives the index files their full length, as Kafka does: not when the log is opened, since most logs of a broker
+    /// are not written to before it stops.
+    fn prepare_indexes(&mut self) -> Result<()> {
+        if !self.indexes_prepared {
+            self.offset_index.preallocate()?;
+            self.time_index.preallocate()?;
+            self.indexes_prepared = true;
+        }
+        Ok(())
+    }
+
+    fn trim_indexes(&mut self) -> Result<()> {
+        self.offset_index.trim()?;
+        self.time_index.trim()?;
+        self.indexes_prepared = false;
+        Ok(())
+    }
+}
+
+impl Segment for Active {
+    fn base_offset(&self) -> Offset {
+        self.base_offset
+    }
+
+    fn size(&self) -> u32 {
+        self.size
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn file(&self) -> Result<Arc<File>> {
+        Ok(Arc::clone(&self.file))
+    }
+
+    fn position_floor(&self, offset: Offset) -> Result<u32> {
+        Ok(self.offset_index.lookup(offset)?.position)
+    }
+
+    fn time_floor(&self, timestamp: Timestamp) -> Result<Offset> {
+        Ok(self.time_index.lookup(timestamp)?.offset)
+    }
+
+    fn largest(&self) -> Result<TimestampOffset> {
+        Ok(self.largest)
+    }
+
+    fn locate(&self, offset: Offset) -> Result<Option<Place>> {
+        match self.tail.find(offset) {
+            Found::At(place) => return Ok(Some(place)),
+            Found::Behind => return Ok(None),
+            Found::Unknown => {}
+        }
+        let position = self.position_floor(offset)?;
+        let mut scan = Scan::new(&self.file, &self.path, position, self.size, LOOKUP_CHUNK_BYTES);
+        while let Some(batch) = scan.next()? {
+            if batch.last_offset() >= offset {
+                return Ok(Some(Place::from(&batch)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn length_of(file: &File, path: &Path) -> Result<u32> {
+    let length = os::length(file).map_err(Error::io("read the length of", path))?;
+    u32::try_from(length)
+        .ok()
+        .filter(|length| *length <= i32::MAX as u32)
+        .ok_or_else(|| Error::corrupt(path, format!("{length} bytes are more than a segment can have")))
+}

@@ -1,0 +1,87 @@
+//! A segment: one stretch of a log, in files named by the offset it begins with.
+//!
+//! ```text
+//!   00000000000000004711.log         the batches, one behind the other, as clients receive them
+//!   00000000000000004711.index       offset -> position           about one entry per index.interval.bytes
+//!   00000000000000004711.timeindex   largest timestamp -> offset  at the same places
+//!   00000000000000004711.txnindex    aborted transactions         only where there are any
+//! ```
+//!
+//! The last segment of a log is [`Active`]: it grows, its log file is open. The others are [`Sealed`]: nothing in them
+//! changes and their files are opened when somebody reads them. Which segments there are, and when one becomes the
+//! other, is decided by [`crate::Log`].
+
+mod active;
+pub(crate) mod scan;
+mod sealed;
+mod tail;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ottla_base::{Offset, Timestamp};
+
+pub(crate) use active::{Active, IndexLimits, Torn};
+pub(crate) use scan::BatchAt;
+pub(crate) use sealed::Sealed;
+
+use crate::error::Result;
+use crate::time_index::TimestampOffset;
+use scan::{LOOKUP_CHUNK_BYTES, Scan};
+
+/// What both kinds of segments can be asked.
+pub(crate) trait Segment {
+    /// The offset that names it: no record in it is below.
+    fn base_offset(&self) -> Offset;
+    /// How many bytes its log file has.
+    fn size(&self) -> u32;
+    /// Its log file's path.
+    fn path(&self) -> &Path;
+    /// Its log file. Who holds it may go on reading after the segment was deleted.
+    fn file(&self) -> Result<Arc<File>>;
+    /// A position at or before the first batch that ends with `offset` or later.
+    fn position_floor(&self, offset: Offset) -> Result<u32>;
+    /// An offset at or before the first batch that holds a record as late as `timestamp`.
+    fn time_floor(&self, timestamp: Timestamp) -> Result<Offset>;
+    /// The largest timestamp, or -1 if no record has one, and the last offset of the batch that holds it first.
+    fn largest(&self) -> Result<TimestampOffset>;
+
+    /// The first batch that ends with `offset` or later: the one that holds it, or the next where it is missing.
+    fn locate(&self, offset: Offset) -> Result<Option<Place>> {
+        let file = self.file()?;
+        let position = self.position_floor(offset)?;
+        let mut scan = Scan::new(&file, self.path(), position, self.size(), LOOKUP_CHUNK_BYTES);
+        while let Some(batch) = scan.next()? {
+            if batch.last_offset() >= offset {
+                return Ok(Some(Place::from(&batch)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Where a batch lies in a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub base_offset: Offset,
+    pub last_offset: Offset,
+    pub position: u32,
+    pub size: u32,
+}
+
+impl From<&BatchAt> for Place {
+    fn from(batch: &BatchAt) -> Self {
+        Self {
+            base_offset: batch.base_offset(),
+            last_offset: batch.last_offset(),
+            position: batch.position,
+            size: batch.size,
+        }
+    }
+}
+
+/// The path of a segment's file: `kind` is the name's ending, without its dot.
+pub(crate) fn file_path(folder: &Path, base_offset: Offset, kind: &str) -> PathBuf {
+    folder.join(format!("{:020}.{kind}", base_offset.0))
+}
