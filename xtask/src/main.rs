@@ -4,6 +4,7 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod codegen;
 mod files;
 mod interop;
 mod kafka;
@@ -35,6 +36,8 @@ enum Task {
     Verify,
     /// Mends what `verify` checks, where a program can.
     Fix,
+    /// Writes the messages of the protocol from their schemas.
+    Codegen(codegen::Command),
     /// Drives the broker with other people's clients.
     Interop(interop::Command),
     /// Starts a real Apache Kafka on loopback, installed by package.
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Verify => verify::verify(),
         Task::Fix => verify::fix(),
+        Task::Codegen(command) => codegen::run(&command),
         Task::Interop(command) => interop::run(&command),
         Task::Kafka(command) => kafka::run(command),
         Task::KafkaTool(command) => kafka::run_tool(&command),

@@ -100,8 +100,8 @@ impl Versions {
         self.first > self.last
     }
 
-    /// `3+`, `3-7`, `3`.
-    fn parse(text: &str) -> Option<Self> {
+    /// Reads `3+`, `3-7` or `3`.
+    pub fn parse(text: &str) -> Option<Self> {
         if let Some(first) = text.strip_suffix('+') {
             return Some(Self { first: first.parse().ok()?, last: i16::MAX });
         }
