@@ -22,6 +22,7 @@ use std::fmt;
 use ottla_base::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 
 use super::compression::Compression;
+use crate::error::ErrorCode;
 
 /// The bytes of a batch before its records.
 pub const HEADER_BYTES: usize = 61;
@@ -35,11 +36,20 @@ const EPOCH_AT: usize = 12;
 const MAGIC_AT: usize = 16;
 const CRC_AT: usize = 17;
 const ATTRIBUTES_AT: usize = 21;
+const LAST_OFFSET_DELTA_AT: usize = 23;
+const BASE_TIMESTAMP_AT: usize = 27;
 const MAX_TIMESTAMP_AT: usize = 35;
+const PRODUCER_ID_AT: usize = 43;
+const PRODUCER_EPOCH_AT: usize = 51;
+const BASE_SEQUENCE_AT: usize = 53;
+const RECORD_COUNT_AT: usize = 57;
+
+/// The last of the formats before [`MAGIC`].
+const OLD_MAGIC_LAST: i8 = 1;
 
 const LOG_APPEND_TIME_BIT: i16 = 1 << 3;
-const TRANSACTIONAL_BIT: i16 = 1 << 4;
-const CONTROL_BIT: i16 = 1 << 5;
+pub(super) const TRANSACTIONAL_BIT: i16 = 1 << 4;
+pub(super) const CONTROL_BIT: i16 = 1 << 5;
 const DELETE_HORIZON_BIT: i16 = 1 << 6;
 
 /// The flags of a batch.
@@ -169,18 +179,38 @@ impl BatchHeader {
             partition_leader_epoch: LeaderEpoch(i32_at(header, EPOCH_AT)),
             crc: i32_at(header, CRC_AT) as u32,
             attributes: Attributes(i16_at(header, ATTRIBUTES_AT)),
-            last_offset_delta: i32_at(header, 23),
-            base_timestamp: i64_at(header, 27),
+            last_offset_delta: i32_at(header, LAST_OFFSET_DELTA_AT),
+            base_timestamp: i64_at(header, BASE_TIMESTAMP_AT),
             max_timestamp: i64_at(header, MAX_TIMESTAMP_AT),
-            producer_id: ProducerId(i64_at(header, 43)),
-            producer_epoch: ProducerEpoch(i16_at(header, 51)),
-            base_sequence: i32_at(header, 53),
-            record_count: i32_at(header, 57),
+            producer_id: ProducerId(i64_at(header, PRODUCER_ID_AT)),
+            producer_epoch: ProducerEpoch(i16_at(header, PRODUCER_EPOCH_AT)),
+            base_sequence: i32_at(header, BASE_SEQUENCE_AT),
+            record_count: i32_at(header, RECORD_COUNT_AT),
         };
         if parsed.length < (HEADER_BYTES - LENGTH_OVERHEAD_BYTES) as i32 {
             return Err(BatchError::Length(parsed.length));
         }
         Ok(parsed)
+    }
+
+    /// The header as it is in a batch.
+    pub fn to_bytes(&self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
+        put(0, &self.base_offset.0.to_be_bytes());
+        put(LENGTH_AT, &self.length.to_be_bytes());
+        put(EPOCH_AT, &self.partition_leader_epoch.0.to_be_bytes());
+        put(MAGIC_AT, &MAGIC.to_be_bytes());
+        put(CRC_AT, &self.crc.to_be_bytes());
+        put(ATTRIBUTES_AT, &self.attributes.0.to_be_bytes());
+        put(LAST_OFFSET_DELTA_AT, &self.last_offset_delta.to_be_bytes());
+        put(BASE_TIMESTAMP_AT, &self.base_timestamp.to_be_bytes());
+        put(MAX_TIMESTAMP_AT, &self.max_timestamp.to_be_bytes());
+        put(PRODUCER_ID_AT, &self.producer_id.0.to_be_bytes());
+        put(PRODUCER_EPOCH_AT, &self.producer_epoch.0.to_be_bytes());
+        put(BASE_SEQUENCE_AT, &self.base_sequence.to_be_bytes());
+        put(RECORD_COUNT_AT, &self.record_count.to_be_bytes());
+        bytes
     }
 
     /// The bytes of the whole batch.
@@ -243,8 +273,8 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// The batches in a piece of a log, one after the other. A tail that is cut off ends the iteration, with an error that is
-/// no [`BatchError::Truncated`] only where the bytes are no batch at all.
+/// The batches in a piece of a log, one after the other. A tail that is cut off ends the iteration, as a fetch may end
+/// inside a batch; bytes that are no batch at all end it with an error.
 #[derive(Clone, Debug)]
 pub struct Batches<'a> {
     rest: &'a [u8],
@@ -295,6 +325,11 @@ pub fn set_partition_leader_epoch(batch: &mut [u8], epoch: LeaderEpoch) {
 /// Changes the timestamps of a whole batch, and its CRC with them.
 pub fn set_timestamps(batch: &mut [u8], change: TimestampChange) {
     write_timestamps(batch, change);
+    set_crc(batch);
+}
+
+/// Writes the CRC that belongs into a whole batch.
+pub(super) fn set_crc(batch: &mut [u8]) {
     let crc = crc_of(batch);
     batch[CRC_AT..ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());
 }
@@ -340,6 +375,16 @@ fn i32_at(bytes: &[u8], at: usize) -> i32 {
 
 fn i64_at(bytes: &[u8], at: usize) -> i64 {
     i64::from_be_bytes(*bytes[at..].first_chunk().expect("the caller has checked the length"))
+}
+
+impl BatchError {
+    /// What a producer is told that sent such bytes.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Truncated { .. } | Self::Magic(0..=OLD_MAGIC_LAST) => ErrorCode::InvalidRecord,
+            Self::Magic(_) | Self::Length(_) => ErrorCode::CorruptMessage,
+        }
+    }
 }
 
 impl fmt::Display for BatchError {

@@ -4,9 +4,15 @@ use std::io;
 
 use ottla_base::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 
-use super::batch::{HEADER_BYTES, LENGTH_OVERHEAD_BYTES, MAGIC, crc_of};
-use super::compression::{Compression, compress};
+use super::batch::{
+    Attributes, BatchHeader, CONTROL_BIT, HEADER_BYTES, LENGTH_OVERHEAD_BYTES, TRANSACTIONAL_BIT, set_crc,
+};
+use super::compression::{Compression, Compressor};
+use super::varint::{VARINT_BYTES_MAX, varint_size, varlong_size};
 use crate::wire::Writer;
+
+/// The attributes of a record.
+const ATTRIBUTES_BYTES: usize = 1;
 
 /// A batch in the making.
 #[derive(Clone, Debug)]
@@ -21,7 +27,6 @@ pub struct BatchBuilder {
     max_timestamp: Timestamp,
     count: i32,
     records: Writer,
-    record: Writer,
 }
 
 /// A header of a record: key and value.
@@ -47,7 +52,6 @@ impl BatchBuilder {
             max_timestamp: -1,
             count: 0,
             records: Writer::default(),
-            record: Writer::default(),
         }
     }
 
@@ -78,13 +82,13 @@ impl BatchBuilder {
     /// Part of a transaction.
     #[must_use]
     pub fn transactional(self) -> Self {
-        Self { flags: self.flags | 1 << 4, ..self }
+        Self { flags: self.flags | TRANSACTIONAL_BIT, ..self }
     }
 
     /// Holds control records.
     #[must_use]
     pub fn control(self) -> Self {
-        Self { flags: self.flags | 1 << 5, ..self }
+        Self { flags: self.flags | CONTROL_BIT, ..self }
     }
 
     /// Adds a record.
@@ -99,20 +103,31 @@ impl BatchBuilder {
             self.base_timestamp = timestamp;
         }
         self.max_timestamp = self.max_timestamp.max(timestamp);
-        let record = &mut self.record;
-        record.buffer.clear();
-        record.int8(0);
-        record.varlong(timestamp.wrapping_sub(self.base_timestamp));
-        record.varint(self.count);
-        nullable(record, key);
-        nullable(record, value);
-        record.varint(length(headers.len()));
+        let timestamp_delta = timestamp.wrapping_sub(self.base_timestamp);
+        let headers_size: usize = headers.iter().map(|(key, value)| field_size(Some(key)) + field_size(*value)).sum();
+        let header_count = length(headers.len());
+        let size = ATTRIBUTES_BYTES
+            + varlong_size(timestamp_delta)
+            + varint_size(self.count)
+            + field_size(key)
+            + field_size(value)
+            + varint_size(header_count)
+            + headers_size;
+        let records = &mut self.records;
+        records.buffer.reserve(size + VARINT_BYTES_MAX as usize);
+        records.varint(length(size));
+        let start = records.buffer.len();
+        records.int8(0);
+        records.varlong(timestamp_delta);
+        records.varint(self.count);
+        field(records, key);
+        field(records, value);
+        records.varint(header_count);
         for (key, value) in headers {
-            nullable(record, Some(key));
-            nullable(record, *value);
+            field(records, Some(key));
+            field(records, *value);
         }
-        self.records.varint(length(record.buffer.len()));
-        self.records.buffer.extend_from_slice(&record.buffer);
+        assert_eq!(records.buffer.len() - start, size, "a record is as long as it says");
         self.count += 1;
         self
     }
@@ -130,33 +145,39 @@ impl BatchBuilder {
     /// The whole batch.
     ///
     /// # Errors
-    /// The codec failed, which none does for bytes in memory unless its level is impossible.
+    /// The codec failed, which none does for bytes in memory.
     pub fn build(&self) -> io::Result<Vec<u8>> {
+        self.build_with(&mut Compressor::default())
+    }
+
+    /// The whole batch, with the memory of a compressor that was used before.
+    ///
+    /// # Errors
+    /// Those of [`BatchBuilder::build`].
+    pub fn build_with(&self, compressor: &mut Compressor) -> io::Result<Vec<u8>> {
         let mut out = vec![0; HEADER_BYTES];
-        compress(self.compression, self.level, &self.records.buffer, &mut out)?;
-        let length = length(out.len() - LENGTH_OVERHEAD_BYTES);
-        let mut header = Writer::default();
-        header.int64(self.base_offset.0);
-        header.int32(length);
-        header.int32(self.leader_epoch.0);
-        header.int8(MAGIC);
-        header.uint32(0);
-        header.int16(self.flags | i16::from(self.compression.id()));
-        header.int32(self.count - 1);
-        header.int64(self.base_timestamp);
-        header.int64(self.max_timestamp);
-        header.int64(self.producer.0.0);
-        header.int16(self.producer.1.0);
-        header.int32(self.producer.2);
-        header.int32(self.count);
-        out[..HEADER_BYTES].copy_from_slice(&header.buffer);
-        let crc = crc_of(&out);
-        out[17..21].copy_from_slice(&crc.to_be_bytes());
+        compressor.compress(self.compression, self.level, &self.records.buffer, &mut out)?;
+        let header = BatchHeader {
+            base_offset: self.base_offset,
+            length: length(out.len() - LENGTH_OVERHEAD_BYTES),
+            partition_leader_epoch: self.leader_epoch,
+            crc: 0,
+            attributes: Attributes(self.flags | i16::from(self.compression.id())),
+            last_offset_delta: self.count - 1,
+            base_timestamp: self.base_timestamp,
+            max_timestamp: self.max_timestamp,
+            producer_id: self.producer.0,
+            producer_epoch: self.producer.1,
+            base_sequence: self.producer.2,
+            record_count: self.count,
+        };
+        out[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
+        set_crc(&mut out);
         Ok(out)
     }
 }
 
-fn nullable(writer: &mut Writer, bytes: Option<&[u8]>) {
+fn field(writer: &mut Writer, bytes: Option<&[u8]>) {
     match bytes {
         Some(bytes) => {
             writer.varint(length(bytes.len()));
@@ -164,6 +185,10 @@ fn nullable(writer: &mut Writer, bytes: Option<&[u8]>) {
         }
         None => writer.varint(-1),
     }
+}
+
+fn field_size(bytes: Option<&[u8]>) -> usize {
+    bytes.map_or(1, |bytes| varint_size(length(bytes.len())) + bytes.len())
 }
 
 fn length(bytes: usize) -> i32 {

@@ -1,18 +1,18 @@
-//! The records inside a batch, read one by one where they lie.
+//! The records inside a batch, read one by one where they lie. Nothing is copied and nothing allocated.
 //!
 //! ```text
 //!   length varint | attributes i8 | timestamp delta varlong | offset delta varint
 //!   | key length varint, key | value length varint, value | header count varint | { key length, key, value length, value }*
 //! ```
 //!
-//! Lengths of -1 are null; a header's key is never null.
+//! A negative length is null, as Kafka reads it; a header's key is never null.
 
 use std::fmt;
 
 use ottla_base::{Offset, Timestamp};
 
 use super::batch::{BatchHeader, TimestampType};
-use crate::wire::{DecodeError, Reader};
+use super::varint::{take_varint, take_varlong};
 
 /// One record.
 #[derive(Clone, Copy, Debug)]
@@ -43,11 +43,13 @@ pub struct Headers<'a> {
 /// Why bytes are not the records that their batch announces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordError {
-    /// A number or length that does not fit what remains.
-    Malformed(DecodeError),
-    /// A negative length where none may be.
+    /// The bytes end inside a record.
+    Truncated,
+    /// A number goes on after its last byte.
+    VarintTooLong,
+    /// The length of a record or of a header's key, or the count of headers, is negative.
     NegativeLength,
-    /// A record is longer or shorter than it says.
+    /// A record's fields take more or fewer bytes than it says.
     Length,
     /// More records were announced than there are.
     TooFew,
@@ -55,64 +57,96 @@ pub enum RecordError {
     Leftover,
 }
 
-/// The records of an unpacked batch.
+/// The records of an unpacked batch. Ends after the first error.
 #[derive(Clone, Debug)]
 pub struct RecordIter<'a> {
-    reader: Reader<'a>,
+    rest: &'a [u8],
     left: i32,
+    ended: bool,
+    places: Places,
+}
+
+/// What turns the deltas of records into offsets and timestamps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Places {
     base_offset: Offset,
     base_timestamp: Timestamp,
     log_append_time: Option<Timestamp>,
-    ended: bool,
+}
+
+impl Places {
+    pub fn new(header: &BatchHeader) -> Self {
+        let appended = header.attributes.timestamp_type() == TimestampType::LogAppendTime;
+        Self {
+            base_offset: header.base_offset,
+            base_timestamp: header.base_timestamp,
+            log_append_time: appended.then_some(header.max_timestamp),
+        }
+    }
+
+    /// Wraps where a delta is absurd: whoever asks compares the result with what it may be.
+    pub fn timestamp(&self, delta: i64) -> Timestamp {
+        self.log_append_time.unwrap_or_else(|| self.base_timestamp.wrapping_add(delta))
+    }
+
+    /// Wraps like [`Places::timestamp`].
+    pub fn offset(&self, delta: i32) -> Offset {
+        Offset(self.base_offset.0.wrapping_add(delta.into()))
+    }
 }
 
 impl<'a> RecordIter<'a> {
     /// The records in `bytes`, which are the unpacked records of a batch with this header.
     pub fn new(header: &BatchHeader, bytes: &'a [u8]) -> Self {
-        let appended = header.attributes.timestamp_type() == TimestampType::LogAppendTime;
-        Self {
-            reader: Reader::new(bytes),
-            left: header.record_count,
-            base_offset: header.base_offset,
-            base_timestamp: header.base_timestamp,
-            log_append_time: appended.then_some(header.max_timestamp),
-            ended: false,
-        }
+        Self { rest: bytes, left: header.record_count, ended: false, places: Places::new(header) }
     }
 
     fn step(&mut self) -> Result<Option<Record<'a>>, RecordError> {
         if self.left <= 0 {
-            return if self.reader.remaining().is_empty() { Ok(None) } else { Err(RecordError::Leftover) };
+            return if self.rest.is_empty() { Ok(None) } else { Err(RecordError::Leftover) };
         }
-        if self.reader.remaining().is_empty() {
+        if self.rest.is_empty() {
             return Err(RecordError::TooFew);
         }
         self.left -= 1;
-        let length = usize::try_from(self.reader.varint()?).map_err(|_| RecordError::NegativeLength)?;
-        let mut body = Reader::new(self.reader.take(length)?);
-        let attributes = body.int8()?;
-        let timestamp = self.base_timestamp.wrapping_add(body.varlong()?);
-        let offset_delta = body.varint()?;
-        let key = nullable(&mut body)?;
-        let value = nullable(&mut body)?;
-        let count = body.varint()?;
+        let length = usize::try_from(take_varint(&mut self.rest)?).map_err(|_| RecordError::NegativeLength)?;
+        let (body, rest) = self.rest.split_at_checked(length).ok_or(RecordError::Truncated)?;
+        self.rest = rest;
+        // A field that ends only after the record does is a wrong length, not a batch cut short.
+        let record = self.record(body).map_err(|error| match error {
+            RecordError::Truncated => RecordError::Length,
+            error => error,
+        })?;
+        Ok(Some(record))
+    }
+
+    #[inline]
+    fn record(&self, body: &'a [u8]) -> Result<Record<'a>, RecordError> {
+        let (&attributes, mut body) = body.split_first().ok_or(RecordError::Truncated)?;
+        let timestamp_delta = take_varlong(&mut body)?;
+        let offset_delta = take_varint(&mut body)?;
+        let key = take_nullable(&mut body)?;
+        let value = take_nullable(&mut body)?;
+        let count = take_varint(&mut body)?;
         if count < 0 {
             return Err(RecordError::NegativeLength);
         }
-        let headers = Headers { count, bytes: body.remaining() };
-        headers.walk(&mut body)?;
-        if !body.remaining().is_empty() {
+        let headers = Headers { count, bytes: body };
+        for _ in 0..count {
+            take_header(&mut body)?;
+        }
+        if !body.is_empty() {
             return Err(RecordError::Length);
         }
-        Ok(Some(Record {
-            attributes,
-            timestamp: self.log_append_time.unwrap_or(timestamp),
-            offset: self.base_offset.plus(i64::from(offset_delta)),
+        Ok(Record {
+            attributes: attributes.cast_signed(),
+            timestamp: self.places.timestamp(timestamp_delta),
+            offset: self.places.offset(offset_delta),
             offset_delta,
             key,
             value,
             headers,
-        }))
+        })
     }
 }
 
@@ -140,47 +174,36 @@ impl<'a> Headers<'a> {
         self.count == 0
     }
 
-    /// Key and value of each.
+    /// Key and value of each. A key is UTF-8 where its producer kept to the rules, which nobody checks.
     pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + use<'a> {
-        let mut reader = Reader::new(self.bytes);
-        (0..self.count).map(move |_| header(&mut reader).expect("the headers were walked when the record was read"))
-    }
-
-    fn walk(&self, reader: &mut Reader<'a>) -> Result<(), RecordError> {
-        (0..self.count).try_for_each(|_| header(reader).map(|_| ()))
+        let mut bytes = self.bytes;
+        (0..self.count).map(move |_| take_header(&mut bytes).expect("the headers were walked when the record was read"))
     }
 }
 
-fn header<'a>(reader: &mut Reader<'a>) -> Result<(&'a [u8], Option<&'a [u8]>), RecordError> {
-    let key = nullable(reader)?.ok_or(RecordError::NegativeLength)?;
-    Ok((key, nullable(reader)?))
+fn take_header<'a>(bytes: &mut &'a [u8]) -> Result<(&'a [u8], Option<&'a [u8]>), RecordError> {
+    let key = take_nullable(bytes)?.ok_or(RecordError::NegativeLength)?;
+    Ok((key, take_nullable(bytes)?))
 }
 
-fn nullable<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a [u8]>, RecordError> {
-    match reader.varint()? {
-        -1 => Ok(None),
-        length => {
-            let length = usize::try_from(length).map_err(|_| RecordError::NegativeLength)?;
-            Ok(Some(reader.take(length)?))
-        }
-    }
-}
-
-impl From<DecodeError> for RecordError {
-    fn from(error: DecodeError) -> Self {
-        Self::Malformed(error)
-    }
+#[inline]
+fn take_nullable<'a>(bytes: &mut &'a [u8]) -> Result<Option<&'a [u8]>, RecordError> {
+    let Ok(length) = usize::try_from(take_varint(bytes)?) else { return Ok(None) };
+    let (taken, rest) = bytes.split_at_checked(length).ok_or(RecordError::Truncated)?;
+    *bytes = rest;
+    Ok(Some(taken))
 }
 
 impl fmt::Display for RecordError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Malformed(error) => error.fmt(f),
-            Self::NegativeLength => f.write_str("a negative length"),
-            Self::Length => f.write_str("a record is not as long as it says"),
-            Self::TooFew => f.write_str("there are fewer records than the batch announces"),
-            Self::Leftover => f.write_str("bytes follow the last record"),
-        }
+        f.write_str(match self {
+            Self::Truncated => "the batch ends inside a record",
+            Self::VarintTooLong => "a varint is too long",
+            Self::NegativeLength => "a length is negative where null is not allowed",
+            Self::Length => "a record is not as long as it says",
+            Self::TooFew => "there are fewer records than the batch announces",
+            Self::Leftover => "bytes follow the last record",
+        })
     }
 }
 
