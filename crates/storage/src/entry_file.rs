@@ -7,22 +7,28 @@
 //!
 //! The newest entries wait in memory and go to the file in bunches of [`PENDING_ENTRIES_MAX`], so that an append costs
 //! no call to the operating system. They may be lost in a crash: a segment that was not flushed is read again and its
-//! indexes are built anew. Nothing else is kept in memory and no file stays open, so an idle or old segment costs a few
-//! words; a lookup among the written entries bisects the file, which the page cache holds where it is used.
+//! indexes are built anew. No file stays open, so an idle or old segment costs a few words. A lookup among the written
+//! entries bisects the file, which the page cache holds where it is used, and keeps the entries around what it found: a
+//! reader that goes through the log finds its next places among them.
 //!
 //! A file that is appended to is made `max_bytes` long beforehand, as Kafka does, and cut to its entries when its
 //! segment is rolled or closed. This is not where entries are understood: the two indexes do that.
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::os;
 
 /// How many entries may wait in memory.
 const PENDING_ENTRIES_MAX: usize = 128;
-/// Bisecting stops at this many entries, which are then read at once: one page of the offset index.
-const READ_ENTRIES_MAX: u32 = 512;
+/// Bisecting stops at so few entries.
+const BISECT_ENTRIES_MIN: u32 = 32;
+/// Then so many are read at once and kept: one page of the offset index.
+const KEPT_ENTRIES_MAX: u32 = 512;
+/// No entry is longer.
+const ENTRY_BYTES_MAX: usize = 16;
 
 /// One entry of a file.
 pub(crate) trait Entry: Copy {
@@ -34,6 +40,13 @@ pub(crate) trait Entry: Copy {
     fn encode(self, out: &mut Vec<u8>);
 }
 
+/// Entries that were read from the file, the first of them being number `first`.
+#[derive(Debug)]
+struct Kept<E> {
+    first: u32,
+    entries: Vec<E>,
+}
+
 /// A file of entries.
 #[derive(Debug)]
 pub(crate) struct EntryFile<E> {
@@ -43,6 +56,7 @@ pub(crate) struct EntryFile<E> {
     written: u32,
     pending: Vec<E>,
     last: Option<E>,
+    kept: Mutex<Kept<E>>,
     /// Whether the file was changed since it was last flushed.
     unsynced: bool,
 }
@@ -75,7 +89,8 @@ impl<E: Entry> EntryFile<E> {
 
     fn over(path: &Path, max_bytes: u32) -> Self {
         let max_entries = max_bytes / E::SIZE as u32;
-        Self { path: path.into(), max_entries, written: 0, pending: Vec::new(), last: None, unsynced: false }
+        let kept = Mutex::new(Kept { first: 0, entries: Vec::new() });
+        Self { path: path.into(), max_entries, written: 0, pending: Vec::new(), last: None, kept, unsynced: false }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -119,10 +134,14 @@ impl<E: Entry> EntryFile<E> {
         if self.written == 0 {
             return Ok(None);
         }
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = kept.last_where(self.written, &fits) {
+            return Ok(Some(found));
+        }
         let file = os::open_read_only(&self.path).map_err(Error::io("open", &self.path))?;
         // All entries before `low` fit, none from `high` on does.
         let (mut low, mut high) = (0, self.written);
-        while high - low > READ_ENTRIES_MAX {
+        while high - low > BISECT_ENTRIES_MIN {
             let middle = low + (high - low) / 2;
             if fits(&self.read_one(&file, middle)?) {
                 low = middle + 1;
@@ -130,17 +149,21 @@ impl<E: Entry> EntryFile<E> {
                 high = middle;
             }
         }
-        // The entry before `low` is the answer if none in between fits, so it is read too.
+        // The entry before `low` is the answer if none in between fits, so it is read too; and then those that a reader
+        // who goes on from there will ask for.
         let first = low.saturating_sub(1);
-        let entries = self.read(&file, first, high - first)?;
-        let fitting = entries.partition_point(fits);
-        Ok(fitting.checked_sub(1).map(|index| (first + index as u32, entries[index])))
+        kept.entries.clear();
+        self.read(&file, first, KEPT_ENTRIES_MAX.min(self.written - first), &mut kept.entries)?;
+        kept.first = first;
+        let fitting = kept.entries.partition_point(fits);
+        Ok(fitting.checked_sub(1).map(|index| (first + index as u32, kept.entries[index])))
     }
 
     /// All entries, read from the file.
     pub(crate) fn all(&self) -> Result<Vec<E>> {
         let file = os::open_read_only(&self.path).map_err(Error::io("open", &self.path))?;
-        let mut entries = self.read(&file, 0, self.written)?;
+        let mut entries = Vec::new();
+        self.read(&file, 0, self.written, &mut entries)?;
         entries.extend_from_slice(&self.pending);
         Ok(entries)
     }
@@ -157,6 +180,7 @@ impl<E: Entry> EntryFile<E> {
         }
         // The void entries stay in the file until it is trimmed.
         self.pending = Vec::new();
+        self.forget_kept();
         self.written = count;
         let file = os::open_read_only(&self.path).map_err(Error::io("open", &self.path))?;
         self.last = self.read_last(&file)?;
@@ -173,6 +197,7 @@ impl<E: Entry> EntryFile<E> {
     pub(crate) fn trim(&mut self) -> Result<()> {
         self.write_pending()?;
         self.pending = Vec::new();
+        self.forget_kept();
         self.set_length(self.written)
     }
 
@@ -229,14 +254,35 @@ impl<E: Entry> EntryFile<E> {
     }
 
     fn read_one(&self, file: &File, index: u32) -> Result<E> {
-        Ok(self.read(file, index, 1)?[0])
+        assert!(index < self.written, "only written entries are read");
+        let mut bytes = [0; ENTRY_BYTES_MAX];
+        let bytes = &mut bytes[..E::SIZE];
+        let position = u64::from(index) * E::SIZE as u64;
+        os::read_exact_at(file, bytes, position).map_err(Error::io("read", &self.path))?;
+        Ok(E::decode(bytes))
     }
 
-    fn read(&self, file: &File, first: u32, count: u32) -> Result<Vec<E>> {
+    fn read(&self, file: &File, first: u32, count: u32, entries: &mut Vec<E>) -> Result<()> {
         assert!(first + count <= self.written, "only written entries are read");
         let mut bytes = vec![0; count as usize * E::SIZE];
         let position = u64::from(first) * E::SIZE as u64;
         os::read_exact_at(file, &mut bytes, position).map_err(Error::io("read", &self.path))?;
-        Ok(bytes.chunks_exact(E::SIZE).map(E::decode).collect())
+        entries.extend(bytes.chunks_exact(E::SIZE).map(E::decode));
+        Ok(())
+    }
+
+    fn forget_kept(&mut self) {
+        self.kept.get_mut().unwrap_or_else(PoisonError::into_inner).entries = Vec::new();
+    }
+}
+
+impl<E: Entry> Kept<E> {
+    /// The last of the `written` entries that fits, if it is certainly among these: where a later one does not fit, or
+    /// there is no later one.
+    fn last_where(&self, written: u32, fits: impl Fn(&E) -> bool) -> Option<(u32, E)> {
+        let fitting = self.entries.partition_point(fits);
+        let is_certain = fitting < self.entries.len() || self.first + fitting as u32 == written;
+        let index = fitting.checked_sub(1).filter(|_| is_certain)?;
+        Some((self.first + index as u32, self.entries[index]))
     }
 }

@@ -61,9 +61,8 @@ pub enum Error {
 
 impl Error {
     /// A function for `map_err`: the operating system refused `operation` on `path`.
-    pub(crate) fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
-        let path = path.to_owned();
-        move |source| Self::Io { operation, path, source }
+    pub(crate) fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { operation, path: path.to_owned(), source }
     }
 
     /// The file at `path` does not hold what its format promises.

@@ -15,7 +15,7 @@ use ottla_base::{Offset, Timestamp};
 use super::Log;
 use crate::error::{Error, Result};
 use crate::os;
-use crate::segment::file_path;
+use crate::segment::{Segment, file_path};
 
 /// What was written since the last flush.
 #[derive(Debug, Default)]
@@ -62,6 +62,11 @@ impl Flush {
 }
 
 impl Log {
+    /// Whether a segment was sealed that is not wholly on the disk yet.
+    pub fn has_unflushed_segments(&self) -> bool {
+        !self.sealed.is_empty() && self.recovery_point < Segment::base_offset(&self.active)
+    }
+
     /// Whether `flush.ms` asks for a flush now; `flush.messages` is looked after by appending.
     pub fn is_flush_due(&self, now_ms: Timestamp) -> bool {
         let Unflushed { records, since_ms, .. } = self.unflushed;

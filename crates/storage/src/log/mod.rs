@@ -221,7 +221,7 @@ impl Log {
         while opened.len() > OPEN_SEALED_MAX {
             let oldest = opened.pop_front().expect("more than the limit are open");
             if let Ok(index) = self.sealed.binary_search_by_key(&oldest, Segment::base_offset) {
-                self.sealed[index].close_file();
+                self.sealed[index].close();
             }
         }
     }
@@ -229,7 +229,7 @@ impl Log {
     /// Closes the files of sealed segments that readers left open: now and then, so that they do not stay so for good.
     pub fn close_idle_files(&self) {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.sealed.iter().for_each(Sealed::close_file);
+        self.sealed.iter().for_each(Sealed::close);
     }
 }
 

@@ -164,7 +164,7 @@ fn load(
         }
         active.trim()?;
         let segment = active.seal();
-        segment.close_file();
+        segment.close();
         sealed.push(segment);
     }
     Ok((sealed, None))

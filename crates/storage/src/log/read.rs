@@ -73,6 +73,14 @@ impl Log {
         self.nothing(from)
     }
 
+    /// Whether more batches below `bound` follow right behind `slice`, in the next segment: no larger limit would have
+    /// brought them.
+    pub fn continues_after(&self, slice: &LogSlice, bound: Offset) -> bool {
+        let index = self.segment_floor(slice.first_offset);
+        let ends_segment = slice.position + u64::from(slice.length) >= u64::from(self.segment(index).size());
+        ends_segment && self.segment_end(index) < bound.min(self.end_offset())
+    }
+
     /// The position in a segment up to which batches end before `bound`.
     fn position_of_bound(&self, index: usize, bound: Offset) -> Result<u32> {
         let segment = self.segment(index);

@@ -1,7 +1,7 @@
 //! Walking over a `.log` file batch by batch, by their headers alone.
 //!
-//! The file is read in chunks: small ones for looking a place up, large ones where every byte is wanted. A batch larger
-//! than a chunk is stepped over without being read. What is found is checked as far as a header can be: the length
+//! The file is read in chunks: a small one, then large ones where batches lie close together. A batch larger than a chunk
+//! is stepped over without being read. What is found is checked as far as a header can be: the length
 //! fits in the file, the offsets rise. The checksum is only computed on demand, because it needs every byte.
 
 use std::fmt;
@@ -15,9 +15,11 @@ use ottla_protocol::records::{BatchHeader, HEADER_BYTES};
 use crate::error::{Error, Result};
 use crate::os;
 
-/// The chunk for looking up a place: about one index interval.
+/// The first chunk for looking up a place: where batches are large, hardly more than the headers are read.
+const CHUNK_BYTES_MIN: usize = 128;
+/// Where batches are small, the next ones are this large: about one index interval.
 pub(crate) const LOOKUP_CHUNK_BYTES: usize = 4096;
-/// The chunk for reading a whole file.
+/// Where every byte is wanted, up to this.
 pub(crate) const WHOLE_CHUNK_BYTES: usize = 256 * 1024;
 
 /// The checksum covers a batch from its attributes on.
@@ -69,14 +71,27 @@ pub(crate) struct Scan<'a> {
     /// The bytes of the file from `chunk_position` on.
     chunk: Vec<u8>,
     chunk_position: u32,
-    chunk_bytes: usize,
+    /// How much is read next, and at most.
+    next_chunk_bytes: usize,
+    chunk_bytes_max: usize,
 }
 
 impl<'a> Scan<'a> {
     /// Begins at `position`, where a batch must begin, and goes on to `end`.
-    pub fn new(file: &'a File, path: &'a Path, position: u32, end: u32, chunk_bytes: usize) -> Self {
-        assert!(chunk_bytes >= HEADER_BYTES, "a chunk holds a header");
-        Self { file, path, position, end, last_offset: None, chunk: Vec::new(), chunk_position: 0, chunk_bytes }
+    pub fn new(file: &'a File, path: &'a Path, position: u32, end: u32, chunk_bytes_max: usize) -> Self {
+        assert!(chunk_bytes_max >= CHUNK_BYTES_MIN, "a chunk holds a header");
+        let (chunk, next_chunk_bytes) = (Vec::new(), CHUNK_BYTES_MIN);
+        Self {
+            file,
+            path,
+            position,
+            end,
+            last_offset: None,
+            chunk,
+            chunk_position: 0,
+            next_chunk_bytes,
+            chunk_bytes_max,
+        }
     }
 
     /// The next batch, or `None` at the end.
@@ -128,7 +143,12 @@ impl<'a> Scan<'a> {
     fn bytes(&mut self, position: u32, wanted: usize) -> Result<&[u8]> {
         let chunk_end = self.chunk_position as usize + self.chunk.len();
         if position < self.chunk_position || position as usize + wanted > chunk_end {
-            let length = self.chunk_bytes.min((self.end - position) as usize);
+            let step = position.saturating_sub(self.chunk_position) as usize;
+            if step <= self.chunk_bytes_max / 2 && !self.chunk.is_empty() {
+                // What is wanted lies close together, so that one large chunk holds more of it.
+                self.next_chunk_bytes = self.chunk_bytes_max;
+            }
+            let length = self.next_chunk_bytes.min((self.end - position) as usize);
             self.chunk.resize(length, 0);
             self.chunk_position = position;
             let read = os::read_at_most(self.file, &mut self.chunk, u64::from(position));

@@ -61,9 +61,9 @@ impl Sealed {
         Self { base_offset, path, size, limits, opened: Mutex::new(opened) }
     }
 
-    /// Lets go of the log file; readers that still hold it keep it.
-    pub fn close_file(&self) {
-        self.opened().file = None;
+    /// Lets go of all that was opened; readers that still hold the log file keep it.
+    pub fn close(&self) {
+        *self.opened() = Opened::default();
     }
 
     /// Whether the log file is open.
