@@ -33,6 +33,13 @@ pub struct Command {
     jars: Option<PathBuf>,
 }
 
+impl Command {
+    /// Writes what the schemas say, or only says whether it is written already.
+    pub const fn own(check: bool) -> Self {
+        Self { check, against: None, jars: None }
+    }
+}
+
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum Against {
     /// Those in the packages that Kafka publishes.

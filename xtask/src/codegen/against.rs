@@ -2,8 +2,8 @@
 //!
 //! What is compared: which messages there are, their keys, versions and flexible versions; of each field its place,
 //! name, type, versions, nullability, tag and default; of each API also where it is served and what is stable. What is
-//! not: names of structs, prose, and what only Kafka's own code generator needs. A field of theirs that no valid version
-//! carries is never on the wire and is passed over, as is a message without valid versions.
+//! not: names of structs, prose, and what only Kafka's own code generator needs. A field of theirs that no valid
+//! version carries is never on the wire and is passed over, as is a message without valid versions.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -66,11 +66,11 @@ pub fn compare(root: &Path, jars: &Path) -> Result<(), String> {
                 compared += 1;
                 differences.message(&message, json, versions)?;
             }
-            None => differences.add(name, ABSENT, String::new()),
+            None => differences.add(name, ABSENT, ""),
         }
     }
     for name in ours.keys() {
-        differences.add(name, "not in Kafka's", String::new());
+        differences.add(name, "not in Kafka's", "");
     }
     for (message, what, reason) in INTENDED {
         match differences.intended.contains(&(message, what)) {
@@ -122,7 +122,7 @@ struct Differences<'a> {
 type Structs<'a> = BTreeMap<&'a str, &'a [Value]>;
 
 impl Differences<'_> {
-    fn add(&mut self, message: &str, what: &str, detail: String) {
+    fn add(&mut self, message: &str, what: &str, detail: &str) {
         match INTENDED.iter().find(|intended| intended.0 == message && intended.1 == what) {
             Some((message, what, _)) => self.intended.push((message, what)),
             None => self.found.push(format!("{message}: {what}{detail}")),
@@ -132,18 +132,18 @@ impl Differences<'_> {
     fn message(&mut self, ours: &Message, json: &Value, valid: Versions) -> Result<(), String> {
         let name = &ours.name;
         if ours.versions.first < valid.first && ours.versions.last == valid.last {
-            self.add(name, OLDER, String::new());
+            self.add(name, OLDER, "");
         } else if ours.versions != valid {
-            self.add(name, "versions", format!(": {:?}, theirs {valid:?}", ours.versions));
+            self.add(name, "versions", &format!(": {:?}, theirs {valid:?}", ours.versions));
         }
         let flexible =
             json["flexibleVersions"].as_str().and_then(Versions::parse).map_or(i16::MAX, |versions| versions.first);
         if ours.flexible_from != flexible {
-            self.add(name, "flexible from", format!(": {}, theirs {flexible}", ours.flexible_from));
+            self.add(name, "flexible from", &format!(": {}, theirs {flexible}", ours.flexible_from));
         }
         let key = json["apiKey"].as_i64();
         if ours.key.map(i64::from) != key {
-            self.add(name, "key", format!(": {:?}, theirs {key:?}", ours.key));
+            self.add(name, "key", &format!(": {:?}, theirs {key:?}", ours.key));
         }
         if json["type"] == "request" {
             self.api(ours, json, valid)?;
@@ -166,20 +166,20 @@ impl Differences<'_> {
         let name = &ours.name;
         let api = ours.key.and_then(ApiKey::from_code).ok_or_else(|| format!("{name} is no API of our list"))?;
         if name.strip_suffix("Request") != Some(api.name()) {
-            self.add(name, "name of the API", format!(": {api}"));
+            self.add(name, "name of the API", &format!(": {api}"));
         }
         let unstable = json["latestVersionUnstable"].as_bool().unwrap_or(false);
         let served = valid.first..=valid.last - i16::from(unstable);
         if api.kafka_versions() != served {
-            self.add(name, "served versions", format!(": {:?}, theirs {served:?}", api.kafka_versions()));
+            self.add(name, "served versions", &format!(": {:?}, theirs {served:?}", api.kafka_versions()));
         }
         let flexible_from = (valid.first..=valid.last).find(|version| api.is_flexible(*version));
         if flexible_from != (valid.first..=valid.last).find(|version| ours.is_flexible(*version)) {
-            self.add(name, "flexible versions of the API", format!(": {flexible_from:?}"));
+            self.add(name, "flexible versions of the API", &format!(": {flexible_from:?}"));
         }
         let on = |listener| json["listeners"].as_array().is_some_and(|all| all.iter().any(|one| *one == listener));
         if (api.is_on_broker(), api.is_on_controller()) != (on("broker"), on("controller")) {
-            self.add(name, "listeners", format!(": theirs {}", json["listeners"]));
+            self.add(name, "listeners", &format!(": theirs {}", json["listeners"]));
         }
         Ok(())
     }
@@ -199,7 +199,7 @@ impl Differences<'_> {
         let our_names: Vec<&str> = ours.iter().map(|field| field.name.as_str()).collect();
         let their_names: Vec<&str> = theirs.iter().map(|field| field["name"].as_str().unwrap_or_default()).collect();
         if our_names != their_names {
-            self.add(path, "fields", format!(": {our_names:?}, theirs {their_names:?}"));
+            self.add(path, "fields", &format!(": {our_names:?}, theirs {their_names:?}"));
             return;
         }
         for (our, their) in ours.into_iter().zip(theirs) {
@@ -218,24 +218,24 @@ impl Differences<'_> {
     ) {
         let carried = carried(their, within);
         if our.versions.and(within) != carried {
-            self.add(path, "versions", format!(": {:?}, theirs {carried:?}", our.versions.and(within)));
+            self.add(path, "versions", &format!(": {:?}, theirs {carried:?}", our.versions.and(within)));
         }
         let nullable = versions_of(their, "nullableVersions", carried);
         let our_nullable = our.nullable.map_or(NONE, |nullable| nullable.and(carried));
         if our_nullable != nullable && !(our_nullable.is_empty() && nullable.is_empty()) {
-            self.add(path, "nullable", format!(": {our_nullable:?}, theirs {nullable:?}"));
+            self.add(path, "nullable", &format!(": {our_nullable:?}, theirs {nullable:?}"));
         }
         let tag = their["tag"].as_u64();
         if our.tag.map(u64::from) != tag {
-            self.add(path, "tag", format!(": {:?}, theirs {tag:?}", our.tag));
+            self.add(path, "tag", &format!(": {:?}, theirs {tag:?}", our.tag));
         }
         let tagged = versions_of(their, "taggedVersions", carried);
         if tag.is_some() && tagged != carried {
-            self.add(path, "tag", format!(": theirs is a tag in {tagged:?} only"));
+            self.add(path, "tag", &format!(": theirs is a tag in {tagged:?} only"));
         }
         let (our_default, their_default) = (default_of_ours(our), default_of_theirs(their));
         if our_default != their_default {
-            self.add(path, "default", format!(": {our_default:?}, theirs {their_default:?}"));
+            self.add(path, "default", &format!(": {our_default:?}, theirs {their_default:?}"));
         }
         let (mut kind, mut name) = (&our.kind, their["type"].as_str().unwrap_or_default());
         while let (Kind::Array(element), Some(rest)) = (kind, name.strip_prefix("[]")) {
@@ -246,7 +246,7 @@ impl Differences<'_> {
                 self.fields(message, path, &message.structure(ours).fields, structs[name], structs, carried);
             }
             kind if type_name(kind) == name => {}
-            kind => self.add(path, "type", format!(": {kind:?}, theirs {name}")),
+            kind => self.add(path, "type", &format!(": {kind:?}, theirs {name}")),
         }
     }
 }

@@ -65,7 +65,7 @@ fn structure(out: &mut String, message: &Message, own: &Struct, is_message: bool
     let name = names::structure(&own.name);
     let borrows = own.fields.iter().any(|field| kind_borrows(message, &field.kind));
     let (generic, elided) = if borrows { ("<'a>", "<'_>") } else { ("", "") };
-    let derived = own.fields.iter().all(|field| is_natural(field));
+    let derived = own.fields.iter().all(is_natural);
 
     let _ = match is_message {
         true => writeln!(out, "/// {}.", summary(message)),
@@ -272,7 +272,7 @@ fn writes(message: &Message, own: &Struct) -> String {
     let flexible = flexible(message, own);
     let mut body = String::new();
     for field in own.fields.iter().filter(|field| field.tag.is_none()) {
-        let write = write_field(own, field, flexible, "self.");
+        let write = write_field(own, field, flexible);
         let _ = match condition(field.versions, own.versions) {
             None => writeln!(body, "{write}"),
             Some(condition) => writeln!(body, "if {condition} {{ {write} }}"),
@@ -285,7 +285,7 @@ fn writes(message: &Message, own: &Struct) -> String {
         for field in &tagged {
             let range = Versions { first: own.versions.first.max(message.flexible_from), ..own.versions };
             let carried = condition(field.versions, range).map_or(String::new(), |text| format!("{text} && "));
-            let write = write_field(own, field, "true", "self.");
+            let write = write_field(own, field, "true");
             let tag = field.tag.expect("only tagged fields are here");
             let _ =
                 writeln!(tags, "if {carried}{} {{ writer.tag(tags, {tag}, |writer| {{ {write} }}); }}", differs(field));
@@ -300,8 +300,8 @@ fn writes(message: &Message, own: &Struct) -> String {
     body
 }
 
-fn write_field(own: &Struct, field: &Field, flexible: &str, of: &str) -> String {
-    let name = format!("{of}{}", names::field(&field.name));
+fn write_field(own: &Struct, field: &Field, flexible: &str) -> String {
+    let name = format!("self.{}", names::field(&field.name));
     let null = nullable_condition(field, field.versions.and(own.versions));
     if let Kind::Records = field.kind {
         return match null {

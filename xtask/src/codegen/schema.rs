@@ -1,7 +1,7 @@
 //! Reads the schema files of `crates/protocol/schema`; the head of `requests.txt` describes their notation.
 //!
-//! Not here: what is written from them (`rust`), and whether they are right (`against`). The tests of the protocol crate
-//! include this file, to make messages of their own from the schemas.
+//! Not here: what is written from them (`rust`), and whether they are right (`against`). The tests of the protocol
+//! crate include this file, to make messages of their own from the schemas.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Writes fields. Records that lie in a file are not copied: their place is kept, and whoever sends the buffer sends the
-//! file's bytes there.
+//! Writes fields. Records that lie in a file are not copied: their place is kept, and whoever sends the buffer sends
+//! the file's bytes there.
 //!
 //! ```text
 //! buffer   |---- header, fields ----|------ fields ------|-- fields --|

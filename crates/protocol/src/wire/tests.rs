@@ -1,0 +1,202 @@
+use super::*;
+
+/// What `read` makes of `bytes`, which it must read to their end.
+fn read<'a, T>(
+    bytes: &'a [u8],
+    read: impl FnOnce(&mut Reader<'a>) -> Result<T, DecodeError>,
+) -> Result<T, DecodeError> {
+    let mut reader = Reader::new(bytes);
+    let value = read(&mut reader)?;
+    assert_eq!(reader.remaining(), b"", "all of it is read");
+    Ok(value)
+}
+
+fn written(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
+    let mut writer = Writer::new();
+    write(&mut writer);
+    writer.into_bytes()
+}
+
+#[test]
+fn varints_are_those_of_kafka() {
+    for (value, bytes) in [
+        (0, &[0x00][..]),
+        (-1, &[0x01]),
+        (1, &[0x02]),
+        (-2, &[0x03]),
+        (63, &[0x7e]),
+        (64, &[0x80, 0x01]),
+        (300, &[0xd8, 0x04]),
+        (i32::MIN, &[0xff, 0xff, 0xff, 0xff, 0x0f]),
+    ] {
+        assert_eq!(written(|writer| writer.varint(value)), bytes);
+        assert_eq!(read(bytes, Reader::varint), Ok(value));
+        assert_eq!(written(|writer| writer.varlong(value.into())), bytes);
+        assert_eq!(read(bytes, Reader::varlong), Ok(value.into()));
+    }
+    for (value, bytes) in [
+        (0, &[0x00][..]),
+        (1, &[0x01]),
+        (127, &[0x7f]),
+        (128, &[0x80, 0x01]),
+        (300, &[0xac, 0x02]),
+        (u32::MAX, &[0xff, 0xff, 0xff, 0xff, 0x0f]),
+    ] {
+        assert_eq!(written(|writer| writer.uvarint(value)), bytes);
+        assert_eq!(read(bytes, Reader::uvarint), Ok(value));
+    }
+    for value in [i64::MIN, i64::MAX] {
+        let bytes = written(|writer| writer.varlong(value));
+        assert_eq!(bytes.len(), 10);
+        assert_eq!(read(&bytes, Reader::varlong), Ok(value));
+    }
+}
+
+#[test]
+fn varints_of_too_many_bits_are_refused() {
+    assert_eq!(read(&[0xff, 0xff, 0xff, 0xff, 0x1f], Reader::uvarint), Err(DecodeError::VarintTooLong));
+    assert_eq!(read(&[0x80; 6], Reader::uvarint), Err(DecodeError::VarintTooLong));
+    assert_eq!(read(&[0x80; 11], Reader::varlong), Err(DecodeError::VarintTooLong));
+    let last_of_three = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x03];
+    assert_eq!(read(&last_of_three, Reader::varlong), Err(DecodeError::VarintTooLong));
+    assert_eq!(read(&[0x80, 0x80], Reader::uvarint), Err(DecodeError::Truncated));
+}
+
+#[test]
+fn strings_are_checked_before_they_are_lent() {
+    assert_eq!(read(&[0, 2, b'h', b'i'], |reader| reader.string(false)), Ok(Str::Borrowed("hi")));
+    assert_eq!(read(&[3, b'h', b'i'], |reader| reader.string(true)), Ok(Str::Borrowed("hi")));
+    assert_eq!(read(&[0xff, 0xff], |reader| reader.nullable_string(false)), Ok(None));
+    assert_eq!(read(&[0], |reader| reader.nullable_string(true)), Ok(None));
+    for (bytes, flexible, error) in [
+        (&[0xff, 0xff][..], false, DecodeError::UnexpectedNull),
+        (&[0], true, DecodeError::UnexpectedNull),
+        (&[0xff, 0xfe], false, DecodeError::NegativeLength),
+        (&[0x80, 0x00], false, DecodeError::NegativeLength),
+        (&[0, 3, b'h', b'i'], false, DecodeError::Truncated),
+        (&[4, b'h', b'i'], true, DecodeError::Truncated),
+        (&[0x81, 0x80, 0x02], true, DecodeError::StringTooLong),
+        (&[3, 0xc3, 0x28], true, DecodeError::InvalidUtf8),
+    ] {
+        assert_eq!(read(bytes, |reader| reader.string(flexible)), Err(error), "{bytes:?}");
+    }
+}
+
+#[test]
+fn a_string_that_no_reader_takes_is_not_written() {
+    let longest = "x".repeat(MAX_STRING_LENGTH);
+    let mut writer = Writer::new();
+    writer.string(&longest, false);
+    writer.string(&longest, true);
+    assert!(!writer.is_oversized());
+    for flexible in [false, true] {
+        let mut writer = Writer::new();
+        writer.string(&format!("{longest}x"), flexible);
+        assert!(writer.is_oversized());
+        assert_eq!(read(&writer.into_bytes(), |reader| reader.string(flexible)), Ok(Str::Borrowed("")));
+    }
+}
+
+#[test]
+fn an_array_is_no_longer_than_the_bytes_for_it() {
+    let int16s = |bytes, flexible| read(bytes, |reader| reader.array(flexible, 2, Reader::int16));
+    assert_eq!(int16s(&[0, 0, 0, 2, 0, 1, 0, 2], false), Ok(vec![1, 2]));
+    assert_eq!(int16s(&[3, 0, 1, 0, 2], true), Ok(vec![1, 2]));
+    assert_eq!(int16s(&[0, 0, 0, 3, 0, 1, 0, 2], false), Err(DecodeError::TooManyElements));
+    assert_eq!(int16s(&[0x7f, 0xff, 0xff, 0xff], false), Err(DecodeError::TooManyElements));
+    assert_eq!(int16s(&[0xff, 0xff, 0xff, 0xff, 0x0f], true), Err(DecodeError::TooManyElements));
+    assert_eq!(int16s(&[0xff, 0xff, 0xff, 0xfe], false), Err(DecodeError::NegativeLength));
+    assert_eq!(int16s(&[0xff, 0xff, 0xff, 0xff], false), Err(DecodeError::UnexpectedNull));
+    assert_eq!(int16s(&[0], true), Err(DecodeError::UnexpectedNull));
+}
+
+#[test]
+fn all_arrays_together_keep_to_the_memory_of_the_frame() {
+    fn strings<'a>(reader: &mut Reader<'a>) -> Result<Vec<Str<'a>>, DecodeError> {
+        reader.array(true, 1, |reader| reader.string(true))
+    }
+    let frame = [3, 1, 1, 3, 1, 1];
+    let mut reader = Reader::with_memory_limit(&frame, 3 * size_of::<Str<'_>>());
+    assert_eq!(strings(&mut reader).map(|strings| strings.len()), Ok(2));
+    assert_eq!(strings(&mut reader), Err(DecodeError::TooMuchMemory));
+
+    let mut frame = vec![1; 1 << 20];
+    frame[..3].copy_from_slice(&[0x80, 0x80, 0x20]);
+    assert_eq!(strings(&mut Reader::new(&frame)), Err(DecodeError::TooMuchMemory));
+    frame[..3].copy_from_slice(&[0x80, 0x80, 0x10]);
+    assert_eq!(strings(&mut Reader::new(&frame)).map(|strings| strings.len()), Ok((1 << 18) - 1));
+}
+
+#[test]
+fn tags_ascend_and_unknown_ones_are_skipped() {
+    let known = |bytes| {
+        let mut value = None;
+        read(bytes, |reader| {
+            reader.tags(|tag, reader| {
+                if tag == 1 {
+                    value = Some(reader.int16()?);
+                }
+                Ok(())
+            })
+        })?;
+        Ok(value)
+    };
+    assert_eq!(known(&[0]), Ok(None));
+    assert_eq!(known(&[3, 0, 1, 9, 1, 2, 0, 7, 4, 0]), Ok(Some(7)));
+    assert_eq!(known(&[1, 1, 3, 0, 7, 9]), Ok(Some(7)), "what is too much in a tag is skipped with it");
+    assert_eq!(known(&[1, 1, 1, 7, 0]), Err(DecodeError::Truncated), "a tag does not read beyond its data");
+    assert_eq!(known(&[2, 1, 2, 0, 7, 1, 2, 0, 8]), Err(DecodeError::TagsOutOfOrder));
+    assert_eq!(known(&[2, 2, 0, 1, 2, 0, 7]), Err(DecodeError::TagsOutOfOrder));
+    assert_eq!(known(&[0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0]), Err(DecodeError::Truncated));
+    assert_eq!(known(&[1, 0, 5, 0]), Err(DecodeError::Truncated));
+}
+
+#[test]
+fn a_tag_is_written_with_the_size_of_its_data() {
+    let bytes = written(|writer| {
+        let tags = writer.begin_tags();
+        writer.tag(tags, 2, |writer| writer.int16(7));
+        writer.tag(tags, 300, |writer| writer.bytes(&[5; 200], true));
+    });
+    let mut expected = vec![2, 2, 2, 0, 7, 0xac, 0x02, 0xca, 0x01, 0xc9, 0x01];
+    expected.extend([5; 200]);
+    assert_eq!(bytes, expected);
+    let no_tags = written(|writer| {
+        writer.begin_tags();
+    });
+    assert_eq!(no_tags, written(Writer::no_tags));
+}
+
+#[test]
+fn a_frame_counts_the_regions_that_it_does_not_hold() {
+    let mut writer = Writer::new();
+    writer.begin_frame();
+    writer.int16(1);
+    let first = Region { index: 0, length: 1000 };
+    writer.nullable_records(Records::Region(first), true);
+    writer.int16(2);
+    writer.nullable_records(Records::Bytes(b"abc"), false);
+    let second = Region { index: 1, length: 5 };
+    writer.records(Records::Region(second), false);
+    writer.finish_frame();
+
+    assert_eq!(writer.wire_length(), writer.buffer.len() + 1005);
+    let size = (writer.wire_length() - 4) as u32;
+    let mut expected = size.to_be_bytes().to_vec();
+    expected.extend([0, 1, 0xe9, 0x07]);
+    let at = expected.len();
+    expected.extend([0, 2, 0, 0, 0, 3, b'a', b'b', b'c', 0, 0, 0, 5]);
+    assert_eq!(writer.buffer, expected);
+    let splices = [Splice { at, region: first }, Splice { at: expected.len(), region: second }];
+    assert_eq!(writer.regions, splices);
+}
+
+#[test]
+fn records_may_be_null_or_must_be_there() {
+    assert_eq!(written(|writer| writer.nullable_records(Records::Null, true)), [0]);
+    assert_eq!(written(|writer| writer.nullable_records(Records::Null, false)), [0xff; 4]);
+    assert_eq!(written(|writer| writer.records(Records::Null, true)), [1]);
+    assert_eq!(read(&[0], |reader| reader.records(true)), Ok(Records::Null));
+    assert_eq!(read(&[2, 9], |reader| reader.records(true)), Ok(Records::Bytes(&[9])));
+    assert_eq!(read(&[3, 9], |reader| reader.records(true)), Err(DecodeError::Truncated));
+}
