@@ -1,4 +1,20 @@
-//! The server: listeners, handlers and the partitions of one node.
+//! The server: listeners, handlers, partitions and the controller of one node, in one process.
+//!
+//! `ottla broker` runs one; a test may run one just as well.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod access;
+pub mod api;
 pub mod config;
+mod controller;
+mod dispatch;
+mod error;
+mod features;
+mod net;
+mod node;
+mod partitions;
+mod request;
+mod start;
+
+pub use error::{Error, Result};
+pub use start::Broker;

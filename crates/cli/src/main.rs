@@ -1,3 +1,7 @@
 //! The one binary, `ottla`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ottla_cli::main()
+}

@@ -1,1 +1,11 @@
-//! To come.
+//! Ottla as a real process, and clients that speak to it byte by byte.
+//!
+//! The tests of this crate start the same program that users start, on free ports and in folders of their own, and stop what
+//! they started by process id.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod process;
+mod raw;
+
+pub use process::{Broker, Options};
+pub use raw::{Closed, RawClient, body};

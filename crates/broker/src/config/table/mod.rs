@@ -15,6 +15,8 @@ mod remote;
 mod replication;
 mod security;
 
+use std::sync::LazyLock;
+
 use ottla_metadata::settings::{Check, Dynamic, Kind, Setting};
 
 const TABLES: &[&[Setting]] = &[
@@ -44,6 +46,12 @@ const MAX_SUGGESTED_KEY_LEN: usize = 100;
 /// All rows.
 pub fn all() -> impl Iterator<Item = &'static Setting> {
     TABLES.iter().copied().flatten()
+}
+
+/// All rows, as a slice.
+pub fn settings() -> &'static [Setting] {
+    static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| all().copied().collect());
+    &SETTINGS
 }
 
 /// The row of exactly this key.

@@ -1,0 +1,134 @@
+//! Who asks, and whether they may: the questions every handler puts, whatever answers them.
+//!
+//! Authentication (TLS, SASL) will give other principals than [`Principal::anonymous`]; an ACL engine will be another
+//! [`Authorizer`] than [`AllowAll`].
+
+use std::fmt;
+
+/// The name a connection acts under, `Type:name`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// `User`, for all that Kafka makes itself.
+    pub kind: String,
+    /// The name.
+    pub name: String,
+}
+
+impl Principal {
+    /// Whoever connects without authentication: `User:ANONYMOUS`.
+    pub fn anonymous() -> Self {
+        Self { kind: "User".to_owned(), name: "ANONYMOUS".to_owned() }
+    }
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.kind, self.name)
+    }
+}
+
+/// What may be done to a resource; the numbers are the wire's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Operation {
+    /// Fetch records, take part in a group.
+    Read = 3,
+    /// Produce records.
+    Write = 4,
+    /// Create topics.
+    Create = 5,
+    /// Delete topics, records and groups.
+    Delete = 6,
+    /// Change partitions, replicas, leaders.
+    Alter = 7,
+    /// See that it exists, and its state.
+    Describe = 8,
+    /// What brokers do to each other.
+    ClusterAction = 9,
+    /// See settings.
+    DescribeConfigs = 10,
+    /// Change settings.
+    AlterConfigs = 11,
+    /// Take a producer id.
+    IdempotentWrite = 12,
+}
+
+/// What is acted upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource<'a> {
+    /// A topic, by name.
+    Topic(&'a str),
+    /// A consumer group, by id.
+    Group(&'a str),
+    /// A transactional id.
+    TransactionalId(&'a str),
+    /// The cluster itself.
+    Cluster,
+}
+
+impl Resource<'_> {
+    /// The operations that make sense for a topic.
+    pub const TOPIC_OPERATIONS: [Operation; 8] = [
+        Operation::Read,
+        Operation::Write,
+        Operation::Create,
+        Operation::Delete,
+        Operation::Alter,
+        Operation::Describe,
+        Operation::DescribeConfigs,
+        Operation::AlterConfigs,
+    ];
+    /// The operations that make sense for the cluster.
+    pub const CLUSTER_OPERATIONS: [Operation; 7] = [
+        Operation::Create,
+        Operation::ClusterAction,
+        Operation::DescribeConfigs,
+        Operation::AlterConfigs,
+        Operation::IdempotentWrite,
+        Operation::Alter,
+        Operation::Describe,
+    ];
+}
+
+/// Decides who may do what.
+pub trait Authorizer: Send + Sync {
+    /// Whether `principal` may do `operation` to `resource`.
+    fn allows(&self, principal: &Principal, operation: Operation, resource: Resource<'_>) -> bool;
+}
+
+/// Kafka without an `authorizer.class.name`: everybody may do everything.
+#[derive(Clone, Copy, Debug)]
+pub struct AllowAll;
+
+impl Authorizer for AllowAll {
+    fn allows(&self, _: &Principal, _: Operation, _: Resource<'_>) -> bool {
+        true
+    }
+}
+
+/// The bit field of what `principal` may do, as Metadata and DescribeCluster give it: bit `n` for operation `n`.
+pub fn authorized_operations(
+    authorizer: &dyn Authorizer,
+    principal: &Principal,
+    resource: Resource<'_>,
+    operations: &[Operation],
+) -> i32 {
+    let allowed = operations.iter().filter(|&&operation| authorizer.allows(principal, operation, resource));
+    allowed.fold(0, |bits, &operation| bits | 1 << operation as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_an_authorizer_a_topic_allows_what_kafka_says() {
+        let bits = authorized_operations(
+            &AllowAll,
+            &Principal::anonymous(),
+            Resource::Topic("t"),
+            &Resource::TOPIC_OPERATIONS,
+        );
+        assert_eq!(bits, 3576);
+    }
+}

@@ -1,0 +1,113 @@
+//! DescribeConfigs (key 32, versions 1-4): settings with where they come from.
+//!
+//! v1 sources and synonyms (KIP-226). v3 types and documentation (KIP-569). v4 flexible.
+//! Differs from Kafka: topics and brokers can be described; loggers, groups and client metrics come later and get
+//! INVALID_REQUEST.
+
+use std::borrow::Cow;
+
+use ottla_metadata::image::{ConfigResource, Image, ResourceKind};
+use ottla_metadata::names;
+use ottla_metadata::settings::{ConfigEntry, topic};
+use ottla_protocol::ApiKey;
+use ottla_protocol::error::ErrorCode;
+use ottla_protocol::messages::describe_configs_request::{DescribeConfigsRequest, Resource as Asked};
+use ottla_protocol::messages::describe_configs_response::{
+    Config, DescribeConfigsResponse, DescribeConfigsResult, Synonym,
+};
+
+use super::Api;
+use crate::access::{Operation, Resource};
+use crate::controller::{broker_configs, configs};
+use crate::dispatch::{Refused, Reply};
+use crate::request::Request;
+
+/// DescribeConfigs.
+pub const API: Api = Api { key: ApiKey::DescribeConfigs, versions: 1..=4, handle };
+
+type Described = Result<Vec<ConfigEntry>, (ErrorCode, String)>;
+
+fn handle(request: Request<'_>) -> Result<Reply, Refused> {
+    let asked: DescribeConfigsRequest<'_> = request.decode()?;
+    let image = request.node.image();
+    let results = asked.resources.iter().map(|resource| {
+        let described = describe(&request, &image, resource);
+        let (code, message, entries) = match described {
+            Ok(entries) => (ErrorCode::None, String::new(), entries),
+            Err((code, message)) => (code, message, Vec::new()),
+        };
+        let wanted = |entry: &ConfigEntry| {
+            let keys = resource.configuration_keys.as_ref().filter(|keys| !keys.is_empty());
+            keys.is_none_or(|keys| keys.iter().any(|key| *key == entry.name))
+        };
+        let to_wire = |entry| to_wire(entry, asked.include_synonyms, asked.include_documentation);
+        DescribeConfigsResult {
+            error_code: code.code(),
+            error_message: Some(Cow::Owned(message)),
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name.clone(),
+            configs: entries.into_iter().filter(wanted).map(to_wire).collect(),
+        }
+    });
+    let results = results.collect();
+    request.reply(DescribeConfigsResponse { results, ..Default::default() })
+}
+
+fn describe(request: &Request<'_>, image: &Image, asked: &Asked<'_>) -> Described {
+    let name = asked.resource_name.as_ref();
+    match ResourceKind::from_i8(asked.resource_type) {
+        Some(ResourceKind::Topic) => describe_topic(request, image, name),
+        Some(ResourceKind::Broker) => describe_broker(request, image, name),
+        _ => Err((ErrorCode::InvalidRequest, format!("Unsupported resource type: {}", asked.resource_type))),
+    }
+}
+
+fn describe_topic(request: &Request<'_>, image: &Image, name: &str) -> Described {
+    if !request.may(Operation::DescribeConfigs, Resource::Topic(name)) {
+        return Err((ErrorCode::TopicAuthorizationFailed, "Topic authorization failed.".to_owned()));
+    }
+    names::validate(name).map_err(|message| (ErrorCode::InvalidTopicException, message))?;
+    if image.topic(name).is_none() {
+        return Err((ErrorCode::UnknownTopicOrPartition, "This server does not host this topic-partition.".to_owned()));
+    }
+    let (own, cluster) = broker_configs(image, request.node.config.node_id);
+    let overrides = configs(image, &ConfigResource::topic(name));
+    Ok(topic::describe(&overrides, &request.node.config.values(&own, &cluster)))
+}
+
+fn describe_broker(request: &Request<'_>, image: &Image, name: &str) -> Described {
+    if !request.may(Operation::DescribeConfigs, Resource::Cluster) {
+        return Err((ErrorCode::ClusterAuthorizationFailed, "Cluster authorization failed.".to_owned()));
+    }
+    let node_id = request.node.config.node_id;
+    let (own, cluster) = broker_configs(image, node_id);
+    let values = request.node.config.values(&own, &cluster);
+    match name.parse::<i32>() {
+        _ if name.is_empty() => Ok(values.describe_cluster()),
+        Ok(id) if id == node_id.0 => Ok(values.describe_broker()),
+        Ok(id) => Err((
+            ErrorCode::InvalidRequest,
+            format!("Unexpected broker id, expected {node_id} or empty string, but received {id}"),
+        )),
+        Err(_) => Err((ErrorCode::InvalidRequest, format!("Broker id must be an integer, but it is: {name}"))),
+    }
+}
+
+fn to_wire(entry: ConfigEntry, with_synonyms: bool, with_documentation: bool) -> Config<'static> {
+    let synonyms = entry.synonyms.into_iter().filter(|_| with_synonyms).map(|synonym| Synonym {
+        name: Cow::Owned(synonym.name),
+        value: synonym.value.map(Cow::Owned),
+        source: synonym.source.id(),
+    });
+    Config {
+        name: Cow::Owned(entry.name),
+        value: entry.value.map(Cow::Owned),
+        read_only: entry.read_only,
+        config_source: entry.source.id(),
+        is_sensitive: entry.sensitive,
+        synonyms: synonyms.collect(),
+        config_type: entry.kind.id(),
+        documentation: with_documentation.then_some(Cow::Borrowed(entry.doc)),
+        ..Default::default()
+    }
+}

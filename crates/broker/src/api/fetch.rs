@@ -1,0 +1,264 @@
+//! Fetch (key 1, versions 4-18): reads committed records, waiting until there are enough.
+//!
+//! v4 isolation level. v5 log start offset. v7 sessions (KIP-227). v9 leader epochs. v11 racks. v12 flexible, diverging
+//! epochs (KIP-595). v13 topic ids. v16 leader hints.
+//! Differs from Kafka: nothing known for consumers; followers are not served yet.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ottla_base::{LeaderEpoch, Offset, Uuid};
+use ottla_protocol::error::ErrorCode;
+use ottla_protocol::messages::fetch_request::FetchRequest;
+use ottla_protocol::messages::fetch_response::{self, DivergingEpoch, FetchResponse, Response};
+use ottla_protocol::{ApiKey, Records, Region};
+use ottla_storage::LogSlice;
+
+use super::Api;
+use super::fetch_sessions::{Opened, Said, TopicKey, Wanted};
+use crate::access::{Operation, Resource};
+use crate::dispatch::{Refused, Reply};
+use crate::partitions::leader::Reader;
+use crate::partitions::parked::Parked;
+use crate::partitions::partition::{Found, Partition, Read};
+use crate::request::{Request, Responder};
+
+/// Fetch.
+pub const API: Api = Api { key: ApiKey::Fetch, versions: 4..=18, handle };
+
+/// The first version that names topics by id.
+const TOPIC_IDS_FROM: i16 = 13;
+/// The replica id of a debugging consumer, which may read up to the log's end.
+const DEBUG_CONSUMER: i32 = -2;
+/// No request waits longer, whatever it asks for.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// One fetch, with all that is needed to look again.
+struct Fetch {
+    opened: Opened,
+    /// The partitions wanted, found and authorised, or why not; in the order of `opened.wanted`.
+    partitions: Vec<Result<Arc<Partition>, ErrorCode>>,
+    reader: Reader,
+    max_bytes: u32,
+    min_bytes: u32,
+}
+
+/// What one look found.
+struct Look {
+    results: Vec<Result<Found, ErrorCode>>,
+    bytes: u32,
+    answer_now: bool,
+}
+
+fn handle(request: Request<'_>) -> Result<Reply, Refused> {
+    let fetch: FetchRequest<'_> = request.decode()?;
+    let version = request.version();
+    let by_id = version >= TOPIC_IDS_FROM;
+    let key = |name: &Cow<'_, str>, id: Uuid| match by_id {
+        true => TopicKey::Id(id),
+        false => TopicKey::Name(name.as_ref().into()),
+    };
+    let mut wanted = Vec::new();
+    for topic in &fetch.topics {
+        let key = key(&topic.topic, topic.topic_id);
+        wanted.extend(topic.partitions.iter().map(|partition| Wanted {
+            topic: key.clone(),
+            partition: partition.partition,
+            offset: partition.fetch_offset,
+            max_bytes: partition.partition_max_bytes,
+            current_leader_epoch: partition.current_leader_epoch,
+            last_fetched_epoch: partition.last_fetched_epoch,
+        }));
+    }
+    let mut forgotten = Vec::new();
+    for topic in &fetch.forgotten_topics_data {
+        let key = key(&topic.topic, topic.topic_id);
+        forgotten.extend(topic.partitions.iter().map(|&partition| (key.clone(), partition)));
+    }
+    let session = (fetch.session_id, fetch.session_epoch);
+    let opened = match request.node.fetch_sessions.open(Instant::now(), session, by_id, wanted, &forgotten) {
+        Ok(opened) => opened,
+        Err(code) => {
+            return request.reply(FetchResponse { error_code: code.code(), ..Default::default() });
+        }
+    };
+    let replica_id = if version >= 15 { fetch.replica_state.replica_id } else { fetch.replica_id };
+    let reader = match (replica_id, fetch.isolation_level) {
+        (DEBUG_CONSUMER, _) => Reader::Debug,
+        (_, 1) => Reader::Committed,
+        _ => Reader::Uncommitted,
+    };
+    let find = |wanted: &Wanted| match replica_id {
+        // There are no other replicas yet, so whoever claims to be one is not.
+        0.. => Err(ErrorCode::NotLeaderOrFollower),
+        _ => find_partition(&request, wanted),
+    };
+    let fetch_max_bytes = request.node.config.fetch_max_bytes;
+    let looking = Fetch {
+        partitions: opened.wanted.iter().map(find).collect(),
+        opened,
+        reader,
+        max_bytes: u32::try_from(fetch.max_bytes).unwrap_or(0).min(fetch_max_bytes),
+        min_bytes: u32::try_from(fetch.min_bytes).unwrap_or(0).min(fetch_max_bytes),
+    };
+    let max_wait = Duration::from_millis(u64::try_from(fetch.max_wait_ms).unwrap_or(0)).min(LONGEST_WAIT);
+    let responder = request.responder();
+    let parked = (!max_wait.is_zero()).then(|| looking.park());
+    let look = looking.look();
+    match parked {
+        Some(parked) if !look.answer_now => {
+            Ok(Reply::Parked(Box::pin(async move { looking.wait(parked, max_wait, responder).await })))
+        }
+        _ => Ok(Reply::Ready(looking.answer(look, responder))),
+    }
+}
+
+fn find_partition(request: &Request<'_>, wanted: &Wanted) -> Result<Arc<Partition>, ErrorCode> {
+    let image = request.node.image();
+    let (name, id) = match &wanted.topic {
+        TopicKey::Name(name) => (&**name, None),
+        TopicKey::Id(id) => (&*image.topic_by_id(*id).ok_or(ErrorCode::UnknownTopicId)?.name, Some(*id)),
+    };
+    if !request.may(Operation::Read, Resource::Topic(name)) {
+        return Err(ErrorCode::TopicAuthorizationFailed);
+    }
+    let partition = request.node.partitions.find(name, wanted.partition)?;
+    match id {
+        Some(id) if partition.topic_id != id => Err(ErrorCode::InconsistentTopicId),
+        _ => Ok(partition),
+    }
+}
+
+impl Fetch {
+    /// Registers with every partition, so that the next change of any of them is noticed.
+    fn park(&self) -> Arc<Parked> {
+        let parked = Parked::new();
+        for partition in self.partitions.iter().flatten() {
+            partition.parked.register(&parked);
+        }
+        parked
+    }
+
+    async fn wait(self, mut parked: Arc<Parked>, max_wait: Duration, responder: Responder) -> super::Answer {
+        let deadline = tokio::time::Instant::now() + max_wait;
+        loop {
+            let expired = tokio::time::timeout_at(deadline, parked.changed()).await.is_err();
+            if !expired {
+                parked = self.park();
+            }
+            let look = self.look();
+            if look.answer_now || expired {
+                return self.answer(look, responder);
+            }
+        }
+    }
+
+    /// Reads every partition once, under the limits on bytes.
+    fn look(&self) -> Look {
+        let mut look = Look { results: Vec::with_capacity(self.partitions.len()), bytes: 0, answer_now: false };
+        for (wanted, partition) in self.opened.wanted.iter().zip(&self.partitions) {
+            let left = self.max_bytes.saturating_sub(look.bytes);
+            let result = match partition {
+                Err(code) => Err(*code),
+                Ok(partition) => partition.read(Read {
+                    reader: self.reader,
+                    offset: Offset(wanted.offset),
+                    max_bytes: u32::try_from(wanted.max_bytes).unwrap_or(0).min(left),
+                    at_least_one: look.bytes == 0,
+                    current_leader_epoch: LeaderEpoch(wanted.current_leader_epoch),
+                    last_fetched_epoch: LeaderEpoch(wanted.last_fetched_epoch),
+                }),
+            };
+            match &result {
+                Ok(found) => {
+                    look.bytes += found.slice.as_ref().map_or(0, |slice| slice.length);
+                    look.answer_now |= found.diverging.is_some() || found.ends_segment;
+                }
+                Err(_) => look.answer_now = true,
+            }
+            look.results.push(result);
+        }
+        look.answer_now |= look.bytes >= self.min_bytes || self.partitions.is_empty();
+        look
+    }
+
+    fn answer(&self, look: Look, responder: Responder) -> super::Answer {
+        let said: Vec<Said> = look.results.iter().map(said).collect();
+        let carried = self.opened.say(&said);
+        let mut response = FetchResponse { session_id: self.opened.session_id, ..Default::default() };
+        let mut slices = Vec::new();
+        let read_committed = self.reader == Reader::Committed;
+        for ((wanted, result), _) in
+            self.opened.wanted.iter().zip(look.results).zip(carried).filter(|(_, carried)| *carried)
+        {
+            let data = partition_data(wanted.partition, result, read_committed, &mut slices);
+            topic_response(&mut response, &wanted.topic).partitions.push(data);
+        }
+        responder.answer_with(response, slices)
+    }
+}
+
+/// The last topic of the response if it is the one of `key`, else a new one: consecutive partitions share a topic.
+fn topic_response<'a>(response: &'a mut FetchResponse<'static>, key: &TopicKey) -> &'a mut Response<'static> {
+    let (name, id) = match key {
+        TopicKey::Name(name) => (name.to_string(), Uuid::ZERO),
+        TopicKey::Id(id) => (String::new(), *id),
+    };
+    if response.responses.last().is_none_or(|last| last.topic != name || last.topic_id != id) {
+        let topic = Response { topic: Cow::Owned(name), topic_id: id, ..Default::default() };
+        response.responses.push(topic);
+    }
+    response.responses.last_mut().expect("one was just pushed if there was none")
+}
+
+fn said(result: &Result<Found, ErrorCode>) -> Said {
+    match result {
+        Ok(found) => Said {
+            high_watermark: found.positions.high_watermark.0,
+            log_start_offset: found.positions.log_start.0,
+            has_records: found.slice.is_some(),
+            is_news: found.diverging.is_some(),
+        },
+        Err(_) => Said { high_watermark: -1, log_start_offset: -1, has_records: false, is_news: true },
+    }
+}
+
+fn partition_data(
+    partition_index: i32,
+    result: Result<Found, ErrorCode>,
+    read_committed: bool,
+    slices: &mut Vec<LogSlice>,
+) -> fetch_response::Partition<'static> {
+    let found = match result {
+        Ok(found) => found,
+        Err(code) => {
+            return fetch_response::Partition {
+                partition_index,
+                error_code: code.code(),
+                high_watermark: -1,
+                records: Records::Bytes(&[]),
+                ..Default::default()
+            };
+        }
+    };
+    let records = match found.slice {
+        None => Records::Bytes(&[]),
+        Some(slice) => {
+            let region = Region { index: slices.len() as u32, length: slice.length };
+            slices.push(slice);
+            Records::Region(region)
+        }
+    };
+    let diverging = found.diverging.map(|(epoch, end)| DivergingEpoch { epoch: epoch.0, end_offset: end.0 });
+    fetch_response::Partition {
+        partition_index,
+        high_watermark: found.positions.high_watermark.0,
+        last_stable_offset: found.positions.last_stable.0,
+        log_start_offset: found.positions.log_start.0,
+        diverging_epoch: diverging.unwrap_or_default(),
+        aborted_transactions: read_committed.then(Vec::new),
+        records,
+        ..Default::default()
+    }
+}

@@ -1,0 +1,323 @@
+//! Fetch sessions (KIP-227): what a consumer fetches is remembered, so that its next request names only what changed.
+//!
+//! ```text
+//!   epoch 0: full fetch, opens a session --> id, then epochs 1, 2, ... 2147483647, 1: only changes, both ways
+//!   epoch -1: full fetch without a session; closes the one it names
+//! ```
+//!
+//! Pure but for its lock: partitions are opaque here, the time is an argument.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use ottla_base::{Random, Uuid};
+use ottla_protocol::error::ErrorCode;
+
+/// A session that was not used for this long gives way to a new one.
+const EVICTABLE_AFTER: Duration = Duration::from_secs(120);
+/// "Open a session, or close the one named."
+const INITIAL_EPOCH: i32 = 0;
+/// "No session; close the one named."
+const FINAL_EPOCH: i32 = -1;
+/// "No session", as an id.
+pub const NO_SESSION: i32 = 0;
+
+/// How a request names a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum TopicKey {
+    /// By name, up to version 12.
+    Name(Arc<str>),
+    /// By id, from version 13 on.
+    Id(Uuid),
+}
+
+/// One partition that a client wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its topic.
+    pub topic: TopicKey,
+    /// Its number.
+    pub partition: i32,
+    /// The first offset wanted.
+    pub offset: i64,
+    /// At most this many bytes of it.
+    pub max_bytes: i32,
+    /// The leader epoch the client believes in, or -1.
+    pub current_leader_epoch: i32,
+    /// The epoch of the last record the client has, or -1.
+    pub last_fetched_epoch: i32,
+}
+
+/// What an answer says of one partition, as far as the session must remember it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// The high watermark.
+    pub high_watermark: i64,
+    /// The log start offset.
+    pub log_start_offset: i64,
+    /// Whether records go with it.
+    pub has_records: bool,
+    /// Whether it must be said even if nothing changed: an error, a divergence.
+    pub is_news: bool,
+}
+
+/// All sessions of a broker.
+pub struct FetchSessions {
+    slots: usize,
+    cache: Mutex<Cache>,
+}
+
+struct Cache {
+    sessions: HashMap<i32, Arc<Mutex<Session>>>,
+    ids: Random,
+}
+
+struct Session {
+    next_epoch: i32,
+    by_id: bool,
+    created: Instant,
+    last_used: Instant,
+    /// In the order of the next answer; partitions that gave data go to the end, so that all get their share.
+    order: BTreeMap<u64, Remembered>,
+    index: HashMap<(TopicKey, i32), u64>,
+    next_place: u64,
+}
+
+struct Remembered {
+    wanted: Wanted,
+    high_watermark: i64,
+    log_start_offset: i64,
+}
+
+/// A fetch that is under way.
+pub struct Opened {
+    /// The id that the answer carries.
+    pub session_id: i32,
+    /// What to read, in order.
+    pub wanted: Vec<Wanted>,
+    session: Option<Arc<Mutex<Session>>>,
+    incremental: bool,
+}
+
+impl FetchSessions {
+    /// At most `slots` sessions (`max.incremental.fetch.session.cache.slots`), with ids that follow from `seed`.
+    pub fn new(slots: usize, seed: u64) -> Self {
+        Self { slots, cache: Mutex::new(Cache { sessions: HashMap::new(), ids: Random::new(seed) }) }
+    }
+
+    /// Finds, opens or closes the session of a request.
+    pub fn open(
+        &self,
+        now: Instant,
+        (session_id, epoch): (i32, i32),
+        by_id: bool,
+        wanted: Vec<Wanted>,
+        forgotten: &[(TopicKey, i32)],
+    ) -> Result<Opened, ErrorCode> {
+        let mut cache = self.cache.lock().expect("nobody panics while holding this lock");
+        if epoch == INITIAL_EPOCH || epoch == FINAL_EPOCH {
+            cache.sessions.remove(&session_id);
+            let session = if epoch == INITIAL_EPOCH { cache.create(now, self.slots, by_id, &wanted) } else { None };
+            let (session_id, session) = session.map_or((NO_SESSION, None), |(id, session)| (id, Some(session)));
+            return Ok(Opened { session_id, wanted, session, incremental: false });
+        }
+        let session = cache.sessions.get(&session_id).cloned().ok_or(ErrorCode::FetchSessionIdNotFound)?;
+        let mut state = session.lock().expect("nobody panics while holding this lock");
+        if state.next_epoch != epoch {
+            return Err(ErrorCode::InvalidFetchSessionEpoch);
+        }
+        if state.by_id != by_id {
+            return Err(ErrorCode::FetchSessionTopicIdError);
+        }
+        state.next_epoch = next_epoch(epoch);
+        state.last_used = now;
+        for (topic, partition) in forgotten {
+            state.forget(topic, *partition);
+        }
+        for wanted in wanted {
+            state.want(wanted);
+        }
+        let all: Vec<Wanted> = state.order.values().map(|remembered| remembered.wanted.clone()).collect();
+        drop(state);
+        if all.is_empty() {
+            cache.sessions.remove(&session_id);
+            return Ok(Opened { session_id: NO_SESSION, wanted: all, session: None, incremental: true });
+        }
+        Ok(Opened { session_id, wanted: all, session: Some(session), incremental: true })
+    }
+
+    /// How many sessions there are.
+    pub fn len(&self) -> usize {
+        self.cache.lock().expect("nobody panics while holding this lock").sessions.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Opened {
+    /// Remembers what is about to be said (one entry for each of `wanted`, in order), and tells which of them the answer
+    /// carries: all in a full answer, the changed ones in an incremental one.
+    pub fn say(&self, said: &[Said]) -> Vec<bool> {
+        assert_eq!(said.len(), self.wanted.len(), "an answer speaks of every partition once");
+        let Some(session) = &self.session else { return vec![true; said.len()] };
+        let mut session = session.lock().expect("nobody panics while holding this lock");
+        let say = |(wanted, said): (&Wanted, &Said)| session.say(wanted, *said) || !self.incremental;
+        self.wanted.iter().zip(said).map(say).collect()
+    }
+}
+
+impl Cache {
+    fn create(
+        &mut self,
+        now: Instant,
+        slots: usize,
+        by_id: bool,
+        wanted: &[Wanted],
+    ) -> Option<(i32, Arc<Mutex<Session>>)> {
+        if self.sessions.len() >= slots && !self.evict(now, wanted.len()) {
+            return None;
+        }
+        let id = loop {
+            let id = (self.ids.next_u64() >> 33) as i32;
+            if id != NO_SESSION && !self.sessions.contains_key(&id) {
+                break id;
+            }
+        };
+        let mut session = Session {
+            next_epoch: 1,
+            by_id,
+            created: now,
+            last_used: now,
+            order: BTreeMap::new(),
+            index: HashMap::new(),
+            next_place: 0,
+        };
+        for wanted in wanted {
+            session.want(wanted.clone());
+        }
+        let session = Arc::new(Mutex::new(session));
+        self.sessions.insert(id, session.clone());
+        Some((id, session))
+    }
+
+    /// Makes room for a session of `newcomer` partitions: the one unused for longest goes if that is long enough, else
+    /// a smaller one that has had its time.
+    fn evict(&mut self, now: Instant, newcomer: usize) -> bool {
+        let describe = |(id, session): (&i32, &Arc<Mutex<Session>>)| {
+            let session = session.lock().expect("nobody panics while holding this lock");
+            (*id, session.last_used, session.created, session.order.len())
+        };
+        let all: Vec<_> = self.sessions.iter().map(describe).collect();
+        let stale = all.iter().filter(|(_, used, ..)| now.duration_since(*used) > EVICTABLE_AFTER);
+        let smaller = all
+            .iter()
+            .filter(|(_, _, created, size)| *size < newcomer && now.duration_since(*created) > EVICTABLE_AFTER);
+        let victim = stale.min_by_key(|(_, used, ..)| *used).or_else(|| smaller.min_by_key(|(.., size)| *size));
+        victim.is_some_and(|(id, ..)| self.sessions.remove(id).is_some())
+    }
+}
+
+impl Session {
+    fn want(&mut self, wanted: Wanted) {
+        let key = (wanted.topic.clone(), wanted.partition);
+        if let Some(place) = self.index.get(&key) {
+            let remembered = self.order.get_mut(place).expect("the index names places that exist");
+            remembered.wanted = wanted;
+            return;
+        }
+        self.index.insert(key, self.next_place);
+        self.order.insert(self.next_place, Remembered { wanted, high_watermark: -1, log_start_offset: -1 });
+        self.next_place += 1;
+    }
+
+    fn forget(&mut self, topic: &TopicKey, partition: i32) {
+        if let Some(place) = self.index.remove(&(topic.clone(), partition)) {
+            self.order.remove(&place);
+        }
+    }
+
+    fn say(&mut self, wanted: &Wanted, said: Said) -> bool {
+        let Some(place) = self.index.get_mut(&(wanted.topic.clone(), wanted.partition)) else { return true };
+        let remembered = self.order.get_mut(place).expect("the index names places that exist");
+        let changed =
+            remembered.high_watermark != said.high_watermark || remembered.log_start_offset != said.log_start_offset;
+        remembered.high_watermark = said.high_watermark;
+        remembered.log_start_offset = said.log_start_offset;
+        if said.has_records {
+            let remembered = self.order.remove(place).expect("the index names places that exist");
+            self.order.insert(self.next_place, remembered);
+            *place = self.next_place;
+            self.next_place += 1;
+        }
+        changed || said.has_records || said.is_news
+    }
+}
+
+fn next_epoch(epoch: i32) -> i32 {
+    if epoch == i32::MAX { 1 } else { epoch + 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(topic: &str, partition: i32) -> Wanted {
+        let topic = TopicKey::Name(topic.into());
+        Wanted { topic, partition, offset: 0, max_bytes: 1, current_leader_epoch: -1, last_fetched_epoch: -1 }
+    }
+
+    fn said(high_watermark: i64, has_records: bool) -> Said {
+        Said { high_watermark, log_start_offset: 0, has_records, is_news: false }
+    }
+
+    #[test]
+    fn an_incremental_answer_says_what_changed_and_gives_everyone_a_turn() {
+        let (sessions, now) = (FetchSessions::new(10, 1), Instant::now());
+        let full = sessions.open(now, (0, 0), false, vec![wanted("a", 0), wanted("a", 1)], &[]).expect("new");
+        assert_eq!(full.say(&[said(5, true), said(0, false)]), [true, true]);
+        let next = sessions.open(now, (full.session_id, 1), false, vec![], &[]).expect("known");
+        let order: Vec<i32> = next.wanted.iter().map(|wanted| wanted.partition).collect();
+        assert_eq!(order, [1, 0], "what gave data goes last");
+        assert_eq!(next.say(&[said(0, false), said(6, false)]), [false, true]);
+    }
+
+    #[test]
+    fn epochs_ids_and_the_way_of_naming_are_checked() {
+        let (sessions, now) = (FetchSessions::new(10, 1), Instant::now());
+        let id = sessions.open(now, (0, 0), false, vec![wanted("a", 0)], &[]).expect("new").session_id;
+        let open = |id, epoch, by_id| sessions.open(now, (id, epoch), by_id, vec![], &[]).map(|o| o.session_id);
+        assert_eq!(open(id, 2, false), Err(ErrorCode::InvalidFetchSessionEpoch));
+        assert_eq!(open(id, 1, true), Err(ErrorCode::FetchSessionTopicIdError));
+        assert_eq!(open(id, 1, false), Ok(id));
+        assert_eq!(open(id, 1, false), Err(ErrorCode::InvalidFetchSessionEpoch));
+        assert_eq!(open(id + 1, 1, false), Err(ErrorCode::FetchSessionIdNotFound));
+        assert_eq!(open(id, -1, false), Ok(NO_SESSION));
+        assert_eq!(open(id, 2, false), Err(ErrorCode::FetchSessionIdNotFound));
+        assert_eq!(next_epoch(i32::MAX), 1);
+    }
+
+    #[test]
+    fn forgetting_the_last_partition_ends_the_session() {
+        let (sessions, now) = (FetchSessions::new(10, 1), Instant::now());
+        let id = sessions.open(now, (0, 0), false, vec![wanted("a", 0)], &[]).expect("new").session_id;
+        let forgotten = [(TopicKey::Name("a".into()), 0)];
+        let ended = sessions.open(now, (id, 1), false, vec![], &forgotten).expect("known");
+        assert_eq!((ended.session_id, ended.wanted.len(), sessions.len()), (NO_SESSION, 0, 0));
+    }
+
+    #[test]
+    fn a_full_cache_refuses_until_somebody_was_idle_for_long() {
+        let (sessions, now) = (FetchSessions::new(1, 1), Instant::now());
+        let first = sessions.open(now, (0, 0), false, vec![wanted("a", 0)], &[]).expect("new").session_id;
+        let refused = sessions.open(now, (0, 0), false, vec![wanted("a", 0)], &[]).expect("without a session");
+        assert_eq!(refused.session_id, NO_SESSION);
+        let later = now + EVICTABLE_AFTER + Duration::from_secs(1);
+        let second = sessions.open(later, (0, 0), false, vec![wanted("a", 0)], &[]).expect("new").session_id;
+        assert!(second != NO_SESSION && second != first);
+        assert_eq!(sessions.len(), 1);
+    }
+}

@@ -1,0 +1,219 @@
+//! Metadata (key 3, versions 0-13): brokers, topics, partitions and their leaders. Creates topics where that is allowed.
+//!
+//! v1 null means all topics, controller id. v2 cluster id. v4 auto creation flag. v7 leader epochs. v8 authorized operations
+//! (KIP-430). v9 flexible. v10 topic ids (usable from v12 on). v13 a top-level error.
+//! Differs from Kafka: a topic that is created on the way is answered at once, where Kafka says UNKNOWN_TOPIC_OR_PARTITION
+//! first.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ottla_base::Uuid;
+use ottla_metadata::image::{Image, Topic as ImageTopic};
+use ottla_metadata::names;
+use ottla_protocol::ApiKey;
+use ottla_protocol::error::ErrorCode;
+use ottla_protocol::messages::metadata_request::MetadataRequest;
+use ottla_protocol::messages::metadata_response::{Broker, MetadataResponse, Partition, Topic};
+
+use super::{Api, is_alive};
+use crate::access::{self, Operation, Principal, Resource};
+use crate::dispatch::{Refused, Reply};
+use crate::node::Node;
+use crate::request::Request;
+
+/// Metadata.
+pub const API: Api = Api { key: ApiKey::Metadata, versions: 0..=13, handle };
+
+/// Topics may be asked for by id from this version on.
+const IDS_FROM: i16 = 12;
+/// What a bit field of operations says when it was not asked for.
+const NOT_ASKED: i32 = i32::MIN;
+
+/// A request, in its own words.
+struct Asked {
+    listener: Arc<str>,
+    principal: Principal,
+    /// `None` asks for all.
+    topics: Option<Vec<AskedTopic>>,
+    topic_operations: bool,
+    cluster_operations: bool,
+}
+
+#[derive(Clone, Debug)]
+enum AskedTopic {
+    Name(String),
+    Id(Uuid),
+}
+
+fn handle(request: Request<'_>) -> Result<Reply, Refused> {
+    let wire: MetadataRequest<'_> = request.decode()?;
+    let version = request.version();
+    let names_an_id = |topic: &ottla_protocol::messages::metadata_request::Topic<'_>| !topic.topic_id.is_zero();
+    if version < IDS_FROM && wire.topics.iter().flatten().any(names_an_id) {
+        return request.reply(refused(&wire, ErrorCode::InvalidRequest));
+    }
+    let asked_topics = wire.topics.as_ref().filter(|topics| version > 0 || !topics.is_empty()).map(|topics| {
+        let asked = topics.iter().map(|topic| match &topic.name {
+            Some(name) if topic.topic_id.is_zero() => AskedTopic::Name(name.clone().into_owned()),
+            _ => AskedTopic::Id(topic.topic_id),
+        });
+        asked.collect()
+    });
+    let asked = Asked {
+        listener: request.client.listener.clone(),
+        principal: request.client.principal.clone(),
+        topics: asked_topics,
+        topic_operations: wire.include_topic_authorized_operations,
+        cluster_operations: wire.include_cluster_authorized_operations,
+    };
+    let missing = to_create(&request, &asked, version < 4 || wire.allow_auto_topic_creation);
+    if missing.is_empty() {
+        return request.reply(answer(request.node, &asked));
+    }
+    let (node, responder) = (request.node.clone(), request.responder());
+    Ok(Reply::Parked(Box::pin(async move {
+        node.create_missing_topics(missing).await;
+        responder.answer(answer(&node, &asked))
+    })))
+}
+
+/// The topics that were asked for by name, do not exist, and may be created on the way.
+fn to_create(request: &Request<'_>, asked: &Asked, allowed: bool) -> BTreeSet<String> {
+    if !allowed || !request.node.config.auto_create_topics_enable {
+        return BTreeSet::new();
+    }
+    let image = request.node.image();
+    let missing = asked.topics.iter().flatten().filter_map(|topic| match topic {
+        AskedTopic::Name(name) if image.topic(name).is_none() && names::validate(name).is_ok() => Some(name),
+        _ => None,
+    });
+    let may_create = |name: &&String| {
+        request.may(Operation::Create, Resource::Cluster) || request.may(Operation::Create, Resource::Topic(name))
+    };
+    missing.filter(may_create).cloned().collect()
+}
+
+fn refused(wire: &MetadataRequest<'_>, code: ErrorCode) -> MetadataResponse<'static> {
+    let topics = wire.topics.iter().flatten().map(|topic| Topic {
+        error_code: code.code(),
+        name: topic.name.clone().map(|name| Cow::Owned(name.into_owned())),
+        topic_id: topic.topic_id,
+        topic_authorized_operations: NOT_ASKED,
+        ..Default::default()
+    });
+    MetadataResponse { topics: topics.collect(), error_code: code.code(), ..Default::default() }
+}
+
+fn answer(node: &Node, asked: &Asked) -> MetadataResponse<'static> {
+    let image = node.image();
+    let brokers = node.endpoints(&image, &asked.listener).into_iter().map(|endpoint| Broker {
+        node_id: endpoint.id.0,
+        host: Cow::Owned(endpoint.host),
+        port: i32::from(endpoint.port),
+        rack: endpoint.rack.map(Cow::Owned),
+    });
+    let may_describe =
+        |name: &str| node.authorizer.allows(&asked.principal, Operation::Describe, Resource::Topic(name));
+    let topics = match &asked.topics {
+        None => image
+            .topics()
+            .iter()
+            .filter(|topic| may_describe(&topic.name))
+            .map(|topic| describe(node, asked, &image, topic))
+            .collect(),
+        Some(topics) => {
+            let mut seen = BTreeSet::new();
+            let mut described = Vec::with_capacity(topics.len());
+            for topic in topics {
+                let found = match topic {
+                    AskedTopic::Name(name) if !seen.insert(name.clone()) => continue,
+                    AskedTopic::Name(name) => by_name(node, asked, &image, name, may_describe(name)),
+                    AskedTopic::Id(id) => by_id(node, asked, &image, *id, &may_describe),
+                };
+                described.push(found);
+            }
+            described
+        }
+    };
+    MetadataResponse {
+        brokers: brokers.collect(),
+        cluster_id: Some(Cow::Owned(image.cluster_id().to_owned())),
+        controller_id: node.config.node_id.0,
+        topics,
+        cluster_authorized_operations: match asked.cluster_operations {
+            true => access::authorized_operations(
+                &*node.authorizer,
+                &asked.principal,
+                Resource::Cluster,
+                &Resource::CLUSTER_OPERATIONS,
+            ),
+            false => NOT_ASKED,
+        },
+        ..Default::default()
+    }
+}
+
+fn by_name(node: &Node, asked: &Asked, image: &Image, name: &str, visible: bool) -> Topic<'static> {
+    let failed = |code: ErrorCode| Topic {
+        error_code: code.code(),
+        name: Some(Cow::Owned(name.to_owned())),
+        topic_authorized_operations: NOT_ASKED,
+        ..Default::default()
+    };
+    match image.topic(name) {
+        _ if !visible => failed(ErrorCode::TopicAuthorizationFailed),
+        Some(topic) => describe(node, asked, image, topic),
+        None if names::validate(name).is_err() => failed(ErrorCode::InvalidTopicException),
+        None => failed(ErrorCode::UnknownTopicOrPartition),
+    }
+}
+
+fn by_id(node: &Node, asked: &Asked, image: &Image, id: Uuid, may_describe: &impl Fn(&str) -> bool) -> Topic<'static> {
+    let failed = |code: ErrorCode| Topic {
+        error_code: code.code(),
+        topic_id: id,
+        topic_authorized_operations: NOT_ASKED,
+        ..Default::default()
+    };
+    match image.topic_by_id(id) {
+        Some(topic) if may_describe(&topic.name) => describe(node, asked, image, topic),
+        Some(_) => failed(ErrorCode::TopicAuthorizationFailed),
+        None => failed(ErrorCode::UnknownTopicId),
+    }
+}
+
+fn describe(node: &Node, asked: &Asked, image: &Image, topic: &ImageTopic) -> Topic<'static> {
+    let partitions = topic.partitions.iter().map(|(index, partition)| {
+        let leader = partition.leader.filter(|&leader| is_alive(image, leader));
+        let ids = |brokers: &[ottla_base::BrokerId]| brokers.iter().map(|broker| broker.0).collect::<Vec<_>>();
+        let offline = partition.replicas.iter().filter(|&&replica| !is_alive(image, replica));
+        Partition {
+            error_code: leader.map_or(ErrorCode::LeaderNotAvailable, |_| ErrorCode::None).code(),
+            partition_index: index.0,
+            leader_id: leader.map_or(-1, |leader| leader.0),
+            leader_epoch: partition.leader_epoch.0,
+            replica_nodes: ids(&partition.replicas),
+            isr_nodes: ids(&partition.isr),
+            offline_replicas: offline.map(|replica| replica.0).collect(),
+        }
+    });
+    let operations = match asked.topic_operations {
+        true => access::authorized_operations(
+            &*node.authorizer,
+            &asked.principal,
+            Resource::Topic(&topic.name),
+            &Resource::TOPIC_OPERATIONS,
+        ),
+        false => NOT_ASKED,
+    };
+    Topic {
+        error_code: ErrorCode::None.code(),
+        name: Some(Cow::Owned(topic.name.to_string())),
+        topic_id: topic.id,
+        is_internal: names::is_internal(&topic.name),
+        partitions: partitions.collect(),
+        topic_authorized_operations: operations,
+    }
+}

@@ -1,0 +1,76 @@
+//! The APIs of the protocol, one file each, and the one list of them.
+
+use std::ops::RangeInclusive;
+
+use ottla_base::BrokerId;
+use ottla_metadata::image::Image;
+use ottla_protocol::ApiKey;
+
+pub use crate::net::answer::Answer;
+
+use crate::dispatch::{Refused, Reply};
+use crate::request::Request;
+
+pub mod api_versions;
+mod create_partitions;
+mod create_topics;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod describe_topic_partitions;
+mod fetch;
+pub mod fetch_sessions;
+mod init_producer_id;
+mod list_offsets;
+mod metadata;
+pub mod produce;
+
+/// One API.
+pub struct Api {
+    /// Its key.
+    pub key: ApiKey,
+    /// The versions it is served in.
+    pub versions: RangeInclusive<i16>,
+    /// Answers one request.
+    pub handle: fn(Request<'_>) -> Result<Reply, Refused>,
+}
+
+/// All there are, by key. What is not here is not advertised.
+pub const ALL: &[Api] = &[
+    produce::API,
+    fetch::API,
+    list_offsets::API,
+    metadata::API,
+    api_versions::API,
+    create_topics::API,
+    delete_topics::API,
+    init_producer_id::API,
+    describe_configs::API,
+    create_partitions::API,
+    describe_cluster::API,
+    describe_topic_partitions::API,
+];
+
+/// Whether clients are told of a broker.
+fn is_alive(image: &Image, broker: BrokerId) -> bool {
+    image.broker(broker).is_some_and(|broker| !broker.fenced)
+}
+
+/// The API with this key.
+pub fn find(key: i16) -> Option<&'static Api> {
+    ALL.iter().find(|api| api.key.code() == key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_api_stands_once_in_the_list_in_order_with_versions_that_kafka_knows() {
+        assert!(ALL.windows(2).all(|pair| pair[0].key.code() < pair[1].key.code()));
+        for api in ALL {
+            assert!(*api.versions.end() <= *api.key.kafka_versions().end(), "{:?}", api.key);
+            assert!(*api.versions.start() <= *api.key.kafka_versions().start(), "{:?}", api.key);
+        }
+    }
+}

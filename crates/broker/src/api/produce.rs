@@ -1,0 +1,270 @@
+//! Produce (key 0, versions 3-13): appends one batch to each partition named.
+//!
+//! v7 zstd. v8 errors of single records (KIP-467). v9 flexible. v10 leader hints (KIP-951). v12 transactions version 2.
+//! v13 topic ids. Versions 0-2 are advertised but refused: older librdkafka switches features off otherwise (KAFKA-18659).
+//! Differs from Kafka: a batch without bytes (null records) gets INVALID_RECORD, where Kafka never answers. Compressed
+//! batches are not all opened: see docs/decisions/0004.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_base::{Offset, Uuid};
+use ottla_protocol::error::ErrorCode;
+use ottla_protocol::messages::produce_request::{PartitionData, ProduceRequest};
+use ottla_protocol::messages::produce_response::{PartitionResponse, ProduceResponse, RecordError, Response};
+use ottla_protocol::records::validate::{self, Depth, Invalid, Rules};
+use ottla_protocol::records::{Batch, Compression};
+use ottla_protocol::{ApiKey, Records};
+
+use super::Api;
+use crate::access::{Operation, Resource};
+use crate::dispatch::{Refused, Reply};
+use crate::node::clock;
+use crate::partitions::leader::Acks;
+use crate::partitions::parked::Parked;
+use crate::partitions::partition::{Partition, Placed};
+use crate::request::{Client, Request};
+
+/// Produce.
+pub const API: Api = Api { key: ApiKey::Produce, versions: 3..=13, handle };
+
+/// The first version in which zstd may be used (KIP-110).
+const ZSTD_FROM: i16 = 7;
+/// The first version that names topics by id.
+const TOPIC_IDS_FROM: i16 = 13;
+/// The compressed batches of a connection that are all opened, before only samples are.
+const OPENED_AT_FIRST: u64 = 16;
+/// One compressed batch in so many is opened later on.
+const OPENED_ONE_IN: u64 = 256;
+/// Topics that only the broker writes to.
+const ADMIN_CLIENT: &str = "__admin_client";
+
+/// Why a partition's batch was not appended.
+#[derive(Debug)]
+pub struct Failed {
+    code: ErrorCode,
+    message: Option<String>,
+    record_errors: Vec<(i32, String)>,
+    log_start_offset: i64,
+}
+
+/// A batch that is in the log but not yet on all in-sync replicas.
+struct Unacknowledged {
+    partition: Arc<Partition>,
+    next_offset: Offset,
+    topic_place: usize,
+    partition_place: usize,
+}
+
+fn handle(mut request: Request<'_>) -> Result<Reply, Refused> {
+    let produce: ProduceRequest<'_> = request.decode()?;
+    let acks = Acks::from_wire(produce.acks);
+    let mut waiting = Vec::new();
+    let mut response = ProduceResponse::default();
+    let mut failures = false;
+    for (topic_place, topic) in produce.topic_data.iter().enumerate() {
+        let name = topic_name(&request, &topic.name, topic.topic_id);
+        let mut answers = Vec::with_capacity(topic.partition_data.len());
+        for (partition_place, data) in topic.partition_data.iter().enumerate() {
+            let appended = name
+                .as_deref()
+                .map_err(|&code| Failed::from(code))
+                .and_then(|name| acks.map(|acks| (name, acks)).ok_or_else(|| ErrorCode::InvalidRequiredAcks.into()))
+                .and_then(|(name, acks)| append(&mut request, &produce, name, topic.topic_id, data, acks));
+            failures |= appended.is_err();
+            answers.push(match appended {
+                Ok((partition, placed)) => {
+                    if acks == Some(Acks::All) && partition.positions().high_watermark < placed.next_offset {
+                        let next_offset = placed.next_offset;
+                        waiting.push(Unacknowledged { partition, next_offset, topic_place, partition_place });
+                    }
+                    success(data.index, placed)
+                }
+                Err(failed) => failure(data.index, failed),
+            });
+        }
+        response.responses.push(Response {
+            name: Cow::Owned(topic.name.clone().into_owned()),
+            topic_id: topic.topic_id,
+            partition_responses: answers,
+        });
+    }
+    match acks {
+        Some(Acks::None) if failures => Err(Refused::UnacknowledgedFailure),
+        Some(Acks::None) => Ok(Reply::None),
+        _ if waiting.is_empty() => request.reply(response),
+        _ => {
+            let timeout = Duration::from_millis(u64::try_from(produce.timeout_ms).unwrap_or(0));
+            let responder = request.responder();
+            Ok(Reply::Parked(Box::pin(async move {
+                wait_for_replicas(&mut response, waiting, timeout).await;
+                responder.answer(response)
+            })))
+        }
+    }
+}
+
+fn topic_name(request: &Request<'_>, name: &str, id: Uuid) -> Result<String, ErrorCode> {
+    if request.version() < TOPIC_IDS_FROM {
+        return Ok(name.to_owned());
+    }
+    let image = request.node.image();
+    image.topic_by_id(id).map(|topic| topic.name.to_string()).ok_or(ErrorCode::UnknownTopicId)
+}
+
+fn append(
+    request: &mut Request<'_>,
+    produce: &ProduceRequest<'_>,
+    topic: &str,
+    topic_id: Uuid,
+    data: &PartitionData<'_>,
+    acks: Acks,
+) -> Result<(Arc<Partition>, Placed), Failed> {
+    if !request.may(Operation::Write, Resource::Topic(topic)) {
+        return Err(ErrorCode::TopicAuthorizationFailed.into());
+    }
+    if ottla_metadata::names::is_internal(topic) && request.client_id() != ADMIN_CLIENT {
+        return Err(ErrorCode::InvalidTopicException.into());
+    }
+    let partition = request.node.partitions.find(topic, data.index)?;
+    if request.version() >= TOPIC_IDS_FROM && partition.topic_id != topic_id {
+        return Err(ErrorCode::UnknownTopicId.into());
+    }
+    let batch = match data.records {
+        Records::Bytes(bytes) => only_batch(bytes)?,
+        _ => only_batch(&[])?,
+    };
+    check_for_transaction(request, produce, &batch)?;
+    if batch.header().compression() == Some(Compression::Zstd) && request.version() < ZSTD_FROM {
+        return Err(ErrorCode::UnsupportedCompressionType.into());
+    }
+    let placed = partition.append(&batch, acks, clock::now_ms(), |rules| {
+        check_records(request.client, request.node.config.validate_compressed_records, &batch, rules)
+    })?;
+    Ok((partition, placed))
+}
+
+/// The one batch of a partition's records. A tail after it is cut off silently, as Kafka does.
+fn only_batch(bytes: &[u8]) -> Result<Batch<'_>, Failed> {
+    let invalid = |message: &str| Failed::new(ErrorCode::InvalidRecord, message);
+    if bytes.is_empty() {
+        return Err(invalid("Produce requests must have exactly one record batch per partition"));
+    }
+    let (batch, rest) =
+        Batch::parse(bytes).map_err(|error| Failed::new(ErrorCode::InvalidRecord, error.to_string()))?;
+    if Batch::parse(rest).is_ok() {
+        return Err(invalid("Produce requests must have exactly one record batch per partition"));
+    }
+    Ok(batch)
+}
+
+/// There are no transactions yet, so no partition was ever added to one.
+fn check_for_transaction(
+    request: &Request<'_>,
+    produce: &ProduceRequest<'_>,
+    batch: &Batch<'_>,
+) -> Result<(), ErrorCode> {
+    if !batch.header().attributes.is_transactional() {
+        return Ok(());
+    }
+    match produce.transactional_id.as_deref() {
+        Some(id) if request.may(Operation::Write, Resource::TransactionalId(id)) => Err(ErrorCode::InvalidTxnState),
+        _ => Err(ErrorCode::TransactionalIdAuthorizationFailed),
+    }
+}
+
+/// Checks the records, opening a compressed batch only where that is called for.
+fn check_records(
+    client: &mut Client,
+    open_all: bool,
+    batch: &Batch<'_>,
+    rules: &Rules<'_>,
+) -> Result<validate::Validated, Failed> {
+    let mut depth = Depth::Header;
+    if batch.header().compression() != Some(Compression::None) {
+        let count = client.compressed_batches;
+        client.compressed_batches += 1;
+        let sampled = count < OPENED_AT_FIRST || count.is_multiple_of(OPENED_ONE_IN);
+        if open_all || sampled || rules.compacted {
+            depth = Depth::Records;
+        }
+    }
+    validate::validate(batch, &Rules { depth, ..*rules }, &mut client.scratch).map_err(Failed::from)
+}
+
+fn success(index: i32, placed: Placed) -> PartitionResponse<'static> {
+    PartitionResponse {
+        index,
+        base_offset: placed.base_offset.0,
+        log_append_time_ms: placed.log_append_time_ms,
+        log_start_offset: placed.log_start_offset.0,
+        ..Default::default()
+    }
+}
+
+fn failure(index: i32, failed: Failed) -> PartitionResponse<'static> {
+    let record_error =
+        |(batch_index, message)| RecordError { batch_index, batch_index_error_message: Some(Cow::Owned(message)) };
+    PartitionResponse {
+        index,
+        error_code: failed.code.code(),
+        base_offset: -1,
+        log_append_time_ms: -1,
+        log_start_offset: failed.log_start_offset,
+        record_errors: failed.record_errors.into_iter().map(record_error).collect(),
+        error_message: failed.message.map(Cow::Owned),
+        ..Default::default()
+    }
+}
+
+async fn wait_for_replicas(response: &mut ProduceResponse<'_>, waiting: Vec<Unacknowledged>, timeout: Duration) {
+    let deadline = tokio::time::Instant::now() + timeout;
+    for batch in waiting {
+        let committed = async {
+            loop {
+                let parked = Parked::new();
+                batch.partition.parked.register(&parked);
+                if batch.partition.positions().high_watermark >= batch.next_offset {
+                    return;
+                }
+                parked.changed().await;
+            }
+        };
+        if tokio::time::timeout_at(deadline, committed).await.is_err() {
+            let answer = &mut response.responses[batch.topic_place].partition_responses[batch.partition_place];
+            answer.error_code = ErrorCode::RequestTimedOut.code();
+            answer.base_offset = -1;
+        }
+    }
+}
+
+impl Failed {
+    /// Failed with a sentence for the client.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { message: Some(message.into()), ..Self::from(code) }
+    }
+
+    /// Failed after the log was found, which begins at `log_start_offset`.
+    #[must_use]
+    pub fn at(self, log_start_offset: Offset) -> Self {
+        Self { log_start_offset: log_start_offset.0, ..self }
+    }
+}
+
+impl From<ErrorCode> for Failed {
+    fn from(code: ErrorCode) -> Self {
+        Self { code, message: None, record_errors: Vec::new(), log_start_offset: -1 }
+    }
+}
+
+impl From<Invalid> for Failed {
+    fn from(invalid: Invalid) -> Self {
+        Self {
+            code: invalid.code,
+            message: Some(invalid.message),
+            record_errors: invalid.record_errors,
+            log_start_offset: -1,
+        }
+    }
+}

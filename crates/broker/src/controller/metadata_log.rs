@@ -1,0 +1,227 @@
+//! The metadata log `__cluster_metadata-0` of a quorum with a single voter: Kafka's format, Kafka's files.
+//!
+//! ```text
+//!   __cluster_metadata-0/00000000000000000000.log                 batches of records, epoch by epoch
+//!                        00000000000000001234-0000000005.checkpoint   a snapshot of all before offset 1234 (KIP-630)
+//!                        quorum-state                             who leads, in which epoch
+//! ```
+//!
+//! A single voter has won every election it stands for: each start is a new epoch, which begins with a LeaderChange record.
+//! A record is committed when it is on the disk.
+
+use std::path::{Path, PathBuf};
+
+use ottla_base::{BrokerId, LeaderEpoch, Offset, Timestamp, TopicPartition};
+use ottla_metadata::image::Image;
+use ottla_metadata::records::{self, OwnedRecord};
+use ottla_protocol::internal::control::LeaderChangeMessage;
+use ottla_protocol::internal::control::leader_change_message::Voter;
+use ottla_protocol::internal::metadata::MetadataRecord;
+use ottla_protocol::records::batch::Batches;
+use ottla_protocol::records::control::ControlType;
+use ottla_protocol::records::{Batch, BatchBuilder, RecordIter};
+use ottla_protocol::{Message, Writer};
+use ottla_storage::{Log, LogConfig, OpenLog, os, replace_file};
+use serde_json::{Value, json};
+
+use super::snapshot;
+use crate::config::Config;
+use crate::error::{Error, Result};
+
+/// The name of the topic.
+const TOPIC: &str = "__cluster_metadata";
+/// Where the voter's state is.
+const QUORUM_STATE: &str = "quorum-state";
+/// So much of the log is read at once.
+const READ_BYTES: u32 = 1 << 20;
+/// A batch of the log holds at most so many records, but for those that must not be torn apart.
+const LARGEST_BATCH_RECORDS: usize = 10_000;
+
+/// The log, and this node's leadership of it.
+pub struct MetadataLog {
+    log: Log,
+    node: BrokerId,
+    epoch: LeaderEpoch,
+    /// Where the newest snapshot ends, and how much was appended since.
+    snapshot_end: Offset,
+    bytes_since_snapshot: u64,
+}
+
+impl MetadataLog {
+    /// Opens the log, reads all of it, and begins a new epoch.
+    pub fn open(config: &Config, cluster_id: &str, now_ms: Timestamp) -> Result<(Self, Image)> {
+        let partition = TopicPartition::new(TOPIC, 0);
+        let folder = config.metadata_log_dir.join(partition.to_string());
+        os::create_folder(&folder)
+            .map_err(|source| Error::Io { what: format!("create {}", folder.display()), source })?;
+        let newest = snapshot::newest(&folder)?;
+        let snapshot_end = newest.as_ref().map_or(Offset(0), |snapshot| snapshot.end);
+        let log_config = LogConfig {
+            segment_bytes: config.metadata_log_segment_bytes,
+            segment_ms: config.metadata_log_segment_ms,
+            retention_ms: None,
+            retention_bytes: None,
+            delete: false,
+            ..LogConfig::default()
+        };
+        // Always checked from its beginning: it is short, and the cluster depends on every bit of it.
+        let options = OpenLog {
+            topic_partition: partition,
+            clean: false,
+            recovery_point: Offset(0),
+            log_start_offset: snapshot_end,
+            now_ms,
+        };
+        let (log, _) = Log::open(&folder, log_config, options)?;
+        let mut image = match newest {
+            Some(newest) => snapshot::load(&newest, cluster_id)?,
+            None => Image::new(cluster_id),
+        };
+        replay(&log, &mut image)?;
+        let last_epoch = read_quorum_epoch(&folder).max(image.epoch());
+        let epoch = LeaderEpoch(last_epoch.0 + 1);
+        let bytes_since_snapshot = log.size_bytes();
+        let mut opened = Self { log, node: config.node_id, epoch, snapshot_end, bytes_since_snapshot };
+        opened.write_quorum_state()?;
+        opened.begin_epoch(&mut image, now_ms)?;
+        Ok((opened, image))
+    }
+
+    /// Appends `records` as one batch and waits until they are on the disk. Gives the offset of the first.
+    pub fn append(&mut self, records: &[OwnedRecord], now_ms: Timestamp) -> Result<Offset> {
+        assert!(!records.is_empty() && records.len() <= LARGEST_BATCH_RECORDS, "{} records", records.len());
+        let first = self.log.end_offset();
+        let mut batch = BatchBuilder::new().base_offset(first).leader_epoch(self.epoch);
+        for record in records {
+            let mut value = Writer::new();
+            record.encode(records::version(record), &mut value);
+            batch.push(now_ms, None, Some(&value.buffer), &[]);
+        }
+        self.append_batch(&batch, now_ms)?;
+        Ok(first)
+    }
+
+    /// The epoch that this node leads in.
+    pub fn epoch(&self) -> LeaderEpoch {
+        self.epoch
+    }
+
+    /// The offset of the next record.
+    pub fn end(&self) -> Offset {
+        self.log.end_offset()
+    }
+
+    /// The bytes appended since the last snapshot.
+    pub fn bytes_since_snapshot(&self) -> u64 {
+        self.bytes_since_snapshot
+    }
+
+    /// Writes `image`, which must be that of the whole log, as a snapshot; then the log before it and older snapshots may go.
+    pub fn take_snapshot(&mut self, image: &Image, now_ms: Timestamp) -> Result<()> {
+        assert_eq!(image.end(), self.end(), "a snapshot holds all that is committed");
+        let folder = self.log.folder().to_owned();
+        snapshot::write(&folder, image, now_ms)?;
+        self.snapshot_end = image.end();
+        self.bytes_since_snapshot = 0;
+        self.log.roll(now_ms)?;
+        self.log.advance_start_offset(self.snapshot_end)?;
+        self.log.enforce_retention(now_ms, self.snapshot_end)?;
+        snapshot::remove_before(&folder, self.snapshot_end)
+    }
+
+    /// Closes the log.
+    pub fn close(self, now_ms: Timestamp) -> Result<()> {
+        Ok(self.log.close(now_ms)?)
+    }
+
+    fn begin_epoch(&mut self, image: &mut Image, now_ms: Timestamp) -> Result<()> {
+        let voter = || Voter { voter_id: self.node.0, ..Voter::default() };
+        let message = LeaderChangeMessage {
+            version: 0,
+            leader_id: self.node.0,
+            voters: vec![voter()],
+            granting_voters: vec![voter()],
+        };
+        let mut value = Writer::new();
+        message.encode(&mut value, 0);
+        let mut batch = BatchBuilder::new().base_offset(self.end()).leader_epoch(self.epoch).control();
+        batch.push(now_ms, Some(&ControlType::LeaderChange.key()), Some(&value.buffer), &[]);
+        self.append_batch(&batch, now_ms)?;
+        image.advance(self.end(), self.epoch);
+        Ok(())
+    }
+
+    fn append_batch(&mut self, batch: &BatchBuilder, now_ms: Timestamp) -> Result<()> {
+        let bytes = batch.build().map_err(|source| Error::Io { what: "build a batch".to_owned(), source })?;
+        self.log.append_follower(&bytes, now_ms)?;
+        self.log.flush(now_ms)?;
+        self.bytes_since_snapshot += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// The state of a static quorum (kraft.version 0), on the disk before the epoch begins.
+    fn write_quorum_state(&self) -> Result<()> {
+        let state = json!({
+            "clusterId": "",
+            "leaderId": self.node.0,
+            "leaderEpoch": self.epoch.0,
+            "votedId": -1,
+            "appliedOffset": 0,
+            "currentVoters": [{"voterId": self.node.0}],
+            "data_version": 0,
+        });
+        Ok(replace_file(&self.log.folder().join(QUORUM_STATE), state.to_string().as_bytes())?)
+    }
+}
+
+/// The epoch in the voter's state; 0 where there is none.
+fn read_quorum_epoch(folder: &Path) -> LeaderEpoch {
+    let text = std::fs::read_to_string(folder.join(QUORUM_STATE)).unwrap_or_default();
+    let state: Value = serde_json::from_str(&text).unwrap_or_default();
+    let epoch = state.get("leaderEpoch").and_then(Value::as_i64).and_then(|epoch| i32::try_from(epoch).ok());
+    LeaderEpoch(epoch.unwrap_or(0))
+}
+
+/// Applies what the log holds to `image`, from where the image ends.
+fn replay(log: &Log, image: &mut Image) -> Result<()> {
+    let end = log.end_offset();
+    let mut buffer = Vec::new();
+    while image.end() < end {
+        let slice = log.read(image.end(), READ_BYTES, end, true)?;
+        buffer.resize(slice.length as usize, 0);
+        os::read_exact_at(&slice.file, &mut buffer, slice.position)
+            .map_err(|source| Error::Io { what: format!("read {}", log.folder().display()), source })?;
+        let before = image.end();
+        for batch in Batches::new(&buffer) {
+            let batch = batch.map_err(|error| damaged(log.folder(), image.end(), &error))?;
+            apply(&batch, image).map_err(|detail| damaged(log.folder(), batch.header().base_offset, &detail))?;
+        }
+        if image.end() == before {
+            return Err(damaged(log.folder(), before, &"nothing can be read from here on"));
+        }
+    }
+    Ok(())
+}
+
+/// Applies the records of one batch; those of control batches only take up offsets.
+pub fn apply(batch: &Batch<'_>, image: &mut Image) -> std::result::Result<(), String> {
+    let header = batch.header();
+    if header.next_offset() <= image.end() {
+        return Ok(());
+    }
+    if !header.attributes.is_control() {
+        for record in RecordIter::new(header, batch.records()) {
+            let record = record.map_err(|error| error.to_string())?;
+            let value = record.value.ok_or("a record without a value")?;
+            let decoded = MetadataRecord::decode(value).map_err(|error| error.to_string())?;
+            image.apply(record.offset, &decoded).map_err(|error| error.to_string())?;
+        }
+    }
+    image.advance(header.next_offset(), header.partition_leader_epoch);
+    Ok(())
+}
+
+fn damaged(folder: &Path, at: Offset, detail: &dyn std::fmt::Display) -> Error {
+    let folder: PathBuf = folder.to_owned();
+    Error::Metadata { detail: format!("{} at offset {at}: {detail}", folder.display()) }
+}

@@ -1,0 +1,163 @@
+//! Runs the controller: one thread that decides, writes the metadata log, replays, and lets the node take over what changed.
+//!
+//! ```text
+//!   handler --Command--> [channel] --> decide --> append + fsync --> replay --> publish --> answer
+//! ```
+//!
+//! A command is answered after the node has taken it over: whoever sees the answer also sees the new image.
+
+mod metadata_log;
+mod publish;
+mod snapshot;
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use ottla_base::{BrokerEpoch, Shard};
+use ottla_metadata::controller::{Answer, Command, Controller as Machine, Effect, Input, Ticket};
+use tokio::sync::oneshot;
+use tracing::{error, info};
+
+pub use self::metadata_log::MetadataLog;
+pub use self::publish::{Publisher, broker_configs, configs};
+
+use crate::config::Config;
+use crate::error::Result;
+use crate::node::clock;
+
+/// A command on its way to the controller.
+struct Asked {
+    command: Command,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// The controller has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped;
+
+/// The way to the controller.
+#[derive(Clone, Debug)]
+pub struct Controller {
+    commands: Sender<Asked>,
+}
+
+/// The running controller.
+pub struct Running {
+    thread: JoinHandle<Result<()>>,
+}
+
+/// What the thread works on.
+pub struct Host {
+    log: MetadataLog,
+    machine: Machine,
+    publisher: Publisher,
+    config: Arc<Config>,
+    last_snapshot: Instant,
+}
+
+impl Controller {
+    /// Asks, and waits for the answer.
+    pub async fn ask(&self, command: Command) -> std::result::Result<Answer, Stopped> {
+        let (answer, answered) = oneshot::channel();
+        self.commands.send(Asked { command, answer }).map_err(|_| Stopped)?;
+        answered.await.map_err(|_| Stopped)
+    }
+}
+
+impl Host {
+    /// Opens the metadata log. Nothing is published yet.
+    pub fn open(config: Arc<Config>, cluster_id: &str, publisher: Publisher) -> Result<Self> {
+        let (log, image) = MetadataLog::open(&config, cluster_id, clock::now_ms())?;
+        let machine = Machine::new(image, crate::config::table::settings());
+        Ok(Self { log, machine, publisher, config, last_snapshot: Instant::now() })
+    }
+
+    /// Decides one command and carries it out.
+    pub fn handle(&mut self, command: Command) -> Result<Answer> {
+        let now = clock::now();
+        let outcome = self.machine.decide(now, Input { ticket: Ticket(0), command });
+        if !outcome.records.is_empty() {
+            let mut at = self.log.append(&outcome.records, now.wall_ms)?;
+            for record in &outcome.records {
+                self.machine.replay(at, record);
+                at = at.plus(1);
+            }
+            self.machine.advance(self.log.end(), self.log.epoch());
+            self.machine.check();
+            self.publisher.publish(self.machine.image());
+        }
+        let mut effects = outcome.effects.into_iter();
+        let Some(Effect::Answer { answer, .. }) = effects.next() else {
+            unreachable!("every command is answered");
+        };
+        Ok(answer)
+    }
+
+    /// Goes on in a thread of its own until every [`Controller`] is gone.
+    pub fn run(self) -> std::io::Result<(Controller, Running)> {
+        let (commands, asked) = mpsc::channel();
+        let thread =
+            std::thread::Builder::new().name("ottla-controller".to_owned()).spawn(move || self.work(&asked))?;
+        Ok((Controller { commands }, Running { thread }))
+    }
+
+    fn work(mut self, asked: &Receiver<Asked>) -> Result<()> {
+        while let Ok(Asked { command, answer }) = asked.recv() {
+            match self.handle(command) {
+                // Whoever asked may have gone away.
+                Ok(decided) => drop(answer.send(decided)),
+                Err(failure) => {
+                    error!(%failure, "the metadata log cannot be written: the controller stops");
+                    return Err(failure);
+                }
+            }
+            self.take_snapshot_if_due();
+        }
+        self.log.close(clock::now_ms())
+    }
+
+    fn take_snapshot_if_due(&mut self) {
+        let large = self.log.bytes_since_snapshot() >= self.config.metadata_log_max_record_bytes_between_snapshots;
+        let old =
+            self.config.metadata_log_max_snapshot_interval.is_some_and(|most| self.last_snapshot.elapsed() >= most);
+        if !large && !old {
+            return;
+        }
+        self.last_snapshot = Instant::now();
+        match self.log.take_snapshot(self.machine.image(), clock::now_ms()) {
+            Ok(()) => info!(end = %self.log.end(), "wrote a snapshot of the metadata"),
+            Err(failure) => error!(%failure, "cannot write a snapshot of the metadata; the log is kept"),
+        }
+    }
+}
+
+impl Running {
+    /// Whether the thread has ended although nobody stopped it.
+    pub fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Waits for the end.
+    pub fn join(self) -> Result<()> {
+        self.thread.join().expect("the controller's thread does not panic")
+    }
+}
+
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the controller has stopped")
+    }
+}
+
+impl std::error::Error for Stopped {}
+
+/// The epoch of a broker that was registered.
+pub fn epoch_of(answer: Answer) -> std::result::Result<BrokerEpoch, String> {
+    match answer {
+        Answer::RegisterBroker(Ok(epoch)) => Ok(epoch),
+        Answer::RegisterBroker(Err(refused)) => Err(refused.message.unwrap_or_else(|| refused.error.name().to_owned())),
+        other => unreachable!("a registration is answered as one, not by {other:?}"),
+    }
+}

@@ -1,0 +1,76 @@
+//! What a new image means for this node: logs are made, led, configured and removed; then handlers see the image.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ottla_base::BrokerId;
+use ottla_metadata::delta::BrokerDelta;
+use ottla_metadata::image::{ConfigResource, Configs, Image, ResourceKind, Topic};
+use ottla_metadata::settings::topic::TopicSettings;
+use tracing::error;
+
+use crate::config::Config;
+use crate::node::{PublishedImage, clock, entropy};
+use crate::partitions::Partitions;
+
+/// Takes over images.
+pub struct Publisher {
+    /// The node's settings.
+    pub config: Arc<Config>,
+    /// What it hosts.
+    pub partitions: Arc<Partitions>,
+    /// What its handlers see.
+    pub published: Arc<PublishedImage>,
+}
+
+impl Publisher {
+    /// Takes over `newer`.
+    pub fn publish(&self, newer: &Image) {
+        if newer.is_in_transaction() {
+            return;
+        }
+        let older = self.published.get();
+        let delta = BrokerDelta::between(&older, newer, self.config.node_id);
+        let now_ms = clock::now_ms();
+        let removed: BTreeSet<&Arc<str>> = delta.removed.iter().map(|partition| &partition.topic).collect();
+        for topic in removed {
+            self.partitions.drop_topic(topic, now_ms, entropy);
+        }
+        for topic in self.touched(&delta, newer) {
+            let settings = Arc::new(self.settings_of(newer, topic));
+            if let Err(error) = self.partitions.host(topic, &settings, now_ms) {
+                error!(topic = %topic.name, %error, "some partitions of the topic are not served");
+            }
+        }
+        self.published.set(Arc::new(newer.clone()));
+    }
+
+    /// The topics that have to be looked at.
+    fn touched<'i>(&self, delta: &BrokerDelta, newer: &'i Image) -> Vec<&'i Topic> {
+        let broker_changed = delta.configs.iter().any(|resource| resource.kind == ResourceKind::Broker);
+        if broker_changed {
+            // What topics do not set themselves may have changed for all of them.
+            return crate::partitions::hosted_topics(newer, self.config.node_id).collect();
+        }
+        let hosted = delta.added.iter().chain(&delta.changed).map(|partition| &*partition.topic);
+        let configured = delta.configs.iter().filter(|resource| resource.kind == ResourceKind::Topic);
+        let names: BTreeSet<&str> = hosted.chain(configured.map(|resource| resource.name.as_str())).collect();
+        names.into_iter().filter_map(|name| newer.topic(name)).map(|topic| &**topic).collect()
+    }
+
+    fn settings_of(&self, image: &Image, topic: &Topic) -> TopicSettings {
+        let overrides = configs(image, &ConfigResource::topic(&*topic.name));
+        let (own, cluster) = broker_configs(image, self.config.node_id);
+        TopicSettings::new(&overrides, &self.config.values(&own, &cluster))
+    }
+}
+
+/// What a resource sets; nothing, where it sets nothing.
+pub fn configs(image: &Image, resource: &ConfigResource) -> Configs {
+    image.config(resource).cloned().unwrap_or_default()
+}
+
+/// What is set for one broker, and for all.
+pub fn broker_configs(image: &Image, broker: BrokerId) -> (Configs, Configs) {
+    (configs(image, &ConfigResource::broker(broker)), configs(image, &ConfigResource::all_brokers()))
+}

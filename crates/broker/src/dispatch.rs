@@ -1,0 +1,53 @@
+//! Frame in, reply out: reads the header, finds the API, runs its handler.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use ottla_protocol::frame::RequestHeader;
+use ottla_protocol::{ApiKey, DecodeError};
+
+use crate::api;
+use crate::net::answer::Answer;
+use crate::node::Node;
+use crate::request::{Client, Request};
+
+/// An answer that is not there yet.
+pub type Parked = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// What a handler gives back.
+pub enum Reply {
+    /// The answer.
+    Ready(Answer),
+    /// The answer comes later.
+    Parked(Parked),
+    /// The client wants none (acks=0).
+    None,
+}
+
+/// A request that is answered by closing the connection, as Kafka does.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The header or the body does not follow its schema.
+    Malformed(DecodeError),
+    /// No such API here.
+    UnknownApi(i16),
+    /// The API is there, in other versions.
+    UnsupportedVersion(ApiKey, i16),
+    /// A Produce with acks=0 failed: closing is the only way to say so.
+    UnacknowledgedFailure,
+}
+
+/// Handles the request in `frame`.
+pub fn dispatch(node: &Arc<Node>, client: &mut Client, frame: &[u8]) -> Result<Reply, Refused> {
+    let (header, body) = RequestHeader::decode(frame).map_err(Refused::Malformed)?;
+    let entry = api::find(header.api_key).ok_or(Refused::UnknownApi(header.api_key))?;
+    let request = Request { node, client, api: entry.key, header, body };
+    if !entry.versions.contains(&header.api_version) {
+        return match entry.key {
+            ApiKey::ApiVersions => api::api_versions::refuse_version(&request),
+            key => Err(Refused::UnsupportedVersion(key, header.api_version)),
+        };
+    }
+    (entry.handle)(request)
+}

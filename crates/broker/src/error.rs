@@ -1,0 +1,109 @@
+//! Why a broker cannot start, or has to end: always with what to do about it.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ottla_base::BrokerId;
+use ottla_storage::Error as StorageError;
+
+/// What the broker answers.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong.
+#[derive(Debug)]
+pub enum Error {
+    /// A log directory or a log.
+    Storage(StorageError),
+    /// A log directory of another node.
+    WrongNode {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        theirs: BrokerId,
+        /// Who we are.
+        ours: BrokerId,
+    },
+    /// A log directory of another cluster.
+    WrongCluster {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        theirs: String,
+        /// The cluster of the other directories.
+        ours: String,
+    },
+    /// Logs without a `meta.properties` beside them.
+    UnformattedWithLogs {
+        /// The directory.
+        path: PathBuf,
+        /// One of the logs.
+        folder: String,
+    },
+    /// A listener cannot be bound.
+    Bind {
+        /// As in the settings: `PLAINTEXT://host:port`.
+        listener: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The metadata log does not hold what it must.
+    Metadata {
+        /// What is wrong, and where.
+        detail: String,
+    },
+    /// A file or thread could not be made.
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// Removing `path` failed.
+    pub(crate) fn remove(path: &Path, source: io::Error) -> Self {
+        Self::Io { what: format!("remove {}", path.display()), source }
+    }
+}
+
+impl From<StorageError> for Error {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(error)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Storage(error) => error.fmt(f),
+            Self::WrongNode { path, theirs, ours } => write!(
+                f,
+                "log directory {} belongs to node {theirs}, and this is node {ours}. Set node.id={theirs}, or log.dirs to \
+                 another directory",
+                path.display()
+            ),
+            Self::WrongCluster { path, theirs, ours } => write!(
+                f,
+                "log directory {} belongs to cluster {theirs}, the other directories to {ours}. Take it out of log.dirs",
+                path.display()
+            ),
+            Self::UnformattedWithLogs { path, folder } => write!(
+                f,
+                "log directory {} holds logs ({folder}) but no meta.properties, so it is not known whose they are. Restore \
+                 that file, or set log.dirs to an empty directory",
+                path.display()
+            ),
+            Self::Bind { listener, source } => write!(
+                f,
+                "cannot listen on {listener}: {source}. Is another broker running there? Set listeners to a free port, or \
+                 to port 0 for any"
+            ),
+            Self::Metadata { detail } => write!(f, "the cluster's metadata cannot be read: {detail}"),
+            Self::Io { what, source } => write!(f, "cannot {what}: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,261 @@
+//! Cuts a connection's bytes into request frames: `size i32, size bytes`.
+//!
+//! ```text
+//!   buffer  | done | frame being handled | bytes of the next frames | room |
+//!           0      start                                            len    capacity
+//! ```
+//!
+//! The buffer grows with what has come, by doubling, up to the frame's size; nothing is set aside for an announcement.
+//! Every byte above [`FREE_BYTES`] is paid for from the shared [`FrameMemory`](super::memory::FrameMemory).
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::BufMut;
+use tokio::time::{Instant, Sleep};
+
+use super::memory::Share;
+use super::transport::Transport;
+
+/// The length prefix.
+const SIZE_BYTES: usize = 4;
+/// A first buffer, that the budget does not count.
+const FREE_BYTES: usize = 4 * 1024;
+/// A frame of which less than this is missing is read together with what follows it.
+const READ_AHEAD_BYTES: usize = 8 * 1024;
+/// The smallest step a buffer grows by once it is larger than the first one.
+const STEP_BYTES: usize = 64 * 1024;
+/// A larger buffer is given back as soon as it is empty.
+const KEPT_BYTES: usize = 2 * 1024 * 1024;
+/// How long an idle connection keeps its buffer, and how often a half-read frame is asked for its progress.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// What a half-read frame must gain between two checks while others wait for memory.
+const PROGRESS_BYTES: usize = 1024 * 1024;
+
+/// Why no further frame will come of this connection.
+#[derive(Debug)]
+pub enum ReadError {
+    /// The socket failed.
+    Io(io::Error),
+    /// The announced size is negative or over the limit.
+    Size(i32),
+    /// The other end closed in the middle of a frame.
+    Truncated,
+    /// The frame came too slowly while others waited for the memory it held.
+    Stalled,
+    /// Nothing came for `connections.max.idle.ms`.
+    Idle,
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "reading failed: {error}"),
+            Self::Size(size) => {
+                write!(f, "a frame of {size} bytes was announced, which socket.request.max.bytes forbids")
+            }
+            Self::Truncated => f.write_str("the client closed it in the middle of a frame"),
+            Self::Stalled => f.write_str("a frame came too slowly while others waited for the memory it held"),
+            Self::Idle => f.write_str("it was idle for connections.max.idle.ms"),
+        }
+    }
+}
+
+/// Reads frames, one at a time.
+pub struct FrameReader {
+    buffer: Vec<u8>,
+    start: usize,
+    share: Share,
+    limit_bytes: usize,
+    max_idle: Duration,
+    last_read: Instant,
+    checked_bytes: usize,
+    check: Pin<Box<Sleep>>,
+}
+
+impl FrameReader {
+    /// Frames of up to `limit_bytes`, buffered at the expense of `share`.
+    pub fn new(share: Share, limit_bytes: usize, max_idle: Duration) -> Self {
+        let now = Instant::now();
+        Self {
+            buffer: Vec::new(),
+            start: 0,
+            share,
+            limit_bytes,
+            max_idle,
+            last_read: now,
+            checked_bytes: 0,
+            check: Box::pin(tokio::time::sleep_until(now + max_idle.min(CHECK_EVERY))),
+        }
+    }
+
+    /// Waits for a whole frame and says how long it is; `None` where the other end has closed between two frames.
+    /// May be dropped at any await and called again.
+    pub async fn next(&mut self, transport: &Transport) -> Result<Option<usize>, ReadError> {
+        loop {
+            let buffered = self.buffer.len() - self.start;
+            let missing = match self.announced()? {
+                Some(size) if buffered >= SIZE_BYTES + size => return Ok(Some(size)),
+                Some(size) => SIZE_BYTES + size - buffered,
+                None => 0,
+            };
+            // Read once before a buffer is made: an idle connection holds none.
+            if self.buffer.capacity() == 0 {
+                self.wait_readable(transport).await?;
+            }
+            self.make_room(buffered, missing).await;
+            let room = self.buffer.capacity() - self.buffer.len();
+            let want = if missing >= READ_AHEAD_BYTES { missing.min(room) } else { room };
+            match transport.try_read(&mut (&mut self.buffer).limit(want)).map_err(ReadError::Io)? {
+                Some(0) if buffered == 0 => return Ok(None),
+                Some(0) => return Err(ReadError::Truncated),
+                Some(_) => self.last_read = Instant::now(),
+                None => self.wait_readable(transport).await?,
+            }
+        }
+    }
+
+    /// The frame that [`next`](Self::next) found, of `size` bytes.
+    pub fn frame(&self, size: usize) -> &[u8] {
+        &self.buffer[self.start + SIZE_BYTES..self.start + SIZE_BYTES + size]
+    }
+
+    /// Forgets the frame that [`next`](Self::next) found.
+    pub fn consume(&mut self, size: usize) {
+        self.start += SIZE_BYTES + size;
+        assert!(self.start <= self.buffer.len(), "a frame ends within the buffer");
+        if self.start == self.buffer.len() {
+            self.buffer.clear();
+            self.start = 0;
+            if self.buffer.capacity() > KEPT_BYTES || (self.share.bytes() > 0 && !self.share.memory().is_plentiful()) {
+                self.release();
+            }
+        }
+        self.checked_bytes = 0;
+    }
+
+    fn announced(&self) -> Result<Option<usize>, ReadError> {
+        let Some(prefix) = self.buffer[self.start..].first_chunk::<SIZE_BYTES>() else { return Ok(None) };
+        let size = i32::from_be_bytes(*prefix);
+        match usize::try_from(size) {
+            Ok(bytes) if bytes <= self.limit_bytes => Ok(Some(bytes)),
+            _ => Err(ReadError::Size(size)),
+        }
+    }
+
+    /// Makes room for at least one byte: by moving the started frame to the front, else by growing.
+    async fn make_room(&mut self, buffered: usize, missing: usize) {
+        if self.buffer.len() < self.buffer.capacity() {
+            return;
+        }
+        if self.start > 0 {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+            return;
+        }
+        let capacity = self.buffer.capacity();
+        if capacity == 0 {
+            // While there is a buffer, somebody looks every second whether it is still of use.
+            self.check.as_mut().reset(Instant::now() + CHECK_EVERY);
+        }
+        let doubled = if capacity < FREE_BYTES { FREE_BYTES } else { (capacity * 2).max(STEP_BYTES) };
+        let target = if missing > 0 { doubled.min(buffered + missing) } else { doubled }.max(FREE_BYTES);
+        self.share.grow_to(target - FREE_BYTES).await;
+        self.buffer.reserve_exact(target - self.buffer.len());
+    }
+
+    fn release(&mut self) {
+        self.buffer = Vec::new();
+        self.share.shrink_to(0);
+    }
+
+    /// Waits for bytes; meanwhile looks after an idle buffer, a frame that does not get on, and an idle connection.
+    async fn wait_readable(&mut self, transport: &Transport) -> Result<(), ReadError> {
+        loop {
+            tokio::select! {
+                biased;
+                ready = transport.readable() => return ready.map_err(ReadError::Io),
+                () = &mut self.check => {}
+            }
+            let now = Instant::now();
+            let idle = now.duration_since(self.last_read);
+            if idle >= self.max_idle {
+                return Err(ReadError::Idle);
+            }
+            let buffered = self.buffer.len() - self.start;
+            if buffered == 0 && idle >= CHECK_EVERY {
+                self.release();
+            }
+            if self.share.bytes() > 0 && self.share.memory().is_short() && buffered > 0 {
+                if buffered < self.checked_bytes + PROGRESS_BYTES {
+                    return Err(ReadError::Stalled);
+                }
+                self.checked_bytes = buffered;
+            }
+            let next = if self.buffer.capacity() > 0 { CHECK_EVERY } else { self.max_idle - idle };
+            self.check.as_mut().reset(now + next);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::super::memory::FrameMemory;
+    use super::*;
+
+    async fn pair() -> (Transport, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let client = TcpStream::connect(listener.local_addr().expect("it is bound")).await.expect("it listens");
+        (Transport::Plain(listener.accept().await.expect("it connected").0), client)
+    }
+
+    fn reader(limit_bytes: usize) -> FrameReader {
+        FrameReader::new(FrameMemory::new(1 << 20).share(), limit_bytes, Duration::from_secs(600))
+    }
+
+    #[tokio::test]
+    async fn frames_of_every_size_come_out_as_they_went_in() {
+        let (transport, mut client) = pair().await;
+        let sizes = [0, 1, 5000, 3, 4092, 4093, 300_000, 70_000, 2, 12_000];
+        let writer = tokio::spawn(async move {
+            for (index, size) in sizes.into_iter().enumerate() {
+                client.write_i32(size).await.expect("it is open");
+                client.write_all(&vec![index as u8; size as usize]).await.expect("it is open");
+            }
+        });
+        let mut reader = reader(1 << 20);
+        for (index, size) in sizes.into_iter().enumerate() {
+            let length = reader.next(&transport).await.expect("well formed").expect("a frame");
+            assert_eq!(length, size as usize);
+            assert!(reader.frame(length).iter().all(|&byte| byte == index as u8));
+            reader.consume(length);
+        }
+        writer.await.expect("it does not panic");
+        assert!(matches!(reader.next(&transport).await, Ok(None)));
+    }
+
+    #[tokio::test]
+    async fn an_announcement_takes_no_memory() {
+        let (transport, mut client) = pair().await;
+        client.write_i32(100 << 20).await.expect("it is open");
+        client.write_all(&[1; 10_000]).await.expect("it is open");
+        client.shutdown().await.expect("it is open");
+        let mut reader = reader(100 << 20);
+        assert!(matches!(reader.next(&transport).await, Err(ReadError::Truncated)));
+        assert!(reader.buffer.capacity() <= STEP_BYTES, "{}", reader.buffer.capacity());
+    }
+
+    #[tokio::test]
+    async fn a_size_that_is_negative_or_too_large_is_refused() {
+        for size in [-1, i32::MIN, 1001] {
+            let (transport, mut client) = pair().await;
+            client.write_i32(size).await.expect("it is open");
+            assert!(matches!(reader(1000).next(&transport).await, Err(ReadError::Size(refused)) if refused == size));
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! One listener: takes connections in, within the limits, and owns their tasks until they end.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{debug, warn};
+
+use super::connection;
+use super::transport::Transport;
+use crate::config::Listener;
+use crate::node::Node;
+use crate::request::Client;
+
+/// How long accepting pauses when the process has run out of files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How many connections there are, in all and by address, over all listeners.
+#[derive(Debug, Default)]
+pub struct ConnectionCounts {
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    all: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// One counted connection; uncounted when dropped.
+#[derive(Debug)]
+pub struct Counted {
+    counts: Arc<ConnectionCounts>,
+    address: IpAddr,
+}
+
+impl ConnectionCounts {
+    /// Counts a connection from `address`, unless there are too many already.
+    pub fn admit(self: &Arc<Self>, address: IpAddr, max_all: usize, max_by_address: usize) -> Option<Counted> {
+        let mut counts = self.counts.lock().expect("nobody panics while holding this lock");
+        let from_there = counts.by_address.get(&address).copied().unwrap_or(0);
+        if counts.all >= max_all || from_there >= max_by_address {
+            return None;
+        }
+        counts.all += 1;
+        counts.by_address.insert(address, from_there + 1);
+        Some(Counted { counts: self.clone(), address })
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut counts = self.counts.counts.lock().expect("nobody panics while holding this lock");
+        counts.all -= 1;
+        let from_there = counts.by_address.get_mut(&self.address).expect("it was counted");
+        *from_there -= 1;
+        if *from_there == 0 {
+            counts.by_address.remove(&self.address);
+        }
+    }
+}
+
+/// Binds `listener`; an empty host means all interfaces, IPv6 included where there is one.
+pub fn bind(listener: &Listener, backlog: i32) -> io::Result<TcpListener> {
+    let addresses: Vec<SocketAddr> = if listener.host.is_empty() {
+        vec![SocketAddr::from(([0u16; 8], listener.port)), SocketAddr::from(([0u8; 4], listener.port))]
+    } else {
+        (listener.host.as_str(), listener.port).to_socket_addrs()?.collect()
+    };
+    let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "the host name has no address");
+    for address in addresses {
+        match bind_to(address, backlog) {
+            Ok(bound) => return Ok(bound),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn bind_to(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    // A restarted broker takes its port back at once.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Accepts connections until the broker stops, then waits for those that are open.
+pub async fn serve(node: Arc<Node>, listener: TcpListener, name: Arc<str>, mut stopping: watch::Receiver<bool>) {
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = stopping.wait_for(|&stop| stop) => break,
+            Some(ended) = connections.join_next() => {
+                report_panic(ended);
+                continue;
+            }
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, address)) => {
+                if let Some((transport, client)) = admit(&node, stream, address, &name) {
+                    connections.spawn(connection::serve(node.clone(), transport, client, stopping.clone()));
+                }
+            }
+            Err(error) => {
+                warn!(listener = %name, %error, "cannot accept a connection; pausing");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    while let Some(ended) = connections.join_next().await {
+        report_panic(ended);
+    }
+}
+
+fn report_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a connection's task failed; its client was disconnected. This is a defect of Ottla");
+    }
+}
+
+fn admit(node: &Arc<Node>, stream: TcpStream, address: SocketAddr, name: &Arc<str>) -> Option<(Transport, Client)> {
+    let ip = address.ip().to_canonical();
+    let config = &node.config;
+    let Some(counted) = node.connections.admit(ip, config.max_connections, config.max_connections_from(ip)) else {
+        debug!(listener = %name, %ip, "refused a connection: max.connections or max.connections.per.ip is reached");
+        return None;
+    };
+    let socket = SockRef::from(&stream);
+    let prepared = stream.set_nodelay(true).and_then(|()| {
+        let sizes = [config.socket_send_buffer_bytes, config.socket_receive_buffer_bytes];
+        if let Some(bytes) = sizes[0] {
+            socket.set_send_buffer_size(bytes)?;
+        }
+        if let Some(bytes) = sizes[1] {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        Ok(())
+    });
+    if let Err(error) = prepared {
+        debug!(listener = %name, %ip, %error, "a connection ended before it was set up");
+        return None;
+    }
+    Some((Transport::Plain(stream), Client::new(ip, name.clone(), counted)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_counted_until_they_end() {
+        let counts = Arc::new(ConnectionCounts::default());
+        let (a, b) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
+        let first = counts.admit(a, 3, 2).expect("there is room");
+        let _second = counts.admit(a, 3, 2).expect("there is room");
+        assert!(counts.admit(a, 3, 2).is_none(), "two from one address");
+        let _third = counts.admit(b, 3, 2).expect("another address");
+        assert!(counts.admit(b, 3, 2).is_none(), "three in all");
+        drop(first);
+        assert!(counts.admit(a, 3, 2).is_some());
+    }
+}

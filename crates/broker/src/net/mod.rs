@@ -1,0 +1,8 @@
+//! Sockets in, frames out.
+
+pub mod answer;
+pub mod connection;
+pub mod frames;
+pub mod listener;
+pub mod memory;
+pub mod transport;

@@ -1,0 +1,85 @@
+//! What a connection speaks over. Today a bare TCP socket; TLS joins here, and must then copy what a bare socket sends
+//! straight from the file.
+
+use std::io;
+use std::net::SocketAddr;
+
+use bytes::BufMut;
+use ottla_storage::LogSlice;
+use rustix::net::SendFlags;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+/// One client's byte stream.
+#[derive(Debug)]
+pub enum Transport {
+    /// No encryption: files go out by `sendfile`.
+    Plain(TcpStream),
+}
+
+impl Transport {
+    /// The other end's address.
+    pub fn peer_address(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Plain(stream) => stream.peer_addr(),
+        }
+    }
+
+    /// Waits until there may be something to read.
+    pub async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.readable().await,
+        }
+    }
+
+    /// Reads what is there into `buffer`; `None` where nothing is, `Some(0)` where the other end has closed.
+    pub fn try_read(&self, buffer: &mut impl BufMut) -> io::Result<Option<usize>> {
+        let read = match self {
+            Self::Plain(stream) => stream.try_read_buf(buffer),
+        };
+        match read {
+            Ok(count) => Ok(Some(count)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes all of `bytes`. With `more`, further bytes follow at once and the kernel may wait for them.
+    pub async fn write_all(&self, mut bytes: &[u8], more: bool) -> io::Result<()> {
+        let Self::Plain(stream) = self;
+        let flags = if more { SendFlags::MORE | SendFlags::NOSIGNAL } else { SendFlags::NOSIGNAL };
+        while !bytes.is_empty() {
+            let sent = match stream.try_io(Interest::WRITABLE, || Ok(rustix::net::send(stream, bytes, flags)?)) {
+                Ok(sent) => sent,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    stream.writable().await?;
+                    continue;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            bytes = &bytes[sent..];
+        }
+        Ok(())
+    }
+
+    /// Sends a piece of a log file without its bytes passing through this process.
+    pub async fn send_slice(&self, slice: &LogSlice) -> io::Result<()> {
+        let Self::Plain(stream) = self;
+        let mut position = slice.position;
+        let end = slice.position + u64::from(slice.length);
+        while position < end {
+            let left = usize::try_from(end - position).unwrap_or(usize::MAX);
+            let send = || Ok(rustix::fs::sendfile(stream, &*slice.file, Some(&mut position), left)?);
+            match stream.try_io(Interest::WRITABLE, send) {
+                // The file is shorter than the slice says: it was cut behind our back. The answer cannot be finished.
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}

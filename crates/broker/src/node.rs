@@ -1,0 +1,187 @@
+//! What every handler reaches: settings, the metadata image, the hosted partitions, and the way to the controller.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, RwLock};
+
+use ottla_base::{BrokerEpoch, BrokerId};
+use ottla_metadata::controller::{AllocateProducerIds, Answer, Command, CreateTopics, NewTopic};
+use ottla_metadata::image::Image;
+
+use crate::access::Authorizer;
+use crate::api::fetch_sessions::FetchSessions;
+use crate::config::Config;
+use crate::controller::Controller;
+use crate::net::listener::ConnectionCounts;
+use crate::net::memory::FrameMemory;
+use crate::partitions::Partitions;
+
+/// One broker.
+pub struct Node {
+    /// Its settings.
+    pub config: Arc<Config>,
+    /// Who may do what.
+    pub authorizer: Box<dyn Authorizer>,
+    /// The memory of request frames.
+    pub frame_memory: Arc<FrameMemory>,
+    /// The open connections.
+    pub connections: Arc<ConnectionCounts>,
+    /// What consumers fetch.
+    pub fetch_sessions: FetchSessions,
+    /// The partitions it hosts.
+    pub partitions: Arc<Partitions>,
+    /// The producer ids it may give away.
+    pub producer_ids: ProducerIds,
+    /// The way to the controller.
+    pub controller: Controller,
+    /// The epoch of this life of the broker.
+    pub broker_epoch: BrokerEpoch,
+    /// The newest metadata image.
+    pub published: Arc<PublishedImage>,
+}
+
+/// The newest metadata image: the controller's thread publishes, handlers read.
+#[derive(Debug, Default)]
+pub struct PublishedImage {
+    newest: RwLock<Arc<Image>>,
+}
+
+/// Where a broker is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokerEndpoint {
+    /// Its id.
+    pub id: BrokerId,
+    /// The host that clients are told.
+    pub host: String,
+    /// The port that clients are told.
+    pub port: u16,
+    /// Its rack.
+    pub rack: Option<String>,
+}
+
+/// A block of producer ids that the controller gave to this broker (KIP-730).
+#[derive(Debug, Default)]
+pub struct ProducerIds {
+    block: Mutex<std::ops::Range<i64>>,
+}
+
+impl PublishedImage {
+    /// The newest image.
+    pub fn get(&self) -> Arc<Image> {
+        self.newest.read().expect("nobody panics while holding this lock").clone()
+    }
+
+    /// Replaces it.
+    pub fn set(&self, image: Arc<Image>) {
+        *self.newest.write().expect("nobody panics while holding this lock") = image;
+    }
+}
+
+impl ProducerIds {
+    /// The next id, if the block still holds one.
+    pub fn take(&self) -> Option<i64> {
+        self.block.lock().expect("nobody panics while holding this lock").next()
+    }
+
+    /// A new block. Ids of the old one that were not given away are lost, as in Kafka.
+    pub fn refill(&self, block: std::ops::Range<i64>) {
+        let mut current = self.block.lock().expect("nobody panics while holding this lock");
+        if current.is_empty() {
+            *current = block;
+        }
+    }
+}
+
+impl Node {
+    /// The newest metadata image.
+    pub fn image(&self) -> Arc<Image> {
+        self.published.get()
+    }
+
+    /// Where the brokers that are alive are reached by clients of `listener`.
+    pub fn endpoints(&self, image: &Image, listener: &str) -> Vec<BrokerEndpoint> {
+        let reached = |broker: &Arc<ottla_metadata::image::Broker>| {
+            let endpoint = broker.endpoint(listener)?;
+            let (host, rack) = (endpoint.host.clone(), broker.rack.clone());
+            Some(BrokerEndpoint { id: broker.id, host, port: endpoint.port, rack })
+        };
+        image.alive_brokers().filter_map(reached).collect()
+    }
+
+    /// Creates topics that a client named, with the broker's defaults. Whoever asked looks at the image afterwards: what
+    /// could not be created is not there.
+    pub async fn create_missing_topics(&self, names: BTreeSet<String>) {
+        let topic = |name| NewTopic {
+            name,
+            partitions: -1,
+            replication_factor: -1,
+            assignments: Vec::new(),
+            configs: Vec::new(),
+        };
+        let command = Command::CreateTopics(CreateTopics {
+            topics: names.into_iter().map(topic).collect(),
+            validate_only: false,
+            default_partitions: self.config.num_partitions,
+            default_replication_factor: i16::try_from(self.config.default_replication_factor).unwrap_or(i16::MAX),
+            seed: entropy(),
+        });
+        match self.controller.ask(command).await {
+            Ok(Answer::CreateTopics(results)) => {
+                for result in results {
+                    if let Err(refusal) = result.result {
+                        tracing::warn!(topic = result.name, ?refusal, "a topic that a client named was not created");
+                    }
+                }
+            }
+            Ok(other) => unreachable!("CreateTopics is answered as such, not by {other:?}"),
+            Err(error) => tracing::warn!(%error, "topics that a client named were not created"),
+        }
+    }
+
+    /// The next producer id, from a new block where the old one is used up. `None` where the controller gives none.
+    pub async fn next_producer_id(&self) -> Option<i64> {
+        // Others may take the whole new block first; so many times in a row, only if something is wrong.
+        for _ in 0..8 {
+            if let Some(id) = self.producer_ids.take() {
+                return Some(id);
+            }
+            let command = AllocateProducerIds { broker: self.config.node_id, epoch: self.broker_epoch };
+            match self.controller.ask(Command::AllocateProducerIds(command)).await.ok()? {
+                Answer::AllocateProducerIds(Ok(block)) => {
+                    self.producer_ids.refill(block.first.0..block.first.0 + block.count);
+                }
+                Answer::AllocateProducerIds(Err(refusal)) => {
+                    tracing::warn!(?refusal, "the controller gave no producer ids");
+                    return None;
+                }
+                other => unreachable!("AllocateProducerIds is answered as such, not by {other:?}"),
+            }
+        }
+        None
+    }
+}
+
+/// The clocks of the machine: read here, told to everything below.
+pub mod clock {
+    use std::sync::OnceLock;
+    use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+    use ottla_base::{Now, Timestamp};
+
+    /// Milliseconds since 1970.
+    pub fn now_ms() -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        since.map_or(0, |since| Timestamp::try_from(since.as_millis()).unwrap_or(Timestamp::MAX))
+    }
+
+    /// Both clocks.
+    pub fn now() -> Now {
+        static START: OnceLock<Instant> = OnceLock::new();
+        Now { monotonic: START.get_or_init(Instant::now).elapsed(), wall_ms: now_ms() }
+    }
+}
+
+/// 64 random bits, for ids and seeds; not for secrets.
+pub fn entropy() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}

@@ -1,0 +1,144 @@
+//! What happens to logs without any request asking for it: flushing, checkpoints, retention, and removing what was deleted.
+//!
+//! One thread does it all, on the timers of Kafka's own settings; it stops within [`TICK`].
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use ottla_base::{Offset, TopicPartition};
+use ottla_storage::checkpoint::{self, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
+use tracing::{error, info};
+
+use super::Partitions;
+use super::partition::Partition;
+use crate::config::Config;
+use crate::node::clock;
+
+/// How often the timers are looked at, and how soon time-based flushes follow their `flush.ms`.
+const TICK: Duration = Duration::from_millis(250);
+
+/// When which work is due.
+struct Timer {
+    every: Duration,
+    next: Instant,
+}
+
+impl Timer {
+    fn new(every: Duration, first: Duration) -> Self {
+        Self { every: every.max(TICK), next: Instant::now() + first }
+    }
+
+    fn is_due(&mut self, now: Instant) -> bool {
+        let due = now >= self.next;
+        if due {
+            self.next = now + self.every;
+        }
+        due
+    }
+}
+
+/// Works until `stop` says so or is dropped.
+pub fn run(partitions: &Partitions, config: &Config, stop: &Receiver<()>) {
+    let first = config.log_initial_task_delay;
+    let mut retention = Timer::new(config.log_retention_check_interval, first.min(config.log_retention_check_interval));
+    let mut checkpoints = Timer::new(config.log_flush_offset_checkpoint_interval, first);
+    let mut high_watermarks = Timer::new(config.replica_high_watermark_checkpoint_interval, Duration::ZERO);
+    let mut producers = Timer::new(config.producer_id_expiration_check_interval, first);
+    while matches!(stop.recv_timeout(TICK), Err(RecvTimeoutError::Timeout)) {
+        let (now, now_ms) = (Instant::now(), clock::now_ms());
+        let all = partitions.all();
+        flush_what_is_due(&all, now_ms);
+        if retention.is_due(now) {
+            enforce_retention(&all, now_ms);
+        }
+        purge(partitions, &all, now_ms);
+        if producers.is_due(now) {
+            for partition in &all {
+                partition.with_log(|log, _| log.expire_producers(now_ms));
+            }
+        }
+        if checkpoints.is_due(now) {
+            report("write checkpoints", write_checkpoints(partitions, &all));
+        }
+        if high_watermarks.is_due(now) {
+            report("write the high watermarks", write_high_watermarks(partitions, &all));
+        }
+    }
+}
+
+fn flush_what_is_due(all: &[Arc<Partition>], now_ms: i64) {
+    for partition in all {
+        if partition.with_log(|log, _| log.is_flush_due(now_ms) || log.has_unflushed_segments()) {
+            report("flush a log", partition.flush(now_ms));
+        }
+    }
+}
+
+fn enforce_retention(all: &[Arc<Partition>], now_ms: i64) {
+    for partition in all {
+        match partition.with_log(|log, high_watermark| log.enforce_retention(now_ms, high_watermark)) {
+            Ok(deleted) => {
+                for segment in deleted {
+                    info!(
+                        partition = %partition.name, first = %segment.base_offset, end = %segment.end_offset,
+                        bytes = segment.size_bytes, because = ?segment.because, "deleted a segment"
+                    );
+                }
+            }
+            Err(error) => error!(partition = %partition.name, %error, "retention failed"),
+        }
+    }
+}
+
+fn purge(partitions: &Partitions, all: &[Arc<Partition>], now_ms: i64) {
+    for partition in all {
+        report("remove deleted segments", partition.with_log(|log, _| log.purge_deleted(now_ms)));
+    }
+    report("remove the folders of deleted partitions", partitions.purge_doomed(now_ms));
+}
+
+/// Writes where each log starts, and up to where it is on the disk.
+pub fn write_checkpoints(partitions: &Partitions, all: &[Arc<Partition>]) -> ottla_storage::Result<()> {
+    write_each(partitions, all, RECOVERY_POINT_CHECKPOINT, |partition| {
+        partition.with_log(|log, _| log.recovery_point())
+    })?;
+    write_each(partitions, all, LOG_START_CHECKPOINT, |partition| partition.positions().log_start)
+}
+
+/// Writes the high watermarks.
+pub fn write_high_watermarks(partitions: &Partitions, all: &[Arc<Partition>]) -> ottla_storage::Result<()> {
+    write_each(partitions, all, HIGH_WATERMARK_CHECKPOINT, |partition| partition.positions().high_watermark)
+}
+
+fn write_each(
+    partitions: &Partitions,
+    all: &[Arc<Partition>],
+    file: &str,
+    offset: impl Fn(&Partition) -> Offset,
+) -> ottla_storage::Result<()> {
+    for directory in partitions.directories() {
+        let here =
+            |partition: &&Arc<Partition>| partition.with_log(|log, _| log.folder().parent() == Some(directory.path()));
+        let offsets: BTreeMap<TopicPartition, Offset> =
+            all.iter().filter(here).map(|partition| (partition.name.clone(), offset(partition))).collect();
+        write_if_changed(&directory.path().join(file), &offsets)?;
+    }
+    Ok(())
+}
+
+fn write_if_changed(path: &Path, offsets: &BTreeMap<TopicPartition, Offset>) -> ottla_storage::Result<()> {
+    // An idle broker leaves the disk alone.
+    match checkpoint::read_offsets(path) {
+        Ok(written) if written == *offsets => Ok(()),
+        _ => checkpoint::write_offsets(path, offsets),
+    }
+}
+
+fn report(what: &str, result: ottla_storage::Result<()>) {
+    if let Err(error) = result {
+        error!(%error, "cannot {what}");
+    }
+}

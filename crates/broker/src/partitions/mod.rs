@@ -1,0 +1,278 @@
+//! The partitions that this node hosts, in its log directories: found by name, made and removed as the metadata says.
+
+pub mod housekeeping;
+pub mod leader;
+pub mod parked;
+pub mod partition;
+mod startup;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, RwLock};
+
+use ottla_base::{BrokerId, Offset, PartitionIndex, Timestamp, TopicPartition, Uuid};
+use ottla_metadata::image::{Image, Topic};
+use ottla_metadata::settings::topic::TopicSettings;
+use ottla_protocol::error::ErrorCode;
+use ottla_storage::checkpoint::{self, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
+use ottla_storage::{
+    FolderKind, Log, LogConfig, LogDirectory, OpenLog, PartitionFolder, os, read_partition_metadata,
+    write_partition_metadata,
+};
+
+use self::partition::{Partition, Positions};
+use crate::config::Config;
+
+pub use startup::{Loaded, open_directories};
+
+/// A topic, as far as it is hosted here.
+struct Hosted {
+    id: Uuid,
+    /// By number; `None` where another broker has it.
+    partitions: Vec<Option<Arc<Partition>>>,
+}
+
+/// A folder that waits to be removed, so that readers can finish.
+struct Doomed {
+    folder: PathBuf,
+    due_ms: Timestamp,
+}
+
+/// All hosted partitions.
+pub struct Partitions {
+    local: BrokerId,
+    directories: Vec<LogDirectory>,
+    producer_id_expiration_ms: i64,
+    topics: RwLock<HashMap<String, Hosted>>,
+    /// The logs that were found on the disk and whose topics the metadata has not named yet.
+    found: Mutex<BTreeMap<TopicPartition, Log>>,
+    high_watermarks: BTreeMap<TopicPartition, Offset>,
+    doomed: Mutex<Vec<Doomed>>,
+}
+
+impl Partitions {
+    /// The partitions whose logs are in `loaded`; none is led before the metadata names it.
+    pub fn new(config: &Config, loaded: Loaded) -> Self {
+        Self {
+            local: config.node_id,
+            directories: loaded.directories,
+            producer_id_expiration_ms: config.producer_id_expiration_ms,
+            topics: RwLock::default(),
+            found: Mutex::new(loaded.logs),
+            high_watermarks: loaded.high_watermarks,
+            doomed: Mutex::default(),
+        }
+    }
+
+    /// A partition, by its topic's name.
+    pub fn find(&self, topic: &str, index: i32) -> Result<Arc<Partition>, ErrorCode> {
+        let topics = self.topics.read().expect("nobody panics while holding this lock");
+        let hosted = topics.get(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        let place = usize::try_from(index).ok().and_then(|index| hosted.partitions.get(index));
+        place.ok_or(ErrorCode::UnknownTopicOrPartition)?.clone().ok_or(ErrorCode::NotLeaderOrFollower)
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<Arc<Partition>> {
+        let topics = self.topics.read().expect("nobody panics while holding this lock");
+        topics.values().flat_map(|hosted| hosted.partitions.iter().flatten().cloned()).collect()
+    }
+
+    /// The log directories.
+    pub fn directories(&self) -> &[LogDirectory] {
+        &self.directories
+    }
+
+    /// Makes, configures and leads what `topic` has on this broker.
+    ///
+    /// # Errors
+    /// The storage failed; the partition is not hosted then.
+    pub fn host(&self, topic: &Topic, settings: &Arc<TopicSettings>, now_ms: Timestamp) -> ottla_storage::Result<()> {
+        let mut partitions = self.take_hosted(topic.id, &topic.name);
+        let log_config = self.log_config(settings);
+        let mut failed = None;
+        for (&PartitionIndex(index), registration) in topic.partitions.iter() {
+            let place = usize::try_from(index).expect("partitions are numbered from 0");
+            if partitions.len() <= place {
+                partitions.resize(place + 1, None);
+            }
+            if registration.leader != Some(self.local) {
+                continue;
+            }
+            if let Some(partition) = &partitions[place] {
+                partition.configure(settings.clone(), log_config.clone());
+                continue;
+            }
+            let name = TopicPartition::new(&*topic.name, index);
+            match self.open_or_create(&name, topic.id, &log_config, now_ms) {
+                Ok(log) => {
+                    let checkpointed = self.high_watermarks.get(&name).copied().unwrap_or_default();
+                    let leader =
+                        Partition::lead(topic.id, log, settings.clone(), self.local, registration, checkpointed);
+                    partitions[place] = Some(Arc::new(leader));
+                }
+                Err(error) => {
+                    tracing::error!(partition = %name, %error, "cannot open the log; the partition is not served");
+                    failed.get_or_insert(error);
+                }
+            }
+        }
+        let mut topics = self.topics.write().expect("nobody panics while holding this lock");
+        topics.insert(topic.name.to_string(), Hosted { id: topic.id, partitions });
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Stops hosting a topic. Its folders are renamed at once, and removed after `file.delete.delay.ms`.
+    pub fn drop_topic(&self, topic: &str, now_ms: Timestamp, random: impl FnMut() -> u64 + Clone) {
+        let removed = self.topics.write().expect("nobody panics while holding this lock").remove(topic);
+        for partition in removed.into_iter().flat_map(|hosted| hosted.partitions).flatten() {
+            let delay_ms = partition.settings().file_delete_delay_ms;
+            let id = Uuid::random(random.clone());
+            let name = PartitionFolder::name_of(&partition.name, FolderKind::Deleted, id);
+            match partition.retire(&name) {
+                Ok(folder) => self.doom(folder, now_ms.saturating_add(delay_ms)),
+                Err(error) => {
+                    tracing::error!(partition = %partition.name, %error, "cannot rename the folder of a deleted topic");
+                }
+            }
+        }
+    }
+
+    /// The folders of logs that no topic claimed are set aside as strays, and removed later.
+    pub fn set_strays_aside(&self, now_ms: Timestamp, random: impl FnMut() -> u64 + Clone) {
+        let strays = std::mem::take(&mut *self.found.lock().expect("nobody panics while holding this lock"));
+        for (name, mut log) in strays {
+            let id = Uuid::random(random.clone());
+            let to = log.folder().with_file_name(PartitionFolder::name_of(&name, FolderKind::Stray, id));
+            tracing::warn!(log = %name, folder = %to.display(), "no topic has this log: it is set aside and removed later");
+            match log.rename_folder(&to) {
+                Ok(()) => self.doom(to, now_ms.saturating_add(log.config().file_delete_delay_ms)),
+                Err(error) => tracing::error!(log = %name, %error, "cannot set a stray log aside"),
+            }
+        }
+    }
+
+    fn take_hosted(&self, id: Uuid, topic: &str) -> Vec<Option<Arc<Partition>>> {
+        let topics = self.topics.read().expect("nobody panics while holding this lock");
+        topics.get(topic).filter(|hosted| hosted.id == id).map_or_else(Vec::new, |hosted| hosted.partitions.clone())
+    }
+
+    fn open_or_create(
+        &self,
+        name: &TopicPartition,
+        topic_id: Uuid,
+        config: &LogConfig,
+        now_ms: Timestamp,
+    ) -> ottla_storage::Result<Log> {
+        let found = self.found.lock().expect("nobody panics while holding this lock").remove(name);
+        if let Some(mut log) = found {
+            match read_partition_metadata(log.folder())? {
+                // A folder of an older topic of the same name is not this topic's.
+                Some(id) if id != topic_id => {
+                    self.found.lock().expect("nobody panics while holding this lock").insert(name.clone(), log);
+                }
+                known => {
+                    if known.is_none() {
+                        write_partition_metadata(log.folder(), topic_id)?;
+                    }
+                    log.configure(config.clone());
+                    return Ok(log);
+                }
+            }
+        }
+        let folder = self.emptiest_directory().path().join(name.to_string());
+        let options = OpenLog {
+            topic_partition: name.clone(),
+            clean: true,
+            recovery_point: Offset(0),
+            log_start_offset: Offset(0),
+            now_ms,
+        };
+        let (log, _) = Log::open(&folder, config.clone(), options)?;
+        write_partition_metadata(&folder, topic_id)?;
+        Ok(log)
+    }
+
+    /// The directory with the fewest partitions takes the next one, as in Kafka.
+    fn emptiest_directory(&self) -> &LogDirectory {
+        let mut counts = vec![0usize; self.directories.len()];
+        for partition in self.all() {
+            let folder = partition.with_log(|log, _| log.folder().to_owned());
+            if let Some(index) = self.directories.iter().position(|directory| folder.starts_with(directory.path())) {
+                counts[index] += 1;
+            }
+        }
+        let fewest = counts.iter().enumerate().min_by_key(|(_, count)| **count).map(|(index, _)| index);
+        &self.directories[fewest.expect("there is at least one log directory")]
+    }
+
+    /// Closes every log and writes the last checkpoints. Gives back the directories in which all went well.
+    pub fn close(self, now_ms: Timestamp) -> ottla_storage::Result<Vec<LogDirectory>> {
+        let all = self.all();
+        self.topics.write().expect("nobody panics while holding this lock").clear();
+        let mut positions = Vec::with_capacity(all.len());
+        for partition in &all {
+            partition.flush(now_ms)?;
+            let folder = partition.with_log(|log, _| log.folder().to_owned());
+            positions.push((folder, partition.name.clone(), partition.positions()));
+        }
+        for partition in all.into_iter().filter_map(Arc::into_inner) {
+            partition.into_log().close(now_ms)?;
+        }
+        for directory in &self.directories {
+            let here = || positions.iter().filter(|(folder, ..)| folder.parent() == Some(directory.path()));
+            let write = |file, offset: fn(&Positions) -> Offset| {
+                let offsets = here().map(|(_, name, positions)| (name.clone(), offset(positions))).collect();
+                checkpoint::write_offsets(&directory.path().join(file), &offsets)
+            };
+            write(RECOVERY_POINT_CHECKPOINT, |positions| positions.log_end)?;
+            write(LOG_START_CHECKPOINT, |positions| positions.log_start)?;
+            write(HIGH_WATERMARK_CHECKPOINT, |positions| positions.high_watermark)?;
+        }
+        Ok(self.directories)
+    }
+
+    /// Removes the folders whose time has come.
+    pub fn purge_doomed(&self, now_ms: Timestamp) -> ottla_storage::Result<()> {
+        let mut doomed = self.doomed.lock().expect("nobody panics while holding this lock");
+        let due: Vec<Doomed> = doomed.extract_if(.., |doomed| doomed.due_ms <= now_ms).collect();
+        drop(doomed);
+        for Doomed { folder, .. } in due {
+            os::remove_folder(&folder).map_err(|source| ottla_storage::Error::Io {
+                operation: "remove",
+                path: folder.clone(),
+                source,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn doom(&self, folder: PathBuf, due_ms: Timestamp) {
+        self.doomed.lock().expect("nobody panics while holding this lock").push(Doomed { folder, due_ms });
+    }
+
+    fn log_config(&self, settings: &TopicSettings) -> LogConfig {
+        LogConfig {
+            segment_bytes: settings.segment_bytes,
+            segment_ms: settings.segment_ms,
+            segment_jitter_ms: settings.segment_jitter_ms,
+            segment_index_bytes: settings.segment_index_bytes,
+            retention_ms: settings.retention_ms,
+            retention_bytes: settings.retention_bytes,
+            delete: settings.delete,
+            compact: settings.compact,
+            index_interval_bytes: settings.index_interval_bytes,
+            flush_messages: settings.flush_messages,
+            flush_ms: settings.flush_ms,
+            file_delete_delay_ms: settings.file_delete_delay_ms,
+            preallocate: settings.preallocate,
+            producer_id_expiration_ms: self.producer_id_expiration_ms,
+        }
+    }
+}
+
+/// The topics of an image that this node hosts.
+pub fn hosted_topics(image: &Image, local: BrokerId) -> impl Iterator<Item = &Topic> {
+    let is_hosted = move |topic: &&Topic| topic.partitions.values().any(|partition| partition.leader == Some(local));
+    image.topics().iter().map(|topic| &**topic).filter(is_hosted)
+}

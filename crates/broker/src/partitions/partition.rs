@@ -1,0 +1,407 @@
+//! A partition that this node hosts: the leader machine and the log, behind one lock, and who waits for changes.
+//!
+//! Synchronous: appending and reading block on nothing but the page cache.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+
+use ottla_base::{BrokerId, LeaderEpoch, Offset, Timestamp, TopicPartition, Uuid};
+use ottla_metadata::settings::topic::{TimestampType, TopicSettings};
+use ottla_protocol::error::ErrorCode;
+use ottla_protocol::records::Batch;
+use ottla_protocol::records::validate::{Depth, Rules, Validated};
+use ottla_storage::{Error as StorageError, Flush, LeaderAppend, Log, LogConfig, LogSlice, SequenceError, Verdict};
+
+use super::leader::{Acks, Leader, Reader};
+use super::parked::ParkingLot;
+use crate::api::produce::Failed;
+
+/// One hosted partition.
+pub struct Partition {
+    /// Its topic's name and its number.
+    pub name: TopicPartition,
+    /// Its topic's id.
+    pub topic_id: Uuid,
+    /// Requests that wait for it to change.
+    pub parked: ParkingLot,
+    settings: RwLock<Arc<TopicSettings>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    log: Log,
+    leader: Leader,
+    /// The topic was deleted.
+    is_gone: bool,
+}
+
+/// Where an appended batch went.
+#[derive(Clone, Copy, Debug)]
+pub struct Placed {
+    /// The offset of its first record.
+    pub base_offset: Offset,
+    /// The offset after its last record.
+    pub next_offset: Offset,
+    /// The time the broker gave it, or that a duplicate was given, else -1.
+    pub log_append_time_ms: Timestamp,
+    /// The log's first offset.
+    pub log_start_offset: Offset,
+}
+
+/// What a read found.
+#[derive(Debug)]
+pub struct Found {
+    /// The records, as a piece of a log file; empty where there are none to show.
+    pub slice: Option<LogSlice>,
+    /// The positions that go with every answer.
+    pub positions: Positions,
+    /// Where the reader's log parts from this one (KIP-595).
+    pub diverging: Option<(LeaderEpoch, Offset)>,
+    /// Whether more records follow that no larger limit would have given: they are in the next segment.
+    pub ends_segment: bool,
+}
+
+/// The offsets that describe a log.
+#[derive(Clone, Copy, Debug)]
+pub struct Positions {
+    /// First offset.
+    pub log_start: Offset,
+    /// After the last record.
+    pub log_end: Offset,
+    /// After the last committed record.
+    pub high_watermark: Offset,
+    /// After the last record that is in no open transaction.
+    pub last_stable: Offset,
+}
+
+/// What a read asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Read {
+    /// Who reads.
+    pub reader: Reader,
+    /// The first offset wanted.
+    pub offset: Offset,
+    /// At most this many bytes, but for a first batch that is larger.
+    pub max_bytes: u32,
+    /// Whether a first batch is given whole, however large (KIP-74).
+    pub at_least_one: bool,
+    /// The leader epoch the client believes in, or -1.
+    pub current_leader_epoch: LeaderEpoch,
+    /// The epoch of the last record the client has, or -1.
+    pub last_fetched_epoch: LeaderEpoch,
+}
+
+/// What ListOffsets can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeQuery {
+    /// The first record of this time or later.
+    At(Timestamp),
+    /// After the last record that the reader may see.
+    Latest,
+    /// The first record there is.
+    Earliest,
+    /// The record with the largest timestamp (KIP-734).
+    MaxTimestamp,
+    /// The first record that is on this broker's disk (KIP-405): without tiers, the first there is.
+    EarliestLocal,
+    /// The last record in the remote tier (KIP-1005): without tiers, none.
+    LatestTiered,
+    /// The first record still to be copied to the remote tier (KIP-1023): without tiers, none.
+    EarliestPendingUpload,
+}
+
+/// What ListOffsets found; offset and time are -1 where there is nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OffsetAt {
+    /// The offset.
+    pub offset: Offset,
+    /// The record's time, where a record was looked for.
+    pub timestamp: Timestamp,
+    /// The epoch of the leader that wrote it.
+    pub leader_epoch: LeaderEpoch,
+}
+
+impl TimeQuery {
+    /// From the number in a request of `version`; `None` where that version does not know it.
+    pub fn from_wire(timestamp: Timestamp, version: i16) -> Option<Self> {
+        let (query, since) = match timestamp {
+            0.. => (Self::At(timestamp), 0),
+            -1 => (Self::Latest, 0),
+            -2 => (Self::Earliest, 0),
+            -3 => (Self::MaxTimestamp, 7),
+            -4 => (Self::EarliestLocal, 8),
+            -5 => (Self::LatestTiered, 9),
+            -6 => (Self::EarliestPendingUpload, 11),
+            _ => return None,
+        };
+        (version >= since).then_some(query)
+    }
+}
+
+impl OffsetAt {
+    /// Nothing was found, which is no error.
+    pub const NOTHING: Self = Self { offset: Offset(-1), timestamp: -1, leader_epoch: LeaderEpoch::NONE };
+}
+
+impl Partition {
+    /// Leads `log` from now on.
+    pub fn lead(
+        topic_id: Uuid,
+        log: Log,
+        settings: Arc<TopicSettings>,
+        local: BrokerId,
+        registration: &ottla_metadata::image::Partition,
+        checkpointed_high_watermark: Offset,
+    ) -> Self {
+        let leader = Leader::new(
+            local,
+            registration.leader_epoch,
+            registration.isr.clone(),
+            registration.replicas.len(),
+            checkpointed_high_watermark,
+            log.end_offset(),
+        );
+        leader.check(log.end_offset());
+        Self {
+            name: log.topic_partition().clone(),
+            topic_id,
+            parked: ParkingLot::default(),
+            settings: RwLock::new(settings),
+            state: Mutex::new(State { log, leader, is_gone: false }),
+        }
+    }
+
+    /// The topic's settings, as they are now.
+    pub fn settings(&self) -> Arc<TopicSettings> {
+        self.settings.read().expect("nobody panics while holding this lock").clone()
+    }
+
+    /// Takes over changed settings.
+    pub fn configure(&self, settings: Arc<TopicSettings>, log: LogConfig) {
+        *self.settings.write().expect("nobody panics while holding this lock") = settings;
+        self.lock().log.configure(log);
+    }
+
+    /// Appends a batch of a client, after asking the leader, `check` for the records, and the producer's state. A batch
+    /// that is already there is answered with the place it got the first time (KIP-98).
+    ///
+    /// The records are checked outside of the lock, so that producers of one partition check side by side.
+    pub fn append(
+        &self,
+        batch: &Batch<'_>,
+        acks: Acks,
+        now_ms: Timestamp,
+        check: impl FnOnce(&Rules<'_>) -> Result<Validated, Failed>,
+    ) -> Result<Placed, Failed> {
+        let settings = self.settings();
+        let log_start_offset = {
+            let state = self.lock();
+            let log_start_offset = state.log.start_offset();
+            let refuse = |code: ErrorCode| Failed::from(code).at(log_start_offset);
+            state.leader.may_append(acks, settings.min_insync_replicas).map_err(refuse)?;
+            log_start_offset
+        };
+        let validated =
+            self.check_batch(batch, &settings, now_ms, check).map_err(|failed| failed.at(log_start_offset))?;
+        let mut state = self.lock();
+        state.check_serving()?;
+        let log_start_offset = state.log.start_offset();
+        let verdict = state.log.check_producer(batch.header());
+        match verdict.map_err(|refused| Failed::from(refused).at(log_start_offset))? {
+            Verdict::Append => {}
+            Verdict::Duplicate { base_offset, last_offset, timestamp } => {
+                let next_offset = last_offset.plus(1);
+                return Ok(Placed { base_offset, next_offset, log_append_time_ms: timestamp, log_start_offset });
+            }
+        }
+        let assign = LeaderAppend {
+            leader_epoch: state.leader.epoch(),
+            now_ms,
+            log_append_time: settings.message_timestamp_type == TimestampType::LogAppendTime,
+            max_timestamp: validated.max_timestamp,
+        };
+        let appended = state.log.append_leader(batch, assign).map_err(|error| self.broken(&error))?;
+        let end = state.log.end_offset();
+        state.leader.on_appended(end);
+        state.leader.check(end);
+        drop(state);
+        self.parked.wake_all();
+        Ok(Placed {
+            base_offset: appended.base_offset,
+            next_offset: appended.last_offset.plus(1),
+            log_append_time_ms: appended.log_append_time_ms,
+            log_start_offset,
+        })
+    }
+
+    fn check_batch(
+        &self,
+        batch: &Batch<'_>,
+        settings: &TopicSettings,
+        now_ms: Timestamp,
+        check: impl FnOnce(&Rules<'_>) -> Result<Validated, Failed>,
+    ) -> Result<Validated, Failed> {
+        let size_bytes = batch.bytes().len();
+        if size_bytes > settings.max_message_bytes as usize {
+            let name = &self.name;
+            let limit = settings.max_message_bytes;
+            let message = format!(
+                "The record batch size in the append to {name} is {size_bytes} bytes which exceeds the maximum configured \
+                 value of {limit}."
+            );
+            return Err(Failed::new(ErrorCode::MessageTooLarge, message));
+        }
+        let validated = check(&Rules {
+            topic_partition: &self.name,
+            compacted: settings.compact,
+            log_append_time: settings.message_timestamp_type == TimestampType::LogAppendTime,
+            now_ms,
+            before_max_ms: settings.message_timestamp_before_max_ms,
+            after_max_ms: settings.message_timestamp_after_max_ms,
+            depth: Depth::Header,
+        })?;
+        if size_bytes > settings.segment_bytes as usize {
+            let message = format!(
+                "Message batch size is {size_bytes} bytes in append to partition {}, which exceeds the maximum configured \
+                 segment size of {}.",
+                self.name, settings.segment_bytes
+            );
+            return Err(Failed::new(ErrorCode::RecordListTooLarge, message));
+        }
+        Ok(validated)
+    }
+
+    /// Finds records to send. On an error, the positions are told where the log is known.
+    pub fn read(&self, read: Read) -> Result<Found, ErrorCode> {
+        let state = self.lock();
+        state.check_serving()?;
+        state.leader.check_epoch(read.current_leader_epoch)?;
+        let (log, positions) = (&state.log, state.positions());
+        if read.last_fetched_epoch != LeaderEpoch::NONE
+            && let Some(diverging) = state.divergence(read.offset, read.last_fetched_epoch)?
+        {
+            return Ok(Found { slice: None, positions, diverging: Some(diverging), ends_segment: false });
+        }
+        let bound = state.leader.bound(read.reader, positions.log_end, log.producers().first_unstable_offset());
+        match log.read(read.offset, read.max_bytes, bound, read.at_least_one) {
+            Ok(slice) => {
+                let ends_segment = slice.length > 0 && log.continues_after(&slice, bound);
+                let slice = (slice.length > 0).then_some(slice);
+                Ok(Found { slice, positions, diverging: None, ends_segment })
+            }
+            Err(StorageError::OffsetOutOfRange { .. }) => Err(ErrorCode::OffsetOutOfRange),
+            Err(error) => Err(self.broken(&error)),
+        }
+    }
+
+    /// Answers ListOffsets.
+    pub fn offset_at(
+        &self,
+        query: TimeQuery,
+        reader: Reader,
+        current_leader_epoch: LeaderEpoch,
+    ) -> Result<OffsetAt, ErrorCode> {
+        let state = self.lock();
+        state.check_serving()?;
+        state.leader.check_epoch(current_leader_epoch)?;
+        let (log, positions) = (&state.log, state.positions());
+        let bound = state.leader.bound(reader, positions.log_end, log.producers().first_unstable_offset());
+        let without_time = |offset: Offset, leader_epoch: LeaderEpoch| OffsetAt { offset, timestamp: -1, leader_epoch };
+        let found = match query {
+            TimeQuery::Latest => return Ok(without_time(bound, state.leader.epoch())),
+            TimeQuery::Earliest | TimeQuery::EarliestLocal => {
+                let epoch = log.epochs().epoch_for(positions.log_start).unwrap_or(LeaderEpoch::NONE);
+                return Ok(without_time(positions.log_start, epoch));
+            }
+            TimeQuery::LatestTiered | TimeQuery::EarliestPendingUpload => return Ok(OffsetAt::NOTHING),
+            TimeQuery::MaxTimestamp => log.max_timestamp(),
+            TimeQuery::At(timestamp) => log.offset_for_timestamp(timestamp, bound),
+        };
+        let found = found.map_err(|error| self.broken(&error))?;
+        Ok(found.map_or(OffsetAt::NOTHING, |record| OffsetAt {
+            offset: record.offset,
+            timestamp: record.timestamp,
+            leader_epoch: record.leader_epoch,
+        }))
+    }
+
+    /// The offsets that describe the log now.
+    pub fn positions(&self) -> Positions {
+        self.lock().positions()
+    }
+
+    /// Runs `work` on the log: for the housekeeping, which is not on the way of any request.
+    pub fn with_log<T>(&self, work: impl FnOnce(&mut Log, Offset) -> T) -> T {
+        let mut state = self.lock();
+        let high_watermark = state.leader.high_watermark();
+        work(&mut state.log, high_watermark)
+    }
+
+    /// Puts on the disk what is in the page cache, without holding the lock meanwhile.
+    pub fn flush(&self, now_ms: Timestamp) -> ottla_storage::Result<()> {
+        let flush: Flush = self.lock().log.begin_flush()?;
+        flush.run()?;
+        self.lock().log.finish_flush(&flush, now_ms);
+        Ok(())
+    }
+
+    /// Stops serving: the topic is deleted. The folder gets another name, which is given back; requests that still hold the
+    /// partition are told that it is gone.
+    pub fn retire(&self, name: &str) -> ottla_storage::Result<PathBuf> {
+        let mut state = self.lock();
+        state.is_gone = true;
+        let to = state.log.folder().with_file_name(name);
+        let renamed = state.log.rename_folder(&to);
+        drop(state);
+        self.parked.wake_all();
+        renamed.map(|()| to)
+    }
+
+    /// Gives the log back.
+    pub fn into_log(self) -> Log {
+        self.state.into_inner().expect("nobody panics while holding this lock").log
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nobody panics while holding this lock")
+    }
+
+    /// The disk failed or a file is damaged: the operator is told what and where, the client that storage is at fault.
+    fn broken(&self, error: &StorageError) -> ErrorCode {
+        tracing::error!(partition = %self.name, %error, "storage failed");
+        ErrorCode::KafkaStorageError
+    }
+}
+
+impl State {
+    fn check_serving(&self) -> Result<(), ErrorCode> {
+        if self.is_gone { Err(ErrorCode::UnknownTopicOrPartition) } else { Ok(()) }
+    }
+
+    fn positions(&self) -> Positions {
+        Positions {
+            log_start: self.log.start_offset(),
+            log_end: self.log.end_offset(),
+            high_watermark: self.leader.high_watermark(),
+            last_stable: self.leader.last_stable_offset(self.log.producers().first_unstable_offset()),
+        }
+    }
+
+    /// Where the log of a reader, whose last record at `offset - 1` is of `epoch`, parts from this one (KIP-595).
+    fn divergence(&self, offset: Offset, epoch: LeaderEpoch) -> Result<Option<(LeaderEpoch, Offset)>, ErrorCode> {
+        let known = self.log.epochs().end_offset_for(epoch, self.log.end_offset());
+        let Some(known) = known else { return Err(ErrorCode::OffsetOutOfRange) };
+        Ok((known.epoch < epoch || known.end_offset < offset).then_some((known.epoch, known.end_offset)))
+    }
+}
+
+impl From<SequenceError> for Failed {
+    fn from(refused: SequenceError) -> Self {
+        let code = match refused {
+            SequenceError::OutOfOrder { .. } => ErrorCode::OutOfOrderSequenceNumber,
+            SequenceError::InvalidEpoch { .. } => ErrorCode::InvalidProducerEpoch,
+            SequenceError::NotTransactional { .. } => ErrorCode::InvalidTxnState,
+        };
+        Self::new(code, refused.to_string())
+    }
+}

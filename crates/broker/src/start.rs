@@ -1,0 +1,217 @@
+//! The life of a broker: from the log directories to the first connection, and back.
+//!
+//! ```text
+//!   start: lock directories -> open logs -> bind listeners -> metadata log -> register -> accept
+//!   stop:  stop accepting -> answer what is parked -> close the metadata log -> flush -> checkpoints -> clean marker
+//! ```
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use ottla_base::{BrokerEpoch, Uuid};
+use ottla_metadata::controller::{Answer, Bootstrap, Command, RegisterBroker, UnfenceBroker};
+use ottla_metadata::image::Endpoint;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle as Task;
+use tracing::{info, warn};
+
+use crate::access::AllowAll;
+use crate::api::fetch_sessions::FetchSessions;
+use crate::config::{Config, Listener};
+use crate::controller::{Host, Publisher, Running, epoch_of};
+use crate::error::{Error, Result};
+use crate::features;
+use crate::net::listener::{self, ConnectionCounts};
+use crate::net::memory::FrameMemory;
+use crate::node::{Node, ProducerIds, PublishedImage, clock, entropy};
+use crate::partitions::{Partitions, housekeeping, open_directories};
+
+/// How often it is checked that the controller is still there.
+const WATCH_EVERY: Duration = Duration::from_millis(200);
+/// How long connections may take to end.
+const CONNECTIONS_END_WITHIN: Duration = Duration::from_secs(5);
+
+/// A running broker.
+pub struct Broker {
+    node: Arc<Node>,
+    /// Where clients reach it: the advertised addresses, in the order of the listeners.
+    addresses: Vec<String>,
+    stopping: watch::Sender<bool>,
+    listeners: Vec<Task<()>>,
+    housekeeping: (mpsc::Sender<()>, JoinHandle<()>),
+    controller: Option<Running>,
+}
+
+impl Broker {
+    /// Starts a broker. When this returns, it answers.
+    pub async fn start(config: Config) -> Result<Self> {
+        let begun = Instant::now();
+        let mut config = config;
+        let bound = bind(&mut config)?;
+        let config = Arc::new(config);
+        let loaded = open_directories(&config, entropy)?;
+        let (cluster_id, directory_ids) = (loaded.cluster_id.clone(), loaded.directory_ids.clone());
+        let previous_epoch = loaded.previous_broker_epoch;
+        let partitions = Arc::new(Partitions::new(&config, loaded));
+        let published = Arc::new(PublishedImage::default());
+        let publisher =
+            Publisher { config: config.clone(), partitions: partitions.clone(), published: published.clone() };
+        let mut host = Host::open(config.clone(), &cluster_id, publisher)?;
+        let broker_epoch = join_cluster(&mut host, &config, &cluster_id, directory_ids, previous_epoch)?;
+        partitions.set_strays_aside(clock::now_ms(), entropy);
+        let thread = |source| Error::Io { what: "start a thread".to_owned(), source };
+        let (controller, running) = host.run().map_err(thread)?;
+        let housekeeping = start_housekeeping(partitions.clone(), config.clone()).map_err(thread)?;
+        let node = Arc::new(Node {
+            authorizer: Box::new(AllowAll),
+            frame_memory: FrameMemory::new(config.request_memory_bytes),
+            connections: Arc::new(ConnectionCounts::default()),
+            fetch_sessions: FetchSessions::new(config.max_incremental_fetch_session_cache_slots, entropy()),
+            producer_ids: ProducerIds::default(),
+            config,
+            partitions,
+            controller,
+            broker_epoch,
+            published,
+        });
+        let (stopping, _) = watch::channel(false);
+        let mut addresses = Vec::new();
+        let mut listeners = Vec::new();
+        for (socket, listener) in bound {
+            let (host, port) = (&listener.advertised_host, listener.advertised_port);
+            addresses.push(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") });
+            let task = listener::serve(node.clone(), socket, listener.name.as_str().into(), stopping.subscribe());
+            listeners.push(tokio::spawn(task));
+        }
+        info!(
+            node = %node.config.node_id, cluster = %cluster_id, addresses = %addresses.join(","), took = ?begun.elapsed(),
+            "started"
+        );
+        Ok(Self { node, addresses, stopping, listeners, housekeeping, controller: Some(running) })
+    }
+
+    /// Where clients reach it, as `host:port`.
+    pub fn addresses(&self) -> &[String] {
+        &self.addresses
+    }
+
+    /// Writes the addresses, with commas between them, into the file at `path`; it appears whole.
+    pub fn write_ready_file(&self, path: &Path) -> std::io::Result<()> {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".tmp");
+        std::fs::write(&beside, format!("{}\n", self.addresses.join(",")))?;
+        std::fs::rename(&beside, path)
+    }
+
+    /// Waits until the broker cannot go on by itself, and says why.
+    pub async fn failed(&self) -> String {
+        loop {
+            tokio::time::sleep(WATCH_EVERY).await;
+            if self.controller.as_ref().is_none_or(Running::has_ended) {
+                return "the controller has ended".to_owned();
+            }
+        }
+    }
+
+    /// Stops in order: nothing that was acknowledged is lost, and the next start has nothing to check.
+    pub async fn stop(mut self) -> Result<()> {
+        self.stopping.send_replace(true);
+        for mut listener in self.listeners.drain(..) {
+            if tokio::time::timeout(CONNECTIONS_END_WITHIN, &mut listener).await.is_err() {
+                warn!("some connections did not end in time and are cut");
+                listener.abort();
+                // It is gone when this returns, with the connections it owned.
+                let _ = listener.await;
+            }
+        }
+        let (stop, housekeeping) = self.housekeeping;
+        drop(stop);
+        let (partitions, epoch) = (self.node.partitions.clone(), self.node.broker_epoch);
+        // The last way to the controller is in the node.
+        drop(self.node);
+        let running = self.controller.take();
+        let closed = tokio::task::spawn_blocking(move || {
+            housekeeping.join().expect("the housekeeping does not panic");
+            running.map_or(Ok(()), Running::join)?;
+            close(partitions, epoch)
+        });
+        closed.await.expect("closing does not panic")
+    }
+}
+
+/// Binds every listener, and fills in the ports that the operating system chose.
+fn bind(config: &mut Config) -> Result<Vec<(TcpListener, Listener)>> {
+    let backlog = config.socket_listen_backlog_size;
+    let mut bound = Vec::new();
+    for listener in &mut config.listeners.broker {
+        let text = || format!("{}://{}:{}", listener.name, listener.host, listener.port);
+        let socket = listener::bind(listener, backlog).map_err(|source| Error::Bind { listener: text(), source })?;
+        let port = socket.local_addr().map_err(|source| Error::Bind { listener: text(), source })?.port();
+        if listener.advertised_port == 0 {
+            listener.advertised_port = port;
+        }
+        bound.push((socket, listener.clone()));
+    }
+    Ok(bound)
+}
+
+/// Writes the first records of a new cluster, registers this life of the broker, and lets it lead.
+fn join_cluster(
+    host: &mut Host,
+    config: &Config,
+    cluster_id: &str,
+    directory_ids: Vec<Uuid>,
+    previous_epoch: Option<i64>,
+) -> Result<BrokerEpoch> {
+    let refused = |detail: String| Error::Metadata { detail: format!("this broker cannot join its cluster: {detail}") };
+    host.handle(Command::Bootstrap(Bootstrap::default()))?;
+    let endpoints = config.listeners.broker.iter().map(|listener| Endpoint {
+        listener: listener.name.clone(),
+        host: listener.advertised_host.clone(),
+        port: listener.advertised_port,
+        security_protocol: listener.protocol.id(),
+    });
+    let register = RegisterBroker {
+        id: config.node_id,
+        cluster_id: cluster_id.to_owned(),
+        incarnation_id: Uuid::random(entropy),
+        endpoints: endpoints.collect(),
+        features: features::supported(),
+        rack: config.broker_rack.clone(),
+        log_dirs: directory_ids,
+        clean_epoch: previous_epoch.map(BrokerEpoch),
+    };
+    let epoch = epoch_of(host.handle(Command::RegisterBroker(register))?).map_err(refused)?;
+    match host.handle(Command::UnfenceBroker(UnfenceBroker { id: config.node_id, epoch }))? {
+        Answer::UnfenceBroker(Ok(())) => {}
+        other => return Err(refused(format!("{other:?}"))),
+    }
+    Ok(epoch)
+}
+
+fn start_housekeeping(
+    partitions: Arc<Partitions>,
+    config: Arc<Config>,
+) -> std::io::Result<(mpsc::Sender<()>, JoinHandle<()>)> {
+    let (stop, stopped) = mpsc::channel();
+    let thread = std::thread::Builder::new().name("ottla-housekeeping".to_owned());
+    Ok((stop, thread.spawn(move || housekeeping::run(&partitions, &config, &stopped))?))
+}
+
+/// Closes every log and leaves the marker of a clean stop in every directory.
+fn close(partitions: Arc<Partitions>, epoch: BrokerEpoch) -> Result<()> {
+    let Ok(partitions) = Arc::try_unwrap(partitions) else {
+        // A task outlived its end. The next start checks the logs, as after a kill.
+        warn!("the logs are still in use and cannot be closed cleanly");
+        return Ok(());
+    };
+    for directory in partitions.close(clock::now_ms())? {
+        directory.write_clean_shutdown(epoch.0)?;
+        directory.unlock()?;
+    }
+    Ok(())
+}

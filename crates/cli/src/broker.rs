@@ -1,0 +1,86 @@
+//! `ottla broker`: reads the settings, starts the broker, and waits for SIGTERM or SIGINT.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use ottla_broker::Broker;
+use ottla_broker::config::Config;
+use tracing::{error, info, warn};
+use tracing_subscriber::EnvFilter;
+
+/// The exit code where the broker could not start or had to end.
+const FAILED: u8 = 1;
+/// Worker threads, where the machine has fewer than half as many cores: writes to a log block their thread.
+const FEWEST_WORKERS: usize = 4;
+
+/// How to start a broker.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Arguments {
+    /// A file of Kafka's settings, such as Kafka's own server.properties for combined mode.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One setting that wins over the file's; may be given many times.
+    #[arg(long = "override", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Where to write the bootstrap addresses (host:port, with commas between them) once the broker answers.
+    #[arg(long, value_name = "PATH")]
+    ready_file: Option<PathBuf>,
+}
+
+/// Runs a broker until it is told to stop.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let (config, warnings) = match Config::load(arguments.config.as_deref(), &arguments.overrides) {
+        Ok(loaded) => loaded,
+        Err(refused) => {
+            eprintln!("ottla: {refused}");
+            return ExitCode::from(FAILED);
+        }
+    };
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads((2 * cores).max(FEWEST_WORKERS))
+        .thread_name("ottla-worker")
+        .enable_all()
+        .build();
+    let served = match runtime {
+        Ok(runtime) => runtime.block_on(serve(config, arguments.ready_file.as_deref())),
+        Err(refused) => Err(format!("cannot start threads: {refused}")),
+    };
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            error!("{reason}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+async fn serve(config: Config, ready_file: Option<&std::path::Path>) -> Result<(), String> {
+    let mut terminate = signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut interrupt = signal(tokio::signal::unix::SignalKind::interrupt())?;
+    let broker = Broker::start(config).await.map_err(|refused| refused.to_string())?;
+    if let Some(path) = ready_file {
+        broker.write_ready_file(path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    let told = tokio::select! {
+        _ = terminate.recv() => Ok("SIGTERM"),
+        _ = interrupt.recv() => Ok("SIGINT"),
+        failure = broker.failed() => Err(failure),
+    };
+    match &told {
+        Ok(signal) => info!("{signal}: stopping"),
+        Err(failure) => error!("{failure}: stopping"),
+    }
+    broker.stop().await.map_err(|error| error.to_string())?;
+    told.map(|_| info!("stopped"))
+}
+
+fn signal(kind: tokio::signal::unix::SignalKind) -> Result<tokio::signal::unix::Signal, String> {
+    tokio::signal::unix::signal(kind).map_err(|error| format!("cannot listen to signals: {error}"))
+}

@@ -1,0 +1,152 @@
+//! A broker process: started, killed, stopped and started again on the same files.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal};
+
+/// How long a broker may take to answer; generous, for machines that are busy.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+/// How long it may take to end after SIGTERM.
+const END_WITHIN: Duration = Duration::from_secs(30);
+/// How often a condition is looked at while waiting for it.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// How to start it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    program: PathBuf,
+    folder: PathBuf,
+    overrides: Vec<String>,
+}
+
+/// A running broker.
+#[derive(Debug)]
+pub struct Broker {
+    options: Options,
+    child: Child,
+    /// `host:port` of its first listener.
+    pub address: String,
+    /// From the start of the process until it said it was ready.
+    pub started_in: Duration,
+}
+
+impl Options {
+    /// The program, with its files under `folder`, on a free port of the loopback interface.
+    pub fn new(program: impl Into<PathBuf>, folder: &Path) -> Self {
+        let data = format!("log.dirs={}", folder.join("data").display());
+        let overrides = vec!["listeners=PLAINTEXT://127.0.0.1:0".to_owned(), data];
+        Self { program: program.into(), folder: folder.to_owned(), overrides }
+    }
+
+    /// One more `--override`.
+    #[must_use]
+    pub fn with(mut self, setting: &str) -> Self {
+        self.overrides.push(setting.to_owned());
+        self
+    }
+
+    /// Where the logs are.
+    pub fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// Starts it and waits until it answers.
+    pub fn start(&self) -> Broker {
+        self.try_start().unwrap_or_else(|(status, stderr)| panic!("the broker ended with {status}: {stderr}"))
+    }
+
+    /// Starts it; if it ends before it is ready, its status and what it wrote to stderr.
+    pub fn try_start(&self) -> Result<Broker, (ExitStatus, String)> {
+        let ready_file = self.folder.join("ready");
+        let _ = fs::remove_file(&ready_file);
+        let stderr_path = self.folder.join("stderr");
+        let stderr = fs::File::create(&stderr_path).expect("the folder is ours");
+        let mut command = Command::new(&self.program);
+        command.arg("broker").arg("--ready-file").arg(&ready_file);
+        for setting in &self.overrides {
+            command.arg("--override").arg(setting);
+        }
+        let begun = Instant::now();
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().expect("the program was built");
+        loop {
+            if let Ok(text) = fs::read_to_string(&ready_file) {
+                let started_in = begun.elapsed();
+                let address = text.trim().split(',').next().unwrap_or_default().to_owned();
+                return Ok(Broker { options: self.clone(), child, address, started_in });
+            }
+            if let Some(status) = child.try_wait().expect("it is our child") {
+                return Err((status, fs::read_to_string(&stderr_path).unwrap_or_default()));
+            }
+            assert!(begun.elapsed() < READY_WITHIN, "the broker was not ready within {READY_WITHIN:?}");
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+}
+
+impl Broker {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it was started.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// SIGKILL: it gets no chance to do anything.
+    pub fn kill(mut self) -> Options {
+        self.child.kill().expect("it is our child");
+        self.child.wait().expect("it is our child");
+        self.options.clone()
+    }
+
+    /// SIGTERM; waits for the end.
+    pub fn stop(mut self) -> (Options, ExitStatus) {
+        let pid = Pid::from_raw(self.child.id() as i32).expect("a process id is not zero");
+        rustix::process::kill_process(pid, Signal::TERM).expect("it is our child");
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it is our child") {
+                return (self.options.clone(), status);
+            }
+            assert!(begun.elapsed() < END_WITHIN, "the broker did not end within {END_WITHIN:?}");
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// Whether it still runs.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().expect("it is our child").is_none()
+    }
+
+    /// Resident memory in bytes, now.
+    pub fn resident_bytes(&self) -> u64 {
+        self.status_kib("VmRSS:") * 1024
+    }
+
+    /// The most resident memory it ever had, in bytes.
+    pub fn peak_resident_bytes(&self) -> u64 {
+        self.status_kib("VmHWM:") * 1024
+    }
+
+    fn status_kib(&self, field: &str) -> u64 {
+        let mut status = String::new();
+        let mut file = fs::File::open(format!("/proc/{}/status", self.pid())).expect("it runs");
+        file.read_to_string(&mut status).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("the kernel lists it");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
