@@ -10,6 +10,7 @@
 //! readers a copy of the image.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod controller;
 pub mod delta;
 pub mod image;
 pub mod names;

@@ -20,7 +20,7 @@ use super::{
 };
 
 /// A partition change that does not touch the leader says so with this number.
-pub(super) const LEADER_UNCHANGED: i32 = -2;
+pub(crate) const LEADER_UNCHANGED: i32 = -2;
 
 /// The record contradicts the image.
 #[derive(Clone, Debug, PartialEq, Eq)]

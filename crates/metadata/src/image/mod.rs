@@ -34,8 +34,8 @@ pub use security::{Acl, AclId, DelegationToken, QuotaEntity, ScramCredential, Sc
 pub use topic::{LeaderRecoveryState, Partition, Topic, UNASSIGNED_DIRECTORY};
 pub use topics::Topics;
 
-#[cfg(test)]
-use snapshot::partition_record;
+pub(crate) use apply::LEADER_UNCHANGED;
+pub(crate) use snapshot::{numbers, partition_record};
 
 /// The feature that says which records the metadata log may hold.
 pub const METADATA_VERSION: &str = "metadata.version";

@@ -1,0 +1,111 @@
+//! Random commands: whatever is asked, the log tells the whole story.
+
+use ottla_protocol::Writer;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::*;
+
+fn name() -> impl Strategy<Value = String> {
+    select(&["a.b", "a_b", "c", "d"][..]).prop_map(str::to_owned)
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    let broker = || (0i32..4).prop_map(BrokerId);
+    let epoch = || (0i64..40).prop_map(BrokerEpoch);
+    let configs = || {
+        let key = select(&["retention.ms", "min.insync.replicas", "unclean.leader.election.enable", "nope"][..]);
+        let value = prop::option::of(select(&["1", "2", "true"][..]));
+        prop::collection::vec((key.prop_map(str::to_owned), value.prop_map(|value| value.map(str::to_owned))), 0..3)
+    };
+    let assignments =
+        || prop::collection::vec(((0i32..3).prop_map(PartitionIndex), prop::collection::vec(broker(), 0..3)), 0..3);
+    let topic = (name(), -1i32..4, -1i16..4, assignments(), configs()).prop_map(
+        |(name, partitions, replication_factor, assignments, configs)| {
+            let given = !assignments.is_empty();
+            NewTopic {
+                name,
+                partitions: if given { -1 } else { partitions },
+                replication_factor: if given { -1 } else { replication_factor },
+                assignments,
+                configs,
+            }
+        },
+    );
+    let create =
+        (prop::collection::vec(topic, 1..3), any::<bool>(), any::<u64>()).prop_map(|(topics, validate, seed)| {
+            Command::CreateTopics(CreateTopics {
+                topics,
+                validate_only: validate && seed % 4 == 0,
+                default_partitions: 2,
+                default_replication_factor: 1,
+                seed,
+            })
+        });
+    let grow = (name(), 0i32..6, any::<u64>()).prop_map(|(name, count, seed)| {
+        let topics = vec![MorePartitions { name, count, assignments: None }];
+        Command::CreatePartitions(CreatePartitions { topics, validate_only: false, seed })
+    });
+    let delete = prop::collection::vec(name(), 1..3).prop_map(|names| {
+        let topics = names.into_iter().map(|name| TopicReference { name: Some(name), id: Uuid::ZERO });
+        Command::DeleteTopics(DeleteTopics { topics: topics.collect() })
+    });
+    let alter = (select(&[2i8, 4][..]), prop_oneof![name(), Just(String::new())], configs()).prop_map(
+        |(resource_type, name, configs)| {
+            let change = ResourceChange::Replace(configs);
+            let resources = vec![ResourceAlteration { resource_type, name, change }];
+            Command::AlterConfigs(AlterConfigs { resources, validate_only: false })
+        },
+    );
+    let register = (0i32..4, prop::option::of(epoch()), any::<u64>()).prop_map(|(id, clean, incarnation)| {
+        let incarnation_id = Uuid(u128::from(incarnation % 3) + 100);
+        Command::RegisterBroker(RegisterBroker { incarnation_id, ..registration(id, clean) })
+    });
+    prop_oneof![
+        6 => create,
+        2 => grow,
+        2 => delete,
+        2 => alter,
+        3 => register,
+        5 => broker().prop_map(|id| Command::UnfenceBroker(UnfenceBroker { id, epoch: BrokerEpoch(-1) })),
+        2 => (broker(), any::<bool>()).prop_map(|(id, controlled_shutdown)| {
+            Command::FenceBroker(FenceBroker { id, epoch: BrokerEpoch(-1), controlled_shutdown })
+        }),
+        1 => (broker(), epoch()).prop_map(|(broker, epoch)| Command::AllocateProducerIds(AllocateProducerIds { broker, epoch })),
+        1 => Just(Command::Bootstrap(Bootstrap::default())),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn the_log_and_its_snapshot_make_the_image_that_the_controller_has(
+        commands in prop::collection::vec(command(), 0..60),
+        features in any::<bool>(),
+    ) {
+        let mut cluster = if features { Cluster::of_brokers([0, 1]) } else { Cluster::empty() };
+        for mut command in commands {
+            // An epoch of -1 stands for the right one.
+            if let Command::UnfenceBroker(UnfenceBroker { id, epoch }) | Command::FenceBroker(FenceBroker { id, epoch, .. }) = &mut command {
+                *epoch = cluster.image().broker(*id).map_or(*epoch, |broker| broker.epoch);
+            }
+            let before = cluster.image().clone();
+            let (_, written) = cluster.run(command);
+            prop_assert!(!written.is_empty() || *cluster.image() == before);
+        }
+
+        let mut from_log = Image::new(CLUSTER_ID);
+        for record in &cluster.log {
+            let mut writer = Writer::default();
+            record.encode(crate::records::version(record), &mut writer);
+            let read = MetadataRecord::decode(&writer.buffer).expect("just written");
+            prop_assert_eq!(&read, record, "no field is lost in the version that is written");
+            from_log.apply(from_log.end(), &read).expect("it was applied before");
+        }
+        prop_assert_eq!(&from_log, cluster.image());
+
+        let image = cluster.image();
+        prop_assert_eq!(&Image::from_snapshot(CLUSTER_ID, image.end(), image.epoch(), image.snapshot()).unwrap(), image);
+    }
+}
