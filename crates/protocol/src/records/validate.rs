@@ -296,3 +296,6 @@ impl Invalid {
         Self { code, message, record_errors: Vec::new() }
     }
 }
+
+#[cfg(test)]
+mod tests;
