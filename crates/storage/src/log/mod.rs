@@ -42,7 +42,7 @@ pub use read::LogSlice;
 pub use retention::{Deleted, DeletedBecause};
 
 use crate::config::LogConfig;
-use crate::epochs::LeaderEpochs;
+use crate::epochs::{EpochEnd, LeaderEpochs};
 use crate::error::{Error, Result};
 use crate::os;
 use crate::producers::Producers;
@@ -145,7 +145,12 @@ impl Log {
         self.epochs.latest()
     }
 
-    /// Notes that the folder was renamed. Readers that hold a file are not disturbed.
+    /// Where the records of `epoch` end, or of the last leader before it (KIP-101); `None` if it is later than all known.
+    pub fn epoch_end(&self, epoch: LeaderEpoch) -> Option<EpochEnd> {
+        self.epochs.end_offset_for(epoch, self.end_offset())
+    }
+
+    /// Renames the folder. Readers that hold a file are not disturbed.
     pub fn rename_folder(&mut self, to: &Path) -> Result<()> {
         os::rename(&self.folder, to).map_err(Error::io("rename", &self.folder))?;
         if let Some(parent) = to.parent() {

@@ -21,6 +21,7 @@ use crate::config::LogConfig;
 use crate::epochs::LeaderEpochs;
 use crate::error::{Error, Result};
 use crate::os;
+use crate::producer_snapshot::remove_stray_snapshots;
 use crate::producers::Producers;
 use crate::segment::{Active, BatchAt, Sealed, Segment, Torn, file_path};
 
@@ -42,7 +43,7 @@ pub struct OpenLog {
 /// What opening a log took, and what it cost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
-    /// How many segments were read in full.
+    /// How many segments were read in full because they reach beyond the recovery point.
     pub scanned_segments: usize,
     /// How many bytes these had.
     pub scanned_bytes: u64,
@@ -108,6 +109,8 @@ impl Log {
             log.epochs.truncate_from_start(log.start_offset)?;
             log.replayed.truncate(end)?;
             log.replay(aborted_from.min(end))?;
+            let bases: Vec<Offset> = log.segments().map(|segment| segment.base_offset).collect();
+            remove_stray_snapshots(folder, &bases)?;
         }
         if let Some(cut) = &mut recovery.cut {
             cut.end_offset = log.end_offset();

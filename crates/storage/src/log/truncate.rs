@@ -5,6 +5,7 @@ use ottla_base::{Offset, Timestamp};
 use super::leftovers::remove_segment;
 use super::{Log, index_limits, new_segment};
 use crate::error::Result;
+use crate::producer_snapshot::remove_snapshots;
 use crate::segment::{Active, Segment};
 
 impl Log {
@@ -46,6 +47,9 @@ impl Log {
         self.sealed.clear();
         self.active = new_segment(&self.folder, offset, &self.config, now_ms)?;
         self.start_offset = offset;
+        // What was written before says nothing about what comes now.
+        remove_snapshots(&self.folder, |_| true)?;
+        self.epochs.truncate_from_end(Offset(0))?;
         self.after_truncation()
     }
 

@@ -424,6 +424,7 @@ fn truncation_takes_whole_batches_from_the_end() {
     log.restart_at(Offset(1000), 0).unwrap();
     log.check();
     assert_eq!((log.start_offset(), log.end_offset()), (Offset(1000), Offset(1000)));
+    assert_eq!(log.latest_epoch(), None);
     append(&mut log, &Made::sized(10, 500));
     log.close(0).unwrap();
     let (log, _) = fixture.open(true, 1010);
@@ -497,6 +498,34 @@ fn a_write_that_fails_leaves_nothing_behind() {
     fs::write(&index, []).unwrap();
     append(&mut log, &Made::at(&[1000]));
     assert_eq!(read(&log, written, 1, written + 1), [written]);
+}
+
+#[test]
+fn room_that_was_reserved_is_given_back() {
+    let (fixture, mut log) = Fixture::new(LogConfig { preallocate: true, ..small_segments(4096) });
+    let length = |name: &str| fs::metadata(fixture.path().join(name)).unwrap().len();
+    append(&mut log, &Made::sized(10, 500));
+    assert_eq!(length("00000000000000000000.log"), 4096);
+    assert_eq!(read(&log, 0, u32::MAX, 10), [0]);
+    drop(log);
+    let (mut log, recovery) = fixture.open(false, 0);
+    let size = Made::sized(10, 500).bytes().len() as u64;
+    assert_eq!((recovery.cut.unwrap().bytes, log.end_offset()), (4096 - size, Offset(10)));
+    while log.segments().count() == 1 {
+        append(&mut log, &Made::sized(10, 500));
+    }
+    assert_eq!(length("00000000000000000000.log") % size, 0);
+    let second = log.segments().last().unwrap().base_offset;
+    let name = format!("{:020}.log", second.0);
+    assert_eq!(length(&name), 4096);
+    log.close(0).unwrap();
+    assert_eq!(length(&name), size);
+}
+
+#[test]
+fn a_log_can_be_given_from_thread_to_thread_and_read_by_several() {
+    fn check<T: Send + Sync>() {}
+    check::<Log>();
 }
 
 #[test]

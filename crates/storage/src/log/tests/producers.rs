@@ -55,6 +55,8 @@ fn a_batch_that_comes_twice_is_recognised_after_a_clean_stop_and_after_a_crash()
         assert_eq!(recovery.cut, None);
         assert_eq!((verdict(&log, &numbered(18)), verdict(&log, &numbered(22))), (last, gap), "{recovery_point}");
     }
+    let named = |ending: &str| fixture.files().lines().filter(|line| line.contains(ending)).count();
+    assert_eq!(named(".snapshot"), named(".log"), "one at each segment's base but the first, and one at the end");
     // Without any snapshot, the whole log is read.
     for entry in fs::read_dir(fixture.path()).unwrap().map(|entry| entry.unwrap().path()) {
         if entry.extension().is_some_and(|extension| extension == "snapshot") {
