@@ -27,7 +27,7 @@ const ZERO_MINIMUM_FROM: i16 = 4;
 /// The versions of Produce that are advertised but refused, for the sake of older librdkafka (KAFKA-18659).
 const PRODUCE_ADVERTISED_FROM: i16 = 0;
 
-fn handle(request: Request<'_>) -> Result<Reply, Refused> {
+fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: ApiVersionsRequest<'_> = request.decode()?;
     let version = request.version();
     if version >= 3

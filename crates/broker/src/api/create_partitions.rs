@@ -21,7 +21,7 @@ use crate::request::Request;
 /// CreatePartitions.
 pub const API: Api = Api { key: ApiKey::CreatePartitions, versions: 0..=3, handle };
 
-fn handle(request: Request<'_>) -> Result<Reply, Refused> {
+fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: CreatePartitionsRequest<'_> = request.decode()?;
     let (allowed, refused): (Vec<_>, Vec<_>) =
         asked.topics.iter().partition(|topic| request.may(Operation::Alter, Resource::Topic(&topic.name)));

@@ -24,7 +24,7 @@ use crate::request::Request;
 /// CreateTopics.
 pub const API: Api = Api { key: ApiKey::CreateTopics, versions: 2..=7, handle };
 
-fn handle(request: Request<'_>) -> Result<Reply, Refused> {
+fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: CreateTopicsRequest<'_> = request.decode()?;
     let may_create_all = request.may(Operation::Create, Resource::Cluster);
     let (allowed, refused): (Vec<_>, Vec<_>) = asked

@@ -23,7 +23,7 @@ pub const API: Api = Api { key: ApiKey::DeleteTopics, versions: 1..=6, handle };
 /// The first version with an error for "deletion is switched off".
 const DISABLED_ERROR_FROM: i16 = 3;
 
-fn handle(request: Request<'_>) -> Result<Reply, Refused> {
+fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: DeleteTopicsRequest<'_> = request.decode()?;
     let by_name = asked.topic_names.iter().map(|name| TopicReference { name: Some(name.to_string()), id: Uuid::ZERO });
     let by_either = asked

@@ -22,7 +22,7 @@ pub const API: Api = Api { key: ApiKey::DescribeCluster, versions: 0..=2, handle
 const BROKERS: i8 = 1;
 const CONTROLLERS: i8 = 2;
 
-fn handle(request: Request<'_>) -> Result<Reply, Refused> {
+fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: DescribeClusterRequest = request.decode()?;
     let refused = |code: ErrorCode, message: &'static str| DescribeClusterResponse {
         error_code: code.code(),

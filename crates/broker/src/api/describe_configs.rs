@@ -27,11 +27,11 @@ pub const API: Api = Api { key: ApiKey::DescribeConfigs, versions: 1..=4, handle
 
 type Described = Result<Vec<ConfigEntry>, (ErrorCode, String)>;
 
-fn handle(request: Request<'_>) -> Result<Reply, Refused> {
+fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: DescribeConfigsRequest<'_> = request.decode()?;
     let image = request.node.image();
     let results = asked.resources.iter().map(|resource| {
-        let described = describe(&request, &image, resource);
+        let described = describe(request, &image, resource);
         let (code, message, entries) = match described {
             Ok(entries) => (ErrorCode::None, String::new(), entries),
             Err((code, message)) => (code, message, Vec::new()),

@@ -24,7 +24,7 @@ use crate::request::Request;
 /// DescribeTopicPartitions.
 pub const API: Api = Api { key: ApiKey::DescribeTopicPartitions, versions: 0..=0, handle };
 
-fn handle(request: Request<'_>) -> Result<Reply, Refused> {
+fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: DescribeTopicPartitionsRequest<'_> = request.decode()?;
     let image = request.node.image();
     let may_describe = |name: &str| request.may(Operation::Describe, Resource::Topic(name));
@@ -61,7 +61,7 @@ fn handle(request: Request<'_>) -> Result<Reply, Refused> {
             response.next_cursor = Some(cursor(name, from));
             break;
         }
-        let (described, cut_at) = describe(&request, &image, topic, from, left);
+        let (described, cut_at) = describe(request, &image, topic, from, left);
         left -= described.partitions.len();
         response.topics.push(described);
         if let Some(next) = cut_at {

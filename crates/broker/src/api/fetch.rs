@@ -51,7 +51,7 @@ struct Look {
     answer_now: bool,
 }
 
-fn handle(request: Request<'_>) -> Result<Reply, Refused> {
+fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let fetch: FetchRequest<'_> = request.decode()?;
     let version = request.version();
     let by_id = version >= TOPIC_IDS_FROM;
@@ -92,7 +92,7 @@ fn handle(request: Request<'_>) -> Result<Reply, Refused> {
     let find = |wanted: &Wanted| match replica_id {
         // There are no other replicas yet, so whoever claims to be one is not.
         0.. => Err(ErrorCode::NotLeaderOrFollower),
-        _ => find_partition(&request, wanted),
+        _ => find_partition(request, wanted),
     };
     let fetch_max_bytes = request.node.config.fetch_max_bytes;
     let looking = Fetch {

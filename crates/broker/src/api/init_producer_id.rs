@@ -17,9 +17,9 @@ use crate::request::Request;
 /// InitProducerId.
 pub const API: Api = Api { key: ApiKey::InitProducerId, versions: 0..=5, handle };
 
-fn handle(request: Request<'_>) -> Result<Reply, Refused> {
+fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: InitProducerIdRequest<'_> = request.decode()?;
-    if let Err(code) = check(&request, &asked) {
+    if let Err(code) = check(request, &asked) {
         return request.reply(refused(code));
     }
     if let Some(id) = request.node.producer_ids.take() {

@@ -26,7 +26,7 @@ pub const API: Api = Api { key: ApiKey::ListOffsets, versions: 0..=11, handle };
 /// What the first version answered: a list of offsets and no time.
 const OLD_STYLE: i16 = 0;
 
-fn handle(request: Request<'_>) -> Result<Reply, Refused> {
+fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: ListOffsetsRequest<'_> = request.decode()?;
     let reader = match (asked.replica_id, asked.isolation_level) {
         (-2, _) => Reader::Debug,
@@ -39,7 +39,7 @@ fn handle(request: Request<'_>) -> Result<Reply, Refused> {
         let answer = |partition: &list_offsets_request::Partition| {
             let found = match duplicates.contains(&(topic.name.as_ref(), partition.partition_index)) {
                 true => Err(ErrorCode::InvalidRequest),
-                false => look_up(&request, &topic.name, partition, reader),
+                false => look_up(request, &topic.name, partition, reader),
             };
             to_wire(request.version(), partition, found)
         };

@@ -47,7 +47,7 @@ enum AskedTopic {
     Id(Uuid),
 }
 
-fn handle(request: Request<'_>) -> Result<Reply, Refused> {
+fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let wire: MetadataRequest<'_> = request.decode()?;
     let version = request.version();
     let names_an_id = |topic: &ottla_protocol::messages::metadata_request::Topic<'_>| !topic.topic_id.is_zero();
@@ -68,7 +68,7 @@ fn handle(request: Request<'_>) -> Result<Reply, Refused> {
         topic_operations: wire.include_topic_authorized_operations,
         cluster_operations: wire.include_cluster_authorized_operations,
     };
-    let missing = to_create(&request, &asked, version < 4 || wire.allow_auto_topic_creation);
+    let missing = to_create(request, &asked, version < 4 || wire.allow_auto_topic_creation);
     if missing.is_empty() {
         return request.reply(answer(request.node, &asked));
     }

@@ -32,7 +32,7 @@ pub struct Api {
     /// The versions it is served in.
     pub versions: RangeInclusive<i16>,
     /// Answers one request.
-    pub handle: fn(Request<'_>) -> Result<Reply, Refused>,
+    pub handle: fn(&mut Request<'_>) -> Result<Reply, Refused>,
 }
 
 /// All there are, by key. What is not here is not advertised.

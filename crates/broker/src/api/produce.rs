@@ -57,21 +57,21 @@ struct Unacknowledged {
     partition_place: usize,
 }
 
-fn handle(mut request: Request<'_>) -> Result<Reply, Refused> {
+fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let produce: ProduceRequest<'_> = request.decode()?;
     let acks = Acks::from_wire(produce.acks);
     let mut waiting = Vec::new();
     let mut response = ProduceResponse::default();
     let mut failures = false;
     for (topic_place, topic) in produce.topic_data.iter().enumerate() {
-        let name = topic_name(&request, &topic.name, topic.topic_id);
+        let name = topic_name(request, &topic.name, topic.topic_id);
         let mut answers = Vec::with_capacity(topic.partition_data.len());
         for (partition_place, data) in topic.partition_data.iter().enumerate() {
             let appended = name
                 .as_deref()
                 .map_err(|&code| Failed::from(code))
                 .and_then(|name| acks.map(|acks| (name, acks)).ok_or_else(|| ErrorCode::InvalidRequiredAcks.into()))
-                .and_then(|(name, acks)| append(&mut request, &produce, name, topic.topic_id, data, acks));
+                .and_then(|(name, acks)| append(request, &produce, name, topic.topic_id, data, acks));
             failures |= appended.is_err();
             answers.push(match appended {
                 Ok((partition, placed)) => {
