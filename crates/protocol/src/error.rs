@@ -8,282 +8,282 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(i16)]
 pub enum ErrorCode {
-    /// Not foreseen; also writes of a coordinator that failed without a better code.
+    /// Nothing else fits: something failed that nobody foresaw.
     UnknownServerError = -1,
     /// No error.
     #[default]
     None = 0,
-    /// Fetch offset below log start or above LEO/HW limit; DeleteRecords beyond HW or negative.
+    /// A fetch from before the log's start or beyond its readable end; DeleteRecords beyond the high watermark.
     OffsetOutOfRange = 1,
-    /// CRC mismatch or undecodable batch on produce (fetch: local corruption).
+    /// A batch whose checksum is wrong, or whose records cannot be read.
     CorruptMessage = 2,
-    /// Topic/partition not in broker's metadata (also while propagating); never for unauthorised Describe.
+    /// The broker knows no such topic or partition, or not yet.
     UnknownTopicOrPartition = 3,
-    /// Negative/invalid size (practically unused).
+    /// A fetch of a negative size. Current brokers do not send it.
     InvalidFetchSize = 4,
-    /// Metadata: a partition without leader; ListOffsets before v5 instead of `OffsetNotAvailable`.
+    /// A partition has no leader now.
     LeaderNotAvailable = 5,
-    /// Partition known but not led (or not hosted) here.
+    /// The partition is led, or hosted, by another broker.
     NotLeaderOrFollower = 6,
-    /// Acks=all wait, delete records, controller operation timeout.
+    /// The in-sync replicas, the log's new start or the controller did not follow in time.
     RequestTimedOut = 7,
-    /// Not sent by current brokers.
+    /// Current brokers do not send it.
     BrokerNotAvailable = 8,
-    /// Metadata v0: a replica's broker is dead; local replica being created.
+    /// A replica is on a dead broker, or is being made.
     ReplicaNotAvailable = 9,
-    /// Batch above `max.message.bytes`.
+    /// A batch is larger than `max.message.bytes`.
     MessageTooLarge = 10,
-    /// Legacy ZK controller RPCs.
+    /// From the time before KRaft. Current brokers do not send it.
     StaleControllerEpoch = 11,
-    /// Commit metadata above `offset.metadata.max.bytes`.
+    /// The text beside a committed offset is longer than `offset.metadata.max.bytes`.
     OffsetMetadataTooLarge = 12,
-    /// Client-side disconnect marker; never on the wire from a broker except forwarded txn verification.
+    /// A connection was lost. Clients say so to themselves; brokers only when a transaction could not be verified.
     NetworkException = 13,
-    /// Coordinator partition still replaying; pid block not ready.
+    /// The coordinator still replays its partition, or has no producer ids yet.
     CoordinatorLoadInProgress = 14,
-    /// Internal topic missing/creating, no leader, shutting down, coordinator write not replicated.
+    /// There is no coordinator: its topic is being made or has no leader, or its write was not replicated.
     CoordinatorNotAvailable = 15,
-    /// This broker does not lead the coordinator partition.
+    /// Another broker is the coordinator.
     NotCoordinator = 16,
-    /// Bad topic name, collision, produce to internal topic.
+    /// A topic name that is not allowed, or collides with another, or is internal.
     InvalidTopicException = 17,
-    /// Batch above `segment.bytes`.
+    /// A batch is larger than `segment.bytes`.
     RecordListTooLarge = 18,
-    /// Acks=all and ISR below `min.insync.replicas` before append; txn verification temporarily impossible.
+    /// Fewer in-sync replicas than `min.insync.replicas`; or a transaction cannot be verified now.
     NotEnoughReplicas = 19,
-    /// Acks=all and, after the append, fewer in-sync replicas than `min.insync.replicas`.
+    /// Fewer in-sync replicas than `min.insync.replicas`, found after the append.
     NotEnoughReplicasAfterAppend = 20,
-    /// Acks not in -1,0,1.
+    /// `acks` is not -1, 0 or 1.
     InvalidRequiredAcks = 21,
-    /// Wrong group generation (classic).
+    /// Another generation of a classic group.
     IllegalGeneration = 22,
-    /// Protocol type/name mismatch or empty; wrong group type on join.
+    /// No protocol that all members of the group support, or a group of another type.
     InconsistentGroupProtocol = 23,
-    /// Null/empty group id.
+    /// The group id is empty.
     InvalidGroupId = 24,
-    /// Member not in group (or group gone).
+    /// The group has no such member.
     UnknownMemberId = 25,
-    /// Outside `group.min`/`max.session.timeout.ms`.
+    /// A session timeout beyond what the broker allows.
     InvalidSessionTimeout = 26,
-    /// Heartbeat/sync/commit during rebalance.
+    /// The group rebalances; the member is to join again.
     RebalanceInProgress = 27,
-    /// Commit record too large (legacy).
+    /// A commit too large for a record. Current brokers do not send it.
     InvalidCommitOffsetSize = 28,
-    /// ACL on topic.
+    /// The caller may not do this to the topic.
     TopicAuthorizationFailed = 29,
-    /// ACL on group.
+    /// The caller may not do this to the group.
     GroupAuthorizationFailed = 30,
-    /// ACL on cluster.
+    /// The caller may not do this to the cluster.
     ClusterAuthorizationFailed = 31,
-    /// Record outside timestamp window, or client sent LogAppendTime.
+    /// A record's time is too far from the broker's, or the client set the time of append.
     InvalidTimestamp = 32,
-    /// SaslHandshake; also SCRAM admin with unknown mechanism.
+    /// No such SASL mechanism is enabled.
     UnsupportedSaslMechanism = 33,
-    /// SASL request out of order.
+    /// A SASL request out of its order.
     IllegalSaslState = 34,
-    /// ApiVersions too new; feature off; unsupported ListOffsets timestamp; finalized feature unsupported.
+    /// A version, timestamp or feature that is not supported here.
     UnsupportedVersion = 35,
-    /// CreateTopics.
+    /// The topic exists.
     TopicAlreadyExists = 36,
-    /// Count below 1, or not an increase.
+    /// A number of partitions below 1, or one that is no increase.
     InvalidPartitions = 37,
-    /// Rf below 1 or above brokers, all fenced.
+    /// A replication factor below 1, or above the number of brokers that could take a replica.
     InvalidReplicationFactor = 38,
-    /// Bad manual assignment / cancel impossible.
+    /// An assignment of replicas that cannot be, or a reassignment that cannot be cancelled.
     InvalidReplicaAssignment = 39,
-    /// Unknown/invalid config.
+    /// No such setting, or no such value of it.
     InvalidConfig = 40,
-    /// Controller RPC to a non-active controller.
+    /// The active controller is another.
     NotController = 41,
-    /// Malformed or contradictory request.
+    /// A request that contradicts itself.
     InvalidRequest = 42,
-    /// Legacy formats.
+    /// The log has a message format of the past.
     UnsupportedForMessageFormat = 43,
-    /// Create/alter policy; DeleteRecords on compact-only; too many partitions.
+    /// A policy forbids it; or DeleteRecords on a topic that is only compacted.
     PolicyViolation = 44,
-    /// Sequence gap.
+    /// A gap in a producer's sequence numbers.
     OutOfOrderSequenceNumber = 45,
-    /// Not sent by current brokers (duplicates succeed).
+    /// Current brokers do not send it: what is sent twice succeeds twice.
     DuplicateSequenceNumber = 46,
-    /// Older epoch at partition; 90 downgraded for old versions.
+    /// An older epoch of the producer than the partition has seen.
     InvalidProducerEpoch = 47,
-    /// EndTxn/append in wrong state.
+    /// The transaction is not in a state in which this can be done.
     InvalidTxnState = 48,
-    /// Unknown txn id or pid mismatch at coordinator.
+    /// The coordinator knows the transactional id with another producer id, or not at all.
     InvalidProducerIdMapping = 49,
-    /// Timeout at most 0 or above max.
+    /// A transaction timeout that is not positive, or above `transaction.max.timeout.ms`.
     InvalidTransactionTimeout = 50,
-    /// Transition pending / previous txn finishing.
+    /// The transaction before is still being completed.
     ConcurrentTransactions = 51,
-    /// Marker from old coordinator epoch.
+    /// A transaction marker from a coordinator that has been replaced.
     TransactionCoordinatorFenced = 52,
-    /// ACL on txn id; 2PC not allowed.
+    /// The caller may not do this with the transactional id.
     TransactionalIdAuthorizationFailed = 53,
-    /// No authorizer.
+    /// No authorizer is configured.
     SecurityDisabled = 54,
-    /// Other partitions of a failed batch call.
+    /// Not done, because another part of the request failed.
     OperationNotAttempted = 55,
-    /// Offline log dir / IO error (old fetch versions get 6).
+    /// The log directory is offline, or failed now.
     KafkaStorageError = 56,
-    /// AlterReplicaLogDirs unknown dir.
+    /// The broker has no such log directory.
     LogDirNotFound = 57,
-    /// Bad credentials.
+    /// The credentials are wrong.
     SaslAuthenticationFailed = 58,
-    /// Not sent by current brokers.
+    /// Current brokers do not send it.
     UnknownProducerId = 59,
-    /// Legacy reassignment.
+    /// A reassignment of the partition is under way.
     ReassignmentInProgress = 60,
-    /// No secret key.
+    /// Delegation tokens are off: no secret key is configured.
     DelegationTokenAuthDisabled = 61,
     /// No such delegation token.
     DelegationTokenNotFound = 62,
-    /// Renew/expire by stranger.
+    /// Only the token's owner and renewers may do this.
     DelegationTokenOwnerMismatch = 63,
-    /// Plaintext, 1-way TLS or token-authenticated channel.
+    /// Delegation tokens are not given on a connection like this one.
     DelegationTokenRequestNotAllowed = 64,
-    /// The caller may do nothing with this delegation token.
+    /// The caller may not do this with the delegation token.
     DelegationTokenAuthorizationFailed = 65,
     /// The delegation token has expired.
     DelegationTokenExpired = 66,
-    /// Renewer not User.
+    /// Only users can renew delegation tokens.
     InvalidPrincipalType = 67,
-    /// Delete group / offsets reset with members.
+    /// The group has members.
     NonEmptyGroup = 68,
-    /// Unknown group (delete, describe v6, commit v9+, 848 APIs).
+    /// No such group.
     GroupIdNotFound = 69,
-    /// The fetch session is not known, or no more.
+    /// No such fetch session, or no more.
     FetchSessionIdNotFound = 70,
-    /// A fetch session epoch other than the expected one.
+    /// Another epoch of the fetch session than expected.
     InvalidFetchSessionEpoch = 71,
-    /// Metadata v6+: leader lacks the client's listener.
+    /// The leader has no listener of the name by which the client came.
     ListenerNotFound = 72,
-    /// `delete.topic.enable`=false.
+    /// `delete.topic.enable` is false.
     TopicDeletionDisabled = 73,
-    /// Request leader epoch older.
+    /// The client knows an older leader epoch.
     FencedLeaderEpoch = 74,
-    /// Request leader epoch newer, or follower not yet a replica.
+    /// The client knows a newer leader epoch.
     UnknownLeaderEpoch = 75,
-    /// Zstd with produce <7 / fetch <10.
+    /// A compression that this version of the request cannot carry.
     UnsupportedCompressionType = 76,
-    /// Broker RPC with old broker epoch.
+    /// An older epoch of the broker than the controller knows.
     StaleBrokerEpoch = 77,
-    /// HW behind epoch start after election.
+    /// The high watermark is not yet where it was before the leader was elected.
     OffsetNotAvailable = 78,
-    /// First JoinGroup v4+.
+    /// The member is to join again with the id it was given.
     MemberIdRequired = 79,
     /// The preferred leader cannot be elected.
     PreferredLeaderNotAvailable = 80,
     /// The group has `group.max.size` members.
     GroupMaxSizeReached = 81,
-    /// Static member replaced.
+    /// Another member has taken the instance id.
     FencedInstanceId = 82,
-    /// Unclean election found none.
+    /// No replica could be elected.
     EligibleLeadersNotAvailable = 83,
-    /// The partition is led by whom the election would choose.
+    /// The leader is already the one that an election would choose.
     ElectionNotNeeded = 84,
-    /// Cancel without reassignment.
+    /// There is no reassignment to cancel.
     NoReassignmentInProgress = 85,
-    /// OffsetDelete.
+    /// The group is subscribed to the topic whose offsets should go.
     GroupSubscribedToTopic = 86,
-    /// Record/batch validation failure.
+    /// A record, or a batch's header, that is not allowed.
     InvalidRecord = 87,
-    /// Require_stable with pending txn offsets.
+    /// Offsets of an open transaction would have to be waited for.
     UnstableOffsetCommit = 88,
-    /// Controller mutation quota.
+    /// Too many changes of partitions; later there will be room again.
     ThrottlingQuotaExceeded = 89,
-    /// Coordinator: newer producer.
+    /// There is a newer producer of this transactional id.
     ProducerFenced = 90,
-    /// SCRAM user / config resource missing.
+    /// No such user or resource.
     ResourceNotFound = 91,
-    /// Same user twice.
+    /// The same user, or resource, twice in one request.
     DuplicateResource = 92,
-    /// SCRAM iterations/empty name.
+    /// SCRAM credentials with too few iterations, or without a name.
     UnacceptableCredential = 93,
-    /// Raft.
+    /// Other voters than the quorum has.
     InconsistentVoterSet = 94,
-    /// AlterPartition stale partition epoch; bad feature level.
+    /// An older epoch of the partition than the controller knows; or a level that the feature has not.
     InvalidUpdateVersion = 95,
     /// A feature level could not be finalized.
     FeatureUpdateFailed = 96,
-    /// Envelope.
+    /// The principal in a forwarded request cannot be read.
     PrincipalDeserializationFailure = 97,
-    /// FetchSnapshot.
+    /// No such snapshot of the metadata.
     SnapshotNotFound = 98,
-    /// FetchSnapshot.
+    /// A position beyond the end of the snapshot.
     PositionOutOfRange = 99,
-    /// Id not in metadata.
+    /// The broker knows no topic of this id, or not yet.
     UnknownTopicId = 100,
-    /// Live broker with same id.
+    /// A live broker has this id.
     DuplicateBrokerRegistration = 101,
-    /// No broker with this id is registered.
+    /// No broker of this id is registered.
     BrokerIdNotRegistered = 102,
-    /// Id differs from local log.
+    /// The topic was made again: its log has another id.
     InconsistentTopicId = 103,
     /// The request is for another cluster.
     InconsistentClusterId = 104,
-    /// DescribeTransactions.
+    /// No such transactional id.
     TransactionalIdNotFound = 105,
-    /// Names vs ids mixed in a session.
+    /// A fetch session began with topic names and goes on with ids, or the other way round.
     FetchSessionTopicIdError = 106,
-    /// AlterPartition with fenced/shutting down member.
+    /// A replica that is fenced or shutting down cannot be in sync.
     IneligibleReplica = 107,
-    /// AlterPartition moved the leader.
+    /// The change of the in-sync replicas made another replica the leader.
     NewLeaderElected = 108,
-    /// Follower fetch only.
+    /// The offset is only in tiered storage. Brokers say so to brokers.
     OffsetMovedToTieredStorage = 109,
-    /// 848/share/streams heartbeat.
+    /// An epoch of the member other than the group's.
     FencedMemberEpoch = 110,
-    /// The instance id belongs to another member.
+    /// The instance id belongs to a member that has not left.
     UnreleasedInstanceId = 111,
-    /// No server-side assignor of this name.
+    /// The broker has no such assignor.
     UnsupportedAssignor = 112,
-    /// Commit/fetch offsets with other epoch.
+    /// The member's epoch is not the one with which it may commit or read offsets.
     StaleMemberEpoch = 113,
-    /// DescribeCluster type vs listener.
+    /// The request is for the other kind of listener, brokers' or controllers'.
     MismatchedEndpointType = 114,
-    /// DescribeCluster with an unknown endpoint type.
+    /// No such kind of endpoint.
     UnsupportedEndpointType = 115,
-    /// No controller with this id.
+    /// No such controller.
     UnknownControllerId = 116,
-    /// Telemetry.
+    /// The telemetry subscription has changed.
     UnknownSubscriptionId = 117,
-    /// Above `telemetry.max.bytes`.
+    /// More telemetry than `telemetry.max.bytes`.
     TelemetryTooLarge = 118,
-    /// Broker registration content.
+    /// A broker registers with something that cannot be.
     InvalidRegistration = 119,
-    /// Client may abort and go on.
+    /// The transaction has to be aborted; then the producer may go on.
     TransactionAbortable = 120,
-    /// Share ack.
+    /// The record is not in a state in which it can be acknowledged so.
     InvalidRecordState = 121,
-    /// The share session is not known, or no more.
+    /// No such share session, or no more.
     ShareSessionNotFound = 122,
-    /// A share session epoch other than the expected one.
+    /// Another epoch of the share session than expected.
     InvalidShareSessionEpoch = 123,
-    /// Share coordinator.
+    /// An older epoch of the share-partition's state.
     FencedStateEpoch = 124,
-    /// Raft voter directory id mismatch.
+    /// The voter has another directory id.
     InvalidVoterKey = 125,
     /// The voter is in the quorum already.
     DuplicateVoter = 126,
     /// The voter is not in the quorum.
     VoterNotFound = 127,
-    /// 848 regex, ListTransactions pattern.
+    /// The regular expression cannot be read.
     InvalidRegularExpression = 128,
-    /// Stale client metadata; ApiVersions v5 misroute.
+    /// What the client knows of the cluster is of no use: it is to bootstrap again.
     RebootstrapRequired = 129,
-    /// The topology of a streams group is invalid.
+    /// A streams topology that cannot be.
     StreamsInvalidTopology = 130,
-    /// The topology epoch of a streams group is invalid.
+    /// An epoch that no topology of the streams group has.
     StreamsInvalidTopologyEpoch = 131,
-    /// The topology epoch of a streams group is older than the known one.
+    /// An older topology than the streams group has.
     StreamsTopologyFenced = 132,
     /// No room for another share session.
     ShareSessionLimitReached = 133,
-    /// A group could not be deleted.
+    /// The group could not be deleted.
     GroupDeletionFailed = 134,
-    /// The description of a topology could not be stored.
+    /// The description of the topology could not be stored.
     StreamsTopologyDescriptionUpdateFailed = 135,
-    /// No controller with this id is registered.
+    /// No controller of this id is registered.
     ControllerIdNotRegistered = 136,
 }
 
