@@ -26,12 +26,15 @@ pub(super) struct Unflushed {
     pub since_ms: Timestamp,
     /// Whether files were made that the folder, on the disk, may not know.
     pub names: bool,
+    /// How often the log was truncated.
+    pub truncations: u64,
 }
 
 /// A flush that was begun.
 #[derive(Debug)]
 pub struct Flush {
     end_offset: Offset,
+    truncations: u64,
     logs: Vec<(PathBuf, Arc<File>)>,
     /// Small files that nobody holds open: indexes and snapshots.
     others: Vec<PathBuf>,
@@ -76,7 +79,8 @@ impl Log {
     /// The first part of a flush: which files hold what was written so far.
     pub fn begin_flush(&self) -> Result<Flush> {
         let end_offset = self.end_offset();
-        let mut flush = Flush { end_offset, logs: Vec::new(), others: Vec::new(), folder: None };
+        let truncations = self.unflushed.truncations;
+        let mut flush = Flush { end_offset, truncations, logs: Vec::new(), others: Vec::new(), folder: None };
         if self.recovery_point < end_offset {
             for index in self.segment_floor(self.recovery_point)..self.segment_count() {
                 let segment = self.segment(index);
@@ -98,9 +102,11 @@ impl Log {
 
     /// The last part of a flush that has run: moves the recovery point.
     pub fn finish_flush(&mut self, flush: &Flush, now_ms: Timestamp) {
-        // A truncation in between took away what was flushed.
-        let flushed = flush.end_offset.min(self.end_offset());
-        self.recovery_point = self.recovery_point.max(flushed);
+        // A truncation in between took away some of what was flushed, and other records may lie in its place.
+        if flush.truncations != self.unflushed.truncations {
+            return;
+        }
+        self.recovery_point = self.recovery_point.max(flush.end_offset);
         let records = self.end_offset().0 - self.recovery_point.0;
         self.unflushed.records = self.unflushed.records.min(records as u64);
         self.unflushed.since_ms = now_ms;

@@ -98,7 +98,7 @@ impl Log {
             replayed: Replayed { producers: Producers::new(), aborted },
             epochs,
             doomed: Default::default(),
-            unflushed: Unflushed { records: 0, since_ms: now_ms, names: made },
+            unflushed: Unflushed { records: 0, since_ms: now_ms, names: made, truncations: 0 },
             opened: Mutex::default(),
         };
         if end < log.start_offset {

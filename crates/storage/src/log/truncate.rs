@@ -58,6 +58,7 @@ impl Log {
         self.start_offset = self.start_offset.min(end);
         self.recovery_point = self.recovery_point.min(end);
         self.unflushed.names = true;
+        self.unflushed.truncations += 1;
         self.epochs.truncate_from_end(end)?;
         self.replayed.truncate(end)?;
         self.replay(end)

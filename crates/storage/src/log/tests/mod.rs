@@ -454,6 +454,18 @@ fn flushing_moves_the_recovery_point_and_is_due_as_configured() {
 }
 
 #[test]
+fn a_flush_that_a_truncation_overtook_counts_for_nothing() {
+    let (_fixture, mut log) = Fixture::new(LogConfig::default());
+    append(&mut log, &Made::sized(10, 500));
+    let flush = log.begin_flush().unwrap();
+    log.truncate_to(Offset(0), 0).unwrap();
+    append(&mut log, &Made::sized(10, 500));
+    flush.run().unwrap();
+    log.finish_flush(&flush, 0);
+    assert_eq!(log.recovery_point(), Offset(0), "other records lie where those were that were flushed");
+}
+
+#[test]
 fn a_renamed_log_goes_on_and_a_deleted_one_is_gone() {
     let (fixture, mut log) = Fixture::new(small_segments(600));
     for _ in 0..3 {
