@@ -4,6 +4,7 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod bench;
 mod codegen;
 mod files;
 mod interop;
@@ -40,6 +41,11 @@ enum Task {
     Codegen(codegen::Command),
     /// Drives the broker with other people's clients.
     Interop(interop::Command),
+    /// Measures the broker, beside a real Kafka and beside what is possible at all.
+    Bench(bench::Command),
+    /// One of the servers that show what is possible at all.
+    #[command(hide = true)]
+    LimitServer(bench::limits::Command),
     /// Starts a real Apache Kafka on loopback, installed by package.
     Kafka(kafka::Command),
     /// Runs one of Apache Kafka's command-line tools.
@@ -52,6 +58,8 @@ fn main() -> ExitCode {
         Task::Fix => verify::fix(),
         Task::Codegen(command) => codegen::run(&command),
         Task::Interop(command) => interop::run(&command),
+        Task::Bench(command) => bench::run(&command),
+        Task::LimitServer(command) => bench::limits::run(&command),
         Task::Kafka(command) => kafka::run(command),
         Task::KafkaTool(command) => kafka::run_tool(&command),
     };

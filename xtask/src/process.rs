@@ -123,6 +123,11 @@ impl Daemon {
         Ok(Self { child, output: output.to_owned() })
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits until `condition` gives a value; fails when the program ends before, or at the deadline.
     pub fn wait_for<T>(&mut self, deadline: Instant, mut condition: impl FnMut() -> Option<T>) -> Fallible<T> {
         loop {

@@ -1,6 +1,7 @@
 //! The broker under test: Ottla, or a real Kafka in its place.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -11,97 +12,133 @@ use crate::{Fallible, files};
 
 /// How long Ottla may take to answer; it takes milliseconds, but the machine may be busy.
 const READY_WITHIN: Duration = Duration::from_secs(30);
+/// How often two free ports in a row are looked for.
+const PORT_ATTEMPTS: usize = 100;
 
 /// Which of the two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum Kind {
     Ottla,
-    Kafka,
+    Kafka { installed: Installed, heap: String },
 }
 
-/// A running broker on a free port of the loopback interface. Dropping it kills it.
+/// A broker on a port of the loopback interface. Dropping it kills it.
 pub struct Server {
     kind: Kind,
     folder: PathBuf,
     settings: Vec<String>,
-    heap: String,
-    installed: Installed,
-    /// Set once it has answered: it comes back on the same port.
+    /// Known before it starts, or once it has answered; from then on it comes back there.
     port: Option<u16>,
     running: Running,
 }
 
 enum Running {
-    Ottla(Daemon, String),
+    Ottla(Daemon),
     Kafka(kafka::Nodes),
     Nothing,
 }
 
-/// Builds Ottla as it is released, and gives the path of the program.
-pub fn build() -> Fallible<PathBuf> {
+/// Builds Ottla as it is released.
+pub fn build() -> Fallible<()> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--release", "--locked", "--package", "ottla-cli"]).current_dir(files::root());
     let status = cargo.status()?;
-    if status.success() { Ok(program()) } else { Err(format!("cargo build ended with {status}").into()) }
+    if status.success() { Ok(()) } else { Err(format!("cargo build ended with {status}").into()) }
 }
 
-fn program() -> PathBuf {
-    files::target().join("release/ottla")
+/// A port that was free a moment ago, as was the one after it.
+pub fn free_port() -> Fallible<u16> {
+    for _ in 0..PORT_ATTEMPTS {
+        let first = TcpListener::bind("127.0.0.1:0")?;
+        let port = first.local_addr()?.port();
+        if port < u16::MAX && TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err("there are no two free ports in a row".into())
 }
 
 impl Server {
-    /// Starts it with its files under `folder` and waits until it answers. `heap` is only for Kafka.
-    pub fn start(kind: Kind, installed: &Installed, folder: &Path, settings: &[String], heap: &str) -> Fallible<Self> {
-        let mut server = Self {
-            kind,
-            folder: folder.to_owned(),
-            settings: settings.to_vec(),
-            heap: heap.to_owned(),
-            installed: installed.clone(),
-            port: None,
-            running: Running::Nothing,
+    /// One that does not run yet, with its files under `folder`; on a free port if `port` does not name one.
+    pub fn new(kind: Kind, folder: &Path, settings: &[String], port: Option<u16>) -> Fallible<Self> {
+        let port = match kind {
+            Kind::Ottla => port,
+            Kind::Kafka { .. } => Some(port.map_or_else(free_port, Ok)?),
         };
-        server.start_again()?;
+        let (folder, settings) = (folder.to_owned(), settings.to_vec());
+        fs::create_dir_all(&folder)?;
+        let server = Self { kind, folder, settings, port, running: Running::Nothing };
+        if let Kind::Kafka { installed, heap } = &server.kind {
+            kafka::format(installed, &server.kafka_options(heap))?;
+        }
         Ok(server)
     }
 
-    /// Starts it on the files and the port it had.
-    pub fn start_again(&mut self) -> Fallible<()> {
-        self.running = match self.kind {
-            Kind::Ottla => self.start_ottla()?,
-            Kind::Kafka => self.start_kafka()?,
+    /// Starts the process; it may not answer yet.
+    pub fn spawn(&mut self) -> Fallible<()> {
+        self.running = match &self.kind {
+            Kind::Ottla => Running::Ottla(self.spawn_ottla()?),
+            Kind::Kafka { installed, heap } => {
+                Running::Kafka(kafka::Nodes::spawn(installed, &self.kafka_options(heap))?)
+            }
         };
-        let (_, port) = self.bootstrap().rsplit_once(':').ok_or("the bootstrap address has no port")?;
-        self.port = Some(port.parse()?);
         Ok(())
     }
 
-    /// Its `host:port`.
-    pub fn bootstrap(&self) -> &str {
-        match &self.running {
-            Running::Ottla(_, bootstrap) => bootstrap,
-            Running::Kafka(nodes) => nodes.bootstrap(),
-            Running::Nothing => "",
+    /// Waits until it answers.
+    pub fn wait(&mut self) -> Fallible<()> {
+        let ready = self.ready_file();
+        match &mut self.running {
+            Running::Ottla(daemon) => {
+                let deadline = Instant::now() + READY_WITHIN;
+                let text = daemon.wait_for(deadline, || fs::read_to_string(&ready).ok());
+                let text = text.map_err(|error| format!("Ottla: {error}"))?;
+                let (_, port) = text.trim().rsplit_once(':').ok_or("the ready file has no port")?;
+                self.port = Some(port.parse()?);
+                Ok(())
+            }
+            Running::Kafka(nodes) => nodes.wait(),
+            Running::Nothing => Err("it was not started".into()),
         }
     }
 
-    /// Which it is.
-    pub fn kind(&self) -> Kind {
-        self.kind
+    /// Starts it on the files it has, and on the port it had, and waits until it answers.
+    pub fn start(&mut self) -> Fallible<()> {
+        self.spawn()?;
+        self.wait()
+    }
+
+    /// Its `host:port`; port 0 before it has answered for the first time, if no port was named.
+    pub fn bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.port.unwrap_or(0))
+    }
+
+    /// Its process id, while it runs.
+    pub fn pid(&self) -> Fallible<u32> {
+        match &self.running {
+            Running::Ottla(daemon) => Ok(daemon.pid()),
+            Running::Kafka(nodes) => Ok(nodes.pid()),
+            Running::Nothing => Err("it does not run".into()),
+        }
+    }
+
+    /// Whether it is ours.
+    pub fn is_ottla(&self) -> bool {
+        matches!(self.kind, Kind::Ottla)
     }
 
     /// The folder with the folders of the partitions.
     pub fn data(&self) -> PathBuf {
         match self.kind {
             Kind::Ottla => self.folder.join("data"),
-            Kind::Kafka => self.folder.join("1/data"),
+            Kind::Kafka { .. } => self.folder.join("1/data"),
         }
     }
 
     /// The process ended although nobody told it to: what it wrote last.
     pub fn died(&mut self) -> Option<String> {
         match &mut self.running {
-            Running::Ottla(daemon, _) => (!daemon.is_alive()).then(|| daemon.last_output()),
+            Running::Ottla(daemon) => (!daemon.is_alive()).then(|| daemon.last_output()),
             Running::Kafka(_) | Running::Nothing => None,
         }
     }
@@ -109,17 +146,16 @@ impl Server {
     /// SIGKILL.
     pub fn kill(&mut self) -> Fallible<()> {
         match &mut self.running {
-            Running::Ottla(daemon, _) => daemon.kill()?,
-            Running::Kafka(nodes) => nodes.kill()?,
-            Running::Nothing => {}
+            Running::Ottla(daemon) => daemon.kill(),
+            Running::Kafka(nodes) => nodes.kill(),
+            Running::Nothing => Ok(()),
         }
-        Ok(())
     }
 
     /// SIGTERM, and waits for the end.
     pub fn stop(&mut self) -> Fallible<()> {
         match &mut self.running {
-            Running::Ottla(daemon, _) => daemon.stop()?,
+            Running::Ottla(daemon) => daemon.stop()?,
             Running::Kafka(nodes) => nodes.stop()?,
             Running::Nothing => {}
         }
@@ -127,44 +163,30 @@ impl Server {
         Ok(())
     }
 
-    fn start_ottla(&self) -> Fallible<Running> {
-        fs::create_dir_all(&self.folder)?;
-        let ready = self.folder.join("ready");
+    fn ready_file(&self) -> PathBuf {
+        self.folder.join("ready")
+    }
+
+    fn spawn_ottla(&self) -> Fallible<Daemon> {
+        let ready = self.ready_file();
         let _ = fs::remove_file(&ready);
-        let mut command = Command::new(program());
+        let mut command = Command::new(files::target().join("release/ottla"));
         command.arg("broker").arg("--ready-file").arg(&ready);
-        let listeners = format!("listeners=PLAINTEXT://127.0.0.1:{}", self.port.unwrap_or(0));
+        let listeners = format!("listeners=PLAINTEXT://{}", self.bootstrap());
         let folders = format!("log.dirs={}", self.data().display());
         for setting in [listeners, folders].iter().chain(&self.settings) {
             command.arg("--override").arg(setting);
         }
-        let mut daemon = Daemon::start(&mut command, &self.folder.join("ottla.out"))?;
-        let deadline = Instant::now() + READY_WITHIN;
-        let bootstrap =
-            daemon.wait_for(deadline, || fs::read_to_string(&ready).ok()).map_err(|error| format!("Ottla: {error}"))?;
-        Ok(Running::Ottla(daemon, bootstrap.trim().to_owned()))
+        Daemon::start(&mut command, &self.folder.join("ottla.out"))
     }
 
-    fn start_kafka(&self) -> Fallible<Running> {
-        let options = kafka::Options {
+    fn kafka_options(&self, heap: &str) -> kafka::Options {
+        kafka::Options {
             folder: self.folder.clone(),
             nodes: 1,
-            port: self.port.map_or_else(free_port, Ok)?,
-            heap: self.heap.clone(),
+            port: self.port.expect("Kafka was given a port"),
+            heap: heap.to_owned(),
             settings: self.settings.clone(),
-        };
-        Ok(Running::Kafka(kafka::Nodes::start(&self.installed, &options)?))
-    }
-}
-
-/// A port that was free a moment ago, as was the one after it.
-fn free_port() -> Fallible<u16> {
-    for _ in 0..100 {
-        let first = std::net::TcpListener::bind("127.0.0.1:0")?;
-        let port = first.local_addr()?.port();
-        if port < u16::MAX && std::net::TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
-            return Ok(port);
         }
     }
-    Err("there are no two free ports in a row".into())
 }

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Instant;
 
-use crate::{Fallible, files};
+use crate::{Fallible, codegen, files};
 
 /// Runs every check; ends at the first that fails. Writes nothing outside `target/`.
 pub fn verify() -> Fallible<()> {
@@ -14,6 +14,7 @@ pub fn verify() -> Fallible<()> {
     step("documentation", || {
         cargo(&["doc", "--locked", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "--deny warnings")])
     })?;
+    step("generated code", || codegen::run(&codegen::Command::own(true)))?;
     println!("verify: all ok ({:.1} s)", begun.elapsed().as_secs_f64());
     Ok(())
 }
@@ -23,14 +24,15 @@ pub fn fix() -> Fallible<()> {
     step("lints", || {
         cargo(&["clippy", "--workspace", "--all-targets", "--fix", "--allow-dirty", "--allow-staged"], &[])
     })?;
+    step("generated code", || codegen::run(&codegen::Command::own(false)))?;
     step("format", || cargo(&["fmt", "--all"], &[]))
 }
 
 fn step(name: &str, work: impl FnOnce() -> Fallible<()>) -> Fallible<()> {
-    println!("verify: {name} ...");
+    println!("{name} ...");
     let begun = Instant::now();
-    work().map_err(|error| format!("verify: {name} FAILED: {error}"))?;
-    println!("verify: {name} ok ({:.1} s)", begun.elapsed().as_secs_f64());
+    work().map_err(|error| format!("{name} FAILED: {error}"))?;
+    println!("{name} ok ({:.1} s)", begun.elapsed().as_secs_f64());
     Ok(())
 }
 

@@ -52,7 +52,7 @@ impl Context {
         self.topic = case.name.replace(' ', "-");
         let done = (case.work)(self);
         if let Some(output) = self.server.died() {
-            self.server.start_again()?;
+            self.server.start()?;
             return Err(format!("the broker died:\n{output}").into());
         }
         done
@@ -71,7 +71,7 @@ impl Context {
     /// Makes the running case's topic; `settings` are its configuration, as `key=value`.
     pub fn create_topic(&self, partitions: u32, settings: &[&str]) -> Fallible<String> {
         let mut command = self.python("confluent.py");
-        command.args(["create_topic", self.server.bootstrap(), &self.topic, &partitions.to_string()]).args(settings);
+        command.args(["create_topic", &self.server.bootstrap(), &self.topic, &partitions.to_string()]).args(settings);
         self.output(&mut command, "")?;
         Ok(self.topic())
     }
@@ -79,7 +79,7 @@ impl Context {
     /// kcat, told where the broker is.
     pub fn kcat(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("kcat");
-        command.args(["-b", self.server.bootstrap()]).args(arguments);
+        command.args(["-b", &self.server.bootstrap()]).args(arguments);
         command
     }
 
@@ -93,7 +93,7 @@ impl Context {
     /// One of Kafka's own tools, told where the broker is.
     pub fn tool(&self, name: &str, arguments: &[&str]) -> Fallible<Command> {
         let mut command = self.installed.tool(name)?;
-        command.args(["--bootstrap-server", self.server.bootstrap()]).args(arguments);
+        command.args(["--bootstrap-server", &self.server.bootstrap()]).args(arguments);
         Ok(command)
     }
 

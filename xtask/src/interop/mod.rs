@@ -52,20 +52,19 @@ pub fn run(command: &Command) -> Fallible<()> {
         cases.iter().for_each(|case| println!("{}", case.name));
         return Ok(());
     }
+    let installed = kafka::install()?;
     let kind = match command.against {
         Against::Ottla => Kind::Ottla,
-        Against::Kafka => Kind::Kafka,
+        Against::Kafka => Kind::Kafka { installed: installed.clone(), heap: KAFKA_HEAP.to_owned() },
     };
-    let installed = kafka::install()?;
     packages::ensure("kcat", "kcat")?;
     let python = python::install()?;
-    if kind == Kind::Ottla {
+    if matches!(kind, Kind::Ottla) {
         server::build()?;
     }
     let scratch = tempfile::tempdir_in(files::target_folder("interop")?)?;
-    // Like a server.properties that somebody brings along: the cases rely on none of Kafka's other defaults being changed.
-    let settings = ["auto.create.topics.enable=true".to_owned()];
-    let server = Server::start(kind, &installed, &scratch.path().join("broker"), &settings, KAFKA_HEAP)?;
+    let mut server = Server::new(kind, &scratch.path().join("broker"), &[], None)?;
+    server.start()?;
     let mut context = Context::new(server, installed, python, scratch.path());
     let (mut passed, mut failed) = (0, 0);
     for case in &cases {

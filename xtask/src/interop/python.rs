@@ -75,7 +75,7 @@ pub fn install() -> Fallible<PathBuf> {
 fn case(client: &str, script: &'static str, function: &'static str) -> Case {
     Case::new(format!("{client} {}", function.replace('_', " ")), CASE_WITHIN_S, move |context| {
         let mut command = context.python(script);
-        command.args([function, context.server.bootstrap(), &context.topic()]);
+        command.args([function, &context.server.bootstrap(), &context.topic()]);
         context.output(&mut command, "")?;
         Ok(())
     })

@@ -7,7 +7,6 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read};
 use std::path::{Path, PathBuf};
 
 use super::case::{CODECS, Case, Context};
-use crate::server::Kind;
 use crate::{Fallible, process, weblog};
 
 const LINES: u64 = 1_000_000;
@@ -26,7 +25,7 @@ fn survive(context: &mut Context, codec: &str) -> Fallible<()> {
     let topic = context.create_topic(1, &["segment.bytes=67108864"])?;
     let log = generate(context)?;
     let kills = produce(context, &topic, codec, &log)?;
-    if context.server.kind() == Kind::Ottla && kills != KILL_AFTER.len() {
+    if context.server.is_ottla() && kills != KILL_AFTER.len() {
         return Err(format!("the producer was done after {kills} kills").into());
     }
     let count = LINES.to_string();
@@ -53,16 +52,16 @@ fn generate(context: &Context) -> Fallible<PathBuf> {
 /// Runs the producer to its end, killing the broker on the way; how often that was.
 fn produce(context: &mut Context, topic: &str, codec: &str, log: &Path) -> Fallible<usize> {
     let mut producer = context.python("weblog.py");
-    producer.args([context.server.bootstrap(), topic, codec]).arg(log);
+    producer.args([&context.server.bootstrap(), topic, codec]).arg(log);
     let (deadline, server) = (context.deadline, &mut context.server);
     let mut kills = 0;
     let mut failed = None;
     let (output, ()) = process::run_reading(&mut producer, Vec::new(), deadline, |progress| {
         for line in BufReader::new(progress).lines() {
             let acknowledged: u64 = line?.parse().map_err(io::Error::other)?;
-            if server.kind() == Kind::Ottla && KILL_AFTER.get(kills).is_some_and(|after| acknowledged >= *after) {
+            if server.is_ottla() && KILL_AFTER.get(kills).is_some_and(|after| acknowledged >= *after) {
                 kills += 1;
-                if let Err(error) = server.kill().and_then(|()| server.start_again()) {
+                if let Err(error) = server.kill().and_then(|()| server.start()) {
                     failed.get_or_insert(error);
                     break;
                 }

@@ -13,7 +13,7 @@ mod node;
 use std::path::PathBuf;
 
 pub use install::{Installed, install};
-pub use node::{Nodes, Options};
+pub use node::{Nodes, Options, format};
 
 use crate::Fallible;
 

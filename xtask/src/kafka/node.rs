@@ -15,6 +15,7 @@ use crate::{Fallible, files};
 
 /// How long the nodes may take to start; generous, for machines that are busy.
 const START_WITHIN: Duration = Duration::from_secs(90);
+const PROPERTIES: &str = "server.properties";
 /// The distance between the ports of two nodes.
 const PORT_STEP: u16 = 10;
 /// What a node writes when it answers.
@@ -37,37 +38,41 @@ pub struct Options {
 /// Running nodes. Dropping them kills them.
 pub struct Nodes {
     bootstrap: String,
-    running: Vec<Daemon>,
+    running: Vec<(PathBuf, Daemon)>,
 }
 
 impl Nodes {
     /// Formats what is not formatted yet, starts every node and waits until all answer.
     pub fn start(installed: &Installed, options: &Options) -> Fallible<Self> {
-        let cluster = cluster_id(&options.folder)?;
-        let deadline = Instant::now() + START_WITHIN;
+        format(installed, options)?;
+        let mut nodes = Self::spawn(installed, options)?;
+        nodes.wait()?;
+        Ok(nodes)
+    }
+
+    /// Starts every node on a folder that is formatted.
+    pub fn spawn(installed: &Installed, options: &Options) -> Fallible<Self> {
         let mut running = Vec::new();
         for node in 1..=options.nodes {
             let folder = options.folder.join(node.to_string());
-            fs::create_dir_all(&folder)?;
-            let properties = folder.join("server.properties");
-            fs::write(&properties, server_properties(options, node, &folder))?;
-            if !folder.join("data/meta.properties").exists() {
-                let mut format = installed.node(&SHORT_LIVED, "kafka.tools.StorageTool");
-                format.args(["format", "--cluster-id", &cluster, "--config"]).arg(&properties);
-                process::run(&mut format, b"", deadline)?.succeeded()?;
-            }
             let output = folder.join("node.out");
             let _ = fs::remove_file(&output);
-            running.push(Daemon::start(&mut jvm(installed, &options.heap, &properties), &output)?);
-        }
-        for (node, daemon) in (1..).zip(&mut running) {
-            let output = options.folder.join(format!("{node}/node.out"));
-            daemon
-                .wait_for(deadline, || fs::read_to_string(&output).ok()?.contains(STARTED).then_some(()))
-                .map_err(|error| format!("node {node} of Kafka: {error}"))?;
+            let mut jvm = jvm(installed, &options.heap, &folder.join(PROPERTIES));
+            running.push((output.clone(), Daemon::start(&mut jvm, &output)?));
         }
         let addresses: Vec<_> = (1..=options.nodes).map(|node| format!("127.0.0.1:{}", port(options, node))).collect();
         Ok(Self { bootstrap: addresses.join(","), running })
+    }
+
+    /// Waits until every node answers.
+    pub fn wait(&mut self) -> Fallible<()> {
+        let deadline = Instant::now() + START_WITHIN;
+        for (output, daemon) in &mut self.running {
+            daemon
+                .wait_for(deadline, || fs::read_to_string(&output).ok()?.contains(STARTED).then_some(()))
+                .map_err(|error| format!("Kafka: {error}"))?;
+        }
+        Ok(())
     }
 
     /// The addresses of all nodes, separated by commas.
@@ -75,15 +80,38 @@ impl Nodes {
         &self.bootstrap
     }
 
+    /// The process id of the first node.
+    pub fn pid(&self) -> u32 {
+        let (_, first) = self.running.first().expect("there is at least one node");
+        first.pid()
+    }
+
     /// SIGKILL to all.
     pub fn kill(&mut self) -> Fallible<()> {
-        self.running.iter_mut().try_for_each(Daemon::kill)
+        self.running.iter_mut().try_for_each(|(_, daemon)| daemon.kill())
     }
 
     /// SIGTERM to all; waits until they ended.
     pub fn stop(&mut self) -> Fallible<()> {
-        self.running.iter_mut().try_for_each(Daemon::stop)
+        self.running.iter_mut().try_for_each(|(_, daemon)| daemon.stop())
     }
+}
+
+/// Makes the folder of each node, unless it was used before, and its `server.properties`.
+pub fn format(installed: &Installed, options: &Options) -> Fallible<()> {
+    let cluster = cluster_id(&options.folder)?;
+    for node in 1..=options.nodes {
+        let folder = options.folder.join(node.to_string());
+        fs::create_dir_all(&folder)?;
+        let properties = folder.join(PROPERTIES);
+        fs::write(&properties, server_properties(options, node, &folder))?;
+        if !folder.join("data/meta.properties").exists() {
+            let mut tool = installed.node(&SHORT_LIVED, "kafka.tools.StorageTool");
+            tool.args(["format", "--cluster-id", &cluster, "--config"]).arg(&properties);
+            process::run(&mut tool, b"", Instant::now() + START_WITHIN)?.succeeded()?;
+        }
+    }
+    Ok(())
 }
 
 /// The nodes of one folder form one cluster, also when they are started again.

@@ -1,0 +1,224 @@
+//! What no broker can pass: servers that do only what cannot be left out. Each runs as a process of its own, so that its
+//! processor time is its own.
+//!
+//! - `produce` takes the same frames, writes them to a file as they are, so to the page cache, and answers.
+//! - `fetch` answers with `sendfile` from a file that is in the page cache.
+//!
+//! They are driven by the same generator over the same connections.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::thread;
+
+use ottla_protocol::frame::{RequestHeader, SIZE_LENGTH};
+use ottla_protocol::messages::fetch_request::{self, FetchRequest};
+use ottla_protocol::messages::produce_response::{PartitionResponse, ProduceResponse, Response};
+use ottla_protocol::{ApiKey, Message, Reader, Writer};
+use rustix::net::SendFlags;
+
+use super::frames::{FETCH_VERSION, PARTITION_MAX_BYTES, PRODUCE_VERSION};
+use crate::{Fallible, files};
+
+/// What is read from a connection at once.
+const READ_BYTES: usize = 256 << 10;
+/// Where an answer's correlation id stands, and a request's.
+const ANSWER_CORRELATION_AT: usize = SIZE_LENGTH;
+const REQUEST_CORRELATION_AT: usize = SIZE_LENGTH + 2 + 2;
+/// How much the file is filled with at once.
+const FILL_BYTES: usize = 1 << 20;
+
+/// `cargo xtask limit-server`: started by the benchmark.
+#[derive(clap::Args)]
+pub struct Command {
+    /// What it takes.
+    kind: LimitKind,
+    /// Where its file goes.
+    #[arg(long)]
+    folder: PathBuf,
+    /// For `fetch`: how large the file is.
+    #[arg(long, default_value_t = 1 << 30)]
+    bytes: u64,
+}
+
+/// Which limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LimitKind {
+    Produce,
+    Fetch,
+}
+
+impl LimitKind {
+    /// As it is written on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Produce => "produce",
+            Self::Fetch => "fetch",
+        }
+    }
+}
+
+/// The file that says where the server listens.
+pub fn ready_file(folder: &std::path::Path) -> PathBuf {
+    folder.join("ready")
+}
+
+/// Serves until it is killed.
+pub fn run(command: &Command) -> Fallible<()> {
+    fs::create_dir_all(&command.folder)?;
+    if command.kind == LimitKind::Fetch {
+        let mut file = File::create(command.folder.join("log"))?;
+        let zeros = vec![0; FILL_BYTES];
+        for _ in 0..command.bytes / FILL_BYTES as u64 {
+            file.write_all(&zeros)?;
+        }
+    }
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    files::write_whole(&ready_file(&command.folder), &listener.local_addr()?.to_string())?;
+    for (number, connection) in listener.incoming().enumerate() {
+        let (connection, folder, kind, bytes) = (connection?, command.folder.clone(), command.kind, command.bytes);
+        connection.set_nodelay(true)?;
+        // A connection that ends is how a run ends.
+        thread::spawn(move || match kind {
+            LimitKind::Produce => take(connection, &folder.join(number.to_string())),
+            LimitKind::Fetch => give(connection, &folder.join("log"), bytes),
+        });
+    }
+    Ok(())
+}
+
+/// Frames of one connection to a file of its own.
+fn take(mut connection: TcpStream, path: &std::path::Path) -> io::Result<()> {
+    let file = File::create(path)?;
+    // It is gone when the connection is.
+    fs::remove_file(path)?;
+    let mut answer = produce_answer();
+    let mut frames = Frames::new();
+    let mut position = 0;
+    while let Some(frame) = frames.next(&mut connection)? {
+        file.write_all_at(frame, position)?;
+        position += frame.len() as u64;
+        answer[ANSWER_CORRELATION_AT..ANSWER_CORRELATION_AT + 4]
+            .copy_from_slice(&frame[REQUEST_CORRELATION_AT..REQUEST_CORRELATION_AT + 4]);
+        connection.write_all(&answer)?;
+    }
+    Ok(())
+}
+
+fn produce_answer() -> Vec<u8> {
+    let topic = Response {
+        name: "topic".into(),
+        partition_responses: vec![PartitionResponse::default()],
+        ..Default::default()
+    };
+    let mut writer = Writer::new();
+    ApiKey::Produce.begin_response(&mut writer, PRODUCE_VERSION, 0);
+    ProduceResponse { responses: vec![topic], ..Default::default() }.encode(&mut writer, PRODUCE_VERSION);
+    writer.finish_frame();
+    writer.buffer
+}
+
+/// As much of the file for each partition as was asked for, always further on, whatever the offset.
+fn give(mut connection: TcpStream, path: &std::path::Path, bytes: u64) -> io::Result<()> {
+    let file = File::open(path)?;
+    let each = PARTITION_MAX_BYTES as u64;
+    let mut frames = Frames::new();
+    let mut position = 0;
+    while let Some(frame) = frames.next(&mut connection)? {
+        let (correlation_id, topics) = asked(frame)?;
+        let heads = fetch_answer(correlation_id, &topics);
+        for head in heads {
+            let mut left: &[u8] = &head;
+            while !left.is_empty() {
+                let sent = rustix::net::send(&connection, left, SendFlags::MORE | SendFlags::NOSIGNAL)?;
+                left = &left[sent..];
+            }
+            let (mut at, end) = (position, position + each);
+            while at < end {
+                let left = (end - at) as usize;
+                if rustix::fs::sendfile(&connection, &file, Some(&mut at), left)? == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+            }
+            position = if end + each > bytes { 0 } else { end };
+        }
+    }
+    Ok(())
+}
+
+fn asked(frame: &[u8]) -> io::Result<(i32, Vec<fetch_request::Topic<'_>>)> {
+    let wrong = |error| io::Error::other(format!("{error:?}"));
+    let (header, body) = RequestHeader::decode(&frame[SIZE_LENGTH..]).map_err(wrong)?;
+    let request = FetchRequest::decode(&mut Reader::new(body), FETCH_VERSION).map_err(wrong)?;
+    Ok((header.correlation_id, request.topics))
+}
+
+/// An answer in pieces; after each piece come the records of one partition.
+fn fetch_answer(correlation_id: i32, topics: &[fetch_request::Topic<'_>]) -> Vec<Vec<u8>> {
+    use ottla_protocol::messages::fetch_response::{FetchResponse, Partition, Response};
+    use ottla_protocol::{Records, Region};
+    let region = Region { index: 0, length: PARTITION_MAX_BYTES as u32 };
+    let partition = |asked: &fetch_request::Partition| Partition {
+        partition_index: asked.partition,
+        records: Records::Region(region),
+        ..Default::default()
+    };
+    let response = |topic: &fetch_request::Topic<'_>| Response {
+        topic: topic.topic.to_string().into(),
+        partitions: topic.partitions.iter().map(partition).collect(),
+        ..Default::default()
+    };
+    let mut writer = Writer::new();
+    ApiKey::Fetch.begin_response(&mut writer, FETCH_VERSION, correlation_id);
+    let responses = topics.iter().map(response).collect();
+    FetchResponse { responses, ..Default::default() }.encode(&mut writer, FETCH_VERSION);
+    writer.finish_frame();
+    let mut from = 0;
+    let mut heads = Vec::new();
+    for splice in &writer.regions {
+        heads.push(writer.buffer[from..splice.at].to_vec());
+        from = splice.at;
+    }
+    heads
+}
+
+/// Cuts what a connection sends into frames, each with its length.
+struct Frames {
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Frames {
+    fn new() -> Self {
+        Self { buffer: vec![0; READ_BYTES], start: 0, end: 0 }
+    }
+
+    fn next(&mut self, connection: &mut TcpStream) -> io::Result<Option<&[u8]>> {
+        let mut needed = SIZE_LENGTH;
+        loop {
+            let there = &self.buffer[self.start..self.end];
+            if let Some(length) = there.first_chunk() {
+                needed = SIZE_LENGTH + u32::from_be_bytes(*length) as usize;
+                if there.len() >= needed {
+                    let frame = self.start..self.start + needed;
+                    self.start = frame.end;
+                    return Ok(Some(&self.buffer[frame]));
+                }
+            }
+            if self.start + needed > self.buffer.len() || self.start == self.end {
+                self.buffer.copy_within(self.start..self.end, 0);
+                (self.start, self.end) = (0, self.end - self.start);
+                if needed > self.buffer.len() {
+                    return Err(io::Error::other("the generator sends no such frame"));
+                }
+            }
+            match connection.read(&mut self.buffer[self.end..])? {
+                0 => return Ok(None),
+                count => self.end += count,
+            }
+        }
+    }
+}
