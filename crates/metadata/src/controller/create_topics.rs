@@ -131,22 +131,21 @@ impl CreateTopics {
         if !topic.assignments.is_empty() {
             return given_partitions(topic, image);
         }
-        if topic.replication_factor < -1 || topic.replication_factor == 0 {
+        let or_default = |asked: i32, default: i32| if asked == -1 { default } else { asked };
+        let count = or_default(topic.partitions, self.default_partitions);
+        let factor = or_default(topic.replication_factor.into(), self.default_replication_factor.into());
+        if factor <= 0 {
             return Err(Refusal::new(
                 ErrorCode::InvalidReplicationFactor,
                 "Replication factor must be larger than 0, or -1 to use the default value.",
             ));
         }
-        if topic.partitions < -1 || topic.partitions == 0 {
+        if count <= 0 {
             return Err(Refusal::new(
                 ErrorCode::InvalidPartitions,
                 "Number of partitions was set to an invalid non-positive value.",
             ));
         }
-        let or_default = |asked: i32, default: i32| if asked == -1 { default } else { asked };
-        let count = or_default(topic.partitions, self.default_partitions);
-        let factor = or_default(topic.replication_factor.into(), self.default_replication_factor.into());
-        assert!(count > 0 && factor > 0, "the broker's defaults are positive");
         let lists = replica_lists::place(image, count as usize, factor as usize, random)?;
         let placed = lists.into_iter().map(|replicas| replica_lists::new_partition(image, replicas));
         Ok(placed.map(|partition| partition.expect("placement puts an active broker first")).collect())
