@@ -39,7 +39,7 @@ pub(crate) fn read_text(path: &Path) -> Result<Option<String>> {
 }
 
 /// Puts a file with `bytes` in the place of `path`, on the disk when this returns.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().expect("a file of a log directory lies in a folder");
     let mut name = path.file_name().expect("a file of a log directory has a name").to_owned();
     name.push(".tmp");
