@@ -90,3 +90,54 @@ pub fn read_response_header(reader: &mut Reader<'_>, api: ApiKey, version: i16) 
     }
     Ok(correlation_id)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_has_tags_where_the_version_is_flexible() {
+        let start = [0, 1, 0, 0, 0, 7, 0, 1, b'c'];
+        let header = |key: ApiKey, version: u8, rest: &[u8]| {
+            let frame = [&[0, key.code() as u8, 0, version], &start[2..], rest].concat();
+            RequestHeader::decode(&frame).map(|(header, body)| (header.correlation_id, body.to_vec()))
+        };
+        assert_eq!(header(ApiKey::Fetch, 11, &[9]), Ok((7, vec![9])));
+        assert_eq!(header(ApiKey::Fetch, 12, &[0, 9]), Ok((7, vec![9])));
+        assert_eq!(header(ApiKey::Fetch, 12, &[1, 5, 2, 8, 8, 9]), Ok((7, vec![9])), "unknown tags are skipped");
+        assert_eq!(header(ApiKey::Fetch, 12, &[1, 5, 2, 8]), Err(DecodeError::Truncated));
+        assert_eq!(header(ApiKey::SaslHandshake, 1, &[9]), Ok((7, vec![9])));
+        assert_eq!(header(ApiKey::ApiVersions, 99, &[0, 9]), Ok((7, vec![9])), "it is to be answered, so it is read");
+    }
+
+    #[test]
+    fn a_header_that_cannot_be_read_is_an_error() {
+        for (frame, error) in [
+            (&[][..], DecodeError::Truncated),
+            (&[0, 18, 0, 3, 0, 0, 0, 1], DecodeError::Truncated),
+            (&[0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xfe], DecodeError::NegativeLength),
+            (&[0, 18, 0, 0, 0, 0, 0, 1, 0, 1, 0xff], DecodeError::InvalidUtf8),
+            (&[0, 4, 0, 0, 0, 0, 0, 1, 0xff, 0xff], DecodeError::UnknownApi(4)),
+            (&[0x7f, 0xff, 0, 0, 0, 0, 0, 1, 0xff, 0xff], DecodeError::UnknownApi(i16::MAX)),
+            (&[0xff, 0xff, 0, 0, 0, 0, 0, 1, 0xff, 0xff], DecodeError::UnknownApi(-1)),
+        ] {
+            assert_eq!(RequestHeader::decode(frame), Err(error), "{frame:?}");
+        }
+    }
+
+    #[test]
+    fn the_response_header_has_tags_where_the_version_is_flexible_but_for_api_versions() {
+        for (api, version, header) in [
+            (ApiKey::Fetch, 11, &[0, 0, 0, 4, 0, 0, 0, 7][..]),
+            (ApiKey::Fetch, 12, &[0, 0, 0, 5, 0, 0, 0, 7, 0]),
+            (ApiKey::ApiVersions, 0, &[0, 0, 0, 4, 0, 0, 0, 7]),
+            (ApiKey::ApiVersions, 4, &[0, 0, 0, 4, 0, 0, 0, 7]),
+        ] {
+            let mut writer = Writer::new();
+            api.begin_response(&mut writer, version, 7);
+            writer.finish_frame();
+            assert_eq!(writer.buffer, header);
+            assert_eq!(read_response_header(&mut Reader::new(&header[SIZE_LENGTH..]), api, version), Ok(7));
+        }
+    }
+}

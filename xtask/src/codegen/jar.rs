@@ -77,3 +77,50 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().copied().map(u32::from_le_bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::Compression;
+    use flate2::write::DeflateEncoder;
+
+    use super::*;
+
+    /// A zip file with these entries: name, method, data as it is stored.
+    fn zip(files: &[(&str, u16, Vec<u8>)]) -> Vec<u8> {
+        let (mut bytes, mut directory) = (Vec::new(), Vec::new());
+        for (name, method, data) in files {
+            let (at, length) = (bytes.len() as u32, data.len() as u32);
+            bytes.extend([[0; 26].as_slice(), &(name.len() as u16).to_le_bytes(), &3_u16.to_le_bytes()].concat());
+            bytes.extend([name.as_bytes(), b"ext", data].concat());
+            directory.extend([&CENTRAL_HEADER.to_le_bytes()[..], &[0; 6], &method.to_le_bytes(), &[0; 8]].concat());
+            directory.extend([length.to_le_bytes(), [0; 4]].concat());
+            directory.extend([(name.len() as u16).to_le_bytes(), [0; 2], 2_u16.to_le_bytes(), [0; 2]].concat());
+            directory.extend([&[0; 6][..], &at.to_le_bytes(), name.as_bytes(), b"??"].concat());
+        }
+        let start = bytes.len() as u32;
+        bytes.extend(&directory);
+        bytes.extend([&END_RECORD.to_le_bytes()[..], &[0; 6], &(files.len() as u16).to_le_bytes(), &[0; 4]].concat());
+        bytes.extend([&start.to_le_bytes()[..], &[7, 0], b"comment"].concat());
+        bytes
+    }
+
+    #[test]
+    fn json_files_are_found_stored_and_deflated() {
+        let mut deflated = DeflateEncoder::new(Vec::new(), Compression::default());
+        deflated.write_all(b"{\"second\": 2}").expect("memory takes it");
+        let deflated = deflated.finish().expect("memory takes it");
+        let bytes = zip(&[
+            ("a/First.json", STORED, b"{}".to_vec()),
+            ("b/Second.json", DEFLATED, deflated),
+            ("Third.class", 99, b"other".to_vec()),
+        ]);
+        let second = ("b/Second.json".to_owned(), "{\"second\": 2}".to_owned());
+        assert_eq!(entries(&bytes), Some(vec![("a/First.json".to_owned(), "{}".to_owned()), second]));
+        for length in 0..bytes.len() - b"comment".len() {
+            assert_eq!(entries(&bytes[..length]), None, "cut at {length}");
+        }
+        assert_eq!(entries(&zip(&[("a.json", 99, Vec::new())])), None, "a method that is not known");
+    }
+}

@@ -2,8 +2,9 @@
 //!
 //! Two limits stand between a sender and our memory. A count must fit the bytes that remain, by the smallest size an
 //! element can have. And all arrays of one message together may take [`BYTES_PER_BYTE`] times the frame (plus
-//! [`BYTES_FLOOR`], so that no short message is refused): an empty string is one byte on the wire and 24 in memory, and
-//! a frame full of them is not a message that anybody means. What an array takes is charged before it is allocated.
+//! [`BYTES_FLOOR`], so that no short message is refused), but never more than [`BYTES_CEILING`]: an empty string is one
+//! byte on the wire and 24 in memory, and a frame full of them is not a message that anybody means. What an array takes
+//! is charged before it is allocated. Strings, bytes and records cost nothing, for they stay in the frame.
 
 use std::ops::RangeInclusive;
 
@@ -11,10 +12,13 @@ use ottla_base::Uuid;
 
 use super::{DecodeError, MAX_STRING_LENGTH, Records, Str};
 
-/// The arrays of a message take at most this many bytes for each byte of the frame ...
-const BYTES_PER_BYTE: usize = 8;
-/// ... and these.
+/// The arrays of a message take at most this many bytes for each byte of the frame. DescribeConfigs of ten thousand
+/// topics with the shortest names there can be comes to 9.
+const BYTES_PER_BYTE: usize = 16;
+/// And these.
 const BYTES_FLOOR: usize = 64 * 1024;
+/// But never more: half a million partitions. Longer frames are long because of what stays in them.
+const BYTES_CEILING: usize = 64 * 1024 * 1024;
 
 /// A place in a frame, and the memory that what is read from it may still take.
 #[derive(Clone, Debug)]
@@ -26,7 +30,8 @@ pub struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Reads from the first of `bytes`.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self::with_memory_limit(bytes, bytes.len().saturating_mul(BYTES_PER_BYTE).saturating_add(BYTES_FLOOR))
+        let multiple = bytes.len().saturating_mul(BYTES_PER_BYTE).saturating_add(BYTES_FLOOR);
+        Self::with_memory_limit(bytes, multiple.min(BYTES_CEILING))
     }
 
     /// Like [`Reader::new`], with another limit (in bytes) to what the arrays read may take in memory.

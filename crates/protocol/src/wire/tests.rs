@@ -121,10 +121,22 @@ fn all_arrays_together_keep_to_the_memory_of_the_frame() {
     assert_eq!(strings(&mut reader), Err(DecodeError::TooMuchMemory));
 
     let mut frame = vec![1; 1 << 20];
-    frame[..3].copy_from_slice(&[0x80, 0x80, 0x20]);
+    frame[..3].copy_from_slice(&[0x80, 0x80, 0x30]);
     assert_eq!(strings(&mut Reader::new(&frame)), Err(DecodeError::TooMuchMemory));
     frame[..3].copy_from_slice(&[0x80, 0x80, 0x10]);
     assert_eq!(strings(&mut Reader::new(&frame)).map(|strings| strings.len()), Ok((1 << 18) - 1));
+}
+
+#[test]
+fn no_message_takes_more_than_the_ceiling() {
+    // Three million empty strings: 72 MB, in a frame for which that would be less than sixteenfold.
+    let mut frame = vec![1; 5 << 20];
+    frame[..4].copy_from_slice(&[0xc0, 0x8d, 0xb7, 0x01]);
+    let strings = |reader: &mut Reader<'_>| reader.array(true, 1, |reader| reader.string(true).map(drop));
+    assert_eq!(strings(&mut Reader::new(&frame)).map(|strings| strings.len()), Ok(2_999_999), "these take no memory");
+    let strings =
+        Reader::new(&frame).array(true, 1, |reader| reader.string(true)).map(|strings: Vec<Str<'_>>| strings.len());
+    assert_eq!(strings, Err(DecodeError::TooMuchMemory));
 }
 
 #[test]

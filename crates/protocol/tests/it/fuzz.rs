@@ -7,7 +7,7 @@ use crate::sample::sample;
 use crate::{Entry, every_message};
 
 /// What the arrays of a message may take for each byte of the frame, and in any case; as `Reader` says.
-const BYTES_PER_BYTE: usize = 8;
+const BYTES_PER_BYTE: usize = 16;
 const BYTES_FLOOR: usize = 64 * 1024;
 
 /// How many inputs of each kind a version of a message gets.
