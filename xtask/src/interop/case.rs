@@ -113,18 +113,19 @@ pub fn expect_same(what: &str, found: &str, expected: &str) -> Fallible<()> {
     if found == expected {
         return Ok(());
     }
-    let differing = (1..)
-        .zip(expected.lines().map(Some).chain(std::iter::repeat(None)))
-        .zip(found.lines().map(Some).chain(std::iter::repeat(None)))
-        .map(|((number, expected), found)| (number, expected, found))
-        .take(found.lines().count().max(expected.lines().count()))
-        .find(|(_, expected, found)| expected != found);
-    match differing {
-        Some((number, expected, found)) => {
-            Err(format!("{what}: line {number} is {found:?} and should be {expected:?}").into())
+    let (mut found, mut expected) = (found.lines(), expected.lines());
+    for number in 1.. {
+        match (found.next(), expected.next()) {
+            (None, None) => break,
+            (found, expected) if found == expected => {}
+            (Some(found), Some(expected)) => {
+                return Err(format!("{what}: line {number} is {found:?} and should be {expected:?}").into());
+            }
+            (Some(found), None) => return Err(format!("{what}: line {number} should not be there: {found:?}").into()),
+            (None, Some(expected)) => return Err(format!("{what}: line {number} is missing: {expected:?}").into()),
         }
-        None => Err(format!("{what}: the ends of lines differ").into()),
     }
+    Err(format!("{what}: the ends of lines differ").into())
 }
 
 /// Fails unless `text` contains `part`.

@@ -1,7 +1,7 @@
 //! Apache Kafka's own command-line tools, and with them its Java clients.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::case::{CODECS, Case, Context, expect_no_part, expect_part, expect_same};
 use crate::Fallible;
@@ -158,7 +158,7 @@ fn dump_log(context: &mut Context) -> Fallible<()> {
     let topic = context.create_topic(1, &["segment.bytes=1048576", "segment.index.bytes=2048"])?;
     let lines: String = (0..20_000).map(|n| format!("key {n}:a value that is long enough, number {n}\n")).collect();
     for codec in CODECS {
-        let idempotent = format!("enable.idempotence={}", codec != "none");
+        let idempotent = format!("enable.idempotence={}", codec != "zstd");
         let small = "batch.size=20000";
         let mut producer = context.kcat(&["-P", "-t", &topic, "-K:", "-z", codec, "-X", &idempotent, "-X", small]);
         context.output(&mut producer, &lines)?;
@@ -181,7 +181,8 @@ fn dump_log(context: &mut Context) -> Fallible<()> {
         dump(context, full, &["--index-sanity-check"])?;
         dump(context, full, &["--verify-index-only"])?;
     }
-    Ok(())
+    let producers = dump(context, &files_of(&folder, "snapshot")?, &[])?;
+    expect_part("state of the producers", &producers, "producerId: ")
 }
 
 /// Kafka reads the records that say what the cluster is.
@@ -197,7 +198,8 @@ fn dump_metadata_log(context: &mut Context) -> Fallible<()> {
     expect_part("metadata log", &dumped, &format!("\"name\":\"{topic}\""))
 }
 
-fn dump(context: &Context, files: &[PathBuf], options: &[&str]) -> Fallible<String> {
+/// What `kafka-dump-log` says of files; fails if it finds anything wrong with them.
+pub fn dump(context: &Context, files: &[PathBuf], options: &[&str]) -> Fallible<String> {
     let files: Vec<_> = files.iter().map(|path| path.display().to_string()).collect();
     let mut tool = context.installed.tool("kafka-dump-log")?;
     tool.args(["--files", &files.join(",")]).args(options);
@@ -215,7 +217,8 @@ fn dump(context: &Context, files: &[PathBuf], options: &[&str]) -> Fallible<Stri
     Ok(text)
 }
 
-fn files_of(folder: &std::path::Path, extension: &str) -> Fallible<Vec<PathBuf>> {
+/// The files of a partition with this extension, the oldest first.
+pub fn files_of(folder: &Path, extension: &str) -> Fallible<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let mut files: Vec<_> = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
     files.retain(|path| path.extension().is_some_and(|found| found == extension));

@@ -6,7 +6,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read};
 use std::path::{Path, PathBuf};
 
-use super::case::{CODECS, Case, Context};
+use super::case::{CODECS, Case, Context, expect_same};
+use super::java;
 use crate::{Fallible, process, weblog};
 
 const LINES: u64 = 1_000_000;
@@ -37,7 +38,10 @@ fn survive(context: &mut Context, codec: &str) -> Fallible<()> {
     output.succeeded()?;
     // One more than was sent would be there twice.
     let end = context.text(&mut context.kcat(&["-Q", "-t", &format!("{topic}:0:-1")]), "")?;
-    super::case::expect_same("end of the log", &end, &format!("{topic} [0] offset {LINES}\n"))
+    expect_same("end of the log", &end, &format!("{topic} [0] offset {LINES}\n"))?;
+    let segments = java::files_of(&context.server.data().join(format!("{topic}-0")), "log")?;
+    java::dump(context, &segments, &[])?;
+    Ok(())
 }
 
 /// The file with the lines, the same for all codecs.
