@@ -6,10 +6,14 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod broker;
+mod client;
+mod properties;
+mod topic_filter;
+mod topics;
 
 /// Apache Kafka in one program: a broker, and the tools to work with it.
 #[derive(Debug, Parser)]
-#[command(name = "ottla", version, args_conflicts_with_subcommands = true)]
+#[command(name = "ottla", version, propagate_version = true, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
     tool: Option<Tool>,
@@ -22,12 +26,23 @@ struct Cli {
 enum Tool {
     /// Run a broker and controller in one process.
     Broker(broker::Arguments),
+    /// Create, list, describe, alter and delete topics.
+    Topics(topics::Arguments),
 }
 
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => {
+            // Help that nobody can be shown is no failure of ours.
+            let _ = answer.print();
+            // As Kafka's tools do, and not the 2 that is clap's.
+            return if answer.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
     match cli.tool.unwrap_or(Tool::Broker(cli.broker)) {
         Tool::Broker(arguments) => broker::run(&arguments),
+        Tool::Topics(arguments) => topics::run(&arguments),
     }
 }

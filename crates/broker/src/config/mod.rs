@@ -20,7 +20,7 @@ mod describe;
 mod error;
 mod limits;
 mod listeners;
-mod properties;
+pub mod properties;
 mod rules;
 pub mod table;
 mod written;

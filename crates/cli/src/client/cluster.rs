@@ -1,0 +1,213 @@
+//! The brokers of a cluster: which there are, which of them leads a partition, and a connection to each in use.
+//!
+//! A connection that failed is dropped and opened anew by the next request; nothing is sent again from here, because only
+//! the caller knows whether that is safe.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ottla_base::Uuid;
+use ottla_protocol::messages::metadata_request::{MetadataRequest, Topic as WantedTopic};
+use ottla_protocol::messages::metadata_response::MetadataResponse;
+use ottla_protocol::{ApiKey, ErrorCode, Message, Str};
+
+use super::connection::{Answer, Connection, Options};
+use super::{Address, Error};
+
+/// A cluster as its metadata shows it.
+#[derive(Debug)]
+pub struct Cluster {
+    options: Options,
+    bootstrap: Vec<Address>,
+    any: Option<Connection>,
+    brokers: BTreeMap<i32, Address>,
+    connections: BTreeMap<i32, Connection>,
+}
+
+/// Which topics to ask for.
+#[derive(Clone, Copy, Debug)]
+pub enum Topics<'a> {
+    /// All of them.
+    All,
+    /// These; they are created where the broker does that for clients and `create` allows it.
+    Named {
+        /// Their names.
+        names: &'a [&'a str],
+        /// Whether they may come into being by this.
+        create: bool,
+    },
+    /// The one of this id (KIP-516).
+    Id(Uuid),
+}
+
+/// What the metadata says of a topic.
+#[derive(Clone, Debug)]
+pub struct TopicDescription {
+    /// Its name; empty where only an unknown id is known.
+    pub name: String,
+    /// Its id; zero on brokers that are too old for ids.
+    pub id: Uuid,
+    /// Whether it is Kafka's own.
+    pub is_internal: bool,
+    /// Why there is nothing more to say.
+    pub error: ErrorCode,
+    /// Its partitions, by number.
+    pub partitions: Vec<PartitionDescription>,
+}
+
+/// What the metadata says of a partition.
+#[derive(Clone, Debug)]
+pub struct PartitionDescription {
+    /// Its number.
+    pub index: i32,
+    /// The broker that leads it.
+    pub leader: Option<i32>,
+    /// The epoch of that leader.
+    pub leader_epoch: i32,
+    /// The brokers that have it.
+    pub replicas: Vec<i32>,
+    /// Those that are in sync.
+    pub in_sync: Vec<i32>,
+}
+
+impl Cluster {
+    /// Connects to the first broker of the list that answers, and learns of the others.
+    pub fn connect(bootstrap: &str, options: &Options) -> Result<Self, Error> {
+        let mut cluster = Self {
+            options: options.clone(),
+            bootstrap: Address::parse_list(bootstrap)?,
+            any: None,
+            brokers: BTreeMap::new(),
+            connections: BTreeMap::new(),
+        };
+        cluster.topics(Topics::Named { names: &[], create: false })?;
+        Ok(cluster)
+    }
+
+    /// The brokers that the cluster says are alive.
+    pub fn live_brokers(&self) -> impl Iterator<Item = i32> + '_ {
+        self.brokers.keys().copied()
+    }
+
+    /// Asks any broker.
+    pub fn ask<'q>(&mut self, api: ApiKey, request: &impl Message<'q>) -> Result<Answer, Error> {
+        let answer = self.any()?.ask(api, request);
+        self.keep_any(answer)
+    }
+
+    /// A connection to the broker of this id.
+    pub fn broker(&mut self, id: i32) -> Result<&mut Connection, Error> {
+        if !self.connections.contains_key(&id) {
+            let address = self.brokers.get(&id).ok_or_else(|| Error::Refused {
+                code: ErrorCode::BrokerNotAvailable,
+                message: format!("the cluster has no live broker {id}"),
+            })?;
+            self.connections.insert(id, Connection::open(address, &self.options)?);
+        }
+        Ok(self.connections.get_mut(&id).expect("it has just been looked for, and opened if missing"))
+    }
+
+    /// Closes the connection to a broker, after it failed.
+    pub fn drop_broker(&mut self, id: i32) {
+        self.connections.remove(&id);
+    }
+
+    /// Whether there is a connection to that broker.
+    pub fn is_connected(&self, id: i32) -> bool {
+        self.connections.contains_key(&id)
+    }
+
+    /// Asks for topics, and learns on the way which brokers there are. By name, each topic comes back with its error, in the
+    /// order of names; nothing else does.
+    pub fn topics(&mut self, wanted: Topics<'_>) -> Result<Vec<TopicDescription>, Error> {
+        let (topics, create) = match wanted {
+            Topics::All => (None, false),
+            Topics::Named { names, create } => {
+                let topic = |name: &&str| WantedTopic { topic_id: Uuid::ZERO, name: Some(name.to_string().into()) };
+                (Some(names.iter().map(topic).collect()), create)
+            }
+            Topics::Id(topic_id) => (Some(vec![WantedTopic { topic_id, name: None }]), false),
+        };
+        let request = MetadataRequest { topics, allow_auto_topic_creation: create, ..MetadataRequest::default() };
+        let answer = self.ask(ApiKey::Metadata, &request)?;
+        let response: MetadataResponse<'_> = answer.read()?;
+        self.learn_brokers(&response);
+        let mut topics: Vec<_> = response.topics.iter().map(TopicDescription::of).collect();
+        topics.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(topics)
+    }
+
+    fn learn_brokers(&mut self, response: &MetadataResponse<'_>) {
+        let address = |host: &str, port: i32| Address { host: host.to_owned(), port: u16::try_from(port).unwrap_or(0) };
+        self.brokers =
+            response.brokers.iter().map(|broker| (broker.node_id, address(&broker.host, broker.port))).collect();
+        let brokers = &self.brokers;
+        self.connections.retain(|id, connection| brokers.get(id) == Some(connection.peer()));
+    }
+
+    /// The connection for questions that any broker can answer: first of those that the user named, and of those that the
+    /// cluster named where none of them answers.
+    fn any(&mut self) -> Result<&mut Connection, Error> {
+        if self.any.is_none() {
+            let mut tried = Vec::new();
+            let known = self.brokers.values().filter(|address| !self.bootstrap.contains(address));
+            for address in self.bootstrap.iter().chain(known) {
+                match Connection::open(address, &self.options) {
+                    Ok(connection) => {
+                        self.any = Some(connection);
+                        break;
+                    }
+                    Err(Error::Unreachable(failed)) => tried.extend(failed),
+                    Err(other) if tried.len() + 1 == self.bootstrap.len() => return Err(other),
+                    Err(Error::Broken { peer, error }) => tried.push((peer, error)),
+                    Err(other) => return Err(other),
+                }
+            }
+            if self.any.is_none() {
+                return Err(Error::Unreachable(tried));
+            }
+        }
+        Ok(self.any.as_mut().expect("it was there, or has been opened"))
+    }
+
+    fn keep_any<T>(&mut self, answer: Result<T, Error>) -> Result<T, Error> {
+        if matches!(answer, Err(Error::Broken { .. } | Error::TimedOut { .. } | Error::Garbled { .. })) {
+            self.any = None;
+        }
+        answer
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            client_id: "ottla".to_owned(),
+            connect_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl TopicDescription {
+    fn of(topic: &ottla_protocol::messages::metadata_response::Topic<'_>) -> Self {
+        let mut partitions: Vec<_> = topic
+            .partitions
+            .iter()
+            .map(|partition| PartitionDescription {
+                index: partition.partition_index,
+                leader: (partition.leader_id >= 0).then_some(partition.leader_id),
+                leader_epoch: partition.leader_epoch,
+                replicas: partition.replica_nodes.clone(),
+                in_sync: partition.isr_nodes.clone(),
+            })
+            .collect();
+        partitions.sort_by_key(|partition| partition.index);
+        Self {
+            name: topic.name.as_ref().map_or_else(String::new, |name: &Str<'_>| name.to_string()),
+            id: topic.topic_id,
+            is_internal: topic.is_internal,
+            error: ErrorCode::from_code(topic.error_code).unwrap_or(ErrorCode::UnknownServerError),
+            partitions,
+        }
+    }
+}

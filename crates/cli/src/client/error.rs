@@ -1,0 +1,151 @@
+//! Why a tool got no answer, or none it can use; said so that the reader knows what to do.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use ottla_protocol::records::{BatchError, CompressionError, RecordError};
+use ottla_protocol::{ApiKey, DecodeError, ErrorCode};
+
+use super::Address;
+
+/// What went wrong between a tool and the brokers.
+#[derive(Debug)]
+pub enum Error {
+    /// Text that is no `host:port`.
+    Address(String),
+    /// No connection to any of these.
+    Unreachable(Vec<(Address, io::Error)>),
+    /// A connection ended while an answer was due.
+    Broken {
+        /// The other end.
+        peer: Address,
+        /// What the socket said.
+        error: io::Error,
+    },
+    /// No answer in time.
+    TimedOut {
+        /// The other end.
+        peer: Address,
+        /// What was asked.
+        api: ApiKey,
+        /// How long it was waited for.
+        timeout: Duration,
+    },
+    /// The broker has no version of this API that we know.
+    NotServed {
+        /// The other end.
+        peer: Address,
+        /// What was to be asked.
+        api: ApiKey,
+    },
+    /// An answer that cannot be read.
+    Garbled {
+        /// The other end.
+        peer: Address,
+        /// What was wrong with it.
+        what: String,
+    },
+    /// A partition's records cannot be read.
+    BadRecords {
+        /// `topic-partition`.
+        partition: String,
+        /// What was wrong with them.
+        what: String,
+    },
+    /// The cluster said no.
+    Refused {
+        /// Its error.
+        code: ErrorCode,
+        /// Its words, or what was asked for where it has none.
+        message: String,
+    },
+}
+
+impl Error {
+    /// The refusal behind a code, with the broker's message or, where it gave none, `what` was asked for.
+    pub fn refused(code: i16, message: Option<&str>, what: impl FnOnce() -> String) -> Self {
+        let code = ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError);
+        let message = message.filter(|text| !text.is_empty()).map_or_else(what, str::to_owned);
+        Self::Refused { code, message }
+    }
+
+    /// The code, where the cluster said no.
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Refused { code, .. } => Some(*code),
+            _ => None,
+        }
+    }
+
+    /// Whether the same may succeed a little later.
+    pub fn is_retriable(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Broken { .. } | Self::TimedOut { .. } => true,
+            Self::Refused { code, .. } => code.is_retriable(),
+            Self::Address(_) | Self::NotServed { .. } | Self::Garbled { .. } | Self::BadRecords { .. } => false,
+        }
+    }
+
+    /// An answer from `peer` that could not be decoded.
+    pub fn garbled(peer: &Address, error: &DecodeError) -> Self {
+        Self::Garbled { peer: peer.clone(), what: error.to_string() }
+    }
+
+    /// Records that could not be read.
+    pub fn bad_records(topic: &str, partition: i32, error: &impl BadRecords) -> Self {
+        Self::BadRecords { partition: format!("{topic}-{partition}"), what: error.to_string() }
+    }
+}
+
+/// The errors of reading batches.
+pub trait BadRecords: fmt::Display {}
+
+impl BadRecords for BatchError {}
+impl BadRecords for RecordError {}
+impl BadRecords for CompressionError {}
+impl BadRecords for &str {}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(text) => {
+                write!(f, "'{text}' is no address of a broker: give host:port, such as localhost:9092")
+            }
+            Self::Unreachable(tried) => {
+                for (index, (address, error)) in tried.iter().enumerate() {
+                    let comma = if index == 0 { "" } else { "; " };
+                    write!(f, "{comma}cannot reach {address}: {}", reason(error))?;
+                }
+                f.write_str(
+                    ". Is the broker running there? Check --bootstrap-server, and the broker's advertised.listeners",
+                )
+            }
+            Self::Broken { peer, error } => write!(f, "the connection to {peer} ended: {}", reason(error)),
+            Self::TimedOut { peer, api, timeout } => {
+                write!(f, "{peer} did not answer {} within {} ms", api.name(), timeout.as_millis())
+            }
+            Self::NotServed { peer, api } => {
+                write!(f, "the broker at {peer} serves no version of {} that this tool knows", api.name())
+            }
+            Self::Garbled { peer, what } => {
+                write!(f, "the answer from {peer} cannot be read ({what}). Is it a Kafka broker, without TLS?")
+            }
+            Self::BadRecords { partition, what } => write!(f, "the records of {partition} cannot be read: {what}"),
+            Self::Refused { message, .. } => f.write_str(message),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// What the system says, without its number.
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::ConnectionReset => "connection reset by the other side".to_owned(),
+        io::ErrorKind::UnexpectedEof => "closed by the other side".to_owned(),
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "timed out".to_owned(),
+        _ => error.to_string(),
+    }
+}

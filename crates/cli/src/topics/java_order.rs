@@ -1,0 +1,61 @@
+//! The order in which Kafka's tool prints what it holds in hash maps. It means nothing, but whoever compares the output of
+//! both tools sees the same bytes.
+
+/// The smallest table of a hash map that grows as its entries come.
+pub const DEFAULT_CAPACITY: usize = 16;
+
+/// Sorts `items`, the entries of a Java hash map that was made for `capacity` of them, as their iteration gives them.
+pub fn sort_as_in_java<T>(items: &mut [T], capacity: usize, key: impl Fn(&T) -> &str) {
+    let mut table = capacity.next_power_of_two();
+    // A table grows when it is more than three quarters full.
+    while items.len() > table * 3 / 4 {
+        table *= 2;
+    }
+    items.sort_by_key(|item| {
+        let hash = hash_code(key(item));
+        ((hash ^ (hash >> 16)) as usize) & (table - 1)
+    });
+}
+
+/// The hash of a Java string, over its UTF-16 units.
+fn hash_code(text: &str) -> u32 {
+    text.encode_utf16().fold(0, |hash: u32, unit| hash.wrapping_mul(31).wrapping_add(u32::from(unit)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_that_of_java_strings() {
+        assert_eq!(hash_code("my-group") as i32, -1_906_497_762);
+        assert_eq!(hash_code("polygenelubricants") as i32, i32::MIN);
+        assert_eq!(hash_code("grüppe") as i32, -1_233_264_812);
+    }
+
+    #[test]
+    fn the_order_is_that_of_kafka_topics() {
+        // As kafka-topics.sh printed them.
+        let printed = [
+            "zeta",
+            "p1",
+            "q2",
+            "q7",
+            "nothere",
+            "m",
+            "gamma-1",
+            "q10",
+            "a.b",
+            "gamma-2",
+            "Alpha",
+            "x-long-name",
+            "__consumer_offsets",
+            "beta",
+        ];
+        let mut names = printed;
+        names.sort_unstable();
+        let count = names.len();
+        sort_as_in_java(&mut names, count, |name| name);
+        assert_eq!(names, printed);
+    }
+}
