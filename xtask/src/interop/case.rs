@@ -12,6 +12,9 @@ use crate::server::Server;
 /// Kafka's codecs, in the order of their numbers.
 pub const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 
+/// How much is shown of a text in which something is missing.
+const SHOWN_LINES: usize = 20;
+
 type Work = Box<dyn Fn(&mut Context) -> Fallible<()>>;
 
 /// One thing that a client must be able to do.
@@ -130,7 +133,11 @@ pub fn expect_same(what: &str, found: &str, expected: &str) -> Fallible<()> {
 
 /// Fails unless `text` contains `part`.
 pub fn expect_part(what: &str, text: &str, part: &str) -> Fallible<()> {
-    if text.contains(part) { Ok(()) } else { Err(format!("{what}: no {part:?} in:\n{text}").into()) }
+    if text.contains(part) {
+        return Ok(());
+    }
+    let shown: Vec<_> = text.lines().take(SHOWN_LINES).collect();
+    Err(format!("{what}: no {part:?} in:\n{}", shown.join("\n")).into())
 }
 
 /// Fails if `text` contains `part`.
