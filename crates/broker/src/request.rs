@@ -109,6 +109,8 @@ impl Responder {
         let mut writer = Writer::default();
         self.api.begin_response(&mut writer, self.version, self.correlation_id);
         message.encode(&mut writer, self.version);
+        // Names and values are limited where they come in, so that no client ever gets an answer it cannot read.
+        assert!(!writer.is_oversized(), "an answer holds a string that is too long");
         writer.finish_frame();
         Answer::new(writer, slices)
     }

@@ -92,6 +92,7 @@ fn to_wire(node: &Node, result: CreateTopicsResult, may_describe: &BTreeMap<Stri
         return Topic {
             name: Cow::Owned(result.name),
             topic_id: created.id,
+            error_message: None,
             topic_config_error_code: ErrorCode::TopicAuthorizationFailed.code(),
             num_partitions: -1,
             replication_factor: -1,
@@ -111,6 +112,7 @@ fn to_wire(node: &Node, result: CreateTopicsResult, may_describe: &BTreeMap<Stri
     Topic {
         name: Cow::Owned(result.name),
         topic_id: created.id,
+        error_message: None,
         num_partitions: created.partitions,
         replication_factor: created.replication_factor,
         configs: Some(configs.collect()),

@@ -34,8 +34,6 @@ const TOPIC: &str = "__cluster_metadata";
 const QUORUM_STATE: &str = "quorum-state";
 /// So much of the log is read at once.
 const READ_BYTES: u32 = 1 << 20;
-/// A batch of the log holds at most so many records, but for those that must not be torn apart.
-const LARGEST_BATCH_RECORDS: usize = 10_000;
 
 /// The log, and this node's leadership of it.
 pub struct MetadataLog {
@@ -89,7 +87,7 @@ impl MetadataLog {
 
     /// Appends `records` as one batch and waits until they are on the disk. Gives the offset of the first.
     pub fn append(&mut self, records: &[OwnedRecord], now_ms: Timestamp) -> Result<Offset> {
-        assert!(!records.is_empty() && records.len() <= LARGEST_BATCH_RECORDS, "{} records", records.len());
+        assert!(!records.is_empty(), "a batch holds records");
         let first = self.log.end_offset();
         let mut batch = BatchBuilder::new().base_offset(first).leader_epoch(self.epoch);
         for record in records {

@@ -63,7 +63,7 @@ pub fn run(partitions: &Partitions, config: &Config, stop: &Receiver<()>) {
         if checkpoints.is_due(now) {
             report("write checkpoints", write_checkpoints(partitions, &all));
         }
-        if high_watermarks.is_due(now) {
+        if high_watermarks.is_due(now) && all.iter().any(|partition| partition.is_replicated()) {
             report("write the high watermarks", write_high_watermarks(partitions, &all));
         }
     }
@@ -101,15 +101,16 @@ fn purge(partitions: &Partitions, all: &[Arc<Partition>], now_ms: i64) {
 }
 
 /// Writes where each log starts, and up to where it is on the disk.
-pub fn write_checkpoints(partitions: &Partitions, all: &[Arc<Partition>]) -> ottla_storage::Result<()> {
+fn write_checkpoints(partitions: &Partitions, all: &[Arc<Partition>]) -> ottla_storage::Result<()> {
     write_each(partitions, all, RECOVERY_POINT_CHECKPOINT, |partition| {
         partition.with_log(|log, _| log.recovery_point())
     })?;
     write_each(partitions, all, LOG_START_CHECKPOINT, |partition| partition.positions().log_start)
 }
 
-/// Writes the high watermarks.
-pub fn write_high_watermarks(partitions: &Partitions, all: &[Arc<Partition>]) -> ottla_storage::Result<()> {
+/// Writes the high watermarks. A partition without other replicas finds its own again from its log, so that a broker
+/// that leads only such ones spares the disk an fsync every five seconds.
+fn write_high_watermarks(partitions: &Partitions, all: &[Arc<Partition>]) -> ottla_storage::Result<()> {
     write_each(partitions, all, HIGH_WATERMARK_CHECKPOINT, |partition| partition.positions().high_watermark)
 }
 

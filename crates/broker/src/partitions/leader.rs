@@ -113,6 +113,11 @@ impl Leader {
         self.high_watermark
     }
 
+    /// Whether there are other replicas.
+    pub fn is_replicated(&self) -> bool {
+        self.replica_count > 1
+    }
+
     /// The epoch of this leadership.
     pub fn epoch(&self) -> LeaderEpoch {
         self.epoch

@@ -325,6 +325,11 @@ impl Partition {
         }))
     }
 
+    /// Whether other brokers hold replicas of it.
+    pub fn is_replicated(&self) -> bool {
+        self.lock().leader.is_replicated()
+    }
+
     /// The offsets that describe the log now.
     pub fn positions(&self) -> Positions {
         self.lock().positions()
