@@ -73,4 +73,20 @@ mod tests {
             assert!(*api.versions.start() <= *api.key.kafka_versions().start(), "{:?}", api.key);
         }
     }
+
+    #[test]
+    fn the_page_of_apis_is_the_list() {
+        let mut page = String::from(
+            "# APIs\n\nWhat this broker serves, and the versions Apache Kafka 4.4 serves. Made from the list in \
+             `crates/broker/src/api/mod.rs`: `UPDATE_EXPECT=1 cargo test -p ottla-broker` writes it anew.\n\n\
+             | key | API | versions | Kafka 4.4 |\n|---:|---|---|---|\n",
+        );
+        let range = |versions: &RangeInclusive<i16>| format!("{}-{}", versions.start(), versions.end());
+        for key in ApiKey::all().filter(|key| key.is_on_broker()) {
+            let served = find(key.code()).map_or_else(|| "not yet".to_owned(), |api| range(&api.versions));
+            let (code, name, kafka) = (key.code(), key.name(), range(&key.kafka_versions()));
+            page.push_str(&format!("| {code} | {name} | {served} | {kafka} |\n"));
+        }
+        expect_test::expect_file!["../../../../docs/apis.md"].assert_eq(&page);
+    }
 }
