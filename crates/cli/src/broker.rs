@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use ottla_broker::Broker;
 use ottla_broker::config::Config;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
@@ -42,6 +43,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     for warning in warnings {
         warn!("{warning}");
     }
+    raise_file_limit();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads((2 * cores).max(FEWEST_WORKERS))
@@ -58,6 +60,15 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             error!("{reason}");
             ExitCode::from(FAILED)
         }
+    }
+}
+
+/// Every connection and every log takes a file: as many as the system lets this process have, as a JVM does too.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(refused) = setrlimit(Resource::Nofile, raised) {
+        warn!(%refused, files = ?limit.current, "cannot raise the limit on open files");
     }
 }
 
