@@ -10,7 +10,7 @@ use ottla_metadata::settings::topic::TopicSettings;
 use tracing::error;
 
 use crate::config::Config;
-use crate::node::{PublishedImage, clock, entropy};
+use crate::node::{PublishedImage, clock};
 use crate::partitions::Partitions;
 
 /// Takes over images.
@@ -34,7 +34,7 @@ impl Publisher {
         let now_ms = clock::now_ms();
         let removed: BTreeSet<&Arc<str>> = delta.removed.iter().map(|partition| &partition.topic).collect();
         for topic in removed {
-            self.partitions.drop_topic(topic, now_ms, entropy);
+            self.partitions.drop_topic(topic, now_ms);
         }
         for topic in self.touched(&delta, newer) {
             let settings = Arc::new(self.settings_of(newer, topic));

@@ -22,6 +22,7 @@ use ottla_storage::{
 
 use self::partition::{Partition, Positions};
 use crate::config::Config;
+use crate::node::entropy;
 
 pub use startup::{Loaded, open_directories};
 
@@ -123,12 +124,11 @@ impl Partitions {
     }
 
     /// Stops hosting a topic. Its folders are renamed at once, and removed after `file.delete.delay.ms`.
-    pub fn drop_topic(&self, topic: &str, now_ms: Timestamp, random: impl FnMut() -> u64 + Clone) {
+    pub fn drop_topic(&self, topic: &str, now_ms: Timestamp) {
         let removed = self.topics.write().expect("nobody panics while holding this lock").remove(topic);
         for partition in removed.into_iter().flat_map(|hosted| hosted.partitions).flatten() {
             let delay_ms = partition.settings().file_delete_delay_ms;
-            let id = Uuid::random(random.clone());
-            let name = PartitionFolder::name_of(&partition.name, FolderKind::Deleted, id);
+            let name = PartitionFolder::name_of(&partition.name, FolderKind::Deleted, Uuid::random(entropy));
             match partition.retire(&name) {
                 Ok(folder) => self.doom(folder, now_ms.saturating_add(delay_ms)),
                 Err(error) => {
@@ -138,18 +138,32 @@ impl Partitions {
         }
     }
 
-    /// The folders of logs that no topic claimed are set aside as strays, and removed later.
-    pub fn set_strays_aside(&self, now_ms: Timestamp, random: impl FnMut() -> u64 + Clone) {
-        let strays = std::mem::take(&mut *self.found.lock().expect("nobody panics while holding this lock"));
-        for (name, mut log) in strays {
-            let id = Uuid::random(random.clone());
-            let to = log.folder().with_file_name(PartitionFolder::name_of(&name, FolderKind::Stray, id));
-            tracing::warn!(log = %name, folder = %to.display(), "no topic has this log: it is set aside and removed later");
-            match log.rename_folder(&to) {
-                Ok(()) => self.doom(to, now_ms.saturating_add(log.config().file_delete_delay_ms)),
-                Err(error) => tracing::error!(log = %name, %error, "cannot set a stray log aside"),
+    /// Sets aside, as strays to be removed later, the logs that were found on the disk and that `image` gives to no topic, to
+    /// another topic of the same name, or to other brokers. Logs of partitions that merely have no leader stay.
+    pub fn set_strays_aside(&self, image: &Image, now_ms: Timestamp) -> ottla_storage::Result<()> {
+        let mut found = self.found.lock().expect("nobody panics while holding this lock");
+        for (name, log) in std::mem::take(&mut *found) {
+            let topic = image.topic(&name.topic);
+            let claimed = topic.and_then(|topic| topic.partitions.get(&name.partition));
+            let id = read_partition_metadata(log.folder())?;
+            let is_ours = claimed.is_some_and(|partition| partition.is_replica(self.local))
+                && id.is_none_or(|id| topic.is_some_and(|topic| topic.id == id));
+            if is_ours {
+                found.insert(name, log);
+            } else {
+                self.set_aside(log, now_ms)?;
             }
         }
+        Ok(())
+    }
+
+    fn set_aside(&self, mut log: Log, now_ms: Timestamp) -> ottla_storage::Result<()> {
+        let name = PartitionFolder::name_of(log.topic_partition(), FolderKind::Stray, Uuid::random(entropy));
+        let to = log.folder().with_file_name(name);
+        tracing::warn!(log = %log.topic_partition(), folder = %to.display(), "no topic has this log: it is removed later");
+        log.rename_folder(&to)?;
+        self.doom(to, now_ms.saturating_add(log.config().file_delete_delay_ms));
+        Ok(())
     }
 
     fn take_hosted(&self, id: Uuid, topic: &str) -> Vec<Option<Arc<Partition>>> {
@@ -167,10 +181,8 @@ impl Partitions {
         let found = self.found.lock().expect("nobody panics while holding this lock").remove(name);
         if let Some(mut log) = found {
             match read_partition_metadata(log.folder())? {
-                // A folder of an older topic of the same name is not this topic's.
-                Some(id) if id != topic_id => {
-                    self.found.lock().expect("nobody panics while holding this lock").insert(name.clone(), log);
-                }
+                // The log of an older topic of the same name must make room.
+                Some(id) if id != topic_id => self.set_aside(log, now_ms)?,
                 known => {
                     if known.is_none() {
                         write_partition_metadata(log.folder(), topic_id)?;
@@ -195,6 +207,9 @@ impl Partitions {
 
     /// The directory with the fewest partitions takes the next one, as in Kafka.
     fn emptiest_directory(&self) -> &LogDirectory {
+        if let [only] = &self.directories[..] {
+            return only;
+        }
         let mut counts = vec![0usize; self.directories.len()];
         for partition in self.all() {
             let folder = partition.with_log(|log, _| log.folder().to_owned());
