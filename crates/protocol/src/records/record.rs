@@ -101,6 +101,7 @@ impl<'a> RecordIter<'a> {
         Self { rest: bytes, left: header.record_count, ended: false, places: Places::new(header) }
     }
 
+    #[inline]
     fn step(&mut self) -> Result<Option<Record<'a>>, RecordError> {
         if self.left <= 0 {
             return if self.rest.is_empty() { Ok(None) } else { Err(RecordError::Leftover) };
@@ -153,6 +154,7 @@ impl<'a> RecordIter<'a> {
 impl<'a> Iterator for RecordIter<'a> {
     type Item = Result<Record<'a>, RecordError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.ended {
             return None;

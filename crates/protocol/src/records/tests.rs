@@ -101,6 +101,10 @@ fn a_patched_header_is_what_patching_in_place_gives() {
         assert_eq!(header, in_place[..HEADER_BYTES]);
         let (patched, _) = Batch::parse(&in_place).expect("whole");
         assert!(patched.is_crc_valid(), "{change:?}");
+        if change == (TimestampChange::CreateTime { max_timestamp: 7 }) {
+            let rebuilt = builder.clone().base_offset(Offset(12)).leader_epoch(LeaderEpoch(4)).build().expect("memory");
+            assert_eq!(in_place, rebuilt, "offset and epoch alone leave the CRC as it was");
+        }
         let appended = matches!(change, TimestampChange::LogAppendTime(_));
         assert_eq!(patched.header().attributes.timestamp_type() == TimestampType::LogAppendTime, appended);
     }
@@ -143,6 +147,19 @@ fn bytes_that_are_no_batch_say_why_and_what_to_answer() {
         assert_eq!(expected.code(), code, "{expected}");
     }
     assert_eq!(BatchHeader::parse(&good[..HEADER_BYTES]).map(|header| header.size_bytes()), Ok(good.len()));
+}
+
+#[test]
+fn records_of_an_unknown_codec_are_not_guessed() {
+    let mut builder = BatchBuilder::new();
+    builder.push(7, None, Some(b"v"), &[]);
+    let mut bytes = builder.build().expect("memory");
+    bytes[22] = 6;
+    let (batch, _) = Batch::parse(&bytes).expect("whole");
+    assert_eq!(batch.header().compression(), None);
+    let mut out = Vec::new();
+    let refused = Decompressor::default().records(&batch, 1000, &mut out);
+    assert!(matches!(refused, Err(CompressionError::UnknownCodec)));
 }
 
 #[test]

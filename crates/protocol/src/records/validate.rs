@@ -6,8 +6,8 @@
 //! Not here: whether it is one batch and of magic 2 ([`super::BatchError::code`]), how large it may be, its producer's
 //! sequence.
 //!
-//! Differs from Kafka: a compressed record whose fields go beyond its length is refused, where Kafka stores what its
-//! consumers then cannot read.
+//! Differs from Kafka: a compressed record that is longer or shorter than it says is always refused, where Kafka stores
+//! some that its consumers then cannot read.
 
 use ottla_base::{Timestamp, TopicPartition};
 

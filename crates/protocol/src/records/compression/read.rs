@@ -10,6 +10,8 @@ const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// A frame of LZ4 begins with these bytes.
 const LZ4_MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
+/// Among the flags that follow the magic.
+const LZ4_INDEPENDENT_BLOCKS: u8 = 1 << 5;
 
 /// Xerial's stream begins with these bytes, then two versions that nobody looks at.
 pub(super) const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
@@ -153,9 +155,13 @@ struct FrameBytes<'a> {
 
 impl<'a> Lz4Reader<'a> {
     pub fn new(bytes: &'a [u8]) -> io::Result<Self> {
-        // The decoder would also take the older format, whose blocks are larger than any of Kafka's.
+        // The decoder would also take the older format, whose blocks are larger than any of Kafka's, and blocks that
+        // depend on each other, which Java's consumers do not read.
         if !bytes.starts_with(&LZ4_MAGIC) {
             return Err(invalid("this is no frame of LZ4"));
+        }
+        if bytes.get(LZ4_MAGIC.len()).is_some_and(|flags| flags & LZ4_INDEPENDENT_BLOCKS == 0) {
+            return Err(invalid("the blocks of the LZ4 frame depend on each other"));
         }
         let bytes = FrameBytes { rest: bytes, ran_out: false };
         Ok(Self { decoder: lz4_flex::frame::FrameDecoder::new(bytes), ended: false })

@@ -50,6 +50,16 @@ fn stored(window_log: u8, bytes: &[u8]) -> Vec<u8> {
     [&head[..], &block_header.to_le_bytes()[..3], bytes].concat()
 }
 
+/// An LZ4 frame that refers from block to block.
+fn dependent_blocks() -> Vec<u8> {
+    let info = lz4_flex::frame::FrameInfo::new()
+        .block_size(lz4_flex::frame::BlockSize::Max64KB)
+        .block_mode(lz4_flex::frame::BlockMode::Linked);
+    let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(info, Vec::new());
+    encoder.write_all(&vec![b'a'; 200_000]).unwrap();
+    encoder.finish().unwrap()
+}
+
 #[test]
 fn what_was_packed_comes_out_again() {
     let bytes: Vec<u8> = (0..30_000u32).flat_map(|n| (n / 7).to_le_bytes()).collect();
@@ -104,6 +114,7 @@ fn what_others_send_is_read() {
     let cases = [
         ("gzip members", Compression::Gzip, [member(hello), member(b"world")].concat()),
         ("gzip and what is no member", Compression::Gzip, [member(&both), b"junk".to_vec()].concat()),
+        ("an LZ4 frame and junk", Compression::Lz4, [packed(Compression::Lz4, &both), b"junk".to_vec()].concat()),
         ("raw snappy", Compression::Snappy, literal(&both)),
         ("snappy of other versions", Compression::Snappy, xerial(9, &[hello, b"world"])),
         ("snappy streams", Compression::Snappy, [xerial(1, &[hello]), xerial(0, &[b"world"])].concat()),
@@ -134,6 +145,7 @@ fn what_is_damaged_is_refused() {
     let bytes = b"hello hello hello hello world".as_slice();
     let zero_length = [&xerial(1, &[])[..], &[0; 4]].concat();
     let negative_length = [&xerial(1, &[])[..], &(-5i32).to_be_bytes()].concat();
+    let lz4_frame = packed(Compression::Lz4, bytes);
     let claims_4_gib = [0xff, 0xff, 0xff, 0xff, 0x0f];
     let mut cases = vec![
         ("nothing", Compression::Gzip, vec![]),
@@ -142,6 +154,8 @@ fn what_is_damaged_is_refused() {
         ("a block of negative length", Compression::Snappy, negative_length),
         ("a claim of 4 GiB", Compression::Snappy, claims_4_gib.to_vec()),
         ("a window of 256 MiB", Compression::Zstd, stored(28, bytes)),
+        ("dependent blocks", Compression::Lz4, dependent_blocks()),
+        ("the end of a frame missing", Compression::Lz4, lz4_frame[..lz4_frame.len() - 4].to_vec()),
         ("junk after a frame", Compression::Zstd, [stored(10, bytes), b"junk and more".to_vec()].concat()),
     ];
     for codec in [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd] {
