@@ -7,6 +7,8 @@ use clap::{Parser, Subcommand};
 
 mod broker;
 mod client;
+mod console_consumer;
+mod console_producer;
 mod properties;
 mod topic_filter;
 mod topics;
@@ -28,6 +30,10 @@ enum Tool {
     Broker(broker::Arguments),
     /// Create, list, describe, alter and delete topics.
     Topics(topics::Arguments),
+    /// Write lines of text to a topic.
+    ConsoleProducer(console_producer::Arguments),
+    /// Print the records of topics.
+    ConsoleConsumer(console_consumer::Arguments),
 }
 
 /// Runs the program with the arguments of the process.
@@ -44,5 +50,7 @@ pub fn main() -> ExitCode {
     match cli.tool.unwrap_or(Tool::Broker(cli.broker)) {
         Tool::Broker(arguments) => broker::run(&arguments),
         Tool::Topics(arguments) => topics::run(&arguments),
+        Tool::ConsoleProducer(arguments) => console_producer::run(&arguments),
+        Tool::ConsoleConsumer(arguments) => console_consumer::run(&arguments),
     }
 }

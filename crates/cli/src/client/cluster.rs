@@ -62,8 +62,6 @@ pub struct PartitionDescription {
     pub index: i32,
     /// The broker that leads it.
     pub leader: Option<i32>,
-    /// The epoch of that leader.
-    pub leader_epoch: i32,
     /// The brokers that have it.
     pub replicas: Vec<i32>,
     /// Those that are in sync.
@@ -149,8 +147,9 @@ impl Cluster {
     /// cluster named where none of them answers.
     fn any(&mut self) -> Result<&mut Connection, Error> {
         if self.any.is_none() {
-            let mut tried = Vec::new();
             let known = self.brokers.values().filter(|address| !self.bootstrap.contains(address));
+            let mut tried = Vec::new();
+            let mut failure = None;
             for address in self.bootstrap.iter().chain(known) {
                 match Connection::open(address, &self.options) {
                     Ok(connection) => {
@@ -158,13 +157,11 @@ impl Cluster {
                         break;
                     }
                     Err(Error::Unreachable(failed)) => tried.extend(failed),
-                    Err(other) if tried.len() + 1 == self.bootstrap.len() => return Err(other),
-                    Err(Error::Broken { peer, error }) => tried.push((peer, error)),
-                    Err(other) => return Err(other),
+                    Err(other) => failure = Some(other),
                 }
             }
             if self.any.is_none() {
-                return Err(Error::Unreachable(tried));
+                return Err(failure.unwrap_or(Error::Unreachable(tried)));
             }
         }
         Ok(self.any.as_mut().expect("it was there, or has been opened"))
@@ -196,7 +193,6 @@ impl TopicDescription {
             .map(|partition| PartitionDescription {
                 index: partition.partition_index,
                 leader: (partition.leader_id >= 0).then_some(partition.leader_id),
-                leader_epoch: partition.leader_epoch,
                 replicas: partition.replica_nodes.clone(),
                 in_sync: partition.isr_nodes.clone(),
             })

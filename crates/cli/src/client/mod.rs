@@ -10,8 +10,13 @@ mod address;
 mod cluster;
 mod connection;
 mod error;
+mod fetch;
+mod partitioner;
+mod produce;
 
 pub use address::Address;
 pub use cluster::{Cluster, PartitionDescription, TopicDescription, Topics};
 pub use connection::Options;
 pub use error::Error;
+pub use fetch::{Fetcher, FetcherOptions, Incoming, IsolationLevel, OffsetReset, Position};
+pub use produce::{Acks, OutgoingHeader, OutgoingRecord, Producer, ProducerOptions, Unwritten};

@@ -41,8 +41,19 @@ pub struct Shown {
     pub id: Uuid,
     /// Its partitions, by number.
     pub partitions: Vec<ShownPartition>,
-    /// All its settings, in the order they are shown in, and whether each is nobody's but the default.
-    pub configs: Vec<(String, String, bool)>,
+    /// All its settings, in the order they are shown in.
+    pub configs: Vec<ShownConfig>,
+}
+
+/// A setting of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownConfig {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// Whether nobody has set it.
+    pub is_default: bool,
 }
 
 /// A partition as it is shown.
@@ -74,7 +85,11 @@ pub fn describe(cluster: &mut Cluster, arguments: &Arguments, out: &mut Vec<u8>)
         return Ok(());
     }
     let live: Vec<i32> = cluster.live_brokers().collect();
-    let mut topics = partitions_of(cluster, &found, arguments.partition_size_limit_per_response)?;
+    let mut topics = match &arguments.topic_id {
+        // The API for partitions has no ids, and Kafka's tool does not ask it either.
+        Some(_) => found.iter().map(Shown::of).collect(),
+        None => partitions_of(cluster, &found, arguments.partition_size_limit_per_response)?,
+    };
     add_reassignments(cluster, &mut topics)?;
     let mut configs = configs_of(cluster, &topics)?;
     for topic in &mut topics {
@@ -91,7 +106,7 @@ pub fn describe(cluster: &mut Cluster, arguments: &Arguments, out: &mut Vec<u8>)
 /// Shows one topic, or what the filters leave of it.
 pub fn show(topic: &Shown, arguments: &Arguments, live: &[i32], out: &mut Vec<u8>) {
     let filtered = arguments.partition_filters().iter().any(|(given, _)| *given);
-    let overridden = topic.configs.iter().any(|(_, _, is_default)| !is_default);
+    let overridden = topic.configs.iter().any(|config| !config.is_default);
     if !filtered && (overridden || !arguments.topics_with_overrides) {
         show_topic(topic, out);
     }
@@ -109,8 +124,8 @@ fn show_topic(topic: &Shown, out: &mut Vec<u8>) {
     let configs: Vec<_> = topic
         .configs
         .iter()
-        .filter(|(_, _, is_default)| !is_default)
-        .map(|(name, value, _)| format!("{name}={value}"))
+        .filter(|config| !config.is_default)
+        .map(|config| format!("{}={}", config.name, config.value))
         .collect();
     let factor = topic.partitions.first().map_or(0, ShownPartition::replication_factor);
     say(
@@ -146,8 +161,8 @@ fn show_partition(topic: &str, partition: &ShownPartition, out: &mut Vec<u8>) {
 
 fn is_wanted(topic: &Shown, partition: &ShownPartition, arguments: &Arguments, live: &[i32]) -> bool {
     let in_sync = partition.in_sync.len();
-    let minimum = topic.configs.iter().find(|(name, _, _)| name == MIN_INSYNC_REPLICAS);
-    let minimum = minimum.and_then(|(_, value, _)| value.parse().ok()).unwrap_or(1);
+    let minimum = topic.configs.iter().find(|config| config.name == MIN_INSYNC_REPLICAS);
+    let minimum = minimum.and_then(|config| config.value.parse().ok()).unwrap_or(1);
     let has_live_leader = partition.leader.is_some_and(|leader| live.contains(&leader));
     (arguments.under_replicated_partitions && in_sync < partition.replication_factor())
         || (arguments.unavailable_partitions && !has_live_leader)
@@ -225,7 +240,7 @@ fn add_reassignments(cluster: &mut Cluster, topics: &mut [Shown]) -> Result<(), 
 }
 
 /// The settings of the topics, by topic.
-fn configs_of(cluster: &mut Cluster, topics: &[Shown]) -> Result<BTreeMap<String, Vec<(String, String, bool)>>, Error> {
+fn configs_of(cluster: &mut Cluster, topics: &[Shown]) -> Result<BTreeMap<String, Vec<ShownConfig>>, Error> {
     let resource = |topic: &Shown| Resource {
         resource_type: TOPIC_RESOURCE,
         resource_name: topic.name.clone().into(),
@@ -255,10 +270,10 @@ fn configs_of(cluster: &mut Cluster, topics: &[Shown]) -> Result<BTreeMap<String
                 // The oldest version has a flag instead of a source.
                 let is_default = config.config_source == DEFAULT_SOURCE || config.is_default;
                 let value = config.value.as_deref().unwrap_or("null");
-                (config.name.to_string(), value.to_owned(), is_default)
+                ShownConfig { name: config.name.to_string(), value: value.to_owned(), is_default }
             })
             .collect();
-        sort_as_in_java(&mut configs, DEFAULT_CAPACITY, |(name, _, _)| name);
+        sort_as_in_java(&mut configs, DEFAULT_CAPACITY, |config| &config.name);
         by_topic.insert(name, configs);
     }
     Ok(by_topic)

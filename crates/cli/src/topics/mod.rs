@@ -51,7 +51,7 @@ pub struct Arguments {
     /// The topic. Also a regular expression, except with --create.
     #[arg(long, value_name = "TOPIC")]
     topic: Option<String>,
-    /// The id of the topic to describe.
+    /// The id of the topic to describe, which wins over its name.
     #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     topic_id: Option<String>,
     /// How many partitions the topic gets, or, with --alter, has afterwards; the cluster's default for a new topic
@@ -213,9 +213,6 @@ impl Arguments {
         };
         if self.bootstrap_server.is_none() {
             return usage("--bootstrap-server must be specified".to_owned());
-        }
-        if action == Action::Describe && self.topic.is_some() && self.topic_id.is_some() {
-            return usage("Only one of topic and topic-id may be specified".to_owned());
         }
         let missing = match action {
             Action::Create | Action::Alter | Action::Delete if self.topic.is_none() => Some("topic"),

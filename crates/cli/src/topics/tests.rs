@@ -5,7 +5,7 @@ use expect_test::{Expect, expect};
 use ottla_base::Uuid;
 
 use super::change::{Creation, parse_assignment};
-use super::describe::{Shown, ShownPartition, show};
+use super::describe::{Shown, ShownConfig, ShownPartition, show};
 use super::{Arguments, Failure};
 
 #[derive(Parser)]
@@ -125,6 +125,11 @@ fn topic() -> Shown {
         last_known_eligible: Some(Vec::new()),
         reassignment: None,
     };
+    let config = |name: &str, value: &str, is_default| ShownConfig {
+        name: name.to_owned(),
+        value: value.to_owned(),
+        is_default,
+    };
     let mut moving = partition(3, Some(1), &[1, 2]);
     moving.replicas = vec![1, 2, 3];
     moving.reassignment = Some((vec![3], vec![1]));
@@ -135,9 +140,9 @@ fn topic() -> Shown {
         id: Uuid(1),
         partitions: vec![partition(0, Some(1), &[1, 2]), partition(1, None, &[]), partition(2, Some(2), &[2]), moving],
         configs: vec![
-            ("min.insync.replicas".to_owned(), "1".to_owned(), false),
-            ("cleanup.policy".to_owned(), "delete".to_owned(), true),
-            ("retention.ms".to_owned(), "1000".to_owned(), false),
+            config("min.insync.replicas", "1", false),
+            config("cleanup.policy", "delete", true),
+            config("retention.ms", "1000", false),
         ],
     }
 }
@@ -150,28 +155,46 @@ fn check_describe(line: &str, expected: &Expect) {
 
 #[test]
 fn a_topic_is_described_as_kafka_does() {
-    check_describe("", &expect![[r#"
+    check_describe(
+        "",
+        &expect![[r#"
         Topic: t	TopicId: AAAAAAAAAAAAAAAAAAAAAQ	PartitionCount: 4	ReplicationFactor: 2	Configs: min.insync.replicas=1,retention.ms=1000
         	Topic: t	Partition: 0	Leader: 1	Replicas: 1,2	Isr: 1,2	Elr: 	LastKnownElr: 
         	Topic: t	Partition: 1	Leader: none	Replicas: 1,2	Isr: 	Elr: 	LastKnownElr: 
         	Topic: t	Partition: 2	Leader: 2	Replicas: 1,2	Isr: 2	Elr: 	LastKnownElr: 
         	Topic: t	Partition: 3	Leader: 1	Replicas: 1,2,3	Isr: 1,2	Adding Replicas: 3	Removing Replicas: 1	Elr: N/A	LastKnownElr: N/A
-    "#]]);
-    check_describe("--topics-with-overrides", &expect![[r#"
+    "#]],
+    );
+    check_describe(
+        "--topics-with-overrides",
+        &expect![[r#"
         Topic: t	TopicId: AAAAAAAAAAAAAAAAAAAAAQ	PartitionCount: 4	ReplicationFactor: 2	Configs: min.insync.replicas=1,retention.ms=1000
-    "#]]);
-    check_describe("--under-replicated-partitions", &expect![[r#"
-        	Topic: t	Partition: 1	Leader: none	Replicas: 1,2	Isr: 	Elr: 	LastKnownElr: 
-        	Topic: t	Partition: 2	Leader: 2	Replicas: 1,2	Isr: 2	Elr: 	LastKnownElr: 
-    "#]]);
-    check_describe("--unavailable-partitions", &expect![[r#"
-        	Topic: t	Partition: 1	Leader: none	Replicas: 1,2	Isr: 	Elr: 	LastKnownElr: 
-        	Topic: t	Partition: 2	Leader: 2	Replicas: 1,2	Isr: 2	Elr: 	LastKnownElr: 
-    "#]]);
-    check_describe("--at-min-isr-partitions", &expect![[r#"
-        	Topic: t	Partition: 2	Leader: 2	Replicas: 1,2	Isr: 2	Elr: 	LastKnownElr: 
-    "#]]);
-    check_describe("--under-min-isr-partitions", &expect![[r#"
-        	Topic: t	Partition: 1	Leader: none	Replicas: 1,2	Isr: 	Elr: 	LastKnownElr: 
-    "#]]);
+    "#]],
+    );
+    check_describe(
+        "--under-replicated-partitions",
+        &expect![[r#"
+            	Topic: t	Partition: 1	Leader: none	Replicas: 1,2	Isr: 	Elr: 	LastKnownElr: 
+            	Topic: t	Partition: 2	Leader: 2	Replicas: 1,2	Isr: 2	Elr: 	LastKnownElr: 
+        "#]],
+    );
+    check_describe(
+        "--unavailable-partitions",
+        &expect![[r#"
+            	Topic: t	Partition: 1	Leader: none	Replicas: 1,2	Isr: 	Elr: 	LastKnownElr: 
+            	Topic: t	Partition: 2	Leader: 2	Replicas: 1,2	Isr: 2	Elr: 	LastKnownElr: 
+        "#]],
+    );
+    check_describe(
+        "--at-min-isr-partitions",
+        &expect![[r#"
+            	Topic: t	Partition: 2	Leader: 2	Replicas: 1,2	Isr: 2	Elr: 	LastKnownElr: 
+        "#]],
+    );
+    check_describe(
+        "--under-min-isr-partitions",
+        &expect![[r#"
+            	Topic: t	Partition: 1	Leader: none	Replicas: 1,2	Isr: 	Elr: 	LastKnownElr: 
+        "#]],
+    );
 }

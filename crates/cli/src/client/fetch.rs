@@ -1,0 +1,465 @@
+//! Reads the partitions it is given, from the offsets it is given: no groups, no commits.
+//!
+//! While the records of one answer are looked at, the next one is already on its way.
+//!
+//! ```text
+//! Earliest, Latest -- ListOffsets --> At(offset) -- Fetch --> At(after the last batch)
+//!        ^                                |
+//!        +------- OFFSET_OUT_OF_RANGE ----+
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ottla_base::Uuid;
+use ottla_protocol::messages::fetch_request::{FetchRequest, Partition as FetchPartition, Topic as FetchTopic};
+use ottla_protocol::messages::fetch_response::{FetchResponse, Partition as FetchedPartition};
+use ottla_protocol::messages::list_offsets_request::{
+    ListOffsetsRequest, Partition as ListedPartition, Topic as ListedTopic,
+};
+use ottla_protocol::messages::list_offsets_response::ListOffsetsResponse;
+use ottla_protocol::records::control::ControlType;
+use ottla_protocol::records::{Batch, Batches, Compression, Record, RecordIter, TimestampType, compression};
+use ottla_protocol::{ApiKey, ErrorCode, Records, Str};
+
+use super::Error;
+use super::cluster::{Cluster, TopicDescription, Topics};
+use super::connection::Answer;
+
+/// The last Fetch version that names topics; later ones have their ids.
+const LAST_FETCH_BY_NAME: i16 = 12;
+/// No batch is unpacked to more.
+const LARGEST_BATCH_BYTES: usize = 256 * 1024 * 1024;
+/// How ListOffsets asks for the first and for the last offset.
+const EARLIEST_TIMESTAMP: i64 = -2;
+const LATEST_TIMESTAMP: i64 = -1;
+/// "No fetch session": every request says all (KIP-227).
+const NO_SESSION_EPOCH: i32 = -1;
+/// How much longer than it may wait a broker gets to answer.
+const ANSWER_GRACE: Duration = Duration::from_secs(30);
+
+/// How to fetch.
+#[derive(Clone, Debug)]
+pub struct FetcherOptions {
+    /// How long a broker may wait for records.
+    pub max_wait: Duration,
+    /// For how many bytes it waits.
+    pub min_bytes: i32,
+    /// The most it gives at once, of all partitions.
+    pub max_bytes: i32,
+    /// The most it gives of one.
+    pub max_partition_bytes: i32,
+    /// What becomes of records of unfinished and aborted transactions.
+    pub isolation_level: IsolationLevel,
+    /// Where to go on when there is nothing at an offset.
+    pub reset: OffsetReset,
+}
+
+/// What a reader sees of transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IsolationLevel {
+    /// Everything at once.
+    ReadUncommitted,
+    /// Only what was committed, when it is.
+    ReadCommitted,
+}
+
+/// An end of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OffsetReset {
+    /// The first record there is.
+    Earliest,
+    /// What comes from now on.
+    Latest,
+}
+
+/// Where to read on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Position {
+    /// At an end of the partition, wherever that is.
+    End(OffsetReset),
+    /// At this offset.
+    At(i64),
+}
+
+/// A record, and where it is from.
+#[derive(Clone, Copy, Debug)]
+pub struct Incoming<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The partition.
+    pub partition: i32,
+    /// The epoch of the leader that wrote it.
+    pub leader_epoch: i32,
+    /// Whose clock its timestamp is of.
+    pub timestamp_type: TimestampType,
+    /// The record.
+    pub record: Record<'a>,
+}
+
+/// Reads partitions.
+#[derive(Debug)]
+pub struct Fetcher {
+    cluster: Cluster,
+    options: FetcherOptions,
+    partitions: Vec<Assigned>,
+    /// Which brokers owe an answer, and for which partitions, at which offsets.
+    asked: BTreeMap<i32, Vec<(usize, i64)>>,
+    leaders_are_stale: bool,
+}
+
+/// A partition that is read.
+#[derive(Debug)]
+struct Assigned {
+    topic: String,
+    id: Uuid,
+    index: i32,
+    leader: Option<i32>,
+    position: Position,
+}
+
+impl Fetcher {
+    /// A fetcher that reads nothing yet.
+    pub fn new(cluster: Cluster, options: FetcherOptions) -> Self {
+        Self { cluster, options, partitions: Vec::new(), asked: BTreeMap::new(), leaders_are_stale: false }
+    }
+
+    /// Asks for topics, on the connections of this fetcher.
+    pub fn topics(&mut self, wanted: Topics<'_>) -> Result<Vec<TopicDescription>, Error> {
+        self.cluster.topics(wanted)
+    }
+
+    /// Whether there is nothing to read.
+    pub fn is_idle(&self) -> bool {
+        self.partitions.is_empty()
+    }
+
+    /// Reads a partition from `position` on, if it is not read already. A partition that the topic does not have (yet) is
+    /// looked for again and again.
+    pub fn assign(&mut self, topic: &TopicDescription, index: i32, position: Position) {
+        if self.partitions.iter().any(|known| known.topic == topic.name && known.index == index) {
+            return;
+        }
+        let leader = topic.partitions.iter().find(|partition| partition.index == index).and_then(|known| known.leader);
+        self.leaders_are_stale |= leader.is_none();
+        self.partitions.push(Assigned { topic: topic.name.clone(), id: topic.id, index, leader, position });
+    }
+
+    /// Shows `visit` the next records, until it says `false`; returns when every leader has answered once. An error that is
+    /// retriable leaves all in order: polling again goes on where it was.
+    pub fn poll(&mut self, mut visit: impl FnMut(Incoming<'_>) -> bool) -> Result<(), Error> {
+        // Brokers that moved have new connections, on which nothing is due.
+        let cluster = &self.cluster;
+        self.asked.retain(|leader, _| cluster.is_connected(*leader));
+        // A partition that cannot be read must not keep back the others.
+        let mut problem = if self.leaders_are_stale { self.look_for_leaders()? } else { None };
+        self.find_offsets()?;
+        let leaders: BTreeSet<i32> = self.partitions.iter().filter_map(|assigned| assigned.leader).collect();
+        for leader in &leaders {
+            self.ask(*leader)?;
+        }
+        for leader in leaders {
+            let Some(asked) = self.asked.remove(&leader) else { continue };
+            let within = self.options.max_wait + ANSWER_GRACE;
+            let answer = self.cluster.broker(leader).and_then(|connection| connection.receive_within(within));
+            let answer = answer.map_err(|error| self.lost(leader, error))?;
+            problem = self.take_in(&answer, &asked)?.or(problem);
+            self.ask(leader)?;
+            if !self.show(&answer, &asked, &mut visit)? {
+                return Ok(());
+            }
+        }
+        problem.map_or(Ok(()), Err)
+    }
+
+    /// Asks a leader for the partitions it has, unless it owes an answer.
+    fn ask(&mut self, leader: i32) -> Result<(), Error> {
+        if self.asked.contains_key(&leader) {
+            return Ok(());
+        }
+        let asked: Vec<_> = (0..self.partitions.len())
+            .filter(|index| self.partitions[*index].leader == Some(leader))
+            .filter_map(|index| match self.partitions[index].position {
+                Position::At(offset) => Some((index, offset)),
+                Position::End(_) => None,
+            })
+            .collect();
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let mut topics: Vec<FetchTopic<'_>> = Vec::new();
+        for (index, offset) in &asked {
+            let assigned = &self.partitions[*index];
+            let partition = FetchPartition {
+                partition: assigned.index,
+                fetch_offset: *offset,
+                partition_max_bytes: self.options.max_partition_bytes,
+                ..FetchPartition::default()
+            };
+            match topics.iter_mut().find(|topic| topic.topic == assigned.topic) {
+                Some(topic) => topic.partitions.push(partition),
+                None => topics.push(FetchTopic {
+                    topic: Str::Borrowed(&assigned.topic),
+                    topic_id: assigned.id,
+                    partitions: vec![partition],
+                }),
+            }
+        }
+        let by_name = topics.iter().any(|topic| topic.topic_id.is_zero());
+        let request = FetchRequest {
+            max_wait_ms: i32::try_from(self.options.max_wait.as_millis()).unwrap_or(i32::MAX),
+            min_bytes: self.options.min_bytes,
+            max_bytes: self.options.max_bytes,
+            isolation_level: self.options.isolation_level as i8,
+            session_epoch: NO_SESSION_EPOCH,
+            topics,
+            ..FetchRequest::default()
+        };
+        let newest = if by_name { LAST_FETCH_BY_NAME } else { i16::MAX };
+        let sent = self.cluster.broker(leader).and_then(|connection| connection.send(ApiKey::Fetch, newest, &request));
+        sent.map_err(|error| self.lost(leader, error))?;
+        self.asked.insert(leader, asked);
+        Ok(())
+    }
+
+    /// Moves the positions past what has come. Gives an error that may pass, of one of the partitions.
+    fn take_in(&mut self, answer: &Answer, asked: &[(usize, i64)]) -> Result<Option<Error>, Error> {
+        let mut problem = None;
+        let response: FetchResponse<'_> = answer.read()?;
+        if response.error_code != 0 {
+            return Err(Error::refused(response.error_code, None, || "the fetch was refused".to_owned()));
+        }
+        for (index, fetched) in self.match_up(&response, asked) {
+            let reset = self.options.reset;
+            let assigned = &mut self.partitions[index];
+            match ErrorCode::from_code(fetched.error_code).unwrap_or(ErrorCode::UnknownServerError) {
+                ErrorCode::None => {
+                    if let Some(batch) = Batches::new(bytes_of(&fetched.records)).filter_map(Result::ok).last() {
+                        assigned.position = Position::At(batch.header().next_offset().0);
+                    }
+                }
+                ErrorCode::OffsetOutOfRange => assigned.position = Position::End(reset),
+                code => {
+                    let message = format!("{}-{} cannot be read: {}", assigned.topic, assigned.index, code.name());
+                    let error = Error::Refused { code, message };
+                    if !code.is_retriable() {
+                        return Err(error);
+                    }
+                    self.leaders_are_stale = true;
+                    problem = Some(error);
+                }
+            }
+        }
+        Ok(problem)
+    }
+
+    fn show(
+        &self,
+        answer: &Answer,
+        asked: &[(usize, i64)],
+        visit: &mut impl FnMut(Incoming<'_>) -> bool,
+    ) -> Result<bool, Error> {
+        let response: FetchResponse<'_> = answer.read()?;
+        let mut unpacked = Vec::new();
+        for (index, fetched) in self.match_up(&response, asked) {
+            let assigned = &self.partitions[index];
+            let from = asked.iter().find(|(known, _)| *known == index).map_or(0, |(_, offset)| *offset);
+            let mut aborted = Aborted::new(&fetched, self.options.isolation_level);
+            for batch in Batches::new(bytes_of(&fetched.records)) {
+                let batch = batch.map_err(|error| Error::bad_records(&assigned.topic, assigned.index, &error))?;
+                if !batch.is_crc_valid() {
+                    return Err(Error::bad_records(&assigned.topic, assigned.index, &"a batch's CRC is wrong"));
+                }
+                let records = unpack(&batch, &mut unpacked, assigned)?;
+                if aborted.hides(&batch, records) {
+                    continue;
+                }
+                let header = batch.header();
+                for record in RecordIter::new(header, records) {
+                    let record = record.map_err(|error| Error::bad_records(&assigned.topic, assigned.index, &error))?;
+                    if record.offset.0 < from {
+                        continue;
+                    }
+                    let incoming = Incoming {
+                        topic: &assigned.topic,
+                        partition: assigned.index,
+                        leader_epoch: header.partition_leader_epoch.0,
+                        timestamp_type: header.attributes.timestamp_type(),
+                        record,
+                    };
+                    if !visit(incoming) {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// The partitions of an answer, each with the number under which it is known here.
+    fn match_up<'a>(&self, response: &FetchResponse<'a>, asked: &[(usize, i64)]) -> Vec<(usize, FetchedPartition<'a>)> {
+        let mut matched = Vec::new();
+        for topic in &response.responses {
+            for partition in &topic.partitions {
+                let is_it = |assigned: &Assigned| {
+                    let same_topic = if topic.topic.is_empty() {
+                        assigned.id == topic.topic_id
+                    } else {
+                        assigned.topic == topic.topic
+                    };
+                    same_topic && assigned.index == partition.partition_index
+                };
+                if let Some((index, _)) = asked.iter().find(|(index, _)| is_it(&self.partitions[*index])) {
+                    matched.push((*index, partition.clone()));
+                }
+            }
+        }
+        matched
+    }
+
+    /// Turns the ends of partitions into offsets.
+    fn find_offsets(&mut self) -> Result<(), Error> {
+        let mut wanted: BTreeMap<i32, Vec<(usize, i64)>> = BTreeMap::new();
+        for (index, assigned) in self.partitions.iter().enumerate() {
+            if let (Some(leader), Position::End(end)) = (assigned.leader, assigned.position) {
+                let timestamp = match end {
+                    OffsetReset::Earliest => EARLIEST_TIMESTAMP,
+                    OffsetReset::Latest => LATEST_TIMESTAMP,
+                };
+                wanted.entry(leader).or_default().push((index, timestamp));
+            }
+        }
+        for (leader, asked) in wanted {
+            let mut topics: Vec<ListedTopic<'_>> = Vec::new();
+            for (index, timestamp) in asked {
+                let assigned = &self.partitions[index];
+                let partition =
+                    ListedPartition { partition_index: assigned.index, timestamp, ..ListedPartition::default() };
+                match topics.iter_mut().find(|topic| topic.name == assigned.topic) {
+                    Some(topic) => topic.partitions.push(partition),
+                    None => {
+                        topics.push(ListedTopic { name: assigned.topic.clone().into(), partitions: vec![partition] });
+                    }
+                }
+            }
+            let isolation_level = self.options.isolation_level as i8;
+            let request = ListOffsetsRequest { topics, isolation_level, ..ListOffsetsRequest::default() };
+            self.list_offsets(leader, &request)?;
+        }
+        Ok(())
+    }
+
+    fn list_offsets(&mut self, leader: i32, request: &ListOffsetsRequest<'_>) -> Result<(), Error> {
+        if self.asked.contains_key(&leader) {
+            // Its answers come in order, and one to a Fetch is due: the offsets can wait until that is read.
+            return Ok(());
+        }
+        let answer = self.cluster.broker(leader).and_then(|connection| connection.ask(ApiKey::ListOffsets, request));
+        let answer = answer.map_err(|error| self.lost(leader, error))?;
+        let response: ListOffsetsResponse<'_> = answer.read()?;
+        for topic in &response.topics {
+            for partition in &topic.partitions {
+                let known = self
+                    .partitions
+                    .iter_mut()
+                    .find(|assigned| assigned.topic == topic.name && assigned.index == partition.partition_index);
+                let Some(assigned) = known else { continue };
+                match ErrorCode::from_code(partition.error_code).unwrap_or(ErrorCode::UnknownServerError) {
+                    ErrorCode::None => assigned.position = Position::At(partition.offset.max(0)),
+                    code => {
+                        self.leaders_are_stale = true;
+                        let message =
+                            format!("{}-{}: no offsets: {}", topic.name, partition.partition_index, code.name());
+                        return Err(Error::Refused { code, message });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives an error that may pass where a partition has no leader.
+    fn look_for_leaders(&mut self) -> Result<Option<Error>, Error> {
+        let names: BTreeSet<String> = self.partitions.iter().map(|assigned| assigned.topic.clone()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let topics = self.cluster.topics(Topics::Named { names: &names, create: false })?;
+        for assigned in &mut self.partitions {
+            let Some(topic) = topics.iter().find(|topic| topic.name == assigned.topic) else { continue };
+            if !topic.id.is_zero() && topic.id != assigned.id {
+                assigned.id = topic.id;
+            }
+            let partition = topic.partitions.iter().find(|partition| partition.index == assigned.index);
+            assigned.leader = partition.and_then(|partition| partition.leader);
+        }
+        let leaderless = self.partitions.iter().find(|assigned| assigned.leader.is_none());
+        self.leaders_are_stale = leaderless.is_some();
+        Ok(leaderless.map(|assigned| Error::Refused {
+            code: ErrorCode::LeaderNotAvailable,
+            message: format!("{}-{} has no leader, or is not there", assigned.topic, assigned.index),
+        }))
+    }
+
+    /// Forgets a connection that failed, and what was due on it.
+    fn lost(&mut self, leader: i32, error: Error) -> Error {
+        self.cluster.drop_broker(leader);
+        self.asked.remove(&leader);
+        self.leaders_are_stale = true;
+        error
+    }
+}
+
+/// Which producers' records are to be passed over, while reading a piece of a log in order (KIP-98).
+struct Aborted {
+    /// Producer and first offset, the latest first.
+    coming: Vec<(i64, i64)>,
+    hidden: BTreeSet<i64>,
+}
+
+impl Aborted {
+    fn new(fetched: &FetchedPartition<'_>, isolation_level: IsolationLevel) -> Self {
+        let listed = match isolation_level {
+            IsolationLevel::ReadCommitted => fetched.aborted_transactions.as_deref().unwrap_or_default(),
+            IsolationLevel::ReadUncommitted => &[],
+        };
+        let mut coming: Vec<_> = listed.iter().map(|aborted| (aborted.first_offset, aborted.producer_id)).collect();
+        coming.sort_unstable_by(|one, other| other.cmp(one));
+        Self { coming, hidden: BTreeSet::new() }
+    }
+
+    /// Whether a batch is not for readers: control records never are.
+    fn hides(&mut self, batch: &Batch<'_>, records: &[u8]) -> bool {
+        let header = batch.header();
+        while let Some((_, producer)) = self.coming.pop_if(|(first, _)| *first <= header.last_offset().0) {
+            self.hidden.insert(producer);
+        }
+        if header.attributes.is_control() {
+            let marker = RecordIter::new(header, records).next().and_then(Result::ok);
+            let kind = marker.and_then(|marker| ControlType::from_key(marker.key?));
+            if kind == Some(ControlType::Abort) {
+                self.hidden.remove(&header.producer_id.0);
+            }
+            return true;
+        }
+        header.attributes.is_transactional() && self.hidden.contains(&header.producer_id.0)
+    }
+}
+
+fn unpack<'a>(batch: &Batch<'a>, out: &'a mut Vec<u8>, assigned: &Assigned) -> Result<&'a [u8], Error> {
+    match batch.header().compression() {
+        Some(Compression::None) => Ok(batch.records()),
+        Some(codec) => {
+            out.clear();
+            compression::decompress(codec, batch.records(), LARGEST_BATCH_BYTES, out)
+                .map_err(|error| Error::bad_records(&assigned.topic, assigned.index, &error))?;
+            Ok(out)
+        }
+        None => Err(Error::bad_records(&assigned.topic, assigned.index, &"a batch of an unknown codec")),
+    }
+}
+
+fn bytes_of<'a>(records: &Records<'a>) -> &'a [u8] {
+    match records {
+        Records::Bytes(bytes) => bytes,
+        Records::Null | Records::Region(_) => &[],
+    }
+}

@@ -1,0 +1,386 @@
+//! How a record is printed.
+//!
+//! ```text
+//! CreateTime:ts ⇥ Partition:n ⇥ Offset:n ⇥ Delivery:n ⇥ Epoch:n ⇥ k1:v1,k2:v2 ⇥ key ⇥ value ⏎
+//! ```
+//!
+//! Only the value, unless more is asked for. `key.separator` is between all of them.
+
+use std::fmt;
+
+use ottla_protocol::records::TimestampType;
+
+use crate::client::Incoming;
+use crate::properties::Properties;
+
+const PACKAGE: &str = "org.apache.kafka.common.serialization.";
+const FORMATTERS: &str = "org.apache.kafka.tools.consumer.";
+/// What stands for a number that the record does not have.
+const NOT_PRESENT: &[u8] = b"NOT_PRESENT";
+
+/// A way to print records.
+#[derive(Clone, Debug)]
+pub enum Formatter {
+    /// Kafka's DefaultMessageFormatter.
+    Columns(Box<Columns>),
+    /// Kafka's NoOpMessageFormatter: prints nothing.
+    Nothing,
+}
+
+/// Which columns are printed, and with what between them.
+#[derive(Clone, Debug)]
+pub struct Columns {
+    timestamp: bool,
+    partition: bool,
+    offset: bool,
+    delivery: bool,
+    epoch: bool,
+    headers: bool,
+    key: bool,
+    value: bool,
+    key_separator: Vec<u8>,
+    line_separator: Vec<u8>,
+    headers_separator: Vec<u8>,
+    null_literal: Vec<u8>,
+    key_type: Type,
+    value_type: Type,
+    headers_type: Type,
+}
+
+/// What bytes mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Type {
+    Bytes,
+    Text,
+    Long,
+    Integer,
+    Short,
+    Double,
+    Float,
+    Boolean,
+    Uuid,
+}
+
+impl Formatter {
+    /// The formatter of this class, with its properties, and with deserializers for keys and values that win over them.
+    pub fn from(
+        class: Option<&str>,
+        deserializers: [Option<&str>; 2],
+        properties: &mut Properties,
+    ) -> Result<Self, String> {
+        match class.map(|class| class.strip_prefix(FORMATTERS).unwrap_or(class)) {
+            None | Some("DefaultMessageFormatter") => {
+                Columns::from(deserializers, properties).map(|columns| Self::Columns(Box::new(columns)))
+            }
+            Some("NoOpMessageFormatter") => Ok(Self::Nothing),
+            Some(other) => Err(format!(
+                "The formatter {other} is not there: {FORMATTERS}DefaultMessageFormatter and \
+                 {FORMATTERS}NoOpMessageFormatter are"
+            )),
+        }
+    }
+
+    /// Prints a record.
+    ///
+    /// # Errors
+    /// The bytes do not mean what they are to mean. Columns before may have been printed.
+    pub fn format(&self, incoming: &Incoming<'_>, out: &mut Vec<u8>) -> Result<(), String> {
+        match self {
+            Self::Columns(columns) => columns.format(incoming, out),
+            Self::Nothing => Ok(()),
+        }
+    }
+}
+
+impl Columns {
+    fn from([key, value]: [Option<&str>; 2], properties: &mut Properties) -> Result<Self, String> {
+        let mut flag = |name: &str, default: bool| properties.take_flag(&format!("print.{name}")).unwrap_or(default);
+        let [timestamp, partition, offset, delivery, epoch, headers, print_key] =
+            ["timestamp", "partition", "offset", "delivery", "epoch", "headers", "key"].map(|name| flag(name, false));
+        let print_value = flag("value", true);
+        let mut text =
+            |key: &str, default: &str| properties.take(key).unwrap_or_else(|| default.to_owned()).into_bytes();
+        let key_separator = text("key.separator", "\t");
+        let line_separator = text("line.separator", "\n");
+        let headers_separator = text("headers.separator", ",");
+        let null_literal = text("null.literal", "null");
+        let mut kind = |option: Option<&str>, property: &str| {
+            let property = properties.take(property);
+            Type::from(option.or(property.as_deref()))
+        };
+        Ok(Self {
+            timestamp,
+            partition,
+            offset,
+            delivery,
+            epoch,
+            headers,
+            key: print_key,
+            value: print_value,
+            key_separator,
+            line_separator,
+            headers_separator,
+            null_literal,
+            key_type: kind(key, "key.deserializer")?,
+            value_type: kind(value, "value.deserializer")?,
+            headers_type: kind(None, "headers.deserializer")?,
+        })
+    }
+
+    fn format(&self, incoming: &Incoming<'_>, out: &mut Vec<u8>) -> Result<(), String> {
+        let record = &incoming.record;
+        let start = out.len();
+        if self.timestamp {
+            match incoming.timestamp_type {
+                _ if record.timestamp < 0 => out.extend_from_slice(b"NO_TIMESTAMP"),
+                TimestampType::CreateTime => labelled(out, "CreateTime:", record.timestamp),
+                TimestampType::LogAppendTime => labelled(out, "LogAppendTime:", record.timestamp),
+            }
+        }
+        if self.partition {
+            self.separate(start, out);
+            labelled(out, "Partition:", i64::from(incoming.partition));
+        }
+        if self.offset {
+            self.separate(start, out);
+            labelled(out, "Offset:", record.offset.0);
+        }
+        if self.delivery {
+            // Only share groups count deliveries.
+            self.separate(start, out);
+            out.extend_from_slice(b"Delivery:");
+            out.extend_from_slice(NOT_PRESENT);
+        }
+        if self.epoch {
+            // Differs from Kafka: its tool loses the epoch on the way and prints NOT_PRESENT always.
+            self.separate(start, out);
+            match incoming.leader_epoch {
+                ..0 => {
+                    out.extend_from_slice(b"Epoch:");
+                    out.extend_from_slice(NOT_PRESENT);
+                }
+                epoch => labelled(out, "Epoch:", i64::from(epoch)),
+            }
+        }
+        if self.headers {
+            self.separate(start, out);
+            self.format_headers(incoming, out)?;
+        }
+        // An empty key is a column too, so columns before it are not what separates it.
+        let mut first = out.len() == start;
+        for (printed, kind, bytes) in
+            [(self.key, self.key_type, record.key), (self.value, self.value_type, record.value)]
+        {
+            if printed {
+                if !first {
+                    out.extend_from_slice(&self.key_separator);
+                }
+                first = false;
+                self.format_bytes(kind, bytes, out)?;
+            }
+        }
+        out.extend_from_slice(&self.line_separator);
+        Ok(())
+    }
+
+    fn format_headers(&self, incoming: &Incoming<'_>, out: &mut Vec<u8>) -> Result<(), String> {
+        if incoming.record.headers.is_empty() {
+            out.extend_from_slice(b"NO_HEADERS");
+        }
+        for (index, (key, value)) in incoming.record.headers.iter().enumerate() {
+            if index > 0 {
+                out.extend_from_slice(&self.headers_separator);
+            }
+            out.extend_from_slice(key);
+            out.push(b':');
+            self.format_bytes(self.headers_type, value, out)?;
+        }
+        Ok(())
+    }
+
+    fn format_bytes(&self, kind: Type, bytes: Option<&[u8]>, out: &mut Vec<u8>) -> Result<(), String> {
+        match bytes {
+            Some(bytes) => kind.format(bytes, out),
+            None => {
+                out.extend_from_slice(&self.null_literal);
+                Ok(())
+            }
+        }
+    }
+
+    fn separate(&self, start: usize, out: &mut Vec<u8>) {
+        if out.len() > start {
+            out.extend_from_slice(&self.key_separator);
+        }
+    }
+}
+
+impl Type {
+    fn from(class: Option<&str>) -> Result<Self, String> {
+        let Some(class) = class else { return Ok(Self::Bytes) };
+        match class.strip_prefix(PACKAGE).and_then(|name| name.strip_suffix("Deserializer")) {
+            Some("ByteArray" | "Bytes" | "ByteBuffer") => Ok(Self::Bytes),
+            Some("String") => Ok(Self::Text),
+            Some("Long") => Ok(Self::Long),
+            Some("Integer") => Ok(Self::Integer),
+            Some("Short") => Ok(Self::Short),
+            Some("Double") => Ok(Self::Double),
+            Some("Float") => Ok(Self::Float),
+            Some("Boolean") => Ok(Self::Boolean),
+            Some("UUID") => Ok(Self::Uuid),
+            _ => Err(format!(
+                "The deserializer {class} is not there: {PACKAGE}StringDeserializer is, and likewise those for ByteArray, \
+                 Long, Integer, Short, Double, Float, Boolean and UUID"
+            )),
+        }
+    }
+
+    fn format(self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+        let text = match self {
+            Self::Bytes => {
+                out.extend_from_slice(bytes);
+                return Ok(());
+            }
+            Self::Text | Self::Uuid => String::from_utf8_lossy(bytes).into_owned(),
+            Self::Long => i64::from_be_bytes(self.exactly(bytes)?).to_string(),
+            Self::Integer => i32::from_be_bytes(self.exactly(bytes)?).to_string(),
+            Self::Short => i16::from_be_bytes(self.exactly(bytes)?).to_string(),
+            Self::Double => decimal(f64::from_be_bytes(self.exactly(bytes)?)),
+            Self::Float => decimal(f32::from_be_bytes(self.exactly(bytes)?)),
+            Self::Boolean => (self.exactly::<1>(bytes)? != [0]).to_string(),
+        };
+        out.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+
+    fn exactly<const N: usize>(self, bytes: &[u8]) -> Result<[u8; N], String> {
+        bytes.try_into().map_err(|_| format!("Size of data received by {self:?}Deserializer is not {N}"))
+    }
+}
+
+/// A number in Java's words: with an exponent from ten million on and below a thousandth.
+fn decimal(number: impl Into<f64> + Copy + fmt::Debug + fmt::UpperExp) -> String {
+    let value: f64 = number.into();
+    match value.abs() {
+        _ if value.is_infinite() => if value > 0.0 { "Infinity" } else { "-Infinity" }.to_owned(),
+        // Debug of 0 and NaN is Java's as well.
+        size if size == 0.0 || size.is_nan() || (1e-3..1e7).contains(&size) => format!("{number:?}"),
+        _ => {
+            let text = format!("{number:E}");
+            if text.contains('.') { text } else { text.replacen('E', ".0E", 1) }
+        }
+    }
+}
+
+fn labelled(out: &mut Vec<u8>, label: &str, number: i64) {
+    out.extend_from_slice(label.as_bytes());
+    out.extend_from_slice(number.to_string().as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use ottla_protocol::records::{Batch, BatchBuilder, RecordIter};
+
+    use super::*;
+
+    const ALL: &str = "print.timestamp=true print.partition=true print.offset=true print.delivery=true print.epoch=true \
+                       print.headers=true print.key=true";
+
+    fn check(properties: &str, expected: &Expect) {
+        let pairs: Vec<_> = properties.split_whitespace().map(str::to_owned).collect();
+        let mut properties = Properties::gather(None, &pairs).unwrap();
+        let formatter = Formatter::from(None, [None, None], &mut properties).unwrap();
+        let mut builder = BatchBuilder::new();
+        builder.push(7, Some(b"k"), Some(b"v"), &[(b"a", Some(b"b")), (b"c", None)]);
+        builder.push(8, None, None, &[]);
+        builder.push(9, Some(b""), Some(b"\0\0\0\0\0\0\0\x05"), &[]);
+        let bytes = builder.build().unwrap();
+        let (batch, _) = Batch::parse(&bytes).unwrap();
+        let mut out = Vec::new();
+        for record in RecordIter::new(batch.header(), batch.records()) {
+            let incoming = Incoming {
+                topic: "t",
+                partition: 2,
+                leader_epoch: 3,
+                timestamp_type: TimestampType::CreateTime,
+                record: record.unwrap(),
+            };
+            if let Err(message) = formatter.format(&incoming, &mut out) {
+                out.extend_from_slice(format!("!{message}\n").as_bytes());
+            }
+        }
+        expected.assert_eq(&String::from_utf8(out).unwrap().replace('\0', "0"));
+    }
+
+    #[test]
+    fn columns_are_printed_in_kafkas_order() {
+        check(
+            "",
+            &expect![[r#"
+            v
+            null
+            0000000
+        "#]],
+        );
+        check(
+            ALL,
+            &expect![[r#"
+            CreateTime:7	Partition:2	Offset:0	Delivery:NOT_PRESENT	Epoch:3	a:b,c:null	k	v
+            CreateTime:8	Partition:2	Offset:1	Delivery:NOT_PRESENT	Epoch:3	NO_HEADERS	null	null
+            CreateTime:9	Partition:2	Offset:2	Delivery:NOT_PRESENT	Epoch:3	NO_HEADERS		0000000
+        "#]],
+        );
+        check(
+            "print.key=true",
+            &expect![[r#"
+            k	v
+            null	null
+            	0000000
+        "#]],
+        );
+        check(
+            "print.key=true print.value=false",
+            &expect![[r#"
+            k
+            null
+
+        "#]],
+        );
+    }
+
+    #[test]
+    fn numbers_are_written_as_java_writes_them() {
+        let doubles = [0.0, 1.0, 0.1, 1e7, 1.5e-4, 123_456.789, f64::NAN, f64::NEG_INFINITY].map(decimal);
+        assert_eq!(doubles, ["0.0", "1.0", "0.1", "1.0E7", "1.5E-4", "123456.789", "NaN", "-Infinity"]);
+        assert_eq!([0.1_f32, 1e10].map(decimal), ["0.1", "1.0E10"]);
+    }
+
+    #[test]
+    fn separators_are_what_one_likes() {
+        check(
+            "print.key=true print.headers=true key.separator=| line.separator=; headers.separator=/ null.literal=NIL",
+            &expect!["a:b/c:NIL|k|v;NO_HEADERS|NIL|NIL;NO_HEADERS||0000000;"],
+        );
+    }
+
+    #[test]
+    fn bytes_are_read_as_what_they_are_said_to_be() {
+        check(
+            "value.deserializer=org.apache.kafka.common.serialization.LongDeserializer",
+            &expect![[r#"
+            !Size of data received by LongDeserializer is not 8
+            null
+            5
+        "#]],
+        );
+        check(
+            "value.deserializer=org.apache.kafka.common.serialization.DoubleDeserializer",
+            &expect![[r#"
+            !Size of data received by DoubleDeserializer is not 8
+            null
+            2.5E-323
+        "#]],
+        );
+    }
+}
