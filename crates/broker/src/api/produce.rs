@@ -14,7 +14,7 @@ use ottla_protocol::error::ErrorCode;
 use ottla_protocol::messages::produce_request::{PartitionData, ProduceRequest};
 use ottla_protocol::messages::produce_response::{PartitionResponse, ProduceResponse, RecordError, Response};
 use ottla_protocol::records::validate::{self, Depth, Invalid, Rules};
-use ottla_protocol::records::{Batch, Compression};
+use ottla_protocol::records::{Batch, BatchError, Compression};
 use ottla_protocol::{ApiKey, Records};
 
 use super::Api;
@@ -151,10 +151,12 @@ fn only_batch(bytes: &[u8]) -> Result<Batch<'_>, Failed> {
     if bytes.is_empty() {
         return Err(invalid("Produce requests must have exactly one record batch per partition"));
     }
-    let (batch, rest) =
-        Batch::parse(bytes).map_err(|error| Failed::new(ErrorCode::InvalidRecord, error.to_string()))?;
-    if Batch::parse(rest).is_ok() {
-        return Err(invalid("Produce requests must have exactly one record batch per partition"));
+    let refuse = |error: BatchError| Failed::new(error.code(), error.to_string());
+    let (batch, rest) = Batch::parse(bytes).map_err(refuse)?;
+    match Batch::parse(rest) {
+        Ok(_) => return Err(invalid("Produce requests must have exactly one record batch per partition")),
+        Err(BatchError::Truncated { .. }) => {}
+        Err(error) => return Err(refuse(error)),
     }
     Ok(batch)
 }
@@ -243,6 +245,11 @@ impl Failed {
     /// Failed with a sentence for the client.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { message: Some(message.into()), ..Self::from(code) }
+    }
+
+    /// What the client is told.
+    pub fn code(&self) -> ErrorCode {
+        self.code
     }
 
     /// Failed after the log was found, which begins at `log_start_offset`.

@@ -71,8 +71,11 @@ pub fn run(partitions: &Partitions, config: &Config, stop: &Receiver<()>) {
 
 fn flush_what_is_due(all: &[Arc<Partition>], now_ms: i64) {
     for partition in all {
-        if partition.with_log(|log, _| log.is_flush_due(now_ms) || log.has_unflushed_segments()) {
+        let (due, rolled) = partition.with_log(|log, _| (log.is_flush_due(now_ms), log.has_unflushed_segments()));
+        if due {
             report("flush a log", partition.flush(now_ms));
+        } else if rolled {
+            report("flush a rolled segment", partition.flush_sealed(now_ms));
         }
     }
 }

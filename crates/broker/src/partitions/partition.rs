@@ -201,8 +201,11 @@ impl Partition {
             state.leader.may_append(acks, settings.min_insync_replicas).map_err(refuse)?;
             log_start_offset
         };
-        let validated =
-            self.check_batch(batch, &settings, now_ms, check).map_err(|failed| failed.at(log_start_offset))?;
+        let validated = self.check_batch(batch, &settings, now_ms, check).map_err(|failed| match failed.code() {
+            // As in Kafka, which finds this out before it looks at the log.
+            ErrorCode::CorruptMessage => failed,
+            _ => failed.at(log_start_offset),
+        })?;
         let mut state = self.lock();
         state.check_serving()?;
         let log_start_offset = state.log.start_offset();
@@ -345,6 +348,14 @@ impl Partition {
     /// Puts on the disk what is in the page cache, without holding the lock meanwhile.
     pub fn flush(&self, now_ms: Timestamp) -> ottla_storage::Result<()> {
         let flush: Flush = self.lock().log.begin_flush()?;
+        flush.run()?;
+        self.lock().log.finish_flush(&flush, now_ms);
+        Ok(())
+    }
+
+    /// Puts the segments on the disk that are no longer written to, without holding the lock meanwhile.
+    pub fn flush_sealed(&self, now_ms: Timestamp) -> ottla_storage::Result<()> {
+        let flush = self.lock().log.begin_flush_sealed()?;
         flush.run()?;
         self.lock().log.finish_flush(&flush, now_ms);
         Ok(())

@@ -78,11 +78,19 @@ impl Log {
 
     /// The first part of a flush: which files hold what was written so far.
     pub fn begin_flush(&self) -> Result<Flush> {
-        let end_offset = self.end_offset();
+        self.begin_flush_to(self.segment_count(), self.end_offset())
+    }
+
+    /// The first part of a flush of the sealed segments alone: the active one is left to the page cache.
+    pub fn begin_flush_sealed(&self) -> Result<Flush> {
+        self.begin_flush_to(self.sealed.len(), Segment::base_offset(&self.active))
+    }
+
+    fn begin_flush_to(&self, segment_count: usize, end_offset: Offset) -> Result<Flush> {
         let truncations = self.unflushed.truncations;
         let mut flush = Flush { end_offset, truncations, logs: Vec::new(), others: Vec::new(), folder: None };
         if self.recovery_point < end_offset {
-            for index in self.segment_floor(self.recovery_point)..self.segment_count() {
+            for index in self.segment_floor(self.recovery_point)..segment_count {
                 let segment = self.segment(index);
                 flush.logs.push((segment.path().to_owned(), segment.file()?));
                 if index < self.sealed.len() {
@@ -109,7 +117,9 @@ impl Log {
         self.recovery_point = self.recovery_point.max(flush.end_offset);
         let records = self.end_offset().0 - self.recovery_point.0;
         self.unflushed.records = self.unflushed.records.min(records as u64);
-        self.unflushed.since_ms = now_ms;
+        if flush.end_offset > Segment::base_offset(&self.active) {
+            self.unflushed.since_ms = now_ms;
+        }
         if flush.folder.is_some() {
             self.unflushed.names = false;
         }
