@@ -7,7 +7,8 @@
 //!                     (at most CHUNKS wait)
 //! ```
 //!
-//! Differs from Kafka: when a record could not be written, the exit code is 1 and not 0.
+//! Differs from Kafka: when a record could not be written, the exit code is 1 and not 0; and bytes that are no UTF-8 are
+//! written as they are.
 
 mod line_reader;
 
