@@ -29,6 +29,7 @@ pub struct Connection {
 /// What a fetch answer says of one partition.
 pub struct Fetched {
     pub partition: i32,
+    pub high_watermark: u64,
     pub records_bytes: u64,
 }
 
@@ -91,7 +92,8 @@ impl Connection {
             for _ in 0..u32::from_be_bytes(self.take_chunk()?) {
                 let partition = i32::from_be_bytes(self.take_chunk()?);
                 refuse(i16::from_be_bytes(self.take_chunk()?))?;
-                let _watermark_stable_and_start: [u8; 24] = self.take_chunk()?;
+                let high_watermark = i64::from_be_bytes(self.take_chunk()?).max(0).cast_unsigned();
+                let _stable_and_start: [u8; 16] = self.take_chunk()?;
                 let aborted = i32::from_be_bytes(self.take_chunk()?);
                 if aborted > 0 {
                     return Err(io::Error::other("aborted transactions, where nothing is transactional"));
@@ -99,7 +101,7 @@ impl Connection {
                 let _replica: [u8; 4] = self.take_chunk()?;
                 let records_bytes = u64::try_from(i32::from_be_bytes(self.take_chunk()?)).unwrap_or(0);
                 self.discard(records_bytes)?;
-                each(Fetched { partition, records_bytes });
+                each(Fetched { partition, high_watermark, records_bytes });
             }
         }
         Ok(())

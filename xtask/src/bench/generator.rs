@@ -203,14 +203,10 @@ impl Work<'_> {
     /// Each connection reads all its partitions with every request, from where the last answer ended.
     fn catch_up(&self, mut connection: Connection) -> io::Result<Count> {
         let mut count = Count::new(self.window);
-        let mut reading = Reading::new(self, self.partitions());
+        let mut reading = Reading::new(self, self.partitions(), AtEnd::Rewind);
         while Instant::now() < self.window.end {
             let sent = Instant::now();
             let batches = reading.next(&mut connection, |_, _| ())?;
-            if batches == 0 {
-                reading.rewind();
-                continue;
-            }
             count.add(sent, Instant::now(), batches, self.batch);
         }
         Ok(count)
@@ -222,7 +218,7 @@ impl Work<'_> {
         let each = partitions.len() as u64;
         let total = u64::from(self.requests_until_end(per_s));
         let mut count = Count::new(self.window);
-        let mut reading = Reading::new(self, partitions);
+        let mut reading = Reading::new(self, partitions, AtEnd::Wait);
         let mut read = 0;
         while read < total {
             read += reading.next(&mut connection, |place, batch| {
@@ -252,12 +248,20 @@ struct Reading<'r> {
     /// How many batches of each partition were read.
     positions: Vec<u64>,
     batch: &'r Batch,
+    at_end: AtEnd,
+}
+
+/// What a consumer does when it has read a partition to its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AtEnd {
+    Wait,
+    Rewind,
 }
 
 impl<'r> Reading<'r> {
-    fn new(work: &Work<'r>, partitions: Vec<i32>) -> Self {
+    fn new(work: &Work<'r>, partitions: Vec<i32>, at_end: AtEnd) -> Self {
         let request = frames::fetch(work.topic, &partitions);
-        Self { request, positions: vec![0; partitions.len()], partitions, batch: work.batch }
+        Self { request, positions: vec![0; partitions.len()], partitions, batch: work.batch, at_end }
     }
 
     /// One fetch; calls `each` with the place of the partition and the number of the batch in it.
@@ -267,20 +271,20 @@ impl<'r> Reading<'r> {
         }
         connection.send(&self.request)?;
         let mut batches = 0;
-        let (partitions, positions, size) = (&self.partitions, &mut self.positions, self.batch.bytes.len() as u64);
+        let (partitions, positions, at_end) = (&self.partitions, &mut self.positions, self.at_end);
+        let Batch { bytes, records } = self.batch;
         connection.receive_fetch(|fetched| {
             let Some(place) = partitions.iter().position(|one| *one == fetched.partition) else { return };
             // The last batch may be cut off.
-            let whole = fetched.records_bytes / size;
+            let whole = fetched.records_bytes / bytes.len() as u64;
             (positions[place]..positions[place] + whole).for_each(|number| each(place, number));
             positions[place] += whole;
             batches += whole;
+            if at_end == AtEnd::Rewind && positions[place] * records >= fetched.high_watermark {
+                positions[place] = 0;
+            }
         })?;
         Ok(batches)
-    }
-
-    fn rewind(&mut self) {
-        self.positions.fill(0);
     }
 }
 

@@ -24,6 +24,8 @@ use crate::{Fallible, files};
 
 /// What is read from a connection at once.
 const READ_BYTES: usize = 256 << 10;
+/// As Kafka's `socket.send.buffer.bytes`. Much more, and what is sent falls out of the processor's cache before it is read.
+const SEND_BUFFER_BYTES: usize = 100 << 10;
 /// Where an answer's correlation id stands, and a request's.
 const ANSWER_CORRELATION_AT: usize = SIZE_LENGTH;
 const REQUEST_CORRELATION_AT: usize = SIZE_LENGTH + 2 + 2;
@@ -80,6 +82,7 @@ pub fn run(command: &Command) -> Fallible<()> {
     for (number, connection) in listener.incoming().enumerate() {
         let (connection, folder, kind, bytes) = (connection?, command.folder.clone(), command.kind, command.bytes);
         connection.set_nodelay(true)?;
+        rustix::net::sockopt::set_socket_send_buffer_size(&connection, SEND_BUFFER_BYTES)?;
         // A connection that ends is how a run ends.
         thread::spawn(move || match kind {
             LimitKind::Produce => take(connection, &folder.join(number.to_string())),
