@@ -150,7 +150,7 @@ fn topic() -> Shown {
 fn check_describe(line: &str, expected: &Expect) {
     let mut out = Vec::new();
     show(&topic(), &arguments(&format!("--describe {line}")), &[1], &mut out);
-    expected.assert_eq(&String::from_utf8(out).unwrap());
+    expected.assert_eq(&String::from_utf8(out).unwrap().replace('\t', "⇥"));
 }
 
 #[test]
@@ -158,43 +158,43 @@ fn a_topic_is_described_as_kafka_does() {
     check_describe(
         "",
         &expect![[r#"
-        Topic: t	TopicId: AAAAAAAAAAAAAAAAAAAAAQ	PartitionCount: 4	ReplicationFactor: 2	Configs: min.insync.replicas=1,retention.ms=1000
-        	Topic: t	Partition: 0	Leader: 1	Replicas: 1,2	Isr: 1,2	Elr: 	LastKnownElr: 
-        	Topic: t	Partition: 1	Leader: none	Replicas: 1,2	Isr: 	Elr: 	LastKnownElr: 
-        	Topic: t	Partition: 2	Leader: 2	Replicas: 1,2	Isr: 2	Elr: 	LastKnownElr: 
-        	Topic: t	Partition: 3	Leader: 1	Replicas: 1,2,3	Isr: 1,2	Adding Replicas: 3	Removing Replicas: 1	Elr: N/A	LastKnownElr: N/A
-    "#]],
+            Topic: t⇥TopicId: AAAAAAAAAAAAAAAAAAAAAQ⇥PartitionCount: 4⇥ReplicationFactor: 2⇥Configs: min.insync.replicas=1,retention.ms=1000
+            ⇥Topic: t⇥Partition: 0⇥Leader: 1⇥Replicas: 1,2⇥Isr: 1,2⇥Elr: ⇥LastKnownElr: 
+            ⇥Topic: t⇥Partition: 1⇥Leader: none⇥Replicas: 1,2⇥Isr: ⇥Elr: ⇥LastKnownElr: 
+            ⇥Topic: t⇥Partition: 2⇥Leader: 2⇥Replicas: 1,2⇥Isr: 2⇥Elr: ⇥LastKnownElr: 
+            ⇥Topic: t⇥Partition: 3⇥Leader: 1⇥Replicas: 1,2,3⇥Isr: 1,2⇥Adding Replicas: 3⇥Removing Replicas: 1⇥Elr: N/A⇥LastKnownElr: N/A
+        "#]],
     );
     check_describe(
         "--topics-with-overrides",
         &expect![[r#"
-        Topic: t	TopicId: AAAAAAAAAAAAAAAAAAAAAQ	PartitionCount: 4	ReplicationFactor: 2	Configs: min.insync.replicas=1,retention.ms=1000
-    "#]],
+            Topic: t⇥TopicId: AAAAAAAAAAAAAAAAAAAAAQ⇥PartitionCount: 4⇥ReplicationFactor: 2⇥Configs: min.insync.replicas=1,retention.ms=1000
+        "#]],
     );
     check_describe(
         "--under-replicated-partitions",
         &expect![[r#"
-            	Topic: t	Partition: 1	Leader: none	Replicas: 1,2	Isr: 	Elr: 	LastKnownElr: 
-            	Topic: t	Partition: 2	Leader: 2	Replicas: 1,2	Isr: 2	Elr: 	LastKnownElr: 
+            ⇥Topic: t⇥Partition: 1⇥Leader: none⇥Replicas: 1,2⇥Isr: ⇥Elr: ⇥LastKnownElr: 
+            ⇥Topic: t⇥Partition: 2⇥Leader: 2⇥Replicas: 1,2⇥Isr: 2⇥Elr: ⇥LastKnownElr: 
         "#]],
     );
     check_describe(
         "--unavailable-partitions",
         &expect![[r#"
-            	Topic: t	Partition: 1	Leader: none	Replicas: 1,2	Isr: 	Elr: 	LastKnownElr: 
-            	Topic: t	Partition: 2	Leader: 2	Replicas: 1,2	Isr: 2	Elr: 	LastKnownElr: 
+            ⇥Topic: t⇥Partition: 1⇥Leader: none⇥Replicas: 1,2⇥Isr: ⇥Elr: ⇥LastKnownElr: 
+            ⇥Topic: t⇥Partition: 2⇥Leader: 2⇥Replicas: 1,2⇥Isr: 2⇥Elr: ⇥LastKnownElr: 
         "#]],
     );
     check_describe(
         "--at-min-isr-partitions",
         &expect![[r#"
-            	Topic: t	Partition: 2	Leader: 2	Replicas: 1,2	Isr: 2	Elr: 	LastKnownElr: 
+            ⇥Topic: t⇥Partition: 2⇥Leader: 2⇥Replicas: 1,2⇥Isr: 2⇥Elr: ⇥LastKnownElr: 
         "#]],
     );
     check_describe(
         "--under-min-isr-partitions",
         &expect![[r#"
-            	Topic: t	Partition: 1	Leader: none	Replicas: 1,2	Isr: 	Elr: 	LastKnownElr: 
+            ⇥Topic: t⇥Partition: 1⇥Leader: none⇥Replicas: 1,2⇥Isr: ⇥Elr: ⇥LastKnownElr: 
         "#]],
     );
 }
