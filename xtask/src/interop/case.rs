@@ -13,7 +13,7 @@ use crate::server::Server;
 pub const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 
 /// How much is shown of a text in which something is missing.
-const SHOWN_LINES: usize = 20;
+const SHOWN_LINES: usize = 8;
 
 type Work = Box<dyn Fn(&mut Context) -> Fallible<()>>;
 
