@@ -46,9 +46,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     raise_file_limit();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(
-            std::env::var("OTTLA_WORKERS").ok().and_then(|w| w.parse().ok()).unwrap_or((2 * cores).max(FEWEST_WORKERS)),
-        )
+        .worker_threads((2 * cores).max(FEWEST_WORKERS))
         .thread_name("ottla-worker")
         .enable_all()
         .build();

@@ -3,6 +3,7 @@
 //! A property that a tool does not know is named on stderr, as Kafka's clients do, and then ignored.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -77,6 +78,11 @@ impl Properties {
             eprintln!("WARN The property '{key}' has no effect here.");
         }
     }
+}
+
+/// Prints a line on stdout. Nobody may read it, which is no failure of ours.
+pub fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 #[cfg(test)]

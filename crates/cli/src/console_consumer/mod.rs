@@ -20,7 +20,7 @@ use clap::Args;
 use crate::client::{
     Cluster, Error, Fetcher, FetcherOptions, IsolationLevel, OffsetReset, Options, Position, TopicDescription, Topics,
 };
-use crate::properties::Properties;
+use crate::properties::{Properties, say};
 use crate::topic_filter::TopicFilter;
 use formatter::Formatter;
 use ottla_protocol::ErrorCode;
@@ -491,7 +491,7 @@ impl Arguments {
             (!self.property.is_empty(), "property", "formatter-property"),
         ];
         for (_, old, new) in old.iter().filter(|(given, _, _)| *given) {
-            println!("Option --{old} is deprecated and will be removed in a future version. Use --{new} instead.");
+            say(&format!("Option --{old} is deprecated and will be removed in a future version. Use --{new} instead."));
         }
     }
 }

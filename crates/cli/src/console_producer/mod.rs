@@ -23,7 +23,7 @@ use clap::Args;
 use ottla_protocol::records::Compression;
 
 use crate::client::{Acks, Cluster, Options, Producer, ProducerOptions, Unwritten};
-use crate::properties::Properties;
+use crate::properties::{Properties, say};
 use line_reader::LineReader;
 
 /// How much is read from stdin at once.
@@ -259,8 +259,8 @@ impl Lines {
                 return Err(format!("a line is longer than {LONGEST_LINE_BYTES} bytes"));
             }
             if self.prompt {
-                print!(">");
-                let _ = io::stdout().flush();
+                // Without a terminal to show it on, it is not missed.
+                let _ = io::stdout().write_all(b">").and_then(|()| io::stdout().flush());
                 self.prompt = false;
             }
             let chunk = match deadline {
@@ -388,7 +388,9 @@ impl Arguments {
             (!self.property.is_empty(), "property", "reader-property"),
         ];
         for (_, old, new) in old.iter().filter(|(given, _, _)| *given) {
-            println!("Warning: --{old} is deprecated and will be removed in a future version. Use --{new} instead.");
+            say(&format!(
+                "Warning: --{old} is deprecated and will be removed in a future version. Use --{new} instead."
+            ));
         }
     }
 }

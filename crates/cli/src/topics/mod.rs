@@ -22,6 +22,9 @@ use crate::client::{Cluster, Error, TopicDescription, Topics};
 use crate::properties::Properties;
 use crate::topic_filter::TopicFilter;
 
+/// What the tool says on stdout before the reason of a failure.
+const FAILURE_PREFIX: &str = "Error while executing topic command : ";
+
 /// What to do with which topics.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Arguments {
@@ -121,20 +124,28 @@ enum Action {
 pub fn run(arguments: &Arguments) -> ExitCode {
     let mut out = Vec::new();
     let done = execute(arguments, &mut out);
+    let log = match done {
+        Ok(()) => None,
+        Err(Failure::Usage(message)) => Some(format!("{message}\nTry 'ottla topics --help'.")),
+        Err(Failure::Refused(message)) => {
+            say(&mut out, &format!("{FAILURE_PREFIX}{message}"));
+            Some(format!("ERROR {message}"))
+        }
+        Err(Failure::Failed(error)) => {
+            say(&mut out, &format!("{FAILURE_PREFIX}{error}"));
+            let code = error.code().map_or_else(String::new, |code| format!("{}: ", code.name()));
+            Some(format!("ERROR {code}{error}"))
+        }
+    };
     // A reader that has gone away, such as `head`, is no failure of ours.
     let _ = io::stdout().write_all(&out);
-    let (message, code) = match done {
-        Ok(()) => return ExitCode::SUCCESS,
-        Err(Failure::Usage(message)) => {
-            eprintln!("{message}\nTry 'ottla topics --help'.");
-            return ExitCode::FAILURE;
+    match log {
+        None => ExitCode::SUCCESS,
+        Some(log) => {
+            eprintln!("{log}");
+            ExitCode::FAILURE
         }
-        Err(Failure::Failed(error)) => (error.to_string(), error.code().map_or("ERROR", |code| code.name())),
-        Err(Failure::Refused(message)) => (message, "INVALID_REQUEST"),
-    };
-    println!("Error while executing topic command : {message}");
-    eprintln!("ERROR {code}: {message}");
-    ExitCode::FAILURE
+    }
 }
 
 fn execute(arguments: &Arguments, out: &mut Vec<u8>) -> Result<(), Failure> {
