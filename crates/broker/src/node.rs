@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use ottla_base::{BrokerEpoch, BrokerId};
 use ottla_metadata::controller::{AllocateProducerIds, Answer, Command, CreateTopics, NewTopic};
 use ottla_metadata::image::Image;
+use ottla_protocol::error::ErrorCode;
 
 use crate::access::Authorizer;
 use crate::api::fetch_sessions::FetchSessions;
@@ -127,7 +128,10 @@ impl Node {
         match self.controller.ask(command).await {
             Ok(Answer::CreateTopics(results)) => {
                 for result in results {
-                    if let Err(refusal) = result.result {
+                    // Somebody else may have been quicker, which is just as well.
+                    if let Err(refusal) = result.result
+                        && refusal.error != ErrorCode::TopicAlreadyExists
+                    {
                         tracing::warn!(topic = result.name, ?refusal, "a topic that a client named was not created");
                     }
                 }

@@ -20,6 +20,7 @@ mod describe_configs;
 mod describe_topic_partitions;
 mod fetch;
 pub mod fetch_sessions;
+mod find_coordinator;
 mod init_producer_id;
 mod list_offsets;
 mod metadata;
@@ -41,6 +42,7 @@ pub const ALL: &[Api] = &[
     fetch::API,
     list_offsets::API,
     metadata::API,
+    find_coordinator::API,
     api_versions::API,
     create_topics::API,
     delete_topics::API,
