@@ -247,3 +247,74 @@ fn connect(peer: &Address, timeout: Duration) -> io::Result<TcpStream> {
     }
     Err(last)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use ottla_protocol::messages::api_versions_response::ApiKey as ServedApi;
+
+    use super::*;
+
+    /// Connects to a broker that answers ApiVersions requests in turn with these codes, in version 0, as one does that knows
+    /// no newer version; gives the versions in which it was asked.
+    fn negotiate(codes: &[ErrorCode]) -> (Result<Connection, Error>, Vec<i16>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = Address { host: "127.0.0.1".to_owned(), port: listener.local_addr().unwrap().port() };
+        let codes = codes.to_vec();
+        let broker = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            codes.into_iter().map(|code| answer(&mut stream, code)).collect()
+        });
+        let connection = Connection::open(&peer, &Options::default());
+        (connection, broker.join().unwrap())
+    }
+
+    fn answer(stream: &mut TcpStream, code: ErrorCode) -> i16 {
+        let mut size = [0; 4];
+        stream.read_exact(&mut size).unwrap();
+        let mut frame = vec![0; u32::from_be_bytes(size) as usize];
+        stream.read_exact(&mut frame).unwrap();
+        let (header, _) = RequestHeader::decode(&frame).unwrap();
+        let served = [(ApiKey::ApiVersions, 0, 2), (ApiKey::Metadata, 1, 99), (ApiKey::Fetch, 90, 99)];
+        let served =
+            served.map(|(api, min_version, max_version)| ServedApi { api_key: api as i16, min_version, max_version });
+        let response = ApiVersionsResponse {
+            error_code: code.code(),
+            api_keys: served.to_vec(),
+            ..ApiVersionsResponse::default()
+        };
+        let version = if code == ErrorCode::None { header.api_version } else { 0 };
+        let mut writer = Writer::default();
+        ApiKey::ApiVersions.begin_response(&mut writer, version, header.correlation_id);
+        response.encode(&mut writer, version);
+        writer.finish_frame();
+        stream.write_all(&writer.into_bytes()).unwrap();
+        header.api_version
+    }
+
+    #[test]
+    fn an_older_broker_is_asked_again_in_its_own_version() {
+        let (connection, asked) = negotiate(&[ErrorCode::UnsupportedVersion, ErrorCode::None]);
+        assert_eq!(asked, [5, 2]);
+        let connection = connection.unwrap();
+        let of = |api| connection.version_of(api);
+        assert_eq!([of(ApiKey::Metadata), of(ApiKey::Fetch), of(ApiKey::Produce)], [Some(13), None, None]);
+    }
+
+    #[test]
+    fn a_broker_that_refuses_twice_is_given_up() {
+        let (connection, asked) = negotiate(&[ErrorCode::UnsupportedVersion, ErrorCode::UnsupportedVersion]);
+        assert_eq!(asked, [5, 2]);
+        let message = connection.unwrap_err().to_string();
+        assert!(message.contains("it does not say which APIs it serves"), "{message}");
+    }
+
+    #[test]
+    fn a_request_that_the_broker_does_not_serve_is_not_sent() {
+        let (connection, _) = negotiate(&[ErrorCode::None]);
+        let refused = connection.unwrap().ask(ApiKey::Produce, &ApiVersionsRequest::default());
+        assert!(matches!(refused, Err(Error::NotServed { api: ApiKey::Produce, .. })));
+    }
+}

@@ -463,3 +463,56 @@ fn bytes_of<'a>(records: &Records<'a>) -> &'a [u8] {
         Records::Null | Records::Region(_) => &[],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ottla_base::{Offset, ProducerEpoch, ProducerId};
+    use ottla_protocol::messages::fetch_response::AbortedTransaction;
+    use ottla_protocol::records::BatchBuilder;
+
+    use super::*;
+
+    fn data(offset: i64, producer: i64, transactional: bool) -> Vec<u8> {
+        let builder = BatchBuilder::new().base_offset(Offset(offset));
+        let builder = builder.producer(ProducerId(producer), ProducerEpoch(0), 0);
+        let mut builder = if transactional { builder.transactional() } else { builder };
+        builder.push(0, None, Some(b"v"), &[]).build().unwrap()
+    }
+
+    fn marker(offset: i64, producer: i64, kind: ControlType) -> Vec<u8> {
+        let builder = BatchBuilder::new().base_offset(Offset(offset)).control().transactional();
+        let mut builder = builder.producer(ProducerId(producer), ProducerEpoch(0), -1);
+        builder.push(0, Some(&kind.key()), Some(&[0; 6]), &[]).build().unwrap()
+    }
+
+    /// The offsets of the batches that a reader sees.
+    fn seen(isolation_level: IsolationLevel, aborted: &[(i64, i64)], log: &[Vec<u8>]) -> Vec<i64> {
+        let aborted =
+            aborted.iter().map(|&(producer_id, first_offset)| AbortedTransaction { producer_id, first_offset });
+        let fetched = FetchedPartition { aborted_transactions: Some(aborted.collect()), ..FetchedPartition::default() };
+        let mut aborted = Aborted::new(&fetched, isolation_level);
+        let bytes = log.concat();
+        let batches = Batches::new(&bytes).map(Result::unwrap);
+        batches
+            .filter(|batch| !aborted.hides(batch, batch.records()))
+            .map(|batch| batch.header().base_offset.0)
+            .collect()
+    }
+
+    #[test]
+    fn readers_of_what_is_committed_see_no_aborted_transaction() {
+        let log = [
+            data(0, 1, true),
+            data(1, 2, true),
+            data(2, 1, false),
+            marker(3, 1, ControlType::Abort),
+            data(4, 1, true),
+            marker(5, 2, ControlType::Commit),
+            marker(6, 1, ControlType::Commit),
+            data(7, 1, true),
+            marker(8, 1, ControlType::Abort),
+        ];
+        assert_eq!(seen(IsolationLevel::ReadCommitted, &[(1, 7), (1, 0)], &log), [1, 2, 4]);
+        assert_eq!(seen(IsolationLevel::ReadUncommitted, &[(1, 7), (1, 0)], &log), [0, 1, 2, 4, 7]);
+    }
+}

@@ -1,135 +1,21 @@
 //! `ottla console-producer`: writes the lines of stdin to a topic, with the flags of Kafka's kafka-console-producer.sh.
 //!
-//! Not here: how a line becomes a record (`line_reader`), and how records are written (`client`).
-//!
-//! ```text
-//! stdin --thread--> chunks of bytes --lines--> records --> producer
-//!                     (at most CHUNKS wait)
-//! ```
+//! Not here: what may be on the command line (`arguments`), where lines come from (`lines`), how a line becomes a record
+//! (`line_reader`), and how records are written (`client`).
 //!
 //! Differs from Kafka: when a record could not be written, the exit code is 1 and not 0; and bytes that are no UTF-8 are
 //! written as they are.
 
+mod arguments;
 mod line_reader;
+mod lines;
 
-use std::io::{self, IsTerminal, Read, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use clap::Args;
-use ottla_protocol::records::Compression;
-
-use crate::client::{Acks, Cluster, Options, Producer, ProducerOptions, Unwritten};
-use crate::properties::{Properties, say};
-use line_reader::LineReader;
-
-/// How much is read from stdin at once.
-const CHUNK_BYTES: usize = 64 * 1024;
-/// How many chunks may wait to be sent.
-const CHUNKS: usize = 16;
-/// No line is longer: a record may not be either, and what never ends must not fill the memory.
-const LONGEST_LINE_BYTES: usize = 256 * 1024 * 1024;
-
-const DEFAULT_BATCH_BYTES: usize = 16 * 1024;
-const DEFAULT_LINGER_MS: u64 = 1000;
-const DEFAULT_MAX_BLOCK_MS: u64 = 60_000;
-const DEFAULT_MAX_REQUEST_BYTES: usize = 1024 * 1024;
-const DEFAULT_REQUEST_TIMEOUT_MS: u64 = 1500;
-const DEFAULT_RETRIES: u32 = 3;
-const DEFAULT_RETRY_BACKOFF_MS: u64 = 100;
-const DEFAULT_DELIVERY_TIMEOUT_MS: u64 = 120_000;
-
-/// What to write where, and how.
-#[derive(Args, Clone, Debug, Default)]
-pub struct Arguments {
-    /// The brokers to connect to: HOST:PORT, with commas between them.
-    #[arg(long, value_name = "SERVERS")]
-    bootstrap_server: Option<String>,
-    /// The topic to write to.
-    #[arg(long, value_name = "TOPIC")]
-    topic: Option<String>,
-
-    /// How lines become records, as NAME=VALUE; may be given many times: parse.key (false), parse.headers (false),
-    /// ignore.error (false), key.separator (tab), headers.delimiter (tab), headers.separator (,), headers.key.separator
-    /// (:), null.marker (none). With all of them a line is "h1:v1,h2:v2<tab>key<tab>value".
-    #[arg(long, value_name = "NAME=VALUE")]
-    reader_property: Vec<String>,
-    /// A file with such properties.
-    #[arg(long, value_name = "FILE")]
-    reader_config: Option<PathBuf>,
-    /// (Deprecated) The old name of --reader-property.
-    #[arg(long, value_name = "NAME=VALUE")]
-    property: Vec<String>,
-
-    /// A property of the producer, such as client.id, acks, linger.ms, batch.size, compression.type,
-    /// enable.idempotence or max.request.size; may be given many times.
-    #[arg(long, value_name = "NAME=VALUE")]
-    command_property: Vec<String>,
-    /// A file with such properties.
-    #[arg(long, value_name = "FILE")]
-    command_config: Option<PathBuf>,
-    /// (Deprecated) The old name of --command-property.
-    #[arg(long, value_name = "NAME=VALUE")]
-    producer_property: Vec<String>,
-    /// (Deprecated) The old name of --command-config.
-    #[arg(long = "producer.config", value_name = "FILE")]
-    producer_config: Option<PathBuf>,
-
-    /// Write each line before the next is read.
-    #[arg(long)]
-    sync: bool,
-    /// How batches are compressed: none, gzip, snappy, lz4 or zstd; gzip where it is given without a value.
-    #[arg(long, value_name = "CODEC", num_args = 0..=1, default_missing_value = "gzip")]
-    compression_codec: Option<String>,
-    /// How many bytes of records go to a partition at once [default: 16384].
-    #[arg(long, value_name = "BYTES")]
-    batch_size: Option<usize>,
-    /// (Deprecated) The old name of --batch-size.
-    #[arg(long, value_name = "BYTES")]
-    max_partition_memory_bytes: Option<usize>,
-    /// Whose acknowledgement to wait for: 0, 1, or -1 (also: all) [default: -1].
-    #[arg(long, value_name = "ACKS", allow_hyphen_values = true)]
-    request_required_acks: Option<String>,
-    /// How long a broker may take to acknowledge [default: 1500].
-    #[arg(long, value_name = "MS")]
-    request_timeout_ms: Option<u64>,
-    /// How long a record may wait for others, so that they are sent together [default: 1000].
-    #[arg(long, value_name = "MS")]
-    timeout: Option<u64>,
-    /// How long to wait until the topic is known [default: 60000].
-    #[arg(long, value_name = "MS")]
-    max_block_ms: Option<u64>,
-    /// How often a batch is sent again [default: 3].
-    #[arg(long, value_name = "COUNT")]
-    message_send_max_retries: Option<u32>,
-    /// How long to wait before that [default: 100].
-    #[arg(long, value_name = "MS")]
-    retry_backoff_ms: Option<u64>,
-    /// Accepted, and without effect: records that wait are bounded by the batches.
-    #[arg(long, value_name = "BYTES")]
-    max_memory_bytes: Option<u64>,
-    /// Accepted, and without effect: metadata is asked for when it has proved wrong.
-    #[arg(long, value_name = "MS")]
-    metadata_expiry_ms: Option<u64>,
-    /// Accepted, and without effect: the system chooses.
-    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
-    socket_buffer_size: Option<i32>,
-}
-
-/// All that the arguments come to.
-#[derive(Debug)]
-struct Settings {
-    bootstrap: String,
-    topic: String,
-    connection: Options,
-    producer: ProducerOptions,
-    linger: Duration,
-    sync: bool,
-    line_reader: LineReader,
-}
+use crate::client::{Cluster, Producer, Unwritten};
+pub use arguments::Arguments;
+use arguments::Settings;
+use lines::{Lines, Next};
 
 /// Writes until stdin ends.
 pub fn run(arguments: &Arguments) -> ExitCode {
@@ -155,37 +41,32 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn write_lines(mut settings: Settings) -> Result<bool, String> {
     let cluster = Cluster::connect(&settings.bootstrap, &settings.connection).map_err(|error| error.to_string())?;
     let mut producer = Producer::new(cluster, &settings.topic, settings.producer.clone());
-    let lines = Lines::of_stdin();
+    let mut lines = Lines::of_stdin();
     let mut all_written = true;
     let mut report = |unwritten: Vec<Unwritten>| {
         all_written &= unwritten.is_empty();
         unwritten.iter().for_each(|unwritten| tell(&settings.topic, unwritten));
     };
-    let mut ended = Ok(());
-    let mut waiting = lines;
-    loop {
+    let ended = loop {
         let deadline = producer.waiting_since().map(|since| since + settings.linger);
-        match waiting.next(deadline) {
-            Ok(Next::Line(line)) => match settings.line_reader.record(&line) {
-                Ok(record) => {
-                    report(producer.send(record));
-                    if settings.sync {
-                        report(producer.flush());
-                    }
-                }
-                Err(refused) => {
-                    ended = Err(refused);
-                    break;
-                }
-            },
-            Ok(Next::Deadline) => report(producer.flush()),
-            Ok(Next::End) => break,
-            Err(refused) => {
-                ended = Err(refused);
-                break;
+        let record = match lines.next(deadline) {
+            Ok(Next::Line(line)) => settings.line_reader.record(&line),
+            Ok(Next::Deadline) => {
+                report(producer.flush());
+                continue;
             }
+            Ok(Next::End) => break Ok(()),
+            Err(refused) => Err(refused),
+        };
+        match record {
+            Ok(record) => report(producer.send(record)),
+            Err(refused) => break Err(refused),
         }
-    }
+        if settings.sync {
+            report(producer.flush());
+        }
+    };
+    // What came before a line that cannot be read is written nevertheless.
     report(producer.flush());
     ended.map(|()| all_written)
 }
@@ -205,331 +86,4 @@ fn tell(topic: &str, unwritten: &Unwritten) {
         size(&first.value),
         unwritten.error
     );
-}
-
-/// The lines of stdin, which are read by a thread so that waiting for them can end.
-struct Lines {
-    chunks: Receiver<io::Result<Vec<u8>>>,
-    buffer: Vec<u8>,
-    at: usize,
-    /// Where the search for the end of the line goes on.
-    searched: usize,
-    ended: bool,
-    prompt: bool,
-}
-
-enum Next {
-    Line(Vec<u8>),
-    Deadline,
-    End,
-}
-
-impl Lines {
-    fn of_stdin() -> Self {
-        let (sender, chunks) = sync_channel(CHUNKS);
-        // Nobody stops it: it ends with stdin, or with the process.
-        thread::spawn(move || read_chunks(&sender));
-        Self { prompt: io::stdin().is_terminal(), ..Self::new(chunks) }
-    }
-
-    fn new(chunks: Receiver<io::Result<Vec<u8>>>) -> Self {
-        Self { chunks, buffer: Vec::new(), at: 0, searched: 0, ended: false, prompt: false }
-    }
-
-    /// The next line without its end, LF or CR LF; a last one without end is one too, unless it is empty.
-    fn next(&mut self, deadline: Option<Instant>) -> Result<Next, String> {
-        loop {
-            if let Some(length) = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n') {
-                let end = self.searched + length;
-                let line = without_return(&self.buffer[self.at..end]).to_vec();
-                self.at = end + 1;
-                self.searched = self.at;
-                return Ok(Next::Line(line));
-            }
-            if self.ended {
-                let line = without_return(&self.buffer[self.at..]).to_vec();
-                let is_line = self.at < self.buffer.len();
-                self.at = self.buffer.len();
-                return Ok(if is_line { Next::Line(line) } else { Next::End });
-            }
-            self.buffer.drain(..self.at);
-            self.at = 0;
-            self.searched = self.buffer.len();
-            if self.buffer.len() > LONGEST_LINE_BYTES {
-                return Err(format!("a line is longer than {LONGEST_LINE_BYTES} bytes"));
-            }
-            if self.prompt {
-                // Without a terminal to show it on, it is not missed.
-                let _ = io::stdout().write_all(b">").and_then(|()| io::stdout().flush());
-                self.prompt = false;
-            }
-            let chunk = match deadline {
-                Some(deadline) => self.chunks.recv_timeout(deadline.saturating_duration_since(Instant::now())),
-                None => self.chunks.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            match chunk {
-                Ok(Ok(chunk)) => {
-                    self.buffer.extend_from_slice(&chunk);
-                    self.prompt = io::stdin().is_terminal();
-                }
-                Ok(Err(error)) => return Err(format!("cannot read stdin: {error}")),
-                Err(RecvTimeoutError::Timeout) => return Ok(Next::Deadline),
-                Err(RecvTimeoutError::Disconnected) => self.ended = true,
-            }
-        }
-    }
-}
-
-fn read_chunks(chunks: &SyncSender<io::Result<Vec<u8>>>) {
-    let mut stdin = io::stdin().lock();
-    loop {
-        let mut chunk = vec![0; CHUNK_BYTES];
-        let read = match stdin.read(&mut chunk) {
-            Ok(0) => return,
-            Ok(count) => {
-                chunk.truncate(count);
-                Ok(chunk)
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => Err(error),
-        };
-        let failed = read.is_err();
-        if chunks.send(read).is_err() || failed {
-            return;
-        }
-    }
-}
-
-fn without_return(line: &[u8]) -> &[u8] {
-    line.strip_suffix(b"\r").unwrap_or(line)
-}
-
-impl Arguments {
-    fn settings(&self) -> Result<Settings, String> {
-        let missing = |option: &str| format!("Missing required argument \"[{option}]\"");
-        let topic = self.topic.clone().ok_or_else(|| missing("topic"))?;
-        let bootstrap = self.bootstrap_server.clone().ok_or_else(|| missing("bootstrap-server"))?;
-        if !self.command_property.is_empty() && !self.producer_property.is_empty() {
-            return Err("Options command-property and producer-property cannot be specified together.".to_owned());
-        }
-        if self.command_config.is_some() && self.producer_config.is_some() {
-            return Err("Options command-config and producer.config cannot be specified together.".to_owned());
-        }
-        if !self.reader_property.is_empty() && !self.property.is_empty() {
-            return Err("Options reader-property and property cannot be specified together.".to_owned());
-        }
-        let file = self.command_config.as_deref().or(self.producer_config.as_deref());
-        let pairs = [&self.command_property[..], &self.producer_property].concat();
-        let mut properties = Properties::gather(file, &pairs)?;
-        let producer = self.producer_options(&mut properties)?;
-        let mut connection = properties.take_connection_options("console-producer")?;
-        connection.request_timeout = producer.request_timeout;
-        let linger = take(self.timeout, &mut properties, "linger.ms", DEFAULT_LINGER_MS)?;
-        properties.warn_of_the_rest();
-        let pairs = [&self.reader_property[..], &self.property].concat();
-        let mut reader_properties = Properties::gather(self.reader_config.as_deref(), &pairs)?;
-        let line_reader = LineReader::from(&mut reader_properties);
-        reader_properties.warn_of_the_rest();
-        let linger = Duration::from_millis(linger);
-        Ok(Settings { bootstrap, topic, connection, producer, linger, sync: self.sync, line_reader })
-    }
-
-    /// As in Kafka, an option that was given wins over a property, and a property over the default.
-    fn producer_options(&self, properties: &mut Properties) -> Result<ProducerOptions, String> {
-        let batch_size = self.max_partition_memory_bytes.or(self.batch_size);
-        let acks = self.request_required_acks.clone().or_else(|| properties.take("acks"));
-        let acks = match acks.as_deref() {
-            None | Some("-1" | "all") => Acks::All,
-            Some("0") => Acks::None,
-            Some("1") => Acks::Leader,
-            Some(other) => {
-                return Err(format!(
-                    "Invalid value {other} for configuration acks: String must be one of: all, -1, 0, 1"
-                ));
-            }
-        };
-        let codec = self.compression_codec.clone().or_else(|| properties.take("compression.type"));
-        let codec = codec.unwrap_or_else(|| Compression::None.name().to_owned());
-        let compression = Compression::from_name(&codec).ok_or_else(|| {
-            let names = Compression::ALL.map(Compression::name).join(", ");
-            format!("Invalid value {codec} for configuration compression.type: String must be one of: {names}")
-        })?;
-        let idempotent = properties.take_flag("enable.idempotence").unwrap_or(true);
-        let retries = take(self.message_send_max_retries, properties, "retries", DEFAULT_RETRIES)?;
-        let in_ms = |option: Option<u64>, properties: &mut Properties, key: &str, default: u64| {
-            take(option, properties, key, default).map(Duration::from_millis)
-        };
-        Ok(ProducerOptions {
-            acks,
-            batch_bytes: take(batch_size, properties, "batch.size", DEFAULT_BATCH_BYTES)?,
-            compression,
-            compression_level: level_of(compression, properties)?,
-            max_request_bytes: take(None, properties, "max.request.size", DEFAULT_MAX_REQUEST_BYTES)?,
-            retries,
-            retry_backoff: in_ms(self.retry_backoff_ms, properties, "retry.backoff.ms", DEFAULT_RETRY_BACKOFF_MS)?,
-            request_timeout: in_ms(
-                self.request_timeout_ms,
-                properties,
-                "request.timeout.ms",
-                DEFAULT_REQUEST_TIMEOUT_MS,
-            )?,
-            max_block: in_ms(self.max_block_ms, properties, "max.block.ms", DEFAULT_MAX_BLOCK_MS)?,
-            delivery_timeout: in_ms(None, properties, "delivery.timeout.ms", DEFAULT_DELIVERY_TIMEOUT_MS)?,
-            idempotent: idempotent && acks == Acks::All && retries > 0,
-            on_retry: |error| eprintln!("WARN {error}; trying again"),
-        })
-    }
-
-    fn warn_of_old_names(&self) {
-        let old = [
-            (!self.producer_property.is_empty(), "producer-property", "command-property"),
-            (self.producer_config.is_some(), "producer.config", "command-config"),
-            (self.max_partition_memory_bytes.is_some(), "max-partition-memory-bytes", "batch-size"),
-            (!self.property.is_empty(), "property", "reader-property"),
-        ];
-        for (_, old, new) in old.iter().filter(|(given, _, _)| *given) {
-            say(&format!(
-                "Warning: --{old} is deprecated and will be removed in a future version. Use --{new} instead."
-            ));
-        }
-    }
-}
-
-/// An option, or else a property, or else the default.
-fn take<T: std::str::FromStr>(
-    option: Option<T>,
-    properties: &mut Properties,
-    key: &str,
-    default: T,
-) -> Result<T, String> {
-    let property = properties.take_number(key)?;
-    Ok(option.or(property).unwrap_or(default))
-}
-
-/// The level that a codec is told, where it has levels.
-fn level_of(compression: Compression, properties: &mut Properties) -> Result<Option<i32>, String> {
-    let levels = match compression {
-        Compression::Gzip => 1..=9,
-        Compression::Lz4 => 1..=17,
-        Compression::Zstd => -131_072..=22,
-        Compression::None | Compression::Snappy => return Ok(None),
-    };
-    let key = format!("compression.{}.level", compression.name());
-    match properties.take_number::<i32>(&key)? {
-        // Java's word for "as gzip likes".
-        Some(-1) if compression == Compression::Gzip => Ok(None),
-        Some(level) if !levels.contains(&level) => Err(format!(
-            "Invalid value {level} for configuration {key}: it is from {} to {}",
-            levels.start(),
-            levels.end()
-        )),
-        level => Ok(level),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::Parser;
-    use expect_test::{Expect, expect};
-
-    use super::*;
-
-    fn check_lines(chunks: &[&str], expected: &[&str]) {
-        let (sender, receiver) = sync_channel(chunks.len());
-        for chunk in chunks {
-            sender.send(Ok(chunk.as_bytes().to_vec())).unwrap();
-        }
-        drop(sender);
-        let mut lines = Lines::new(receiver);
-        let mut read = Vec::new();
-        while let Next::Line(line) = lines.next(None).unwrap() {
-            read.push(String::from_utf8(line).unwrap());
-        }
-        assert_eq!(read, expected);
-    }
-
-    #[test]
-    fn lines_are_cut_wherever_the_chunks_are() {
-        check_lines(&["a\nb\n\nc"], &["a", "b", "", "c"]);
-        check_lines(&["a", "b\r", "\nc\n", "\n"], &["ab", "c", ""]);
-        check_lines(&[], &[]);
-        check_lines(&["a\n"], &["a"]);
-    }
-
-    #[test]
-    fn waiting_for_a_line_ends_in_time() {
-        let (sender, receiver) = sync_channel(1);
-        let mut lines = Lines::new(receiver);
-        assert!(matches!(lines.next(Some(Instant::now())), Ok(Next::Deadline)));
-        sender.send(Ok(b"late\n".to_vec())).unwrap();
-        assert!(matches!(lines.next(Some(Instant::now() + Duration::from_secs(60))), Ok(Next::Line(_))));
-    }
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        arguments: Arguments,
-    }
-
-    fn check_settings(line: &str, expected: &Expect) {
-        let words = std::iter::once("producer").chain(line.split_whitespace());
-        let shown = match Line::try_parse_from(words).unwrap().arguments.settings() {
-            Ok(settings) => {
-                let of = settings.producer;
-                format!(
-                    "{:?} {:?} {:?} batch {} linger {:?} retries {} idempotent {} as {}",
-                    of.acks,
-                    of.compression,
-                    of.compression_level,
-                    of.batch_bytes,
-                    settings.linger,
-                    of.retries,
-                    of.idempotent,
-                    settings.connection.client_id
-                )
-            }
-            Err(message) => message,
-        };
-        expected.assert_eq(&shown);
-    }
-
-    #[test]
-    fn options_win_over_properties_and_these_over_defaults() {
-        check_settings(
-            "--topic t --bootstrap-server a:1",
-            &expect!["All None None batch 16384 linger 1s retries 3 idempotent true as console-producer"],
-        );
-        check_settings(
-            "--topic t --bootstrap-server a:1 --compression-codec --request-required-acks 1",
-            &expect!["Leader Gzip None batch 16384 linger 1s retries 3 idempotent false as console-producer"],
-        );
-        check_settings(
-            "--topic t --bootstrap-server a:1 --compression-codec zstd --batch-size 7 --timeout 5 --command-property batch.size=8 --command-property acks=0 --command-property compression.zstd.level=9 --command-property client.id=x",
-            &expect!["None Zstd Some(9) batch 7 linger 5ms retries 3 idempotent false as x"],
-        );
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_refused() {
-        check_settings("--bootstrap-server a:1", &expect![[r#"Missing required argument "[topic]""#]]);
-        check_settings("--topic t", &expect![[r#"Missing required argument "[bootstrap-server]""#]]);
-        check_settings(
-            "--topic t --bootstrap-server a:1 --compression-codec bogus",
-            &expect![
-                "Invalid value bogus for configuration compression.type: String must be one of: none, gzip, snappy, lz4, zstd"
-            ],
-        );
-        check_settings(
-            "--topic t --bootstrap-server a:1 --request-required-acks 2",
-            &expect!["Invalid value 2 for configuration acks: String must be one of: all, -1, 0, 1"],
-        );
-        check_settings(
-            "--topic t --bootstrap-server a:1 --compression-codec gzip --command-property compression.gzip.level=10",
-            &expect!["Invalid value 10 for configuration compression.gzip.level: it is from 1 to 9"],
-        );
-        check_settings(
-            "--topic t --bootstrap-server a:1 --property a=b --reader-property a=b",
-            &expect!["Options reader-property and property cannot be specified together."],
-        );
-    }
 }

@@ -1,0 +1,420 @@
+//! What the command line of the console consumer may say, and what it comes to.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::formatter::Formatter;
+use crate::client::{FetcherOptions, IsolationLevel, OffsetReset, Options, Position};
+use crate::properties::{Properties, say};
+use crate::topic_filter::TopicFilter;
+
+const DEFAULT_MAX_WAIT_MS: u64 = 500;
+const DEFAULT_MIN_BYTES: i32 = 1;
+const DEFAULT_MAX_BYTES: i32 = 50 * 1024 * 1024;
+const DEFAULT_MAX_PARTITION_BYTES: i32 = 1024 * 1024;
+const DEFAULT_METADATA_MAX_AGE_MS: u64 = 300_000;
+
+/// What to read, and how to print it.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Arguments {
+    /// The brokers to connect to: HOST:PORT, with commas between them.
+    #[arg(long, value_name = "SERVERS")]
+    bootstrap_server: Option<String>,
+    /// The topic to read.
+    #[arg(long, value_name = "TOPIC")]
+    topic: Option<String>,
+    /// A regular expression of topics to read.
+    #[arg(long, value_name = "REGEX")]
+    include: Option<String>,
+    /// The one partition to read; all of them otherwise.
+    #[arg(long, value_name = "PARTITION")]
+    partition: Option<i32>,
+    /// Where in the partition to begin: an offset, earliest or latest [default: latest].
+    #[arg(long, value_name = "OFFSET", allow_hyphen_values = true)]
+    offset: Option<String>,
+    /// Begin with the first record there is rather than with the next that comes.
+    #[arg(long)]
+    from_beginning: bool,
+    /// End after so many records.
+    #[arg(long, value_name = "COUNT", allow_hyphen_values = true)]
+    max_messages: Option<i64>,
+    /// End when no record comes for so long.
+    #[arg(long, value_name = "MS", allow_hyphen_values = true)]
+    timeout_ms: Option<i64>,
+    /// What to read of transactions: read_uncommitted or read_committed [default: read_uncommitted].
+    #[arg(long, value_name = "LEVEL")]
+    isolation_level: Option<String>,
+    /// The consumer group. Groups are not there yet.
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
+    /// Go on after a record that cannot be printed.
+    #[arg(long)]
+    skip_message_on_error: bool,
+
+    /// How records are printed, as NAME=VALUE; may be given many times: print.timestamp, print.partition, print.offset,
+    /// print.delivery, print.epoch, print.headers, print.key (all false), print.value (true), key.separator (tab),
+    /// line.separator (newline), headers.separator (,), null.literal (null), key.deserializer, value.deserializer,
+    /// headers.deserializer.
+    #[arg(long, value_name = "NAME=VALUE")]
+    formatter_property: Vec<String>,
+    /// A file with such properties.
+    #[arg(long, value_name = "FILE")]
+    formatter_config: Option<PathBuf>,
+    /// (Deprecated) The old name of --formatter-property.
+    #[arg(long, value_name = "NAME=VALUE")]
+    property: Vec<String>,
+    /// The class that prints records: org.apache.kafka.tools.consumer.DefaultMessageFormatter or ...NoOpMessageFormatter
+    /// [default: the former].
+    #[arg(long, value_name = "CLASS")]
+    formatter: Option<String>,
+    /// How keys become text: a class such as org.apache.kafka.common.serialization.LongDeserializer.
+    #[arg(long, value_name = "CLASS")]
+    key_deserializer: Option<String>,
+    /// How values become text.
+    #[arg(long, value_name = "CLASS")]
+    value_deserializer: Option<String>,
+
+    /// A property of the consumer, such as client.id, fetch.min.bytes, fetch.max.wait.ms or max.partition.fetch.bytes; may be
+    /// given many times.
+    #[arg(long, value_name = "NAME=VALUE")]
+    command_property: Vec<String>,
+    /// A file with such properties.
+    #[arg(long, value_name = "FILE")]
+    command_config: Option<PathBuf>,
+    /// (Deprecated) The old name of --command-property.
+    #[arg(long, value_name = "NAME=VALUE")]
+    consumer_property: Vec<String>,
+    /// (Deprecated) The old name of --command-config.
+    #[arg(long = "consumer.config", value_name = "FILE")]
+    consumer_config: Option<PathBuf>,
+}
+
+/// All that the arguments come to.
+#[derive(Debug)]
+pub struct Settings {
+    /// The bootstrap list.
+    pub bootstrap: String,
+    /// How to connect.
+    pub connection: Options,
+    /// What to read.
+    pub wanted: Wanted,
+    /// Where to begin.
+    pub start: Position,
+    /// After how many records to end.
+    pub max_messages: Option<u64>,
+    /// After how long without any.
+    pub timeout: Option<Duration>,
+    /// Whether to go on after one that cannot be printed.
+    pub skip_message_on_error: bool,
+    /// How to read.
+    pub fetcher: FetcherOptions,
+    /// How often to look for new topics and partitions.
+    pub metadata_max_age: Duration,
+    /// How to print.
+    pub formatter: Formatter,
+}
+
+/// What to read.
+#[derive(Clone, Debug)]
+pub enum Wanted {
+    /// A topic.
+    Topic {
+        /// Its name.
+        name: String,
+        /// The only partition that is wanted.
+        partition: Option<i32>,
+    },
+    /// All topics that match, but Kafka's own.
+    Matching(TopicFilter),
+}
+
+impl Arguments {
+    /// Reads the arguments, and the files they name.
+    ///
+    /// # Errors
+    /// They make no sense; the message is for the user.
+    pub fn settings(&self) -> Result<Settings, String> {
+        let refuse = |message: &str| Err(message.to_owned());
+        let Some(bootstrap) = self.bootstrap_server.clone() else {
+            return refuse("Missing required argument \"[bootstrap-server]\"");
+        };
+        let wanted = match (&self.topic, &self.include) {
+            (Some(topic), None) => Wanted::Topic { name: topic.clone(), partition: self.partition },
+            (None, Some(regex)) => Wanted::Matching(TopicFilter::parse(regex)?),
+            _ => return refuse("Exactly one of the following arguments is required: [topic], [include]"),
+        };
+        if self.partition.is_some() && self.include.is_some() {
+            return refuse("The topic is required when partition is specified.");
+        }
+        if self.partition.is_some() && self.group.is_some() {
+            return refuse("Options group and partition cannot be specified together.");
+        }
+        if self.group.is_some() {
+            return refuse(
+                "Consumer groups are not there yet: leave --group out to read all partitions without a group.",
+            );
+        }
+        if self.offset.is_some() && self.partition.is_none() {
+            return refuse("The partition is required when offset is specified.");
+        }
+        if self.offset.is_some() && self.from_beginning {
+            return refuse("Options from-beginning and offset cannot be specified together.");
+        }
+        for (both, new, old) in [
+            (
+                !self.command_property.is_empty() && !self.consumer_property.is_empty(),
+                "command-property",
+                "consumer-property",
+            ),
+            (self.command_config.is_some() && self.consumer_config.is_some(), "command-config", "consumer.config"),
+            (!self.formatter_property.is_empty() && !self.property.is_empty(), "formatter-property", "property"),
+        ] {
+            if both {
+                return Err(format!("Options {new} and {old} cannot be specified together."));
+            }
+        }
+        let file = self.command_config.as_deref().or(self.consumer_config.as_deref());
+        let pairs = [&self.command_property[..], &self.consumer_property].concat();
+        let mut properties = Properties::gather(file, &pairs)?;
+        if properties.take("group.id").is_some() {
+            return refuse(
+                "Consumer groups are not there yet: leave group.id out to read all partitions without a group.",
+            );
+        }
+        let connection = properties.take_connection_options("console-consumer")?;
+        let timeout = self.timeout_ms.and_then(|timeout_ms| u64::try_from(timeout_ms).ok()).map(Duration::from_millis);
+        let reset = self.reset(&mut properties)?;
+        let fetcher = self.fetcher_options(&mut properties, reset, timeout)?;
+        let metadata_max_age = Duration::from_millis(
+            properties.take_number("metadata.max.age.ms")?.unwrap_or(DEFAULT_METADATA_MAX_AGE_MS),
+        );
+        properties.warn_of_the_rest();
+        Ok(Settings {
+            bootstrap,
+            connection,
+            wanted,
+            start: self.start(reset)?,
+            max_messages: self.max_messages.and_then(|count| u64::try_from(count).ok()),
+            timeout,
+            skip_message_on_error: self.skip_message_on_error,
+            fetcher,
+            metadata_max_age,
+            formatter: self.formatter()?,
+        })
+    }
+
+    /// Where to begin, and where to go on when an offset is gone.
+    fn reset(&self, properties: &mut Properties) -> Result<OffsetReset, String> {
+        let property = properties.take("auto.offset.reset");
+        match property.as_deref() {
+            Some("latest") if self.from_beginning => {
+                Err("Can't simultaneously specify --from-beginning and 'auto.offset.reset=latest', please remove one option".to_owned())
+            }
+            Some("earliest") => Ok(OffsetReset::Earliest),
+            None | Some("latest") if self.from_beginning => Ok(OffsetReset::Earliest),
+            None | Some("latest") => Ok(OffsetReset::Latest),
+            Some(other) => Err(format!("Invalid value {other} for configuration auto.offset.reset: earliest or latest is known here")),
+        }
+    }
+
+    fn start(&self, reset: OffsetReset) -> Result<Position, String> {
+        match self.offset.as_deref() {
+            None => Ok(Position::End(reset)),
+            Some(text) if text.eq_ignore_ascii_case("earliest") => Ok(Position::End(OffsetReset::Earliest)),
+            Some(text) if text.eq_ignore_ascii_case("latest") => Ok(Position::End(OffsetReset::Latest)),
+            Some(text) => match text.parse() {
+                Ok(offset) if offset >= 0 => Ok(Position::At(offset)),
+                _ => Err(format!(
+                    "The provided offset value '{text}' is incorrect. Valid values are 'earliest', 'latest', or a \
+                     non-negative long."
+                )),
+            },
+        }
+    }
+
+    fn fetcher_options(
+        &self,
+        properties: &mut Properties,
+        reset: OffsetReset,
+        timeout: Option<Duration>,
+    ) -> Result<FetcherOptions, String> {
+        let level = self.isolation_level.clone().or_else(|| properties.take("isolation.level"));
+        let isolation_level = match level.as_deref() {
+            None | Some("read_uncommitted") => IsolationLevel::ReadUncommitted,
+            Some("read_committed") => IsolationLevel::ReadCommitted,
+            Some(other) => {
+                return Err(format!(
+                    "Invalid value {other} for configuration isolation.level: String must be one of: read_committed, \
+                     read_uncommitted"
+                ));
+            }
+        };
+        let max_wait =
+            Duration::from_millis(properties.take_number("fetch.max.wait.ms")?.unwrap_or(DEFAULT_MAX_WAIT_MS));
+        Ok(FetcherOptions {
+            // A broker that waits longer would keep us past our own timeout.
+            max_wait: timeout.map_or(max_wait, |timeout| timeout.min(max_wait)),
+            min_bytes: properties.take_number("fetch.min.bytes")?.unwrap_or(DEFAULT_MIN_BYTES),
+            max_bytes: properties.take_number("fetch.max.bytes")?.unwrap_or(DEFAULT_MAX_BYTES),
+            max_partition_bytes: properties
+                .take_number("max.partition.fetch.bytes")?
+                .unwrap_or(DEFAULT_MAX_PARTITION_BYTES),
+            isolation_level,
+            reset,
+        })
+    }
+
+    fn formatter(&self) -> Result<Formatter, String> {
+        let pairs = [&self.formatter_property[..], &self.property].concat();
+        let mut properties = Properties::gather(self.formatter_config.as_deref(), &pairs)?;
+        let deserializers = [self.key_deserializer.as_deref(), self.value_deserializer.as_deref()];
+        let formatter = Formatter::from(self.formatter.as_deref(), deserializers, &mut properties)?;
+        properties.warn_of_the_rest();
+        Ok(formatter)
+    }
+
+    /// Says which options have a new name.
+    pub fn warn_of_old_names(&self) {
+        let old = [
+            (!self.consumer_property.is_empty(), "consumer-property", "command-property"),
+            (self.consumer_config.is_some(), "consumer.config", "command-config"),
+            (!self.property.is_empty(), "property", "formatter-property"),
+        ];
+        for (_, old, new) in old.iter().filter(|(given, _, _)| *given) {
+            say(&format!("Option --{old} is deprecated and will be removed in a future version. Use --{new} instead."));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn check(line: &str, expected: &Expect) {
+        let words = std::iter::once("consumer").chain(line.split_whitespace());
+        let shown = match Line::try_parse_from(words).unwrap().arguments.settings() {
+            Ok(of) => format!(
+                "{:?} from {:?}, then {:?}; at most {:?} within {:?}, waiting {:?}, {:?}",
+                of.wanted,
+                of.start,
+                of.fetcher.reset,
+                of.max_messages,
+                of.timeout,
+                of.fetcher.max_wait,
+                of.fetcher.isolation_level
+            ),
+            Err(message) => message,
+        };
+        expected.assert_eq(&shown);
+    }
+
+    #[test]
+    fn arguments_say_where_to_begin() {
+        check(
+            "--bootstrap-server a:1 --topic t",
+            &expect![[
+                r#"Topic { name: "t", partition: None } from End(Latest), then Latest; at most None within None, waiting 500ms, ReadUncommitted"#
+            ]],
+        );
+        check(
+            "--bootstrap-server a:1 --topic t --from-beginning --timeout-ms 100 --max-messages 3",
+            &expect![[
+                r#"Topic { name: "t", partition: None } from End(Earliest), then Earliest; at most Some(3) within Some(100ms), waiting 100ms, ReadUncommitted"#
+            ]],
+        );
+        check(
+            "--bootstrap-server a:1 --topic t --partition 1 --offset 7",
+            &expect![[
+                r#"Topic { name: "t", partition: Some(1) } from At(7), then Latest; at most None within None, waiting 500ms, ReadUncommitted"#
+            ]],
+        );
+        check(
+            "--bootstrap-server a:1 --topic t --partition 1 --offset earliest --isolation-level read_committed",
+            &expect![[
+                r#"Topic { name: "t", partition: Some(1) } from End(Earliest), then Latest; at most None within None, waiting 500ms, ReadCommitted"#
+            ]],
+        );
+        check(
+            "--bootstrap-server a:1 --topic t --command-property auto.offset.reset=earliest",
+            &expect![[
+                r#"Topic { name: "t", partition: None } from End(Earliest), then Earliest; at most None within None, waiting 500ms, ReadUncommitted"#
+            ]],
+        );
+        check(
+            "--bootstrap-server a:1 --topic t --max-messages -1 --timeout-ms -1",
+            &expect![[
+                r#"Topic { name: "t", partition: None } from End(Latest), then Latest; at most None within None, waiting 500ms, ReadUncommitted"#
+            ]],
+        );
+    }
+
+    #[test]
+    fn arguments_that_do_not_fit_are_refused_in_kafkas_words() {
+        check("--topic t", &expect![[r#"Missing required argument "[bootstrap-server]""#]]);
+        check(
+            "--bootstrap-server a:1",
+            &expect!["Exactly one of the following arguments is required: [topic], [include]"],
+        );
+        check(
+            "--bootstrap-server a:1 --topic t --include u",
+            &expect!["Exactly one of the following arguments is required: [topic], [include]"],
+        );
+        check(
+            "--bootstrap-server a:1 --topic t --offset 3",
+            &expect!["The partition is required when offset is specified."],
+        );
+        check(
+            "--bootstrap-server a:1 --topic t --partition 0 --offset -1",
+            &expect![
+                "The provided offset value '-1' is incorrect. Valid values are 'earliest', 'latest', or a non-negative long."
+            ],
+        );
+        check(
+            "--bootstrap-server a:1 --topic t --partition 0 --offset bogus",
+            &expect![
+                "The provided offset value 'bogus' is incorrect. Valid values are 'earliest', 'latest', or a non-negative long."
+            ],
+        );
+        check(
+            "--bootstrap-server a:1 --topic t --partition 0 --offset 3 --from-beginning",
+            &expect!["Options from-beginning and offset cannot be specified together."],
+        );
+        check(
+            "--bootstrap-server a:1 --topic t --partition 0 --group g",
+            &expect!["Options group and partition cannot be specified together."],
+        );
+        check(
+            "--bootstrap-server a:1 --topic t --group g",
+            &expect!["Consumer groups are not there yet: leave --group out to read all partitions without a group."],
+        );
+        check(
+            "--bootstrap-server a:1 --topic t --isolation-level bogus",
+            &expect![
+                "Invalid value bogus for configuration isolation.level: String must be one of: read_committed, read_uncommitted"
+            ],
+        );
+        check(
+            "--bootstrap-server a:1 --topic t --formatter bogus",
+            &expect![
+                "The formatter bogus is not there: org.apache.kafka.tools.consumer.DefaultMessageFormatter and org.apache.kafka.tools.consumer.NoOpMessageFormatter are"
+            ],
+        );
+        check(
+            "--bootstrap-server a:1 --topic t --key-deserializer bogus",
+            &expect![
+                "The deserializer bogus is not there: org.apache.kafka.common.serialization.StringDeserializer is, and likewise those for ByteArray, Long, Integer, Short, Double, Float, Boolean and UUID"
+            ],
+        );
+    }
+}
