@@ -27,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::features;
 use crate::net::listener::{self, ConnectionCounts};
 use crate::net::memory::FrameMemory;
+use crate::net::workers::Workers;
 use crate::node::{Node, ProducerIds, PublishedImage, clock, entropy};
 use crate::partitions::{Partitions, housekeeping, open_directories};
 
@@ -42,6 +43,7 @@ pub struct Broker {
     addresses: Vec<String>,
     stopping: watch::Sender<bool>,
     listeners: Vec<Task<()>>,
+    workers: Arc<Workers>,
     housekeeping: (mpsc::Sender<()>, JoinHandle<()>),
     controller: Option<Running>,
 }
@@ -78,20 +80,27 @@ impl Broker {
             broker_epoch,
             published,
         });
+        let workers = Arc::new(Workers::start().map_err(thread)?);
         let (stopping, _) = watch::channel(false);
         let mut addresses = Vec::new();
         let mut listeners = Vec::new();
         for (socket, listener) in bound {
             let (host, port) = (&listener.advertised_host, listener.advertised_port);
             addresses.push(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") });
-            let task = listener::serve(node.clone(), socket, listener.name.as_str().into(), stopping.subscribe());
+            let task = listener::serve(
+                node.clone(),
+                workers.clone(),
+                socket,
+                listener.name.as_str().into(),
+                stopping.subscribe(),
+            );
             listeners.push(tokio::spawn(task));
         }
         info!(
             node = %node.config.node_id, cluster = %cluster_id, addresses = %addresses.join(","), took = ?begun.elapsed(),
             "started"
         );
-        Ok(Self { node, addresses, stopping, listeners, housekeeping, controller: Some(running) })
+        Ok(Self { node, addresses, stopping, listeners, workers, housekeeping, controller: Some(running) })
     }
 
     /// Where clients reach it, as `host:port`.
@@ -128,6 +137,7 @@ impl Broker {
                 let _ = listener.await;
             }
         }
+        let workers = self.workers;
         let (stop, housekeeping) = self.housekeeping;
         drop(stop);
         let (partitions, epoch) = (self.node.partitions.clone(), self.node.broker_epoch);
@@ -135,6 +145,7 @@ impl Broker {
         drop(self.node);
         let running = self.controller.take();
         let closed = tokio::task::spawn_blocking(move || {
+            drop(workers);
             housekeeping.join().expect("the housekeeping does not panic");
             running.map_or(Ok(()), Running::join)?;
             close(partitions, epoch)

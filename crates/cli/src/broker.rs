@@ -12,8 +12,6 @@ use tracing_subscriber::EnvFilter;
 
 /// The exit code where the broker could not start or had to end.
 const FAILED: u8 = 1;
-/// Worker threads, where the machine has fewer than half as many cores: writes to a log block their thread.
-const FEWEST_WORKERS: usize = 4;
 
 /// How to start a broker.
 #[derive(Args, Clone, Debug, Default)]
@@ -44,12 +42,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         warn!("{warning}");
     }
     raise_file_limit();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads((2 * cores).max(FEWEST_WORKERS))
-        .thread_name("ottla-worker")
-        .enable_all()
-        .build();
+    // This thread accepts connections; the broker has threads of its own to serve them.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let served = match runtime {
         Ok(runtime) => runtime.block_on(serve(config, arguments.ready_file.as_deref())),
         Err(refused) => Err(format!("cannot start threads: {refused}")),

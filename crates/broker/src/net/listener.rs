@@ -14,6 +14,7 @@ use tracing::{debug, warn};
 
 use super::connection;
 use super::transport::Transport;
+use super::workers::Workers;
 use crate::config::Listener;
 use crate::node::Node;
 use crate::request::Client;
@@ -96,7 +97,13 @@ fn bind_to(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
 }
 
 /// Accepts connections until the broker stops, then waits for those that are open.
-pub async fn serve(node: Arc<Node>, listener: TcpListener, name: Arc<str>, mut stopping: watch::Receiver<bool>) {
+pub async fn serve(
+    node: Arc<Node>,
+    workers: Arc<Workers>,
+    listener: TcpListener,
+    name: Arc<str>,
+    mut stopping: watch::Receiver<bool>,
+) {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -110,8 +117,18 @@ pub async fn serve(node: Arc<Node>, listener: TcpListener, name: Arc<str>, mut s
         };
         match accepted {
             Ok((stream, address)) => {
-                if let Some((transport, client)) = admit(&node, stream, address, &name) {
-                    connections.spawn(connection::serve(node.clone(), transport, client, stopping.clone()));
+                if let Some((stream, client)) = admit(&node, stream, address, &name) {
+                    let (node, stopping) = (node.clone(), stopping.clone());
+                    let task = async move {
+                        // From here on the worker's own reactor looks after the socket.
+                        match TcpStream::from_std(stream) {
+                            Ok(stream) => {
+                                connection::serve(node, Transport::Plain(stream), client, stopping).await;
+                            }
+                            Err(error) => debug!(%error, "a connection ended before it was served"),
+                        }
+                    };
+                    workers.spawn(&mut connections, task);
                 }
             }
             Err(error) => {
@@ -132,7 +149,12 @@ fn report_panic(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-fn admit(node: &Arc<Node>, stream: TcpStream, address: SocketAddr, name: &Arc<str>) -> Option<(Transport, Client)> {
+fn admit(
+    node: &Arc<Node>,
+    stream: TcpStream,
+    address: SocketAddr,
+    name: &Arc<str>,
+) -> Option<(std::net::TcpStream, Client)> {
     let ip = address.ip().to_canonical();
     let config = &node.config;
     let Some(counted) = node.connections.admit(ip, config.max_connections, config.max_connections_from(ip)) else {
@@ -150,11 +172,13 @@ fn admit(node: &Arc<Node>, stream: TcpStream, address: SocketAddr, name: &Arc<st
         }
         Ok(())
     });
-    if let Err(error) = prepared {
-        debug!(listener = %name, %ip, %error, "a connection ended before it was set up");
-        return None;
+    match prepared.and_then(|()| stream.into_std()) {
+        Ok(stream) => Some((stream, Client::new(ip, name.clone(), counted))),
+        Err(error) => {
+            debug!(listener = %name, %ip, %error, "a connection ended before it was set up");
+            None
+        }
     }
-    Some((Transport::Plain(stream), Client::new(ip, name.clone(), counted)))
 }
 
 #[cfg(test)]

@@ -6,3 +6,4 @@ pub mod frames;
 pub mod listener;
 pub mod memory;
 pub mod transport;
+pub mod workers;

@@ -38,10 +38,21 @@ impl Transport {
             Self::Plain(stream) => stream.try_read_buf(buffer),
         };
         match read {
-            Ok(count) => Ok(Some(count)),
+            Ok(count) => {
+                if count > 0 && buffer.has_remaining_mut() {
+                    self.is_drained();
+                }
+                Ok(Some(count))
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// A read that did not fill its buffer has emptied the socket: the next one waits, without asking in vain first.
+    fn is_drained(&self) {
+        let Self::Plain(stream) = self;
+        let _ = stream.try_io(Interest::READABLE, || Err::<(), _>(io::Error::from(io::ErrorKind::WouldBlock)));
     }
 
     /// Writes all of `bytes`. With `more`, further bytes follow at once and the kernel may wait for them.
@@ -70,11 +81,15 @@ impl Transport {
         let end = slice.position + u64::from(slice.length);
         while position < end {
             let left = usize::try_from(end - position).unwrap_or(usize::MAX);
-            let send = || Ok(rustix::fs::sendfile(stream, &*slice.file, Some(&mut position), left)?);
-            match stream.try_io(Interest::WRITABLE, send) {
+            let send = || match rustix::fs::sendfile(stream, &*slice.file, Some(&mut position), left)? {
                 // The file is shorter than the slice says: it was cut behind our back. The answer cannot be finished.
-                Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
-                Ok(_) => {}
+                0 => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+                // The socket is full: wait, without asking in vain first.
+                sent if sent < left => Err(io::Error::from(io::ErrorKind::WouldBlock)),
+                _ => Ok(()),
+            };
+            match stream.try_io(Interest::WRITABLE, send) {
+                Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
