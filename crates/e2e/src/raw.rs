@@ -47,11 +47,11 @@ impl RawClient {
     /// The next frame.
     pub fn receive(&mut self) -> Result<Vec<u8>, Closed> {
         let mut size = [0; 4];
-        self.stream.read_exact(&mut size).map_err(closed)?;
+        self.stream.read_exact(&mut size).map_err(|error| closed(&error))?;
         let size = usize::try_from(i32::from_be_bytes(size)).expect("a size is not negative");
         assert!(size <= LARGEST_ANSWER, "an answer of {size} bytes");
         let mut frame = vec![0; size];
-        self.stream.read_exact(&mut frame).map_err(closed)?;
+        self.stream.read_exact(&mut frame).map_err(|error| closed(&error))?;
         Ok(frame)
     }
 
@@ -73,7 +73,7 @@ impl RawClient {
     /// Sends a request and gives the frame of its answer, header included.
     pub fn ask<'m, M: Message<'m>>(&mut self, key: ApiKey, version: i16, message: &M) -> Result<Vec<u8>, Closed> {
         let frame = self.frame_of(key, version, message);
-        self.send_frame(&frame).map_err(closed)?;
+        self.send_frame(&frame).map_err(|error| closed(&error))?;
         let answer = self.receive()?;
         assert_eq!(answer[..4], self.correlation_id.to_be_bytes(), "the answer belongs to the request");
         Ok(answer)
@@ -100,7 +100,7 @@ pub fn body<'a, M: Message<'a>>(answer: &'a [u8], key: ApiKey, version: i16) -> 
     message
 }
 
-fn closed(error: io::Error) -> Closed {
+fn closed(error: &io::Error) -> Closed {
     assert!(
         !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
         "the broker neither answered nor closed the connection within {ANSWER_WITHIN:?}"

@@ -19,6 +19,8 @@ use crate::config::Listener;
 use crate::node::Node;
 use crate::request::Client;
 
+/// Connections that wait to be accepted, at least. Differs from Kafka, whose 50 make a burst of clients wait a second each.
+const LEAST_BACKLOG: i32 = 1024;
 /// How long accepting pauses when the process has run out of files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -92,7 +94,7 @@ fn bind_to(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     // A restarted broker takes its port back at once.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
-    socket.listen(backlog)?;
+    socket.listen(backlog.max(LEAST_BACKLOG))?;
     TcpListener::from_std(socket.into())
 }
 

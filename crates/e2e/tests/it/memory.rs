@@ -1,0 +1,100 @@
+//! Clients that mean no good, or nothing: the broker's memory stays within its bounds, and everybody else is served.
+
+use ottla_base::Random;
+use ottla_e2e::{Broker, RawClient};
+
+use super::{batch, connect, create_topic, fetch, options, produce};
+
+/// What the broker may take, whatever comes.
+const MOST_BYTES: u64 = 256 << 20;
+
+fn everybody_else_is_served(broker: &mut Broker, client: &mut RawClient, topic: &str) {
+    for _ in 0..20 {
+        let placed = produce(client, topic, -1, &batch(&[7; 10_000])).expect("it is answered");
+        assert_eq!(placed.error_code, 0);
+        assert_eq!(fetch(client, topic, placed.base_offset, 0).expect("it is answered").0, 0);
+    }
+    assert!(broker.is_alive());
+    assert!(broker.peak_resident_bytes() < MOST_BYTES, "{} bytes", broker.peak_resident_bytes());
+}
+
+#[test]
+fn two_hundred_announcements_of_100_mib_take_no_memory() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut broker = options(folder.path()).start();
+    let mut client = connect(&broker);
+    create_topic(&mut client, "t");
+    let mut stalled: Vec<RawClient> = (0..200).map(|_| connect(&broker)).collect();
+    for client in &mut stalled {
+        client.send_bytes(&(100i32 << 20).to_be_bytes()).expect("it is open");
+        client.send_bytes(&[0; 1000]).expect("it is open");
+    }
+    everybody_else_is_served(&mut broker, &mut client, "t");
+}
+
+#[test]
+fn two_hundred_half_sent_frames_are_bounded_and_hold_nobody_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut broker = options(folder.path()).start();
+    let mut client = connect(&broker);
+    create_topic(&mut client, "t");
+    let part = vec![0; 2 << 20];
+    let mut stalled: Vec<RawClient> = (0..200).map(|_| connect(&broker)).collect();
+    let senders: Vec<_> = stalled
+        .drain(..)
+        .map(|mut client| {
+            let part = part.clone();
+            std::thread::spawn(move || {
+                let _ = client.send_bytes(&(100i32 << 20).to_be_bytes());
+                // It may be thrown out, which is as it should be.
+                let _ = client.send_bytes(&part);
+                client
+            })
+        })
+        .collect();
+    everybody_else_is_served(&mut broker, &mut client, "t");
+    drop(senders);
+}
+
+#[test]
+fn thousands_of_idle_connections_cost_little() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut broker = options(folder.path()).start();
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let most = limit.maximum.unwrap_or(20_000);
+    let raised = rustix::process::Rlimit { current: Some(most), maximum: limit.maximum };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).expect("up to the maximum it may be raised");
+    let count = usize::try_from(most / 2).expect("a number of files").min(10_000);
+    let idle: Vec<RawClient> = (0..count).map(|_| connect(&broker)).collect();
+    let mut client = connect(&broker);
+    create_topic(&mut client, "t");
+    everybody_else_is_served(&mut broker, &mut client, "t");
+    assert_eq!(idle.len(), count);
+}
+
+#[test]
+fn noise_closes_its_own_connection_only() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut broker = options(folder.path()).start();
+    let mut client = connect(&broker);
+    create_topic(&mut client, "t");
+    let seed = 20_261_121;
+    let mut random = Random::new(seed);
+    for round in 0..300 {
+        let mut noisy = connect(&broker);
+        let length = random.below(300) as usize;
+        let mut noise: Vec<u8> = (0..length).map(|_| random.next_u64() as u8).collect();
+        if round % 2 == 0 && length >= 8 {
+            // A key and a version that exist, so that the noise reaches a decoder.
+            let keys = [0u8, 1, 2, 3, 10, 18, 19, 20, 22, 32, 37, 60, 75];
+            noise[..4].copy_from_slice(&[0, keys[random.below(13) as usize], 0, random.below(5) as u8]);
+        }
+        let _ = noisy.send_frame(&noise);
+    }
+    for size in [-1i32, i32::MIN, i32::MAX, 104_857_601] {
+        let mut noisy = connect(&broker);
+        noisy.send_bytes(&size.to_be_bytes()).expect("it is open");
+        assert!(noisy.is_closed(), "a size of {size}, seed {seed}");
+    }
+    everybody_else_is_served(&mut broker, &mut client, "t");
+}

@@ -1,0 +1,94 @@
+//! One batch from a client through socket and log and back; starting, stopping, and being refused.
+
+use std::fs;
+
+use ottla_e2e::body;
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
+use ottla_protocol::messages::api_versions_response::ApiVersionsResponse;
+use ottla_protocol::records::Batch;
+
+use super::{batch, connect, create_topic, fetch, options, produce};
+
+#[test]
+fn a_batch_comes_back_as_it_was_sent_and_survives_a_clean_stop_and_a_kill() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = options(folder.path()).start();
+    let mut client = connect(&broker);
+    create_topic(&mut client, "t");
+    let sent = batch(b"hello");
+    for (acks, offset) in [(1, 0), (-1, 1)] {
+        let placed = produce(&mut client, "t", acks, &sent).expect("it is answered");
+        assert_eq!((placed.error_code, placed.base_offset), (0, offset));
+    }
+    let check = |client: &mut _| {
+        let (error, records) = fetch(client, "t", 1, 0).expect("it is answered");
+        let (batch, rest) = Batch::parse(&records).expect("a batch");
+        assert_eq!((error, rest.len(), batch.header().base_offset.0), (0, 0, 1));
+        assert!(batch.is_crc_valid() && batch.bytes()[16..] == sent[16..], "only offset and epoch are the broker's");
+    };
+    check(&mut client);
+    let (options, status) = broker.stop();
+    assert!(status.success(), "{status}");
+    assert!(options.data().join(".kafka_cleanshutdown").exists());
+    let broker = options.start();
+    check(&mut connect(&broker));
+    let broker = broker.kill().start();
+    check(&mut connect(&broker));
+    assert!(broker.resident_bytes() < 64 << 20, "{} bytes", broker.resident_bytes());
+}
+
+#[test]
+fn a_long_poll_is_answered_by_the_next_batch_and_holds_up_nobody_else() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = options(folder.path()).start();
+    let (mut waiting, mut working) = (connect(&broker), connect(&broker));
+    create_topic(&mut working, "t");
+    let poll = std::thread::spawn(move || fetch(&mut waiting, "t", 0, 20_000));
+    for _ in 0..20 {
+        let versions = ApiVersionsRequest::default();
+        working.ask(ApiKey::ApiVersions, 0, &versions).expect("others are served meanwhile");
+    }
+    produce(&mut working, "t", 1, &batch(b"x")).expect("it is answered");
+    let (error, records) = poll.join().expect("no panic").expect("it is answered");
+    assert!(error == 0 && !records.is_empty());
+}
+
+#[test]
+fn an_unknown_version_of_api_versions_is_answered_with_the_range_that_is_known() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = options(folder.path()).start();
+    let mut client = connect(&broker);
+    client.send_frame(&[0, 18, 0, 99, 0, 0, 0, 7, 0, 1, b'c', 0, 0xff, 0xff]).expect("it is open");
+    assert_eq!(client.receive().expect("it is answered"), [0, 0, 0, 7, 0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, 5]);
+    let request = ApiVersionsRequest {
+        client_software_name: "raw".into(),
+        client_software_version: "1".into(),
+        ..Default::default()
+    };
+    let answer = client.ask(ApiKey::ApiVersions, 5, &request).expect("the connection can still be used");
+    let response: ApiVersionsResponse<'_> = body(&answer, ApiKey::ApiVersions, 5);
+    let produce = response.api_keys.iter().find(|api| api.api_key == 0).expect("Produce is there");
+    assert_eq!((response.error_code, produce.min_version, produce.max_version), (0, 0, 13));
+}
+
+#[test]
+fn a_directory_in_use_and_a_wrong_setting_are_refused_in_a_sentence() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = options(folder.path()).start();
+    let other = tempfile::tempdir().expect("a folder");
+    let data = format!("log.dirs={}", broker.options().data().display());
+    let (status, stderr) = options(other.path()).with(&data).try_start().expect_err("it is locked");
+    assert!(!status.success() && stderr.contains("data"), "{stderr}");
+    let (status, stderr) = options(other.path()).with("num.partitions=many").try_start().expect_err("no number");
+    assert!(!status.success(), "{status}");
+    for word in ["num.partitions", "many", "--override"] {
+        assert!(stderr.contains(word), "{word}: {stderr}");
+    }
+    let (options, _) = broker.stop();
+    let papers = options.data().join("meta.properties");
+    let text = fs::read_to_string(&papers).expect("it is formatted");
+    fs::write(&papers, text.replace("node.id=1", "node.id=7")).expect("the folder is ours");
+    let (_, stderr) = options.try_start().expect_err("it belongs to another node");
+    assert!(stderr.contains("node 7"), "{stderr}");
+}
