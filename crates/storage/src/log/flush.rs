@@ -34,6 +34,8 @@ pub(super) struct Unflushed {
 #[derive(Debug)]
 pub struct Flush {
     end_offset: Offset,
+    /// Whether that was the end of the log when the flush began.
+    is_complete: bool,
     truncations: u64,
     logs: Vec<(PathBuf, Arc<File>)>,
     /// Small files that nobody holds open: indexes and snapshots.
@@ -88,7 +90,9 @@ impl Log {
 
     fn begin_flush_to(&self, segment_count: usize, end_offset: Offset) -> Result<Flush> {
         let truncations = self.unflushed.truncations;
-        let mut flush = Flush { end_offset, truncations, logs: Vec::new(), others: Vec::new(), folder: None };
+        let is_complete = end_offset == self.end_offset();
+        let mut flush =
+            Flush { end_offset, is_complete, truncations, logs: Vec::new(), others: Vec::new(), folder: None };
         if self.recovery_point < end_offset {
             for index in self.segment_floor(self.recovery_point)..segment_count {
                 let segment = self.segment(index);
@@ -117,7 +121,7 @@ impl Log {
         self.recovery_point = self.recovery_point.max(flush.end_offset);
         let records = self.end_offset().0 - self.recovery_point.0;
         self.unflushed.records = self.unflushed.records.min(records as u64);
-        if flush.end_offset > Segment::base_offset(&self.active) {
+        if flush.is_complete {
             self.unflushed.since_ms = now_ms;
         }
         if flush.folder.is_some() {
