@@ -1,7 +1,10 @@
 //! What no broker can pass: servers that do only what cannot be left out. Each runs as a process of its own, so that its
 //! processor time is its own.
 //!
-//! - `produce` takes the same frames, writes them to a file as they are, so to the page cache, and answers.
+//! - `produce` takes the same frames, writes them to a file as they are, so to the page cache, and answers. Each connection
+//!   has a file of its own.
+//! - `produce-one-log` does the same with one file, in which the frames lie one behind the other: as the log of a single
+//!   partition must.
 //! - `fetch` answers with `sendfile` from a file that is in the page cache.
 //!
 //! They are driven by the same generator over the same connections.
@@ -11,6 +14,7 @@ use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use ottla_protocol::frame::{RequestHeader, SIZE_LENGTH};
@@ -49,6 +53,7 @@ pub struct Command {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LimitKind {
     Produce,
+    ProduceOneLog,
     Fetch,
 }
 
@@ -57,7 +62,16 @@ impl LimitKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Produce => "produce",
+            Self::ProduceOneLog => "produce-one-log",
             Self::Fetch => "fetch",
+        }
+    }
+
+    /// As it is called in the report.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Produce | Self::Fetch => "limit",
+            Self::ProduceOneLog => "limit, one log",
         }
     }
 }
@@ -79,30 +93,50 @@ pub fn run(command: &Command) -> Fallible<()> {
     }
     let listener = TcpListener::bind("127.0.0.1:0")?;
     files::write_whole(&ready_file(&command.folder), &listener.local_addr()?.to_string())?;
+    let one = Arc::new(Written::create(&command.folder.join("one"))?);
     for (number, connection) in listener.incoming().enumerate() {
         let (connection, folder, kind, bytes) = (connection?, command.folder.clone(), command.kind, command.bytes);
         connection.set_nodelay(true)?;
         rustix::net::sockopt::set_socket_send_buffer_size(&connection, SEND_BUFFER_BYTES)?;
         // A connection that ends is how a run ends.
+        let one = one.clone();
         thread::spawn(move || match kind {
-            LimitKind::Produce => take(connection, &folder.join(number.to_string())),
+            LimitKind::Produce => take(connection, &Written::create(&folder.join(number.to_string()))?),
+            LimitKind::ProduceOneLog => take(connection, &one),
             LimitKind::Fetch => give(connection, &folder.join("log"), bytes),
         });
     }
     Ok(())
 }
 
-/// Frames of one connection to a file of its own.
-fn take(mut connection: TcpStream, path: &std::path::Path) -> io::Result<()> {
-    let file = File::create(path)?;
-    // It is gone when the connection is.
-    fs::remove_file(path)?;
+/// A file that grows.
+struct Written {
+    file: File,
+    end: Mutex<u64>,
+}
+
+impl Written {
+    fn create(path: &std::path::Path) -> io::Result<Self> {
+        let file = File::create(path)?;
+        // It is gone when the process is.
+        fs::remove_file(path)?;
+        Ok(Self { file, end: Mutex::new(0) })
+    }
+
+    fn append(&self, frame: &[u8]) -> io::Result<()> {
+        let mut end = self.end.lock().expect("nobody panics while holding this lock");
+        self.file.write_all_at(frame, *end)?;
+        *end += frame.len() as u64;
+        Ok(())
+    }
+}
+
+/// Frames of one connection to a file.
+fn take(mut connection: TcpStream, file: &Written) -> io::Result<()> {
     let mut answer = produce_answer();
     let mut frames = Frames::new();
-    let mut position = 0;
     while let Some(frame) = frames.next(&mut connection)? {
-        file.write_all_at(frame, position)?;
-        position += frame.len() as u64;
+        file.append(frame)?;
         answer[ANSWER_CORRELATION_AT..ANSWER_CORRELATION_AT + 4]
             .copy_from_slice(&frame[REQUEST_CORRELATION_AT..REQUEST_CORRELATION_AT + 4]);
         connection.write_all(&answer)?;

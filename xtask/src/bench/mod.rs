@@ -110,9 +110,7 @@ pub fn run(command: &Command) -> Fallible<()> {
         }
         // Each is the first every second time.
         brokers.reverse();
-        if wanted(Only::Limit)
-            && let Some(kind) = limit_of(&row)
-        {
+        for &kind in limits_of(&row).iter().filter(|_| wanted(Only::Limit)) {
             let entry = measure_limit(kind, &row, scratch.path(), &times)?;
             eprintln!("{}", report::progress(&entry));
             entries.push(entry);
@@ -201,11 +199,14 @@ fn time_start(server: &mut Server) -> Fallible<f64> {
     Ok(milliseconds)
 }
 
-fn limit_of(row: &Row) -> Option<LimitKind> {
+fn limits_of(row: &Row) -> &'static [LimitKind] {
     match row.kind {
-        Kind::Produce { .. } | Kind::ProduceAtRate { .. } => Some(LimitKind::Produce),
-        Kind::CatchUp => Some(LimitKind::Fetch),
-        Kind::Follow { .. } => None,
+        Kind::Produce { .. } | Kind::ProduceAtRate { .. } if row.partitions == 1 => {
+            &[LimitKind::Produce, LimitKind::ProduceOneLog]
+        }
+        Kind::Produce { .. } | Kind::ProduceAtRate { .. } => &[LimitKind::Produce],
+        Kind::CatchUp => &[LimitKind::Fetch],
+        Kind::Follow { .. } => &[],
     }
 }
 
@@ -221,5 +222,5 @@ fn measure_limit(kind: LimitKind, row: &Row, scratch: &Path, times: &Times) -> F
     let measured = generator::run(row, "bench", &address, daemon.pid(), times.counted_s)?;
     daemon.kill()?;
     fs::remove_dir_all(&folder)?;
-    Ok(Entry { row: row.name.clone(), server: "limit", measured })
+    Ok(Entry { row: row.name.clone(), server: kind.title(), measured })
 }

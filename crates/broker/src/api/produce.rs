@@ -16,14 +16,16 @@ use ottla_protocol::messages::produce_response::{PartitionResponse, ProduceRespo
 use ottla_protocol::records::validate::{self, Depth, Invalid, Rules};
 use ottla_protocol::records::{Batch, BatchError, Compression};
 use ottla_protocol::{ApiKey, Records};
+use tokio::sync::oneshot;
 
 use super::Api;
 use crate::access::{Operation, Resource};
 use crate::dispatch::{Refused, Reply};
 use crate::node::clock;
+use crate::partitions::append::{Appending, Outcome, Placed};
 use crate::partitions::leader::Acks;
 use crate::partitions::parked::Parked;
-use crate::partitions::partition::{Partition, Placed};
+use crate::partitions::partition::Partition;
 use crate::request::{Client, Request};
 
 /// Produce.
@@ -49,12 +51,20 @@ pub struct Failed {
     log_start_offset: i64,
 }
 
-/// A batch that is in the log but not yet on all in-sync replicas.
-struct Unacknowledged {
+/// Where in the answer a batch is answered, and which partition it went to.
+struct Waiting {
     partition: Arc<Partition>,
-    next_offset: Offset,
+    until: Until,
     topic_place: usize,
     partition_place: usize,
+}
+
+/// What an answer waits for.
+enum Until {
+    /// Another connection has appended the batch.
+    Appended(oneshot::Receiver<Result<Placed, Failed>>),
+    /// All in-sync replicas have everything before this offset.
+    Replicated(Offset),
 }
 
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
@@ -72,17 +82,21 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
                 .map_err(|&code| Failed::from(code))
                 .and_then(|name| acks.map(|acks| (name, acks)).ok_or_else(|| ErrorCode::InvalidRequiredAcks.into()))
                 .and_then(|(name, acks)| append(request, &produce, name, topic.topic_id, data, acks));
-            failures |= appended.is_err();
-            answers.push(match appended {
-                Ok((partition, placed)) => {
-                    if acks == Some(Acks::All) && partition.positions().high_watermark < placed.next_offset {
-                        let next_offset = placed.next_offset;
-                        waiting.push(Unacknowledged { partition, next_offset, topic_place, partition_place });
-                    }
-                    success(data.index, placed)
+            failures |= matches!(appended, Err(_) | Ok((_, Outcome::Done(Err(_)))));
+            let (answer, later) = match appended {
+                Err(failed) | Ok((_, Outcome::Done(Err(failed)))) => (failure(data.index, failed), None),
+                Ok((partition, Outcome::Done(Ok(placed)))) => {
+                    let until = Until::Replicated(placed.next_offset);
+                    let committed = acks != Some(Acks::All) || is_committed(&partition, placed.next_offset);
+                    (success(data.index, placed), (!committed).then_some((partition, until)))
                 }
-                Err(failed) => failure(data.index, failed),
-            });
+                Ok((partition, Outcome::Queued(done))) => {
+                    let answer = PartitionResponse { index: data.index, ..Default::default() };
+                    (answer, Some((partition, Until::Appended(done))))
+                }
+            };
+            answers.push(answer);
+            waiting.extend(later.map(|(partition, until)| Waiting { partition, until, topic_place, partition_place }));
         }
         response.responses.push(Response {
             name: Cow::Owned(topic.name.clone().into_owned()),
@@ -98,7 +112,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
             let timeout = Duration::from_millis(u64::try_from(produce.timeout_ms).unwrap_or(0));
             let responder = request.responder();
             Ok(Reply::Parked(Box::pin(async move {
-                wait_for_replicas(&mut response, waiting, timeout).await;
+                finish(&mut response, waiting, acks == Some(Acks::All), timeout).await;
                 responder.answer(response)
             })))
         }
@@ -120,7 +134,7 @@ fn append(
     topic_id: Uuid,
     data: &PartitionData<'_>,
     acks: Acks,
-) -> Result<(Arc<Partition>, Placed), Failed> {
+) -> Result<(Arc<Partition>, Outcome), Failed> {
     if !request.may(Operation::Write, Resource::Topic(topic)) {
         return Err(ErrorCode::TopicAuthorizationFailed.into());
     }
@@ -139,10 +153,21 @@ fn append(
     if batch.header().compression() == Some(Compression::Zstd) && request.version() < ZSTD_FROM {
         return Err(ErrorCode::UnsupportedCompressionType.into());
     }
-    let placed = partition.append(&batch, acks, clock::now_ms(), |rules| {
-        check_records(request.client, request.node.config.validate_compressed_records, &batch, rules)
-    })?;
-    Ok((partition, placed))
+    let Request { node, client, .. } = request;
+    let Appending { outcome, leaves_others } =
+        partition.append(&batch, acks, clock::now_ms(), &node.frame_memory, |rules| {
+            check_records(client, node.config.validate_compressed_records, &batch, rules)
+        });
+    if leaves_others {
+        let partition = partition.clone();
+        tokio::spawn(async move {
+            while partition.append_left() {
+                // This thread's own connections come between.
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    Ok((partition, outcome))
 }
 
 /// The one batch of a partition's records. A tail after it is cut off silently, as Kafka does.
@@ -220,24 +245,44 @@ fn failure(index: i32, failed: Failed) -> PartitionResponse<'static> {
     }
 }
 
-async fn wait_for_replicas(response: &mut ProduceResponse<'_>, waiting: Vec<Unacknowledged>, timeout: Duration) {
+fn is_committed(partition: &Partition, next_offset: Offset) -> bool {
+    partition.positions().high_watermark >= next_offset
+}
+
+/// Waits for what each of `waiting` waits for, and puts it into the answer.
+async fn finish(response: &mut ProduceResponse<'_>, waiting: Vec<Waiting>, all_replicas: bool, timeout: Duration) {
     let deadline = tokio::time::Instant::now() + timeout;
-    for batch in waiting {
-        let committed = async {
-            loop {
-                let parked = Parked::new();
-                batch.partition.parked.register(&parked);
-                if batch.partition.positions().high_watermark >= batch.next_offset {
-                    return;
+    for Waiting { partition, until, topic_place, partition_place } in waiting {
+        let answer = &mut response.responses[topic_place].partition_responses[partition_place];
+        let next_offset = match until {
+            Until::Replicated(next_offset) => next_offset,
+            Until::Appended(done) => {
+                // The broker stops where nobody is left to append it.
+                let appended = done.await.unwrap_or_else(|_| Err(ErrorCode::NotLeaderOrFollower.into()));
+                let next_offset = appended.as_ref().ok().map(|placed| placed.next_offset);
+                *answer = appended
+                    .map_or_else(|failed| failure(answer.index, failed), |placed| success(answer.index, placed));
+                match next_offset {
+                    Some(next_offset) if all_replicas => next_offset,
+                    _ => continue,
                 }
-                parked.changed().await;
             }
         };
-        if tokio::time::timeout_at(deadline, committed).await.is_err() {
-            let answer = &mut response.responses[batch.topic_place].partition_responses[batch.partition_place];
+        if tokio::time::timeout_at(deadline, committed(&partition, next_offset)).await.is_err() {
             answer.error_code = ErrorCode::RequestTimedOut.code();
             answer.base_offset = -1;
         }
+    }
+}
+
+async fn committed(partition: &Partition, next_offset: Offset) {
+    loop {
+        let parked = Parked::new();
+        partition.parked.register(&parked);
+        if is_committed(partition, next_offset) {
+            return;
+        }
+        parked.changed().await;
     }
 }
 

@@ -43,6 +43,11 @@ impl FrameMemory {
         Share { memory: self.clone(), bytes: 0, overdraft: None }
     }
 
+    /// A share of `bytes`, if there is as much left.
+    pub fn try_share(self: &Arc<Self>, bytes: usize) -> Option<Share> {
+        self.try_take(bytes).then(|| Share { memory: self.clone(), bytes, overdraft: None })
+    }
+
     /// Whether somebody waits: then those who hold memory and make no progress must go.
     pub fn is_short(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0

@@ -1,10 +1,12 @@
 //! The partitions that this node hosts, in its log directories: found by name, made and removed as the metadata says.
 
+pub mod append;
 pub mod housekeeping;
 pub mod leader;
 pub mod parked;
 pub mod partition;
 mod startup;
+mod turns;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;

@@ -1,20 +1,20 @@
-//! A partition that this node hosts: the leader machine and the log, behind one lock, and who waits for changes.
+//! A partition that this node hosts: the leader machine and the log, each behind a lock, and who waits for changes.
 //!
-//! Synchronous: appending and reading block on nothing but the page cache.
+//! Synchronous: appending (in [`super::append`]) and reading block on nothing but the page cache. The log is locked before
+//! the leader where both are.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use ottla_base::{BrokerId, LeaderEpoch, Offset, Timestamp, TopicPartition, Uuid};
-use ottla_metadata::settings::topic::{TimestampType, TopicSettings};
+use ottla_metadata::settings::topic::TopicSettings;
 use ottla_protocol::error::ErrorCode;
-use ottla_protocol::records::Batch;
-use ottla_protocol::records::validate::{Depth, Rules, Validated};
-use ottla_storage::{Error as StorageError, Flush, LeaderAppend, Log, LogConfig, LogSlice, SequenceError, Verdict};
+use ottla_storage::{Error as StorageError, Flush, Log, LogConfig, LogSlice};
 
-use super::leader::{Acks, Leader, Reader};
+use super::append::Queued;
+use super::leader::{Leader, Reader};
 use super::parked::ParkingLot;
-use crate::api::produce::Failed;
+use super::turns::Turns;
 
 /// One hosted partition.
 pub struct Partition {
@@ -24,28 +24,26 @@ pub struct Partition {
     pub topic_id: Uuid,
     /// Requests that wait for it to change.
     pub parked: ParkingLot,
+    /// Who appends, and what waits to be appended.
+    pub(super) turns: Turns<Queued>,
     settings: RwLock<Arc<TopicSettings>>,
     state: Mutex<State>,
+    leading: Mutex<Leading>,
 }
 
-struct State {
-    log: Log,
-    leader: Leader,
+/// The log, which is locked for as long as a write takes.
+pub(super) struct State {
+    pub log: Log,
     /// The topic was deleted.
     is_gone: bool,
 }
 
-/// Where an appended batch went.
-#[derive(Clone, Copy, Debug)]
-pub struct Placed {
-    /// The offset of its first record.
-    pub base_offset: Offset,
-    /// The offset after its last record.
-    pub next_offset: Offset,
-    /// The time the broker gave it, or that a duplicate was given, else -1.
-    pub log_append_time_ms: Timestamp,
-    /// The log's first offset.
-    pub log_start_offset: Offset,
+/// What can be known without the log, as of its last change.
+pub(super) struct Leading {
+    pub leader: Leader,
+    log_start: Offset,
+    log_end: Offset,
+    first_unstable: Option<Offset>,
 }
 
 /// What a read found.
@@ -161,13 +159,16 @@ impl Partition {
             checkpointed_high_watermark,
             log.end_offset(),
         );
-        leader.check(log.end_offset());
+        let mut leading = Leading { leader, log_start: Offset(0), log_end: Offset(0), first_unstable: None };
+        leading.note(&log);
         Self {
             name: log.topic_partition().clone(),
             topic_id,
             parked: ParkingLot::default(),
+            turns: Turns::default(),
             settings: RwLock::new(settings),
-            state: Mutex::new(State { log, leader, is_gone: false }),
+            state: Mutex::new(State { log, is_gone: false }),
+            leading: Mutex::new(leading),
         }
     }
 
@@ -182,110 +183,20 @@ impl Partition {
         self.lock().log.configure(log);
     }
 
-    /// Appends a batch of a client, after asking the leader, `check` for the records, and the producer's state. A batch
-    /// that is already there is answered with the place it got the first time (KIP-98).
-    ///
-    /// The records are checked outside of the lock, so that producers of one partition check side by side.
-    pub fn append(
-        &self,
-        batch: &Batch<'_>,
-        acks: Acks,
-        now_ms: Timestamp,
-        check: impl FnOnce(&Rules<'_>) -> Result<Validated, Failed>,
-    ) -> Result<Placed, Failed> {
-        let settings = self.settings();
-        let log_start_offset = {
-            let state = self.lock();
-            let log_start_offset = state.log.start_offset();
-            let refuse = |code: ErrorCode| Failed::from(code).at(log_start_offset);
-            state.leader.may_append(acks, settings.min_insync_replicas).map_err(refuse)?;
-            log_start_offset
-        };
-        let validated = self.check_batch(batch, &settings, now_ms, check).map_err(|failed| match failed.code() {
-            // As in Kafka, which finds this out before it looks at the log.
-            ErrorCode::CorruptMessage => failed,
-            _ => failed.at(log_start_offset),
-        })?;
-        let mut state = self.lock();
-        state.check_serving()?;
-        let log_start_offset = state.log.start_offset();
-        let verdict = state.log.check_producer(batch.header());
-        match verdict.map_err(|refused| Failed::from(refused).at(log_start_offset))? {
-            Verdict::Append => {}
-            Verdict::Duplicate { base_offset, last_offset, timestamp } => {
-                let next_offset = last_offset.plus(1);
-                return Ok(Placed { base_offset, next_offset, log_append_time_ms: timestamp, log_start_offset });
-            }
-        }
-        let assign = LeaderAppend {
-            leader_epoch: state.leader.epoch(),
-            now_ms,
-            log_append_time: settings.message_timestamp_type == TimestampType::LogAppendTime,
-            max_timestamp: validated.max_timestamp,
-        };
-        let appended = state.log.append_leader(batch, assign).map_err(|error| self.broken(&error))?;
-        let end = state.log.end_offset();
-        state.leader.on_appended(end);
-        state.leader.check(end);
-        drop(state);
-        self.parked.wake_all();
-        Ok(Placed {
-            base_offset: appended.base_offset,
-            next_offset: appended.last_offset.plus(1),
-            log_append_time_ms: appended.log_append_time_ms,
-            log_start_offset,
-        })
-    }
-
-    fn check_batch(
-        &self,
-        batch: &Batch<'_>,
-        settings: &TopicSettings,
-        now_ms: Timestamp,
-        check: impl FnOnce(&Rules<'_>) -> Result<Validated, Failed>,
-    ) -> Result<Validated, Failed> {
-        let size_bytes = batch.bytes().len();
-        if size_bytes > settings.max_message_bytes as usize {
-            let name = &self.name;
-            let limit = settings.max_message_bytes;
-            let message = format!(
-                "The record batch size in the append to {name} is {size_bytes} bytes which exceeds the maximum configured \
-                 value of {limit}."
-            );
-            return Err(Failed::new(ErrorCode::MessageTooLarge, message));
-        }
-        let validated = check(&Rules {
-            topic_partition: &self.name,
-            compacted: settings.compact,
-            log_append_time: settings.message_timestamp_type == TimestampType::LogAppendTime,
-            now_ms,
-            before_max_ms: settings.message_timestamp_before_max_ms,
-            after_max_ms: settings.message_timestamp_after_max_ms,
-            depth: Depth::Header,
-        })?;
-        if size_bytes > settings.segment_bytes as usize {
-            let message = format!(
-                "Message batch size is {size_bytes} bytes in append to partition {}, which exceeds the maximum configured \
-                 segment size of {}.",
-                self.name, settings.segment_bytes
-            );
-            return Err(Failed::new(ErrorCode::RecordListTooLarge, message));
-        }
-        Ok(validated)
-    }
-
     /// Finds records to send. On an error, the positions are told where the log is known.
     pub fn read(&self, read: Read) -> Result<Found, ErrorCode> {
         let state = self.lock();
         state.check_serving()?;
-        state.leader.check_epoch(read.current_leader_epoch)?;
-        let (log, positions) = (&state.log, state.positions());
+        let (log, bound, positions) = {
+            let leading = self.leading();
+            leading.leader.check_epoch(read.current_leader_epoch)?;
+            (&state.log, leading.bound(read.reader), leading.positions())
+        };
         if read.last_fetched_epoch != LeaderEpoch::NONE
             && let Some(diverging) = state.divergence(read.offset, read.last_fetched_epoch)?
         {
             return Ok(Found { slice: None, positions, diverging: Some(diverging), ends_segment: false });
         }
-        let bound = state.leader.bound(read.reader, positions.log_end, log.producers().first_unstable_offset());
         match log.read(read.offset, read.max_bytes, bound, read.at_least_one) {
             Ok(slice) => {
                 let ends_segment = slice.length > 0 && log.continues_after(&slice, bound);
@@ -306,12 +217,14 @@ impl Partition {
     ) -> Result<OffsetAt, ErrorCode> {
         let state = self.lock();
         state.check_serving()?;
-        state.leader.check_epoch(current_leader_epoch)?;
-        let (log, positions) = (&state.log, state.positions());
-        let bound = state.leader.bound(reader, positions.log_end, log.producers().first_unstable_offset());
+        let (log, bound, positions, epoch) = {
+            let leading = self.leading();
+            leading.leader.check_epoch(current_leader_epoch)?;
+            (&state.log, leading.bound(reader), leading.positions(), leading.leader.epoch())
+        };
         let without_time = |offset: Offset, leader_epoch: LeaderEpoch| OffsetAt { offset, timestamp: -1, leader_epoch };
         let found = match query {
-            TimeQuery::Latest => return Ok(without_time(bound, state.leader.epoch())),
+            TimeQuery::Latest => return Ok(without_time(bound, epoch)),
             TimeQuery::Earliest | TimeQuery::EarliestLocal => {
                 let epoch = log.epochs().epoch_for(positions.log_start).unwrap_or(LeaderEpoch::NONE);
                 return Ok(without_time(positions.log_start, epoch));
@@ -330,19 +243,21 @@ impl Partition {
 
     /// Whether other brokers hold replicas of it.
     pub fn is_replicated(&self) -> bool {
-        self.lock().leader.is_replicated()
+        self.leading().leader.is_replicated()
     }
 
     /// The offsets that describe the log now.
     pub fn positions(&self) -> Positions {
-        self.lock().positions()
+        self.leading().positions()
     }
 
     /// Runs `work` on the log: for the housekeeping, which is not on the way of any request.
     pub fn with_log<T>(&self, work: impl FnOnce(&mut Log, Offset) -> T) -> T {
         let mut state = self.lock();
-        let high_watermark = state.leader.high_watermark();
-        work(&mut state.log, high_watermark)
+        let high_watermark = self.leading().leader.high_watermark();
+        let done = work(&mut state.log, high_watermark);
+        self.leading().note(&state.log);
+        done
     }
 
     /// Puts on the disk what is in the page cache, without holding the lock meanwhile.
@@ -378,29 +293,24 @@ impl Partition {
         self.state.into_inner().expect("nobody panics while holding this lock").log
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nobody panics while holding this lock")
     }
 
+    pub(super) fn leading(&self) -> MutexGuard<'_, Leading> {
+        self.leading.lock().expect("nobody panics while holding this lock")
+    }
+
     /// The disk failed or a file is damaged: the operator is told what and where, the client that storage is at fault.
-    fn broken(&self, error: &StorageError) -> ErrorCode {
+    pub(super) fn broken(&self, error: &StorageError) -> ErrorCode {
         tracing::error!(partition = %self.name, %error, "storage failed");
         ErrorCode::KafkaStorageError
     }
 }
 
 impl State {
-    fn check_serving(&self) -> Result<(), ErrorCode> {
+    pub fn check_serving(&self) -> Result<(), ErrorCode> {
         if self.is_gone { Err(ErrorCode::UnknownTopicOrPartition) } else { Ok(()) }
-    }
-
-    fn positions(&self) -> Positions {
-        Positions {
-            log_start: self.log.start_offset(),
-            log_end: self.log.end_offset(),
-            high_watermark: self.leader.high_watermark(),
-            last_stable: self.leader.last_stable_offset(self.log.producers().first_unstable_offset()),
-        }
     }
 
     /// Where the log of a reader, whose last record at `offset - 1` is of `epoch`, parts from this one (KIP-595).
@@ -411,13 +321,30 @@ impl State {
     }
 }
 
-impl From<SequenceError> for Failed {
-    fn from(refused: SequenceError) -> Self {
-        let code = match refused {
-            SequenceError::OutOfOrder { .. } => ErrorCode::OutOfOrderSequenceNumber,
-            SequenceError::InvalidEpoch { .. } => ErrorCode::InvalidProducerEpoch,
-            SequenceError::NotTransactional { .. } => ErrorCode::InvalidTxnState,
-        };
-        Self::new(code, refused.to_string())
+impl Leading {
+    /// Takes over what a change of the log has made different.
+    pub fn note(&mut self, log: &Log) {
+        (self.log_start, self.log_end) = (log.start_offset(), log.end_offset());
+        self.first_unstable = log.producers().first_unstable_offset();
+        self.leader.on_appended(self.log_end);
+        self.leader.check(self.log_end);
+    }
+
+    /// The log's first offset.
+    pub fn log_start(&self) -> Offset {
+        self.log_start
+    }
+
+    fn bound(&self, reader: Reader) -> Offset {
+        self.leader.bound(reader, self.log_end, self.first_unstable)
+    }
+
+    fn positions(&self) -> Positions {
+        Positions {
+            log_start: self.log_start,
+            log_end: self.log_end,
+            high_watermark: self.leader.high_watermark(),
+            last_stable: self.leader.last_stable_offset(self.first_unstable),
+        }
     }
 }

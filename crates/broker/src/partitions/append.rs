@@ -1,0 +1,227 @@
+//! Appending to a partition: what its leader, its settings and its producers' state say of a batch, and the write.
+//!
+//! ```text
+//!   check (side by side) --> turn --> write --> batches that others left meanwhile --> leave
+//!                        \-> somebody writes: leave a copy of the batch with it, the answer comes later
+//! ```
+
+use std::sync::Arc;
+
+use ottla_base::{Offset, Timestamp};
+use ottla_metadata::settings::topic::{TimestampType, TopicSettings};
+use ottla_protocol::error::ErrorCode;
+use ottla_protocol::records::Batch;
+use ottla_protocol::records::validate::{Depth, Rules, Validated};
+use ottla_storage::{LeaderAppend, SequenceError, Verdict};
+use tokio::sync::oneshot;
+
+use super::leader::Acks;
+use super::partition::Partition;
+use crate::api::produce::Failed;
+use crate::net::memory::{FrameMemory, Share};
+
+/// Where an appended batch went.
+#[derive(Clone, Copy, Debug)]
+pub struct Placed {
+    /// The offset of its first record.
+    pub base_offset: Offset,
+    /// The offset after its last record.
+    pub next_offset: Offset,
+    /// The time the broker gave it, or that a duplicate was given, else -1.
+    pub log_append_time_ms: Timestamp,
+    /// The log's first offset.
+    pub log_start_offset: Offset,
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub struct Appending {
+    /// Where it is, or where to wait for that.
+    pub outcome: Outcome,
+    /// Batches of others are left: [`Partition::append_left`] is to be called soon.
+    pub leaves_others: bool,
+}
+
+/// See [`Appending`].
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is in the log, or refused.
+    Done(Result<Placed, Failed>),
+    /// Another connection appends it.
+    Queued(oneshot::Receiver<Result<Placed, Failed>>),
+}
+
+/// A batch that was checked, and left with another connection's thread.
+#[derive(Debug)]
+pub(super) struct Queued {
+    batch: Vec<u8>,
+    terms: Terms,
+    done: oneshot::Sender<Result<Placed, Failed>>,
+    /// What pays for the batch.
+    _share: Share,
+}
+
+/// What was decided when the batch was checked.
+#[derive(Clone, Copy, Debug)]
+struct Terms {
+    now_ms: Timestamp,
+    log_append_time: bool,
+    max_timestamp: Timestamp,
+}
+
+impl Partition {
+    /// Appends a batch of a client, after asking the leader, `check` for the records, and the producer's state. A batch
+    /// that is already there is answered with the place it got the first time (KIP-98).
+    ///
+    /// The records are checked side by side. With acks=0 nobody waits for an outcome, so it is always done when this
+    /// returns; else it may be left with another connection, as far as `memory` allows.
+    pub fn append(
+        &self,
+        batch: &Batch<'_>,
+        acks: Acks,
+        now_ms: Timestamp,
+        memory: &Arc<FrameMemory>,
+        check: impl FnOnce(&Rules<'_>) -> Result<Validated, Failed>,
+    ) -> Appending {
+        let terms = match self.check(batch, acks, now_ms, check) {
+            Ok(terms) => terms,
+            Err(failed) => return Appending { outcome: Outcome::Done(Err(failed)), leaves_others: false },
+        };
+        let mut queued = None;
+        let turn = self.turns.enter(|| {
+            let share = (acks != Acks::None).then(|| memory.try_share(batch.bytes().len())).flatten()?;
+            let (done, outcome) = oneshot::channel();
+            queued = Some(outcome);
+            Some(Queued { batch: batch.bytes().to_vec(), terms, done, _share: share })
+        });
+        let Some(mut turn) = turn else {
+            let outcome = Outcome::Queued(queued.expect("what was left was made"));
+            return Appending { outcome, leaves_others: false };
+        };
+        turn.waiting().into_iter().for_each(|queued| self.write_queued(queued));
+        let placed = self.write(batch, terms);
+        while let Some(queued) = turn.next() {
+            self.write_queued(queued);
+        }
+        let leaves_others = turn.leave();
+        self.parked.wake_all();
+        Appending { outcome: Outcome::Done(placed), leaves_others }
+    }
+
+    /// Appends what was left by others, and says whether there is still more.
+    pub fn append_left(&self) -> bool {
+        // Whoever has the turn now answers for what is left.
+        let Some(mut turn) = self.turns.try_enter() else { return false };
+        while let Some(queued) = turn.next() {
+            self.write_queued(queued);
+        }
+        let leaves_others = turn.leave();
+        self.parked.wake_all();
+        leaves_others
+    }
+
+    fn check(
+        &self,
+        batch: &Batch<'_>,
+        acks: Acks,
+        now_ms: Timestamp,
+        check: impl FnOnce(&Rules<'_>) -> Result<Validated, Failed>,
+    ) -> Result<Terms, Failed> {
+        let settings = self.settings();
+        let log_start_offset = {
+            let leading = self.leading();
+            let refuse = |code: ErrorCode| Failed::from(code).at(leading.log_start());
+            leading.leader.may_append(acks, settings.min_insync_replicas).map_err(refuse)?;
+            leading.log_start()
+        };
+        let validated = self.check_batch(batch, &settings, now_ms, check).map_err(|failed| match failed.code() {
+            // As in Kafka, which finds this out before it looks at the log.
+            ErrorCode::CorruptMessage => failed,
+            _ => failed.at(log_start_offset),
+        })?;
+        let log_append_time = settings.message_timestamp_type == TimestampType::LogAppendTime;
+        Ok(Terms { now_ms, log_append_time, max_timestamp: validated.max_timestamp })
+    }
+
+    fn write_queued(&self, queued: Queued) {
+        let (batch, _) = Batch::parse(&queued.batch).expect("it was parsed before it was queued");
+        // Where nobody waits any more, its connection has ended: as if the answer had been lost on the way.
+        let _ = queued.done.send(self.write(&batch, queued.terms));
+    }
+
+    fn write(&self, batch: &Batch<'_>, terms: Terms) -> Result<Placed, Failed> {
+        let mut state = self.lock();
+        state.check_serving()?;
+        let log_start_offset = state.log.start_offset();
+        let verdict = state.log.check_producer(batch.header());
+        match verdict.map_err(|refused| Failed::from(refused).at(log_start_offset))? {
+            Verdict::Append => {}
+            Verdict::Duplicate { base_offset, last_offset, timestamp } => {
+                let next_offset = last_offset.plus(1);
+                return Ok(Placed { base_offset, next_offset, log_append_time_ms: timestamp, log_start_offset });
+            }
+        }
+        let assign = LeaderAppend {
+            leader_epoch: self.leading().leader.epoch(),
+            now_ms: terms.now_ms,
+            log_append_time: terms.log_append_time,
+            max_timestamp: terms.max_timestamp,
+        };
+        let appended = state.log.append_leader(batch, assign).map_err(|error| self.broken(&error))?;
+        self.leading().note(&state.log);
+        Ok(Placed {
+            base_offset: appended.base_offset,
+            next_offset: appended.last_offset.plus(1),
+            log_append_time_ms: appended.log_append_time_ms,
+            log_start_offset,
+        })
+    }
+
+    fn check_batch(
+        &self,
+        batch: &Batch<'_>,
+        settings: &TopicSettings,
+        now_ms: Timestamp,
+        check: impl FnOnce(&Rules<'_>) -> Result<Validated, Failed>,
+    ) -> Result<Validated, Failed> {
+        let size_bytes = batch.bytes().len();
+        if size_bytes > settings.max_message_bytes as usize {
+            let name = &self.name;
+            let limit = settings.max_message_bytes;
+            let message = format!(
+                "The record batch size in the append to {name} is {size_bytes} bytes which exceeds the maximum configured \
+                 value of {limit}."
+            );
+            return Err(Failed::new(ErrorCode::MessageTooLarge, message));
+        }
+        let validated = check(&Rules {
+            topic_partition: &self.name,
+            compacted: settings.compact,
+            log_append_time: settings.message_timestamp_type == TimestampType::LogAppendTime,
+            now_ms,
+            before_max_ms: settings.message_timestamp_before_max_ms,
+            after_max_ms: settings.message_timestamp_after_max_ms,
+            depth: Depth::Header,
+        })?;
+        if size_bytes > settings.segment_bytes as usize {
+            let message = format!(
+                "Message batch size is {size_bytes} bytes in append to partition {}, which exceeds the maximum configured \
+                 segment size of {}.",
+                self.name, settings.segment_bytes
+            );
+            return Err(Failed::new(ErrorCode::RecordListTooLarge, message));
+        }
+        Ok(validated)
+    }
+}
+
+impl From<SequenceError> for Failed {
+    fn from(refused: SequenceError) -> Self {
+        let code = match refused {
+            SequenceError::OutOfOrder { .. } => ErrorCode::OutOfOrderSequenceNumber,
+            SequenceError::InvalidEpoch { .. } => ErrorCode::InvalidProducerEpoch,
+            SequenceError::NotTransactional { .. } => ErrorCode::InvalidTxnState,
+        };
+        Self::new(code, refused.to_string())
+    }
+}

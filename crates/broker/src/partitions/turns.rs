@@ -1,0 +1,196 @@
+//! Producers of one partition take turns, and those who come while another one writes leave their batch with it instead of
+//! sleeping until it is done.
+//!
+//! ```text
+//!   free  --enter--> writing --leave--> free                  nobody came meanwhile
+//!                      |  ^
+//!     jobs that come --+  +-- the writer takes them along: as many as it may, the rest is for whoever enters next
+//! ```
+//!
+//! Jobs are done in the order in which they came, and before the batch of whoever enters: so the batches of one connection
+//! keep their order. Nobody holds a turn across an await.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard};
+
+/// So many jobs of others are done before a writer goes on with its own work.
+const TAKEN_ALONG_MAX: usize = 32;
+
+/// Whose turn it is, and what waits.
+#[derive(Debug)]
+pub struct Turns<J> {
+    state: Mutex<State<J>>,
+    left: Condvar,
+}
+
+#[derive(Debug)]
+struct State<J> {
+    jobs: VecDeque<J>,
+    is_writing: bool,
+    /// Threads that wait for the turn: waking nobody costs a system call too.
+    waiting: usize,
+}
+
+/// The right to write, until it is dropped.
+#[derive(Debug)]
+pub struct Turn<'t, J> {
+    turns: &'t Turns<J>,
+    taken_along: usize,
+}
+
+impl<J> Default for Turns<J> {
+    fn default() -> Self {
+        Self { state: Mutex::new(State { jobs: VecDeque::new(), is_writing: false, waiting: 0 }), left: Condvar::new() }
+    }
+}
+
+impl<J> Turns<J> {
+    /// The turn, or `None` if `job` was left with whoever has it. Where there is no `job` to leave, this waits.
+    pub fn enter(&self, job: impl FnOnce() -> Option<J>) -> Option<Turn<'_, J>> {
+        if let Some(turn) = self.try_enter() {
+            return Some(turn);
+        }
+        // It is made while others go on: it copies a batch.
+        let job = job();
+        let mut state = self.lock();
+        if state.is_writing
+            && let Some(job) = job
+        {
+            state.jobs.push_back(job);
+            return None;
+        }
+        state.waiting += 1;
+        let left = self.left.wait_while(state, |state| state.is_writing);
+        state = left.expect("nobody panics while holding this lock");
+        state.waiting -= 1;
+        Some(self.begin(&mut state))
+    }
+
+    /// The turn, if nobody has it.
+    pub fn try_enter(&self) -> Option<Turn<'_, J>> {
+        let mut state = self.lock();
+        (!state.is_writing).then(|| self.begin(&mut state))
+    }
+
+    fn begin(&self, state: &mut State<J>) -> Turn<'_, J> {
+        state.is_writing = true;
+        Turn { turns: self, taken_along: 0 }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<J>> {
+        self.state.lock().expect("nobody panics while holding this lock")
+    }
+}
+
+impl<J> Turn<'_, J> {
+    /// All jobs that came before this turn began: to be done before anything else.
+    pub fn waiting(&mut self) -> VecDeque<J> {
+        std::mem::take(&mut self.turns.lock().jobs)
+    }
+
+    /// The next job to be taken along, if there is one and this turn has not done enough for others.
+    pub fn next(&mut self) -> Option<J> {
+        if self.taken_along == TAKEN_ALONG_MAX {
+            return None;
+        }
+        self.taken_along += 1;
+        self.turns.lock().jobs.pop_front()
+    }
+
+    /// Ends the turn, and says whether jobs are left: whoever hears that must see to it that somebody enters soon.
+    #[must_use]
+    pub fn leave(self) -> bool {
+        let left = self.end();
+        // It has ended, and must not end that of the next one.
+        std::mem::forget(self);
+        left
+    }
+
+    /// In one step: who comes from now on enters, and who came before is seen here.
+    fn end(&self) -> bool {
+        let mut state = self.turns.lock();
+        state.is_writing = false;
+        if state.waiting > 0 {
+            self.turns.left.notify_one();
+        }
+        !state.jobs.is_empty()
+    }
+}
+
+impl<J> Drop for Turn<'_, J> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_job_is_left_with_whoever_writes() {
+        let turns = Turns::default();
+        let mut turn = turns.enter(|| Some(1)).expect("nobody writes");
+        assert!(turns.enter(|| Some(2)).is_none());
+        assert!(turns.enter(|| Some(3)).is_none());
+        assert_eq!(turn.next(), Some(2));
+        assert!(turn.leave(), "3 is left");
+        let mut turn = turns.enter(|| Some(4)).expect("nobody writes");
+        assert_eq!(turn.waiting(), [3]);
+        assert_eq!(turn.next(), None);
+        assert!(!turn.leave());
+    }
+
+    #[test]
+    fn a_turn_does_not_work_for_others_for_ever() {
+        let turns = Turns::default();
+        let mut turn = turns.enter(|| Some(0)).expect("nobody writes");
+        for job in 0..TAKEN_ALONG_MAX + 1 {
+            assert!(turns.enter(|| Some(job)).is_none());
+        }
+        assert_eq!(std::iter::from_fn(|| turn.next()).count(), TAKEN_ALONG_MAX);
+        assert!(turn.leave());
+        assert!(turns.try_enter().is_some());
+    }
+
+    #[test]
+    fn every_job_is_done_once_and_in_the_order_of_its_thread() {
+        const THREADS: usize = 4;
+        const EACH: usize = 5000;
+        let turns = Arc::new(Turns::default());
+        let done = Arc::new(Mutex::new(Vec::new()));
+        let write = |done: &Mutex<Vec<(usize, usize)>>, job| done.lock().expect("no panic").push(job);
+        let threads: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let (turns, done) = (turns.clone(), done.clone());
+                thread::spawn(move || {
+                    for number in 0..EACH {
+                        let job = (thread, number);
+                        // Every third one waits for its turn, as requests do that want no answer.
+                        let Some(mut turn) = turns.enter(|| (number % 3 > 0).then_some(job)) else { continue };
+                        turn.waiting().into_iter().for_each(|job| write(&done, job));
+                        write(&done, job);
+                        while let Some(job) = turn.next() {
+                            write(&done, job);
+                        }
+                        let mut is_left = turn.leave();
+                        while is_left && let Some(mut turn) = turns.try_enter() {
+                            turn.waiting().into_iter().for_each(|job| write(&done, job));
+                            is_left = turn.leave();
+                        }
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        let done = done.lock().expect("no panic");
+        assert_eq!(done.len(), THREADS * EACH);
+        for thread in 0..THREADS {
+            let numbers: Vec<_> = done.iter().filter(|job| job.0 == thread).map(|job| job.1).collect();
+            assert!(numbers.iter().copied().eq(0..EACH), "the jobs of thread {thread} are out of order");
+        }
+    }
+}
