@@ -1,4 +1,4 @@
-//! Tasks of the developers: `cargo xtask verify | fix | codegen | interop | bench | kafka`.
+//! Tasks of the developers: `cargo xtask verify | fix | codegen | interop | diff | bench | kafka`.
 //!
 //! Everything a task makes lies under `target/`.
 
@@ -6,6 +6,7 @@
 
 mod bench;
 mod codegen;
+mod diff;
 mod files;
 mod interop;
 mod kafka;
@@ -41,6 +42,8 @@ enum Task {
     Codegen(codegen::Command),
     /// Drives the broker with other people's clients.
     Interop(interop::Command),
+    /// Compares the broker's answers with those of a real Kafka.
+    Diff(diff::Command),
     /// Measures the broker, beside a real Kafka and beside what is possible at all.
     Bench(bench::Command),
     /// One of the servers that show what is possible at all.
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Task::Fix => verify::fix(),
         Task::Codegen(command) => codegen::run(&command),
         Task::Interop(command) => interop::run(&command),
+        Task::Diff(command) => diff::run(&command),
         Task::Bench(command) => bench::run(&command),
         Task::LimitServer(command) => bench::limits::run(&command),
         Task::Kafka(command) => kafka::run(command),

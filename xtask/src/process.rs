@@ -156,14 +156,13 @@ impl Daemon {
         Ok(())
     }
 
-    /// SIGTERM, and SIGKILL if it does not end by itself.
-    pub fn stop(&mut self) -> Fallible<()> {
-        if self.child.try_wait()?.is_some() {
-            return Ok(());
+    /// SIGTERM, and SIGKILL if it does not end by itself. Gives how it ended; fails where it had already.
+    pub fn stop(&mut self) -> Fallible<ExitStatus> {
+        if let Some(status) = self.child.try_wait()? {
+            return Err(format!("it had ended with {status}:\n{}", self.last_output()).into());
         }
         rustix::process::kill_process(pid(&self.child), Signal::TERM)?;
-        wait_until(&mut self.child, Instant::now() + END_WITHIN)?;
-        Ok(())
+        Ok(wait_until(&mut self.child, Instant::now() + END_WITHIN)?)
     }
 
     /// The end of what it wrote.

@@ -12,6 +12,8 @@ use crate::{Fallible, files};
 
 /// How long Ottla may take to answer; it takes milliseconds, but the machine may be busy.
 const READY_WITHIN: Duration = Duration::from_secs(30);
+/// What a clean stop leaves in a log directory.
+const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 /// How often two free ports in a row are looked for.
 const PORT_ATTEMPTS: usize = 100;
 
@@ -152,10 +154,16 @@ impl Server {
         }
     }
 
-    /// SIGTERM, and waits for the end.
+    /// SIGTERM, and waits for the end. Fails where Ottla does not end as it should.
     pub fn stop(&mut self) -> Fallible<()> {
+        let marker = self.data().join(CLEAN_SHUTDOWN);
         match &mut self.running {
-            Running::Ottla(daemon) => daemon.stop()?,
+            Running::Ottla(daemon) => {
+                let status = daemon.stop()?;
+                if !status.success() || !marker.exists() {
+                    return Err(format!("Ottla was stopped and ended with {status}:\n{}", daemon.last_output()).into());
+                }
+            }
             Running::Kafka(nodes) => nodes.stop()?,
             Running::Nothing => {}
         }

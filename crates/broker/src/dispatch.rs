@@ -42,11 +42,12 @@ pub enum Refused {
 pub fn dispatch(node: &Arc<Node>, client: &mut Client, frame: &[u8]) -> Result<Reply, Refused> {
     let (header, body) = RequestHeader::decode(frame).map_err(Refused::Malformed)?;
     let entry = api::find(header.api_key).ok_or(Refused::UnknownApi(header.api_key))?;
+    let version = header.api_version;
     let mut request = Request { node, client, api: entry.key, header, body };
-    if !entry.versions.contains(&header.api_version) {
+    if !entry.versions.contains(&version) {
         return match entry.key {
             ApiKey::ApiVersions => api::api_versions::refuse_version(&request),
-            key => Err(Refused::UnsupportedVersion(key, header.api_version)),
+            key => Err(Refused::UnsupportedVersion(key, version)),
         };
     }
     (entry.handle)(&mut request)

@@ -52,6 +52,20 @@ pub enum Error {
         /// What is wrong, and where.
         detail: String,
     },
+    /// The metadata log is damaged in front of its end.
+    DamagedMetadata {
+        /// The segment.
+        path: PathBuf,
+        /// Where the first batch lies that is not whole.
+        position: usize,
+    },
+    /// There are partitions, but no metadata log.
+    LostMetadata {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// One of the partitions.
+        partition: String,
+    },
     /// A file or thread could not be made.
     Io {
         /// What was tried.
@@ -101,6 +115,20 @@ impl fmt::Display for Error {
                  to port 0 for any"
             ),
             Self::Metadata { detail } => write!(f, "the cluster's metadata cannot be read: {detail}"),
+            Self::DamagedMetadata { path, position } => write!(
+                f,
+                "the metadata log is damaged: the batch at byte {position} of {} is not whole, and whole ones follow it. \
+                 Topics would be lost with them, so nothing was touched. Restore the folder from a copy; cutting the file \
+                 at that byte starts the broker without what followed",
+                path.display()
+            ),
+            Self::LostMetadata { path, partition } => write!(
+                f,
+                "there is no metadata log in {}, but log.dirs holds partitions ({partition}), which would be removed as \
+                 strays. Is metadata.log.dir set to the right directory, and mounted? To begin a new cluster, set log.dirs \
+                 to an empty directory",
+                path.display()
+            ),
             Self::Io { what, source } => write!(f, "cannot {what}: {source}"),
         }
     }

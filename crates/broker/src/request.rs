@@ -71,8 +71,8 @@ impl<'r> Request<'r> {
     }
 
     /// The client's id, empty where it gave none.
-    pub fn client_id(&self) -> &'r str {
-        self.header.client_id.unwrap_or_default()
+    pub fn client_id(&self) -> &str {
+        self.header.client_id.as_deref().unwrap_or_default()
     }
 
     /// Reads the body. Surplus bytes are ignored, as Kafka does.

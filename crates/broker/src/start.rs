@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use ottla_base::{BrokerEpoch, Uuid};
 use ottla_metadata::controller::{Answer, Bootstrap, Command, RegisterBroker, UnfenceBroker};
 use ottla_metadata::image::Endpoint;
+use ottla_storage::LogDirectory;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle as Task;
@@ -31,8 +32,6 @@ use crate::net::workers::Workers;
 use crate::node::{Node, ProducerIds, PublishedImage, clock, entropy};
 use crate::partitions::{Partitions, housekeeping, open_directories};
 
-/// How often it is checked that the controller is still there.
-const WATCH_EVERY: Duration = Duration::from_millis(200);
 /// How long connections may take to end.
 const CONNECTIONS_END_WITHIN: Duration = Duration::from_secs(5);
 
@@ -45,7 +44,9 @@ pub struct Broker {
     listeners: Vec<Task<()>>,
     workers: Arc<Workers>,
     housekeeping: (mpsc::Sender<()>, JoinHandle<()>),
-    controller: Option<Running>,
+    controller: Running,
+    /// Locked for as long as this is here.
+    metadata_directory: Option<LogDirectory>,
 }
 
 impl Broker {
@@ -55,7 +56,8 @@ impl Broker {
         let mut config = config;
         let bound = bind(&mut config)?;
         let config = Arc::new(config);
-        let loaded = open_directories(&config, entropy)?;
+        let mut loaded = open_directories(&config, entropy)?;
+        let metadata_directory = loaded.metadata_directory.take();
         let (cluster_id, directory_ids) = (loaded.cluster_id.clone(), loaded.directory_ids.clone());
         let previous_epoch = loaded.previous_broker_epoch;
         let partitions = Arc::new(Partitions::new(&config, loaded));
@@ -100,7 +102,16 @@ impl Broker {
             node = %node.config.node_id, cluster = %cluster_id, addresses = %addresses.join(","), took = ?begun.elapsed(),
             "started"
         );
-        Ok(Self { node, addresses, stopping, listeners, workers, housekeeping, controller: Some(running) })
+        Ok(Self {
+            node,
+            addresses,
+            stopping,
+            listeners,
+            workers,
+            housekeeping,
+            controller: running,
+            metadata_directory,
+        })
     }
 
     /// Where clients reach it, as `host:port`.
@@ -117,13 +128,9 @@ impl Broker {
     }
 
     /// Waits until the broker cannot go on by itself, and says why.
-    pub async fn failed(&self) -> String {
-        loop {
-            tokio::time::sleep(WATCH_EVERY).await;
-            if self.controller.as_ref().is_none_or(Running::has_ended) {
-                return "the controller has ended".to_owned();
-            }
-        }
+    pub async fn failed(&mut self) -> String {
+        self.controller.ended().await;
+        "the controller has ended".to_owned()
     }
 
     /// Stops in order: nothing that was acknowledged is lost, and the next start has nothing to check.
@@ -143,12 +150,13 @@ impl Broker {
         let (partitions, epoch) = (self.node.partitions.clone(), self.node.broker_epoch);
         // The last way to the controller is in the node.
         drop(self.node);
-        let running = self.controller.take();
+        let (running, metadata_directory) = (self.controller, self.metadata_directory);
         let closed = tokio::task::spawn_blocking(move || {
             drop(workers);
             housekeeping.join().expect("the housekeeping does not panic");
-            running.map_or(Ok(()), Running::join)?;
-            close(partitions, epoch)
+            running.join()?;
+            close(partitions, epoch)?;
+            Ok(metadata_directory.map_or(Ok(()), LogDirectory::unlock)?)
         });
         closed.await.expect("closing does not panic")
     }

@@ -69,9 +69,12 @@ fn raise_file_limit() {
 async fn serve(config: Config, ready_file: Option<&std::path::Path>) -> Result<(), String> {
     let mut terminate = signal(tokio::signal::unix::SignalKind::terminate())?;
     let mut interrupt = signal(tokio::signal::unix::SignalKind::interrupt())?;
-    let broker = Broker::start(config).await.map_err(|refused| refused.to_string())?;
-    if let Some(path) = ready_file {
-        broker.write_ready_file(path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    let mut broker = Broker::start(config).await.map_err(|refused| refused.to_string())?;
+    if let Some(path) = ready_file
+        && let Err(error) = broker.write_ready_file(path)
+    {
+        broker.stop().await.map_err(|error| error.to_string())?;
+        return Err(format!("cannot write {}: {error}", path.display()));
     }
     let told = tokio::select! {
         _ = terminate.recv() => Ok("SIGTERM"),

@@ -4,6 +4,7 @@
 //! they started by process id.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod conversations;
 mod process;
 mod raw;
 

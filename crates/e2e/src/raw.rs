@@ -63,7 +63,7 @@ impl RawClient {
             api_key: key.code(),
             api_version: version,
             correlation_id: self.correlation_id,
-            client_id: Some("raw"),
+            client_id: Some("raw".into()),
         };
         header.encode(&mut writer);
         message.encode(&mut writer, version);

@@ -6,6 +6,7 @@
 //! ```
 
 use std::io;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use ottla_protocol::frame::{RequestHeader, read_response_header};
 use ottla_protocol::messages::fetch_request::{self, FetchRequest};
@@ -30,15 +31,17 @@ const MAX_WAIT_MS: i32 = 500;
 /// What the Java consumer asks for at most, in all and for each partition.
 const MAX_BYTES: i32 = 50 << 20;
 pub const PARTITION_MAX_BYTES: i32 = 1 << 20;
-/// The time that all records carry.
-const RECORD_TIME_MS: i64 = 1_795_219_200_000;
 
 /// A request of any kind.
 pub fn request<'m, M: Message<'m>>(message: &M, version: i16) -> Vec<u8> {
     let mut writer = Writer::new();
     writer.begin_frame();
-    let header =
-        RequestHeader { api_key: M::KEY, api_version: version, correlation_id: 0, client_id: Some("ottla-bench") };
+    let header = RequestHeader {
+        api_key: M::KEY,
+        api_version: version,
+        correlation_id: 0,
+        client_id: Some("ottla-bench".into()),
+    };
     header.encode(&mut writer);
     message.encode(&mut writer, version);
     writer.finish_frame();
@@ -92,8 +95,9 @@ pub fn batch(record_bytes: usize, batch_bytes: usize, codec: Compression) -> io:
     crate::weblog::write(&mut lines, 1, 2 + (batch_bytes.max(record_bytes) / 100) as u64)?;
     let mut builder = BatchBuilder::new().compression(codec, None);
     let mut values = lines.chunks_exact(record_bytes).cycle();
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_err(io::Error::other)?.as_millis() as i64;
     loop {
-        builder.push(RECORD_TIME_MS, None, values.next(), &[]);
+        builder.push(now_ms, None, values.next(), &[]);
         let one = builder.size_bytes() / builder.count();
         if builder.size_bytes() + one > batch_bytes {
             break;

@@ -24,22 +24,27 @@ const CONTROLLERS: i8 = 2;
 
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: DescribeClusterRequest = request.decode()?;
-    let refused = |code: ErrorCode, message: &'static str| DescribeClusterResponse {
+    let refused = |code: ErrorCode, message: String| DescribeClusterResponse {
         error_code: code.code(),
         error_message: Some(message.into()),
-        endpoint_type: asked.endpoint_type,
+        endpoint_type: BROKERS,
         ..Default::default()
     };
     match asked.endpoint_type {
         BROKERS => {}
         CONTROLLERS => {
-            let message = "The request was sent to an endpoint of the wrong type.";
-            return request.reply(refused(ErrorCode::MismatchedEndpointType, message));
+            let message =
+                "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER";
+            return request.reply(refused(ErrorCode::MismatchedEndpointType, message.to_owned()));
         }
-        _ => return request.reply(refused(ErrorCode::UnsupportedEndpointType, "Unsupported endpoint type.")),
+        other => {
+            let message = format!("Unsupported endpoint type {other}");
+            return request.reply(refused(ErrorCode::UnsupportedEndpointType, message));
+        }
     }
     if !request.may(Operation::Describe, Resource::Cluster) {
-        return request.reply(refused(ErrorCode::ClusterAuthorizationFailed, "Cluster authorization failed."));
+        return request
+            .reply(refused(ErrorCode::ClusterAuthorizationFailed, "Cluster authorization failed.".to_owned()));
     }
     let image = request.node.image();
     let brokers = request.node.endpoints(&image, &request.client.listener).into_iter().map(|endpoint| Broker {

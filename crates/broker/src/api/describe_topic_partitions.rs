@@ -37,30 +37,33 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let (mut first_topic, mut first_partition) = ("", 0);
     if let Some(cursor) = &asked.cursor {
         if !all && !names.contains(cursor.topic_name.as_ref()) || cursor.partition_index < 0 {
-            return request.reply(refused(&names, ErrorCode::InvalidRequest));
+            return request.reply(refused(&asked, ErrorCode::InvalidRequest));
         }
         (first_topic, first_partition) = (cursor.topic_name.as_ref(), cursor.partition_index);
         names = names.split_off(first_topic);
     }
-    // Those that cannot be described cost nothing and come first, as Kafka sends them.
+    // Those that must not be seen cost nothing and come first, as Kafka sends them.
     if !all {
-        let bad = names.iter().filter_map(|name| match image.topic(name) {
-            _ if !may_describe(name) => Some((name, ErrorCode::TopicAuthorizationFailed)),
-            None if names::validate(name).is_err() => Some((name, ErrorCode::InvalidTopicException)),
-            None => Some((name, ErrorCode::UnknownTopicOrPartition)),
-            Some(_) => None,
-        });
-        response.topics.extend(bad.map(|(name, code)| failed(name, code)));
+        let hidden = names.iter().filter(|name| !may_describe(name));
+        response.topics.extend(hidden.map(|name| failed(name, ErrorCode::TopicAuthorizationFailed)));
     }
     let limit = request.node.config.max_request_partition_size_limit;
     let mut left = usize::try_from(asked.response_partition_limit).unwrap_or(0).clamp(1, limit);
     for name in names.into_iter().filter(|name| may_describe(name)) {
-        let Some(topic) = image.topic(name) else { continue };
         let from = if name == first_topic { first_partition } else { 0 };
         if left == 0 {
             response.next_cursor = Some(cursor(name, from));
             break;
         }
+        let Some(topic) = image.topic(name) else {
+            let code = match names::validate(name) {
+                Ok(()) => ErrorCode::UnknownTopicOrPartition,
+                Err(_) => ErrorCode::InvalidTopicException,
+            };
+            let topic_authorized_operations = operations(request, name);
+            response.topics.push(Topic { topic_authorized_operations, ..failed(name, code) });
+            continue;
+        };
         let (described, cut_at) = describe(request, &image, topic, from, left);
         left -= described.partitions.len();
         response.topics.push(described);
@@ -86,9 +89,14 @@ fn failed(name: &str, code: ErrorCode) -> Topic<'static> {
     }
 }
 
-fn refused(names: &BTreeSet<&str>, code: ErrorCode) -> DescribeTopicPartitionsResponse<'static> {
-    let topics = names.iter().map(|name| failed(name, code)).collect();
+fn refused(asked: &DescribeTopicPartitionsRequest<'_>, code: ErrorCode) -> DescribeTopicPartitionsResponse<'static> {
+    let topics = asked.topics.iter().map(|topic| failed(&topic.name, code)).collect();
     DescribeTopicPartitionsResponse { topics, ..Default::default() }
+}
+
+fn operations(request: &Request<'_>, topic: &str) -> i32 {
+    let (authorizer, principal) = (&*request.node.authorizer, &request.client.principal);
+    access::authorized_operations(authorizer, principal, Resource::Topic(topic), &Resource::TOPIC_OPERATIONS)
 }
 
 /// Describes `topic` from partition `from` on, at most `limit` partitions; and where to go on if there are more.
@@ -122,12 +130,7 @@ fn describe(
         topic_id: topic.id,
         is_internal: names::is_internal(&topic.name),
         partitions,
-        topic_authorized_operations: access::authorized_operations(
-            &*request.node.authorizer,
-            &request.client.principal,
-            Resource::Topic(&topic.name),
-            &Resource::TOPIC_OPERATIONS,
-        ),
+        topic_authorized_operations: operations(request, &topic.name),
     };
     (described, left.next().map(|(index, _)| index.0))
 }

@@ -5,6 +5,8 @@
 //! Differs from Kafka: nothing known for consumers; followers are not served yet.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -59,17 +61,28 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         true => TopicKey::Id(id),
         false => TopicKey::Name(name.as_ref().into()),
     };
-    let mut wanted = Vec::new();
+    let mut wanted: Vec<Wanted> = Vec::new();
+    let mut places = HashMap::new();
     for topic in &fetch.topics {
         let key = key(&topic.topic, topic.topic_id);
-        wanted.extend(topic.partitions.iter().map(|partition| Wanted {
-            topic: key.clone(),
-            partition: partition.partition,
-            offset: partition.fetch_offset,
-            max_bytes: partition.partition_max_bytes,
-            current_leader_epoch: partition.current_leader_epoch,
-            last_fetched_epoch: partition.last_fetched_epoch,
-        }));
+        for partition in &topic.partitions {
+            let one = Wanted {
+                topic: key.clone(),
+                partition: partition.partition,
+                offset: partition.fetch_offset,
+                max_bytes: partition.partition_max_bytes,
+                current_leader_epoch: partition.current_leader_epoch,
+                last_fetched_epoch: partition.last_fetched_epoch,
+            };
+            // What is said last of a partition counts; it keeps the place where it was named first.
+            match places.entry((key.clone(), partition.partition)) {
+                Entry::Occupied(place) => wanted[*place.get()] = one,
+                Entry::Vacant(place) => {
+                    place.insert(wanted.len());
+                    wanted.push(one);
+                }
+            }
+        }
     }
     let mut forgotten = Vec::new();
     for topic in &fetch.forgotten_topics_data {
@@ -166,8 +179,8 @@ impl Fetch {
                     offset: Offset(wanted.offset),
                     max_bytes: u32::try_from(wanted.max_bytes).unwrap_or(0).min(left),
                     at_least_one: look.bytes == 0,
-                    current_leader_epoch: LeaderEpoch(wanted.current_leader_epoch),
-                    last_fetched_epoch: LeaderEpoch(wanted.last_fetched_epoch),
+                    current_leader_epoch: epoch_or_none(wanted.current_leader_epoch),
+                    last_fetched_epoch: epoch_or_none(wanted.last_fetched_epoch),
                 }),
             };
             match &result {
@@ -199,6 +212,11 @@ impl Fetch {
     }
 }
 
+/// Every negative epoch says that the client knows none.
+fn epoch_or_none(epoch: i32) -> LeaderEpoch {
+    LeaderEpoch(epoch.max(LeaderEpoch::NONE.0))
+}
+
 /// The last topic of the response if it is the one of `key`, else a new one: consecutive partitions share a topic.
 fn topic_response<'a>(response: &'a mut FetchResponse<'static>, key: &TopicKey) -> &'a mut Response<'static> {
     let (name, id) = match key {
@@ -224,6 +242,12 @@ fn said(result: &Result<Found, ErrorCode>) -> Said {
     }
 }
 
+/// Whether the log was not even asked. As in Kafka, where the list is empty then, and absent where the log refused.
+fn is_of_request(code: ErrorCode) -> bool {
+    use ErrorCode::{InconsistentTopicId, TopicAuthorizationFailed, UnknownTopicId, UnknownTopicOrPartition};
+    matches!(code, InconsistentTopicId | TopicAuthorizationFailed | UnknownTopicId | UnknownTopicOrPartition)
+}
+
 fn partition_data(
     partition_index: i32,
     result: Result<Found, ErrorCode>,
@@ -237,6 +261,7 @@ fn partition_data(
                 partition_index,
                 error_code: code.code(),
                 high_watermark: -1,
+                aborted_transactions: is_of_request(code).then(Vec::new),
                 records: Records::Bytes(&[]),
                 ..Default::default()
             };

@@ -36,6 +36,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let duplicates = duplicates(&asked);
     let mut response = ListOffsetsResponse::default();
     for topic in &asked.topics {
+        let mut answered = BTreeSet::new();
         let answer = |partition: &list_offsets_request::Partition| {
             let found = match duplicates.contains(&(topic.name.as_ref(), partition.partition_index)) {
                 true => Err(ErrorCode::InvalidRequest),
@@ -43,10 +44,12 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
             };
             to_wire(request.version(), partition, found)
         };
-        response.topics.push(Topic {
-            name: Cow::Borrowed(&topic.name),
-            partitions: topic.partitions.iter().map(answer).collect(),
-        });
+        // One that was asked for twice is refused once.
+        let once = topic.partitions.iter().filter(|partition| answered.insert(partition.partition_index));
+        let partitions: Vec<_> = once.map(answer).collect();
+        if !partitions.is_empty() {
+            response.topics.push(Topic { name: Cow::Borrowed(&topic.name), partitions });
+        }
     }
     request.reply(response)
 }

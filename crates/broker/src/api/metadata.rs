@@ -86,6 +86,8 @@ fn to_create(request: &Request<'_>, asked: &Asked, allowed: bool) -> BTreeSet<St
     }
     let image = request.node.image();
     let missing = asked.topics.iter().flatten().filter_map(|topic| match topic {
+        // Internal topics get their own settings, from whoever coordinates with them.
+        AskedTopic::Name(name) if names::is_internal(name) => None,
         AskedTopic::Name(name) if image.topic(name).is_none() && names::validate(name).is_ok() => Some(name),
         _ => None,
     });
@@ -173,6 +175,7 @@ fn by_name(node: &Node, asked: &Asked, image: &Image, name: &str, visible: bool)
 fn by_id(node: &Node, asked: &Asked, image: &Image, id: Uuid, may_describe: &impl Fn(&str) -> bool) -> Topic<'static> {
     let failed = |code: ErrorCode| Topic {
         error_code: code.code(),
+        name: None,
         topic_id: id,
         topic_authorized_operations: NOT_ASKED,
         ..Default::default()

@@ -73,7 +73,9 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let mut waiting = Vec::new();
     let mut response = ProduceResponse::default();
     let mut failures = false;
-    for (topic_place, topic) in produce.topic_data.iter().enumerate() {
+    // As in Kafka, a topic without partitions is not in the answer.
+    for topic in produce.topic_data.iter().filter(|topic| !topic.partition_data.is_empty()) {
+        let topic_place = response.responses.len();
         let name = topic_name(request, &topic.name, topic.topic_id);
         let mut answers = Vec::with_capacity(topic.partition_data.len());
         for (partition_place, data) in topic.partition_data.iter().enumerate() {

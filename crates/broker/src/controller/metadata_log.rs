@@ -23,8 +23,9 @@ use ottla_protocol::records::{Batch, BatchBuilder, RecordIter};
 use ottla_protocol::{Message, Writer};
 use ottla_storage::{Log, LogConfig, OpenLog, os, replace_file};
 use serde_json::{Value, json};
+use tracing::info;
 
-use super::snapshot;
+use super::{intact, snapshot};
 use crate::config::Config;
 use crate::error::{Error, Result};
 
@@ -46,12 +47,13 @@ pub struct MetadataLog {
 }
 
 impl MetadataLog {
-    /// Opens the log, reads all of it, and begins a new epoch.
-    pub fn open(config: &Config, cluster_id: &str, now_ms: Timestamp) -> Result<(Self, Image)> {
+    /// Opens the log, reads all of it, and begins a new epoch. Says also whether there was nothing in it.
+    pub fn open(config: &Config, cluster_id: &str, now_ms: Timestamp) -> Result<(Self, Image, bool)> {
         let partition = TopicPartition::new(TOPIC, 0);
         let folder = config.metadata_log_dir.join(partition.to_string());
         os::create_folder(&folder)
             .map_err(|source| Error::Io { what: format!("create {}", folder.display()), source })?;
+        intact::check(&folder)?;
         let newest = snapshot::newest(&folder)?;
         let snapshot_end = newest.as_ref().map_or(Offset(0), |snapshot| snapshot.end);
         let log_config = LogConfig {
@@ -70,19 +72,23 @@ impl MetadataLog {
             log_start_offset: snapshot_end,
             now_ms,
         };
-        let (log, _) = Log::open(&folder, log_config, options)?;
+        let (log, recovery) = Log::open(&folder, log_config, options)?;
+        if let Some(cut) = recovery.cut {
+            info!(end = %cut.end_offset, bytes = cut.bytes, "cut off what was being written to the metadata log at its end");
+        }
         let mut image = match newest {
             Some(newest) => snapshot::load(&newest, cluster_id)?,
             None => Image::new(cluster_id),
         };
         replay(&log, &mut image)?;
+        let is_new = log.end_offset() == Offset(0);
         let last_epoch = read_quorum_epoch(&folder).max(image.epoch());
         let epoch = LeaderEpoch(last_epoch.0 + 1);
         let bytes_since_snapshot = log.size_bytes();
         let mut opened = Self { log, node: config.node_id, epoch, snapshot_end, bytes_since_snapshot };
         opened.write_quorum_state()?;
         opened.begin_epoch(&mut image, now_ms)?;
-        Ok((opened, image))
+        Ok((opened, image, is_new))
     }
 
     /// Appends `records` as one batch and waits until they are on the disk. Gives the offset of the first.
@@ -97,6 +103,11 @@ impl MetadataLog {
         }
         self.append_batch(&batch, now_ms)?;
         Ok(first)
+    }
+
+    /// Where it lies.
+    pub fn folder(&self) -> &Path {
+        self.log.folder()
     }
 
     /// The epoch that this node leads in.

@@ -6,6 +6,7 @@
 //!
 //! A command is answered after the node has taken it over: whoever sees the answer also sees the new image.
 
+mod intact;
 mod metadata_log;
 mod publish;
 mod snapshot;
@@ -24,7 +25,7 @@ pub use self::metadata_log::MetadataLog;
 pub use self::publish::{Publisher, broker_configs, configs};
 
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::node::clock;
 
 /// A command on its way to the controller.
@@ -46,7 +47,12 @@ pub struct Controller {
 /// The running controller.
 pub struct Running {
     thread: JoinHandle<Result<()>>,
+    /// Its other end is dropped when the thread ends.
+    ended: oneshot::Receiver<Ended>,
 }
+
+/// Never sent.
+enum Ended {}
 
 /// What the thread works on.
 pub struct Host {
@@ -68,8 +74,14 @@ impl Controller {
 
 impl Host {
     /// Opens the metadata log. Nothing is published yet.
+    ///
+    /// # Errors
+    /// `LostMetadata` where there is none, though there are partitions: they would be taken for strays.
     pub fn open(config: Arc<Config>, cluster_id: &str, publisher: Publisher) -> Result<Self> {
-        let (log, image) = MetadataLog::open(&config, cluster_id, clock::now_ms())?;
+        let (log, image, is_new) = MetadataLog::open(&config, cluster_id, clock::now_ms())?;
+        if let (true, Some(partition)) = (is_new, publisher.partitions.any_found()) {
+            return Err(Error::LostMetadata { path: log.folder().to_owned(), partition: partition.to_string() });
+        }
         let machine = Machine::new(image, crate::config::table::settings());
         Ok(Self { log, machine, publisher, config, last_snapshot: Instant::now() })
     }
@@ -98,9 +110,13 @@ impl Host {
     /// Goes on in a thread of its own until every [`Controller`] is gone.
     pub fn run(self) -> std::io::Result<(Controller, Running)> {
         let (commands, asked) = mpsc::channel();
-        let thread =
-            std::thread::Builder::new().name("ottla-controller".to_owned()).spawn(move || self.work(&asked))?;
-        Ok((Controller { commands }, Running { thread }))
+        let (running, ended) = oneshot::channel::<Ended>();
+        let work = move || {
+            let _running = running;
+            self.work(&asked)
+        };
+        let thread = std::thread::Builder::new().name("ottla-controller".to_owned()).spawn(work)?;
+        Ok((Controller { commands }, Running { thread, ended }))
     }
 
     fn work(mut self, asked: &Receiver<Asked>) -> Result<()> {
@@ -134,9 +150,10 @@ impl Host {
 }
 
 impl Running {
-    /// Whether the thread has ended although nobody stopped it.
-    pub fn has_ended(&self) -> bool {
-        self.thread.is_finished()
+    /// Waits until the thread has ended, although nobody stopped it.
+    pub async fn ended(&mut self) {
+        // Nothing is ever sent: this is the other end being dropped.
+        let _ = (&mut self.ended).await;
     }
 
     /// Waits for the end.

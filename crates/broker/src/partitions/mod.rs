@@ -140,6 +140,11 @@ impl Partitions {
         }
     }
 
+    /// One of the logs that were found on the disk and are not hosted yet, if there are any.
+    pub fn any_found(&self) -> Option<TopicPartition> {
+        self.found.lock().expect("nobody panics while holding this lock").keys().next().cloned()
+    }
+
     /// Sets aside, as strays to be removed later, the logs that were found on the disk and that `image` gives to no topic, to
     /// another topic of the same name, or to other brokers. Logs of partitions that merely have no leader stay.
     pub fn set_strays_aside(&self, image: &Image, now_ms: Timestamp) -> ottla_storage::Result<()> {

@@ -226,7 +226,8 @@ impl Partition {
         let found = match query {
             TimeQuery::Latest => return Ok(without_time(bound, epoch)),
             TimeQuery::Earliest | TimeQuery::EarliestLocal => {
-                let epoch = log.epochs().epoch_for(positions.log_start).unwrap_or(LeaderEpoch::NONE);
+                // The log knows no epoch before the first record of this leader.
+                let epoch = log.epochs().epoch_for(positions.log_start).unwrap_or(epoch);
                 return Ok(without_time(positions.log_start, epoch));
             }
             TimeQuery::LatestTiered | TimeQuery::EarliestPendingUpload => return Ok(OffsetAt::NOTHING),

@@ -26,6 +26,8 @@ const METADATA_FOLDER: &str = "__cluster_metadata-0";
 pub struct Loaded {
     /// The directories, locked.
     pub directories: Vec<LogDirectory>,
+    /// The directory of the metadata log, locked, where it is none of those.
+    pub metadata_directory: Option<LogDirectory>,
     /// Their ids, in the same order.
     pub directory_ids: Vec<Uuid>,
     /// The cluster they belong to.
@@ -51,7 +53,12 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
     for path in &config.log_dirs {
         directories.push(LogDirectory::lock(path)?);
     }
-    let (cluster_id, directory_ids) = identify(config, &directories, &mut random)?;
+    let metadata_path = &config.metadata_log_dir;
+    let has_its_own = !config.log_dirs.contains(metadata_path);
+    let metadata_directory = has_its_own.then(|| LogDirectory::lock(metadata_path)).transpose()?;
+    let all_directories: Vec<_> = directories.iter().chain(&metadata_directory).collect();
+    let (cluster_id, mut directory_ids) = identify(config, &all_directories, &mut random)?;
+    directory_ids.truncate(directories.len());
     let begun = Instant::now();
     let mut unopened = Vec::new();
     let mut high_watermarks = BTreeMap::new();
@@ -96,13 +103,21 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
         info!(logs = count, clean = all_clean, took = ?begun.elapsed(), "opened the logs");
     }
     let previous_broker_epoch = previous_broker_epoch.filter(|_| all_clean);
-    Ok(Loaded { directories, directory_ids, cluster_id, logs, high_watermarks, previous_broker_epoch })
+    Ok(Loaded {
+        directories,
+        metadata_directory,
+        directory_ids,
+        cluster_id,
+        logs,
+        high_watermarks,
+        previous_broker_epoch,
+    })
 }
 
 /// Checks that all directories belong to this node and one cluster, and gives new ones their papers.
 fn identify(
     config: &Config,
-    directories: &[LogDirectory],
+    directories: &[&LogDirectory],
     random: &mut impl FnMut() -> u64,
 ) -> Result<(String, Vec<Uuid>)> {
     let mut known = Vec::new();

@@ -170,7 +170,7 @@ impl Connection {
         let correlation_id = self.next_correlation_id;
         self.next_correlation_id = self.next_correlation_id.wrapping_add(1);
         self.due.push_back(Due { api, version, correlation_id });
-        let client_id = Some(self.options.client_id.as_str());
+        let client_id = Some(self.options.client_id.as_str().into());
         let mut writer = Writer::default();
         writer.begin_frame();
         RequestHeader { api_key: api as i16, api_version: version, correlation_id, client_id }.encode(&mut writer);

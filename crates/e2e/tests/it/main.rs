@@ -1,8 +1,10 @@
 //! Ottla as its users meet it: a process, its sockets and its files.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod conversations;
 mod kills;
 mod memory;
+mod metadata;
 mod slice;
 
 use std::borrow::Cow;

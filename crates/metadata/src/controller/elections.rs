@@ -100,7 +100,9 @@ impl Rules {
         partition.leader = clean.or(unclean);
         if let Some(leader) = partition.leader {
             partition.isr = vec![leader];
-            if clean.is_none() {
+            // A replica that is the only one has nobody to recover from. Differs from Kafka, where it says so itself with an
+            // AlterPartition that follows.
+            if clean.is_none() && partition.replicas.len() > 1 {
                 partition.leader_recovery_state = LeaderRecoveryState::Recovering;
             }
         }

@@ -101,6 +101,9 @@ pub struct Batch<'a> {
     bytes: &'a [u8],
 }
 
+/// No record of any format is shorter.
+const LEAST_LENGTH: i32 = 14;
+
 /// Why bytes are no batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchError {
@@ -391,7 +394,12 @@ impl fmt::Display for BatchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Truncated { needed } => write!(f, "the bytes end before the batch does, which takes {needed}"),
-            Self::Magic(magic) => write!(f, "a batch of magic {magic}, where only magic 2 is taken"),
+            Self::Magic(magic @ 0..2) => write!(f, "a batch of magic {magic}, where only magic 2 is taken"),
+            // As Kafka says it.
+            Self::Magic(magic) => write!(f, "Invalid magic found in record: {magic}"),
+            Self::Length(length @ ..LEAST_LENGTH) => {
+                write!(f, "Record size {length} is less than the minimum record overhead ({LEAST_LENGTH})")
+            }
             Self::Length(length) => write!(f, "no batch has a length of {length}"),
         }
     }

@@ -7,8 +7,6 @@ use std::fmt;
 pub enum DecodeError {
     /// The bytes end before the field does.
     Truncated,
-    /// A length below -1.
-    NegativeLength,
     /// Null, where the version does not allow it.
     UnexpectedNull,
     /// More elements than the remaining bytes can hold.
@@ -17,12 +15,8 @@ pub enum DecodeError {
     TooMuchMemory,
     /// A string of more than 32767 bytes.
     StringTooLong,
-    /// A string that is not UTF-8.
-    InvalidUtf8,
     /// A varint of more bits than its type has.
     VarintTooLong,
-    /// Tags that do not ascend.
-    TagsOutOfOrder,
     /// An internal record with bytes after its last field.
     SurplusBytes,
     /// A request to an API that does not exist.
@@ -39,14 +33,11 @@ impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Truncated => f.write_str("the bytes end inside a field"),
-            Self::NegativeLength => f.write_str("a length is negative"),
             Self::UnexpectedNull => f.write_str("a field is null that must not be"),
             Self::TooManyElements => f.write_str("an array has more elements than there are bytes for"),
             Self::TooMuchMemory => f.write_str("the message would take too much memory for its size"),
             Self::StringTooLong => f.write_str("a string is longer than 32767 bytes"),
-            Self::InvalidUtf8 => f.write_str("a string is not UTF-8"),
             Self::VarintTooLong => f.write_str("a varint is too long"),
-            Self::TagsOutOfOrder => f.write_str("tags do not ascend"),
             Self::SurplusBytes => f.write_str("bytes follow the last field"),
             Self::UnknownApi(key) => write!(f, "API key {key} is not known"),
             Self::UnknownVersion(version) => write!(f, "version {version} is not known"),

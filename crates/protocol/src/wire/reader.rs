@@ -123,14 +123,14 @@ impl<'a> Reader<'a> {
     pub fn nullable_string(&mut self, flexible: bool) -> Result<Option<Str<'a>>, DecodeError> {
         let length = match flexible {
             true => self.compact_length()?,
-            false => classic_length(self.int16()?.into())?,
+            false => classic_length(self.int16()?.into()),
         };
         let Some(length) = length else { return Ok(None) };
         if length > MAX_STRING_LENGTH {
             return Err(DecodeError::StringTooLong);
         }
-        let text = std::str::from_utf8(self.take(length)?).map_err(|_| DecodeError::InvalidUtf8)?;
-        Ok(Some(Str::Borrowed(text)))
+        // As in Kafka, what is not UTF-8 is replaced: there are clients whose id is in Latin-1.
+        Ok(Some(String::from_utf8_lossy(self.take(length)?)))
     }
 
     /// Bytes.
@@ -195,18 +195,13 @@ impl<'a> Reader<'a> {
     }
 
     /// The tags at the end of a flexible struct. `known` reads the data of those it knows and returns from the others,
-    /// whose data is skipped.
+    /// whose data is skipped. They should ascend; as in Kafka, nobody insists.
     pub fn tags(
         &mut self,
         mut known: impl FnMut(u32, &mut Self) -> Result<(), DecodeError>,
     ) -> Result<(), DecodeError> {
-        let mut smallest_next: u64 = 0;
         for _ in 0..self.uvarint()? {
             let tag = self.uvarint()?;
-            if u64::from(tag) < smallest_next {
-                return Err(DecodeError::TagsOutOfOrder);
-            }
-            smallest_next = u64::from(tag) + 1;
             let size = self.uvarint()? as usize;
             let data = self.take(size)?;
             let rest = std::mem::replace(&mut self.bytes, data);
@@ -250,7 +245,7 @@ impl<'a> Reader<'a> {
     }
 
     fn length(&mut self, flexible: bool) -> Result<Option<usize>, DecodeError> {
-        if flexible { self.compact_length() } else { classic_length(self.int32()?) }
+        if flexible { self.compact_length() } else { Ok(classic_length(self.int32()?)) }
     }
 
     fn compact_length(&mut self) -> Result<Option<usize>, DecodeError> {
@@ -258,9 +253,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn classic_length(length: i32) -> Result<Option<usize>, DecodeError> {
-    match length {
-        -1 => Ok(None),
-        length => usize::try_from(length).map(Some).map_err(|_| DecodeError::NegativeLength),
-    }
+/// As in Kafka, every negative length is null.
+fn classic_length(length: i32) -> Option<usize> {
+    usize::try_from(length).ok()
 }

@@ -24,7 +24,7 @@ fn check_request<'a, M: Message<'a> + PartialEq + std::fmt::Debug>(
     client_id: Option<&str>,
     message: &M,
 ) {
-    let header = RequestHeader { api_key: M::KEY, api_version, correlation_id, client_id };
+    let header = RequestHeader { api_key: M::KEY, api_version, correlation_id, client_id: client_id.map(Into::into) };
     let (found, body) = RequestHeader::decode(frame).expect("a header");
     assert_eq!(found, header);
     let mut reader = Reader::new(body);

@@ -130,7 +130,7 @@ fn a_clean_stop_keeps_the_only_replica_eligible_and_a_start_elects_it() {
 }
 
 #[test]
-fn after_a_crash_the_last_known_leader_is_elected_uncleanly() {
+fn after_a_crash_the_only_replica_is_elected_and_has_nobody_to_recover_from() {
     let mut cluster = Cluster::of_brokers([1]);
     cluster.run(create([new_topic("t", 1, 1)]));
     expect![[r#"
@@ -139,7 +139,7 @@ fn after_a_crash_the_last_known_leader_is_elected_uncleanly() {
         PartitionChange 2 0 isr None leader -2 recovery -1 eligible Some([]) last known None
         RegisterBroker 4 1 epoch 9 fenced true
         BrokerRegistrationChange 0 1 epoch 9 fenced -1 in controlled shutdown 0
-        PartitionChange 2 0 isr Some([1]) leader 1 recovery 1 eligible None last known Some([])
+        PartitionChange 2 0 isr Some([1]) leader 1 recovery -1 eligible None last known Some([])
     "#]]
     .assert_eq(&cluster.start(1, Some(BrokerEpoch(0))));
 }

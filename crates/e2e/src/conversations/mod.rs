@@ -1,0 +1,229 @@
+//! Conversations with a broker, word for word: the same requests to any broker, its answers written down.
+//!
+//! What a real Kafka answered is kept in `transcripts/`, one file a conversation; `cargo xtask diff --record` writes them.
+//! The tests hold the same conversations with Ottla and compare. What differs from one cluster to the next (ids, hosts,
+//! times) is given the name under which it came up first; see [`plain`].
+
+mod admin;
+mod compare;
+mod consuming;
+mod frames;
+mod offsets;
+mod plain;
+mod producing;
+mod topics;
+
+use std::borrow::Cow;
+use std::fmt::{Debug, Write as _};
+use std::path::PathBuf;
+
+use ottla_base::Uuid;
+use ottla_protocol::messages::create_topics_request::{Config, CreateTopicsRequest, Topic as NewTopic};
+use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
+use ottla_protocol::messages::metadata_request::{MetadataRequest, Topic as AskedTopic};
+use ottla_protocol::messages::metadata_response::MetadataResponse;
+use ottla_protocol::messages::produce_request::{PartitionData, ProduceRequest, TopicData};
+use ottla_protocol::messages::produce_response::ProduceResponse;
+use ottla_protocol::records::BatchBuilder;
+use ottla_protocol::{ApiKey, Message, Records};
+
+use crate::raw::{Closed, RawClient, body};
+
+pub use compare::DIFFERENT;
+
+/// A conversation.
+#[derive(Clone, Copy)]
+pub struct Conversation {
+    /// Its transcript's name, without `.txt`.
+    pub name: &'static str,
+    /// Says what is to be said.
+    pub hold: fn(&mut Session),
+}
+
+/// All conversations.
+pub fn all() -> Vec<Conversation> {
+    [frames::ALL, topics::ALL, admin::ALL, producing::ALL, offsets::ALL, consuming::ALL]
+        .into_iter()
+        .flatten()
+        .copied()
+        .collect()
+}
+
+/// Settings that every broker has that a transcript is made of.
+pub const SETTINGS: &[&str] = &["num.partitions=2", "auto.create.topics.enable=true", "broker.rack=r1"];
+
+/// The folder of the transcripts.
+pub fn transcripts() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/transcripts"))
+}
+
+impl Conversation {
+    const fn new(name: &'static str, hold: fn(&mut Session)) -> Self {
+        Self { name, hold }
+    }
+
+    /// The file with what Kafka answered.
+    pub fn transcript(&self) -> PathBuf {
+        transcripts().join(format!("{}.txt", self.name))
+    }
+
+    /// Holds it with the broker at `address`, and gives the transcript.
+    pub fn hold_with(&self, address: &str) -> String {
+        let mut session = Session::new(address);
+        (self.hold)(&mut session);
+        plain::plain(&session.text)
+    }
+}
+
+/// A conversation that goes on.
+pub struct Session {
+    address: String,
+    client: RawClient,
+    text: String,
+}
+
+/// Asks, and writes the answer down.
+macro_rules! exchange {
+    ($session:expr, $what:expr, $api:ident $version:expr, $request:expr => $response:ty) => {
+        if let Some(answer) = $session.ask(&$what, ottla_protocol::ApiKey::$api, $version, $request) {
+            let response: $response = crate::raw::body(&answer, ottla_protocol::ApiKey::$api, $version);
+            $session.note(&response);
+        }
+    };
+}
+pub(crate) use exchange;
+
+impl Session {
+    fn new(address: &str) -> Self {
+        let client = RawClient::connect(address).expect("the broker listens");
+        Self { address: address.to_owned(), client, text: String::new() }
+    }
+
+    /// Writes down what is asked, asks, and gives the answer. Where the broker closes instead, that is written down, and
+    /// the conversation goes on over a new connection.
+    pub fn ask<'m, M: Message<'m>>(&mut self, what: &str, key: ApiKey, version: i16, request: &M) -> Option<Vec<u8>> {
+        self.heading(&format!("{key:?} v{version}, {what}"));
+        match self.client.ask(key, version, request) {
+            Ok(answer) => Some(answer),
+            Err(Closed) => {
+                self.closed();
+                None
+            }
+        }
+    }
+
+    /// Sends a frame as it is; the answer is written down byte for byte.
+    pub fn say_raw(&mut self, what: &str, frame: &[u8]) {
+        self.heading(what);
+        self.client.send_frame(frame).expect("the connection is open");
+        match self.client.receive() {
+            Ok(answer) => self.line(&format!("{answer:02x?}")),
+            Err(Closed) => self.closed(),
+        }
+    }
+
+    /// Sends a frame as it is, whose answer matters only in being one.
+    pub fn say_and_note_whether_answered(&mut self, what: &str, frame: &[u8]) {
+        self.heading(what);
+        self.client.send_frame(frame).expect("the connection is open");
+        match self.client.receive() {
+            Ok(_) => self.line("answered"),
+            Err(Closed) => self.closed(),
+        }
+    }
+
+    /// Sends a request that is not answered.
+    pub fn tell<'m, M: Message<'m>>(&mut self, what: &str, key: ApiKey, version: i16, request: &M) {
+        self.heading(&format!("{key:?} v{version}, {what}"));
+        let frame = self.client.frame_of(key, version, request);
+        self.client.send_frame(&frame).expect("the connection is open");
+    }
+
+    /// Whether the broker closed the connection after what was told it last.
+    pub fn note_whether_open(&mut self) {
+        let request = MetadataRequest { topics: Some(Vec::new()), ..Default::default() };
+        match self.client.ask(ApiKey::Metadata, 9, &request) {
+            Ok(_) => self.line("still open"),
+            Err(Closed) => self.closed(),
+        }
+    }
+
+    /// Writes an answer down.
+    pub fn note(&mut self, answer: &impl Debug) {
+        self.line(&format!("{answer:?}"));
+    }
+
+    /// Writes a line down.
+    pub fn line(&mut self, line: &str) {
+        writeln!(self.text, "  {line}").expect("writing to a string does not fail");
+    }
+
+    fn heading(&mut self, what: &str) {
+        writeln!(self.text, "{what}").expect("writing to a string does not fail");
+    }
+
+    fn closed(&mut self) {
+        self.line("closed");
+        self.client = RawClient::connect(&self.address).expect("the broker listens");
+    }
+
+    /// Makes a topic that the conversation needs, and waits until it is led.
+    pub fn topic(&mut self, name: &str, partitions: i32, configs: &[(&str, &str)]) {
+        let config = |&(name, value)| Config { name: Cow::Borrowed(name), value: Some(Cow::Borrowed(value)) };
+        let topic = NewTopic {
+            name: name.into(),
+            num_partitions: partitions,
+            replication_factor: 1,
+            configs: configs.iter().map(config).collect(),
+            ..Default::default()
+        };
+        let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, validate_only: false };
+        let answer = self.client.ask(ApiKey::CreateTopics, 7, &request).expect("it is answered");
+        let response: CreateTopicsResponse<'_> = body(&answer, ApiKey::CreateTopics, 7);
+        assert_eq!(response.topics[0].error_code, 0, "{response:?}");
+        self.wait_until_led(name, partitions);
+    }
+
+    /// Waits until every partition answers as its leader.
+    pub fn wait_until_led(&mut self, name: &str, partitions: i32) {
+        for partition in 0..partitions {
+            while offsets::latest(&mut self.client, name, partition).is_err() {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+        }
+    }
+
+    /// The id of a topic.
+    pub fn id_of(&mut self, name: &str) -> Uuid {
+        let topic = AskedTopic { name: Some(Cow::Borrowed(name)), ..Default::default() };
+        let request = MetadataRequest { topics: Some(vec![topic]), ..Default::default() };
+        let answer = self.client.ask(ApiKey::Metadata, 12, &request).expect("it is answered");
+        let response: MetadataResponse<'_> = body(&answer, ApiKey::Metadata, 12);
+        response.topics[0].topic_id
+    }
+
+    /// Appends records that the conversation needs: `(time, key, value)` each, one batch.
+    pub fn append(&mut self, topic: &str, partition: i32, records: &[(i64, &str)]) {
+        let batch = batch_of(records);
+        let answer =
+            self.client.ask(ApiKey::Produce, 9, &produce_request(topic, partition, 1, &batch)).expect("it is answered");
+        let response: ProduceResponse<'_> = body(&answer, ApiKey::Produce, 9);
+        assert_eq!(response.responses[0].partition_responses[0].error_code, 0, "{response:?}");
+    }
+}
+
+/// A batch of records with a time and a value each.
+pub(crate) fn batch_of(records: &[(i64, &str)]) -> Vec<u8> {
+    let mut builder = BatchBuilder::new();
+    for (timestamp, value) in records {
+        builder.push(*timestamp, Some(b"key"), Some(value.as_bytes()), &[]);
+    }
+    builder.build().expect("there is memory")
+}
+
+/// A request with one batch.
+pub(crate) fn produce_request<'a>(topic: &'a str, partition: i32, acks: i16, batch: &'a [u8]) -> ProduceRequest<'a> {
+    let data = PartitionData { index: partition, records: Records::Bytes(batch) };
+    let topic = TopicData { name: topic.into(), partition_data: vec![data], ..Default::default() };
+    ProduceRequest { transactional_id: None, acks, timeout_ms: 10_000, topic_data: vec![topic] }
+}

@@ -1,0 +1,21 @@
+//! The conversations that were held with a real Kafka, held with Ottla: word for word the same.
+
+use std::fs;
+
+use ottla_e2e::conversations::{self, SETTINGS};
+
+use super::options;
+
+#[test]
+fn ottla_answers_as_kafka_did() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = SETTINGS.iter().fold(options(folder.path()), |options, setting| options.with(setting));
+    let broker = options.start();
+    let mut differences = Vec::new();
+    for conversation in conversations::all() {
+        let path = conversation.transcript();
+        let kafka = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        differences.extend(conversation.differences(&kafka, &conversation.hold_with(&broker.address)));
+    }
+    assert!(differences.is_empty(), "{} differences\n\n{}", differences.len(), differences.join("\n"));
+}

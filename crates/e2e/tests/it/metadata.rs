@@ -1,0 +1,86 @@
+//! The metadata log: what becomes of a cluster whose metadata is damaged, lost, someone else's, or kept in snapshots.
+
+use std::fs;
+
+use ottla_e2e::body;
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::metadata_request::MetadataRequest;
+use ottla_protocol::messages::metadata_response::MetadataResponse;
+
+use super::{batch, connect, create_topic, fetch, options, produce};
+
+const FIRST_SEGMENT: &str = "__cluster_metadata-0/00000000000000000000.log";
+
+#[test]
+fn a_damaged_metadata_log_stops_the_start_and_costs_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = options(folder.path()).start();
+    create_topic(&mut connect(&broker), "t");
+    produce(&mut connect(&broker), "t", 1, &batch(b"kept")).expect("it is answered");
+    let options = broker.kill();
+    let path = options.data().join(FIRST_SEGMENT);
+    let whole = fs::read(&path).expect("it was written");
+    let mut damaged = whole.clone();
+    damaged[whole.len() / 3] ^= 1;
+    fs::write(&path, &damaged).expect("the folder is ours");
+    let (status, stderr) = options.try_start().expect_err("it is damaged");
+    assert!(!status.success() && stderr.contains("damaged") && stderr.contains("00000.log"), "{stderr}");
+    assert_eq!(fs::read(&path).expect("it is there"), damaged, "nothing was touched");
+    fs::write(&path, [&whole[..], &whole[..70]].concat()).expect("the folder is ours");
+    let broker = options.start();
+    let (error, records) = fetch(&mut connect(&broker), "t", 0, 0).expect("it is answered");
+    assert!(error == 0 && !records.is_empty(), "a torn end is cut off, and the topic is still there");
+}
+
+#[test]
+fn a_lost_metadata_log_does_not_cost_the_partitions() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let metadata = folder.path().join("metadata");
+    let options = options(folder.path()).with(&format!("metadata.log.dir={}", metadata.display()));
+    let broker = options.start();
+    create_topic(&mut connect(&broker), "t");
+    let other = tempfile::tempdir().expect("a folder");
+    let with_its_metadata = super::options(other.path()).with(&format!("metadata.log.dir={}", metadata.display()));
+    let (_, stderr) = with_its_metadata.try_start().expect_err("the directory is in use");
+    assert!(stderr.contains(&*metadata.to_string_lossy()), "{stderr}");
+    broker.stop();
+    super::options(other.path()).start().stop();
+    let (_, stderr) = with_its_metadata.try_start().expect_err("it is the directory of another cluster");
+    assert!(stderr.contains("cluster"), "{stderr}");
+    fs::rename(&metadata, folder.path().join("away")).expect("the folder is ours");
+    let (_, stderr) = options.try_start().expect_err("there are partitions without metadata");
+    assert!(stderr.contains("metadata.log.dir") && stderr.contains("t-0"), "{stderr}");
+    assert!(options.data().join("t-0").exists());
+    fs::remove_dir_all(&metadata).expect("the folder is ours");
+    fs::rename(folder.path().join("away"), &metadata).expect("the folder is ours");
+    let broker = options.start();
+    assert_eq!(fetch(&mut connect(&broker), "t", 0, 0).expect("it is answered").0, 0);
+}
+
+#[test]
+fn topics_are_read_back_from_a_snapshot() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let often = "metadata.log.max.record.bytes.between.snapshots=2000";
+    let mut broker = options(folder.path()).with(often).start();
+    let mut expected = Vec::new();
+    for life in 0..3 {
+        for number in 0..20 {
+            let name = format!("topic-{life}-{number}");
+            create_topic(&mut connect(&broker), &name);
+            expected.push(name);
+        }
+        broker = if life == 1 { broker.stop().0.start() } else { broker.kill().start() };
+    }
+    expected.sort();
+    let all = MetadataRequest { topics: None, ..Default::default() };
+    let answer = connect(&broker).ask(ApiKey::Metadata, 12, &all).expect("it is answered");
+    let response: MetadataResponse<'_> = body(&answer, ApiKey::Metadata, 12);
+    let mut names: Vec<String> =
+        response.topics.iter().map(|topic| topic.name.clone().unwrap_or_default().into()).collect();
+    names.sort();
+    assert_eq!(names, expected);
+    let log = broker.options().data().join("__cluster_metadata-0");
+    let files = fs::read_dir(log).expect("it is there").map(|file| file.expect("it is there").file_name());
+    let snapshots = files.filter(|name| name.to_string_lossy().ends_with(".checkpoint")).count();
+    assert!(snapshots > 0, "there is a snapshot");
+}

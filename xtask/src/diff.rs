@@ -1,0 +1,59 @@
+//! `cargo xtask diff`: the same requests to a real Kafka and to Ottla, and their answers compared.
+//!
+//! The conversations are those of the tests, which compare with what Kafka answered when it was last asked. This asks both
+//! anew. With `--record`, what Kafka answers is kept for the tests.
+
+use std::fs;
+
+use ottla_e2e::conversations::{self, Conversation, SETTINGS};
+
+use crate::server::{self, Server};
+use crate::{Fallible, files, kafka};
+
+/// Memory of the real Kafka.
+const KAFKA_HEAP: &str = "512M";
+
+/// `cargo xtask diff`
+#[derive(clap::Args)]
+pub struct Command {
+    /// Only conversations whose name contains this.
+    #[arg(default_value = "")]
+    names: String,
+    /// Keep what Kafka answers, for the tests to compare with.
+    #[arg(long)]
+    record: bool,
+}
+
+/// Asks and compares.
+pub fn run(command: &Command) -> Fallible<()> {
+    let scratch = tempfile::tempdir_in(files::target_folder("diff")?)?;
+    let settings: Vec<String> = SETTINGS.iter().map(|&setting| setting.to_owned()).collect();
+    let all = conversations::all().into_iter().filter(|conversation| conversation.name.contains(&command.names));
+    let all: Vec<Conversation> = all.collect();
+    let installed = kafka::install()?;
+    let kind = server::Kind::Kafka { installed, heap: KAFKA_HEAP.to_owned() };
+    let mut kafka = Server::new(kind, &scratch.path().join("kafka"), &settings, None)?;
+    kafka.start()?;
+    server::build()?;
+    let mut ottla = Server::new(server::Kind::Ottla, &scratch.path().join("ottla"), &settings, None)?;
+    ottla.start()?;
+    let mut differences = 0;
+    for conversation in &all {
+        let said = conversation.hold_with(&kafka.bootstrap());
+        if command.record {
+            fs::create_dir_all(conversations::transcripts())?;
+            files::write_whole(&conversation.transcript(), &said)?;
+        }
+        let found = conversation.differences(&said, &conversation.hold_with(&ottla.bootstrap()));
+        found.iter().for_each(|difference| println!("{difference}"));
+        println!(
+            "{}: {}",
+            conversation.name,
+            if found.is_empty() { "the same".into() } else { format!("{} differences", found.len()) }
+        );
+        differences += found.len();
+    }
+    kafka.stop()?;
+    ottla.stop()?;
+    if differences == 0 { Ok(()) } else { Err(format!("{differences} answers differ").into()) }
+}
