@@ -164,10 +164,12 @@ impl Fetcher {
             let answer = self.cluster.broker(leader).and_then(|connection| connection.receive_within(within));
             let answer = answer.map_err(|error| self.lost(leader, error))?;
             problem = self.take_in(&answer, &asked)?.or(problem);
-            self.ask(leader)?;
+            // The next answer comes while this one is shown; and this one is shown even where the broker is gone.
+            let sent = self.ask(leader);
             if !self.show(&answer, &asked, &mut visit)? {
                 return Ok(());
             }
+            sent?;
         }
         problem.map_or(Ok(()), Err)
     }
