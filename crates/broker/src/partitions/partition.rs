@@ -263,17 +263,15 @@ impl Partition {
     /// Puts on the disk what is in the page cache, without holding the lock meanwhile.
     pub fn flush(&self, now_ms: Timestamp) -> ottla_storage::Result<()> {
         let flush: Flush = self.lock().log.begin_flush()?;
-        flush.run()?;
-        self.lock().log.finish_flush(&flush, now_ms);
-        Ok(())
+        let ran = flush.run();
+        self.lock().log.finish_flush(&flush, ran, now_ms)
     }
 
     /// Puts the segments on the disk that are no longer written to, without holding the lock meanwhile.
     pub fn flush_sealed(&self, now_ms: Timestamp) -> ottla_storage::Result<()> {
         let flush = self.lock().log.begin_flush_sealed()?;
-        flush.run()?;
-        self.lock().log.finish_flush(&flush, now_ms);
-        Ok(())
+        let ran = flush.run();
+        self.lock().log.finish_flush(&flush, ran, now_ms)
     }
 
     /// Stops serving: the topic is deleted. The folder gets another name, which is given back; requests that still hold the

@@ -45,8 +45,10 @@ impl Log {
     /// Appends a client's batch, with the next offsets. It was checked, its producer's sequence included.
     ///
     /// # Errors
-    /// `Io` if it could not be written; nothing is left of it then.
+    /// `Io` if it could not be written; nothing is left of it then, unless the log takes no more from then on. `Unusable`
+    /// if that is so already.
     pub fn append_leader(&mut self, batch: &Batch<'_>, assign: LeaderAppend) -> Result<Appended> {
+        self.check_usable()?;
         let base_offset = self.end_offset();
         let timestamps = match assign.log_append_time {
             true => TimestampChange::LogAppendTime(assign.now_ms),
@@ -70,8 +72,10 @@ impl Log {
     /// Appends batches as a leader sent them: with offsets, which may leave a gap, and epochs. All of them or none.
     ///
     /// # Errors
-    /// `InvalidRecords` if they are not whole, intact batches whose offsets rise, the first from the log's end on.
+    /// `InvalidRecords` if they are not whole, intact batches whose offsets rise, the first from the log's end on; else as
+    /// for [`Log::append_leader`].
     pub fn append_follower(&mut self, bytes: &[u8], now_ms: Timestamp) -> Result<Appended> {
+        self.check_usable()?;
         let mut batches = parse_batches(bytes).map_err(|detail| Error::InvalidRecords { detail })?;
         let (Some(first), Some(last)) = (batches.first(), batches.last()) else {
             return Err(Error::InvalidRecords { detail: "there is no batch".to_owned() });
@@ -98,6 +102,7 @@ impl Log {
 
     /// Begins a new segment at the log's end, unless the active one is empty.
     pub fn roll(&mut self, now_ms: Timestamp) -> Result<()> {
+        self.check_usable()?;
         self.roll_at(self.end_offset(), now_ms)
     }
 

@@ -8,7 +8,7 @@
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ottla_base::{Offset, Timestamp};
 
@@ -28,6 +28,8 @@ pub(super) struct Unflushed {
     pub names: bool,
     /// How often the log was truncated.
     pub truncations: u64,
+    /// Held while a flush runs, and true once one has failed.
+    pub failed: Arc<Mutex<bool>>,
 }
 
 /// A flush that was begun.
@@ -40,15 +42,30 @@ pub struct Flush {
     logs: Vec<(PathBuf, Arc<File>)>,
     /// Small files that nobody holds open: indexes and snapshots.
     others: Vec<PathBuf>,
-    folder: Option<PathBuf>,
+    folder: PathBuf,
+    /// Whether the folder must be flushed too.
+    names: bool,
+    failed: Arc<Mutex<bool>>,
 }
 
 impl Flush {
-    /// Waits until all that was written when the flush was begun is on the disk.
+    /// Waits until all that was written when the flush was begun is on the disk. What comes of it goes to
+    /// [`Log::finish_flush`].
     ///
     /// # Errors
     /// What is on the disk is unknown then, and trying again does not help: the log directory has failed.
     pub fn run(&self) -> Result<()> {
+        // One at a time: of two at once, only one would be told of a failure, and the other one believe itself safe.
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if *failed {
+            return Err(Error::Unusable { path: self.folder.clone(), detail: "an earlier flush failed".to_owned() });
+        }
+        let done = self.sync();
+        *failed = done.is_err();
+        done
+    }
+
+    fn sync(&self) -> Result<()> {
         for (path, file) in &self.logs {
             os::sync_data(file).map_err(Error::io("flush", path))?;
         }
@@ -59,23 +76,25 @@ impl Flush {
                 _ => {}
             }
         }
-        match &self.folder {
-            Some(folder) => os::sync_folder(folder).map_err(Error::io("flush", folder)),
-            None => Ok(()),
+        if self.names {
+            os::sync_folder(&self.folder).map_err(Error::io("flush", &self.folder))?;
         }
+        Ok(())
     }
 }
 
 impl Log {
     /// Whether a segment was sealed that is not wholly on the disk yet.
     pub fn has_unflushed_segments(&self) -> bool {
-        !self.sealed.is_empty() && self.recovery_point < Segment::base_offset(&self.active)
+        let is_behind = self.recovery_point < Segment::base_offset(&self.active);
+        !self.sealed.is_empty() && is_behind && self.unusable.is_none()
     }
 
     /// Whether `flush.ms` asks for a flush now; `flush.messages` is looked after by appending.
     pub fn is_flush_due(&self, now_ms: Timestamp) -> bool {
         let Unflushed { records, since_ms, .. } = self.unflushed;
-        records > 0 && self.config.flush_ms.is_some_and(|limit| now_ms.saturating_sub(since_ms) >= limit)
+        let is_late = self.config.flush_ms.is_some_and(|limit| now_ms.saturating_sub(since_ms) >= limit);
+        records > 0 && is_late && self.unusable.is_none()
     }
 
     /// The first part of a flush: which files hold what was written so far.
@@ -89,10 +108,17 @@ impl Log {
     }
 
     fn begin_flush_to(&self, segment_count: usize, end_offset: Offset) -> Result<Flush> {
-        let truncations = self.unflushed.truncations;
-        let is_complete = end_offset == self.end_offset();
-        let mut flush =
-            Flush { end_offset, is_complete, truncations, logs: Vec::new(), others: Vec::new(), folder: None };
+        self.check_usable()?;
+        let mut flush = Flush {
+            end_offset,
+            is_complete: end_offset == self.end_offset(),
+            truncations: self.unflushed.truncations,
+            logs: Vec::new(),
+            others: Vec::new(),
+            folder: self.folder.clone(),
+            names: self.unflushed.names,
+            failed: Arc::clone(&self.unflushed.failed),
+        };
         if self.recovery_point < end_offset {
             for index in self.segment_floor(self.recovery_point)..segment_count {
                 let segment = self.segment(index);
@@ -108,15 +134,19 @@ impl Log {
                 flush.others.push(self.file_path(self.segment_end(index), "snapshot"));
             }
         }
-        flush.folder = self.unflushed.names.then(|| self.folder.clone());
         Ok(flush)
     }
 
-    /// The last part of a flush that has run: moves the recovery point.
-    pub fn finish_flush(&mut self, flush: &Flush, now_ms: Timestamp) {
+    /// The last part of a flush: `ran` is what came of its run. Moves the recovery point, or makes the log take no more.
+    ///
+    /// # Errors
+    /// That of the run, or `Unusable` if another flush has failed meanwhile.
+    pub fn finish_flush(&mut self, flush: &Flush, ran: Result<()>, now_ms: Timestamp) -> Result<()> {
+        self.for_good("a flush", ran)?;
+        self.check_usable()?;
         // A truncation in between took away some of what was flushed, and other records may lie in its place.
         if flush.truncations != self.unflushed.truncations {
-            return;
+            return Ok(());
         }
         self.recovery_point = self.recovery_point.max(flush.end_offset);
         let records = self.end_offset().0 - self.recovery_point.0;
@@ -124,22 +154,26 @@ impl Log {
         if flush.is_complete {
             self.unflushed.since_ms = now_ms;
         }
-        if flush.folder.is_some() {
+        if flush.names {
             self.unflushed.names = false;
         }
+        Ok(())
     }
 
     /// Waits until all that was written is on the disk.
     pub fn flush(&mut self, now_ms: Timestamp) -> Result<()> {
         let flush = self.begin_flush()?;
-        flush.run()?;
-        self.finish_flush(&flush, now_ms);
-        Ok(())
+        let ran = flush.run();
+        self.finish_flush(&flush, ran, now_ms)
     }
 
     /// Leaves the log so that the next start need not read it: trimmed indexes, a producer snapshot at the end, all on
     /// the disk.
+    ///
+    /// # Errors
+    /// The next start has to read it then, and must not be told of a clean stop.
     pub fn close(mut self, now_ms: Timestamp) -> Result<()> {
+        self.check_usable()?;
         self.active.trim()?;
         self.active.flush_indexes()?;
         self.snapshot_producers(self.end_offset())?;

@@ -13,9 +13,11 @@
 //! - `open`: from a folder to a log, and what recovery cuts; `leftovers`: files that a crash left behind
 //! - `append`: leader's and followers' batches, rolling; `replay`: what follows from them about their producers
 //! - `read`: from an offset to a slice of a file; `lookup`: from a timestamp to an offset
-//! - `flush`: what is on the disk, closing; `retention`: deleting from the front; `truncate`: cutting off the end
+//! - `flush`: what is on the disk, closing; `failure`: when a log takes no more
+//! - `retention`: deleting from the front; `truncate`: cutting off the end
 
 mod append;
+mod failure;
 mod flush;
 mod leftovers;
 mod lookup;
@@ -67,6 +69,8 @@ pub struct Log {
     /// Files of deleted segments, oldest first, that wait to be unlinked.
     doomed: VecDeque<retention::Doomed>,
     unflushed: flush::Unflushed,
+    /// Why nothing may be written any more, once that is so.
+    unusable: Option<String>,
     /// The base offsets of the sealed segments that readers opened, in that order.
     opened: Mutex<VecDeque<Offset>>,
 }

@@ -98,7 +98,8 @@ impl Log {
             replayed: Replayed { producers: Producers::new(), aborted },
             epochs,
             doomed: Default::default(),
-            unflushed: Unflushed { records: 0, since_ms: now_ms, names: made, truncations: 0 },
+            unflushed: Unflushed { since_ms: now_ms, names: made, ..Unflushed::default() },
+            unusable: None,
             opened: Mutex::default(),
         };
         if end < log.start_offset {

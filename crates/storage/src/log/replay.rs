@@ -29,7 +29,8 @@ pub(super) struct Replayed {
 }
 
 impl Log {
-    /// What is to be done with a batch that a client sent: asked before [`Log::append_leader`].
+    /// What is to be done with a batch that a client sent: asked before [`Log::append_leader`], and after
+    /// [`Log::check_usable`], since a batch is remembered although its flush failed.
     pub fn check_producer(&self, header: &BatchHeader) -> std::result::Result<Verdict, SequenceError> {
         match producer_batch(header) {
             batch if batch.producer_id < ProducerId(0) => Ok(Verdict::Append),

@@ -75,6 +75,7 @@ impl Log {
 
     /// Deletes the segments that have to go, and says which.
     pub fn enforce_retention(&mut self, now_ms: Timestamp, high_watermark: Offset) -> Result<Vec<Deleted>> {
+        self.check_usable()?;
         let doomed = self.due_for_deletion(now_ms, high_watermark)?;
         if doomed.len() == self.segment_count() {
             self.roll(now_ms)?;

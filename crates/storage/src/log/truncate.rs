@@ -14,6 +14,7 @@ impl Log {
     ///
     /// An `offset` before the first one of the log empties it and starts it again there.
     pub fn truncate_to(&mut self, offset: Offset, now_ms: Timestamp) -> Result<Offset> {
+        self.check_usable()?;
         if offset >= self.end_offset() {
             return Ok(self.end_offset());
         }
@@ -40,6 +41,7 @@ impl Log {
 
     /// Removes everything; the log begins and ends at `offset` then.
     pub fn restart_at(&mut self, offset: Offset, now_ms: Timestamp) -> Result<()> {
+        self.check_usable()?;
         let segments: Vec<Offset> = self.segments().map(|segment| segment.base_offset).collect();
         for base_offset in segments {
             remove_segment(&self.folder, base_offset)?;

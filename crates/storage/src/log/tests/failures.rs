@@ -1,0 +1,47 @@
+//! What is left when a call to the operating system fails.
+
+use super::*;
+use crate::os::trace;
+
+const FIRST: &str = "00000000000000000000.log";
+
+fn assert_unusable<T: std::fmt::Debug>(result: Result<T>) {
+    assert!(matches!(result, Err(Error::Unusable { .. })), "{result:?}");
+}
+
+#[test]
+fn a_log_whose_flush_failed_takes_no_more_although_the_next_flush_would_succeed() {
+    let (_fixture, mut log) = Fixture::new(LogConfig { flush_ms: Some(0), ..LogConfig::default() });
+    append(&mut log, &Made::sized(10, 500));
+    let (failing, later) = (log.begin_flush().unwrap(), log.begin_flush().unwrap());
+    trace::fail_once(&format!("sync {FIRST}"));
+    let failed = failing.run();
+    assert!(failed.is_err());
+    let (other, calls) = trace::calls_of(|| later.run());
+    assert!(other.is_err() && calls.is_empty(), "the system told the first one only, which is not asked again");
+    log.finish_flush(&failing, failed, 0).unwrap_err();
+    log.finish_flush(&later, other, 0).unwrap_err();
+    assert_unusable(log.flush(0));
+    assert_unusable(try_append_at(&mut log, &Made::sized(10, 500), 0));
+    assert_unusable(log.append_follower(&Made { base_offset: 10, ..Made::default() }.bytes(), 0));
+    assert_unusable(log.roll(0));
+    assert_unusable(log.truncate_to(Offset(0), 0));
+    assert_unusable(log.enforce_retention(0, Offset(10)));
+    assert!(!log.is_flush_due(1 << 40) && !log.has_unflushed_segments(), "nobody tries again and again");
+    assert_eq!(log.recovery_point(), Offset(0));
+    assert_eq!(read(&log, 0, u32::MAX, 10), [0], "what is there may be read");
+    let error = log.close(0).unwrap_err();
+    assert!(error.to_string().contains("takes no more, because a flush failed: cannot flush"), "{error}");
+}
+
+#[test]
+fn an_append_whose_flush_failed_is_not_answered_and_not_taken_for_a_duplicate_later() {
+    let (_fixture, mut log) = Fixture::new(LogConfig { flush_messages: Some(1), ..LogConfig::default() });
+    append(&mut log, &Made::sized(10, 500));
+    trace::fail_once(&format!("sync {FIRST}"));
+    let numbered = Made { producer: (7, 0, 0), ..Made::default() };
+    assert!(matches!(try_append_at(&mut log, &numbered, 0), Err(Error::Io { .. })));
+    assert_unusable(log.check_usable());
+    assert_unusable(try_append_at(&mut log, &numbered, 0));
+    assert_eq!(log.recovery_point(), Offset(10));
+}
