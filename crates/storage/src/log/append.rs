@@ -15,7 +15,7 @@ use super::leftovers::remove_segment;
 use super::{Log, new_segment};
 use crate::error::{Error, Result};
 use crate::segment::scan::header_of;
-use crate::segment::{BatchAt, Segment};
+use crate::segment::{Active, BatchAt, Segment};
 
 /// What the leader adds to a client's batch.
 #[derive(Clone, Copy, Debug)]
@@ -128,18 +128,28 @@ impl Log {
         let old_base = self.active.base_offset();
         if self.active.size() == 0 {
             if old_base != base_offset {
-                self.active = new_segment(&self.folder, base_offset, &self.config, now_ms)?;
+                self.active = self.create_segment(base_offset, now_ms)?;
                 remove_segment(&self.folder, old_base)?;
             }
             return Ok(());
         }
         self.active.trim()?;
         self.snapshot_producers(base_offset)?;
-        let fresh = new_segment(&self.folder, base_offset, &self.config, now_ms)?;
+        let fresh = self.create_segment(base_offset, now_ms)?;
         self.sealed.push(std::mem::replace(&mut self.active, fresh).seal());
         self.unflushed.names = true;
         self.keep_few_open(old_base);
         Ok(())
+    }
+
+    /// Makes a segment without records. If that fails, nothing is left of it: the next start would take it for the end of
+    /// the log, behind which the segment before it has gone on.
+    fn create_segment(&mut self, base_offset: Offset, now_ms: Timestamp) -> Result<Active> {
+        new_segment(&self.folder, base_offset, &self.config, now_ms).or_else(|error| {
+            let removed = remove_segment(&self.folder, base_offset);
+            self.for_good("removing a segment that was only half made", removed)?;
+            Err(error)
+        })
     }
 
     /// How much earlier than `segment.ms` this segment rolls: always the same for one segment, so that a restart does

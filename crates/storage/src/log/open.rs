@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::os;
 use crate::producer_snapshot::remove_stray_snapshots;
 use crate::producers::Producers;
-use crate::segment::{Active, BatchAt, Sealed, Segment, Torn, file_path};
+use crate::segment::{Active, BatchAt, IndexLimits, Sealed, Segment, Torn, file_path};
 
 /// What is known of a log from elsewhere when it is opened.
 #[derive(Clone, Debug)]
@@ -73,12 +73,13 @@ impl Log {
         let OpenLog { topic_partition, clean, recovery_point, log_start_offset, now_ms } = options;
         os::create_folder(folder).map_err(Error::io("create", folder))?;
         let found = tidy(folder)?;
-        let bases: Vec<Offset> = found.iter().map(|segment| segment.base_offset).collect();
+        let segments = without_empty(folder, &found, index_limits(&config))?;
+        let bases: Vec<Offset> = segments.iter().map(Segment::base_offset).collect();
         let mut epochs = open_epochs(folder)?;
         let mut recovery = Recovery::default();
         let trusted =
             if clean { bases.len() } else { bases.partition_point(|base| *base <= recovery_point).max(1) - 1 };
-        let (sealed, active) = load(folder, &config, &bases, trusted, now_ms, &mut epochs, &mut recovery)?;
+        let (sealed, active) = load(folder, &config, segments, trusted, now_ms, &mut epochs, &mut recovery)?;
         let made = active.is_none();
         let active = match active {
             Some(active) => active,
@@ -121,25 +122,40 @@ impl Log {
     }
 }
 
+/// The segments that were found, but for those before the last that are empty: a roll failed half way, or all that was in
+/// them was compacted away.
+fn without_empty(folder: &Path, found: &[Found], limits: IndexLimits) -> Result<Vec<Sealed>> {
+    let mut segments: Vec<Sealed> = Vec::with_capacity(found.len());
+    for Found { base_offset, .. } in found {
+        if let Some(empty) = segments.pop_if(|last| last.size() == 0) {
+            remove_segment(folder, empty.base_offset())?;
+        }
+        segments.push(Sealed::find(folder, *base_offset, limits)?);
+    }
+    Ok(segments)
+}
+
 /// Opens the segments: the first `trusted` as they are, the others after they were read.
 fn load(
     folder: &Path,
     config: &LogConfig,
-    bases: &[Offset],
+    segments: Vec<Sealed>,
     trusted: usize,
     now_ms: Timestamp,
     epochs: &mut LeaderEpochs,
     recovery: &mut Recovery,
 ) -> Result<(Vec<Sealed>, Option<Active>)> {
     let limits = index_limits(config);
-    let mut sealed = Vec::with_capacity(bases.len());
-    for (index, &base_offset) in bases.iter().enumerate() {
+    let bases: Vec<Offset> = segments.iter().map(Segment::base_offset).collect();
+    let mut sealed: Vec<Sealed> = Vec::with_capacity(bases.len());
+    for (index, segment) in segments.into_iter().enumerate() {
+        let base_offset = segment.base_offset();
         let is_last = index + 1 == bases.len();
         if index < trusted && !is_last {
-            sealed.push(Sealed::find(folder, base_offset, limits)?);
+            sealed.push(segment);
             continue;
         }
-        let (mut active, torn) = if index < trusted {
+        let (mut active, mut torn) = if index < trusted {
             Active::open_or_recover(folder, base_offset, limits, now_ms)?
         } else {
             let mut assign = |batch: &BatchAt| match batch.leader_epoch() {
@@ -153,6 +169,20 @@ fn load(
             recovery.scanned_bytes += u64::from(recovered.0.size());
             recovered
         };
+        if let Some(&next) = bases.get(index + 1)
+            && active.end_offset() > next
+        {
+            let detail = format!("offset {next} does not follow {}", active.end_offset());
+            torn.get_or_insert(Torn { bytes: 0, detail });
+        }
+        if is_last
+            && active.size() == 0
+            && let Some(before) = sealed.pop_if(|before| reaches_past(before, base_offset))
+        {
+            // A roll failed half way, and the old segment went on.
+            remove_segment(folder, base_offset)?;
+            (active, torn) = Active::open_or_recover(folder, before.base_offset(), limits, now_ms)?;
+        }
         if let Some(torn) = torn {
             active.cut()?;
             recovery.cut = Some(cut(folder, &bases[index + 1..], &torn)?);
@@ -162,7 +192,7 @@ fn load(
             return Ok((sealed, Some(active)));
         }
         if active.size() == 0 {
-            // A roll was interrupted, or all that was in it was compacted away.
+            // Room was reserved for what never came.
             remove_segment(folder, base_offset)?;
             continue;
         }
@@ -172,6 +202,13 @@ fn load(
         sealed.push(segment);
     }
     Ok((sealed, None))
+}
+
+/// Whether a segment has records from `offset` on, as far as it can be read.
+fn reaches_past(segment: &Sealed, offset: Offset) -> bool {
+    let end = segment.end_offset();
+    segment.close();
+    end.inspect_err(|error| tracing::warn!(%error, "cannot tell where a segment ends")).is_ok_and(|end| end > offset)
 }
 
 /// The leader epochs, from their checkpoint, or without any where that is damaged: recovery finds those of the segments

@@ -45,3 +45,32 @@ fn an_append_whose_flush_failed_is_not_answered_and_not_taken_for_a_duplicate_la
     assert_unusable(try_append_at(&mut log, &numbered, 0));
     assert_eq!(log.recovery_point(), Offset(10));
 }
+
+#[test]
+fn a_roll_that_fails_leaves_no_segment_behind() {
+    for kind in ["index", "timeindex"] {
+        let (fixture, mut log) = Fixture::new(small_segments(1300));
+        append(&mut log, &Made::sized(10, 500));
+        append(&mut log, &Made::sized(10, 500));
+        trace::fail_once(&format!("create {:020}.{kind}", 20));
+        try_append_at(&mut log, &Made::sized(10, 500), 0).unwrap_err();
+        assert!(!fixture.files().contains("0020.log"), "{}", fixture.files());
+        // A larger segment takes it without a roll.
+        log.configure(small_segments(5000));
+        append(&mut log, &Made::sized(10, 500));
+        log.close(0).unwrap();
+        let (log, recovery) = fixture.open(true, 30);
+        assert_eq!((recovery, log.end_offset()), (Recovery::default(), Offset(30)));
+    }
+}
+
+#[test]
+fn a_log_beside_which_a_half_made_segment_is_left_takes_no_more() {
+    let (_fixture, mut log) = Fixture::new(small_segments(600));
+    append(&mut log, &Made::sized(10, 500));
+    trace::fail_once(&format!("create {:020}.index", 10));
+    trace::fail_once(&format!("remove {:020}.log", 10));
+    try_append_at(&mut log, &Made::sized(10, 500), 0).unwrap_err();
+    assert_unusable(log.check_usable());
+    assert_unusable(log.close(0));
+}

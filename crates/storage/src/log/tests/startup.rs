@@ -161,3 +161,42 @@ fn messages_of_before_kafka_0_11_are_refused_and_left_alone() {
         assert_eq!(fs::read(fixture.path().join("00000000000000000000.log")).unwrap(), message);
     }
 }
+
+#[test]
+fn an_empty_segment_that_a_failed_roll_left_does_not_end_the_log() {
+    for clean in [true, false] {
+        for (recovery_point, empty) in [(60, 10), (0, 10), (60, 20), (60, 30), (60, 50), (0, 50)] {
+            let (fixture, _) = three_segments();
+            if empty != 20 {
+                fs::write(fixture.path().join(format!("{empty:020}.log")), b"").unwrap();
+            } else {
+                // The segment before it went on, and nothing came after it.
+                let at = |base: i64| fixture.path().join(format!("{base:020}.log"));
+                let both = [0, 20].map(|base| fs::read(at(base)).unwrap()).concat();
+                fs::write(at(0), both).unwrap();
+                fs::write(at(20), b"").unwrap();
+                fs::remove_file(at(40)).unwrap();
+            }
+            let end = if empty == 20 { 40 } else { 60 };
+            let (mut log, _) = fixture.open(clean, recovery_point);
+            assert_eq!(log.end_offset(), Offset(end), "{clean} {recovery_point} {empty}");
+            for offset in 0..end {
+                assert_eq!(read(&log, offset, 1, end), [offset / 10 * 10]);
+            }
+            assert!(!fixture.files().contains(&format!("{empty:020}.log 0")), "{}", fixture.files());
+            append(&mut log, &Made::sized(10, 500));
+        }
+    }
+}
+
+#[test]
+fn segments_that_begin_before_the_end_of_the_one_before_go() {
+    let (fixture, size) = three_segments();
+    let overlapping = Made { base_offset: 50, leader_epoch: 5, ..Made::sized(10, 500) }.bytes();
+    fs::write(fixture.path().join(format!("{:020}.log", 50)), overlapping).unwrap();
+    let (log, recovery) = fixture.open(false, 0);
+    assert_eq!(log.end_offset(), Offset(60));
+    let cut = recovery.cut.unwrap();
+    assert_eq!((cut.bytes, cut.removed_segments), (size, 1));
+    expect!["offset 50 does not follow 60"].assert_eq(&cut.detail);
+}
