@@ -138,6 +138,7 @@ impl Log {
         let fresh = self.create_segment(base_offset, now_ms)?;
         self.sealed.push(std::mem::replace(&mut self.active, fresh).seal());
         self.unflushed.names = true;
+        self.unflushed.sealed.insert(old_base);
         self.keep_few_open(old_base);
         Ok(())
     }

@@ -5,6 +5,7 @@
 //!
 //! Everything before the *recovery point* is flushed. After a crash, only segments that reach beyond it are read again.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -26,6 +27,9 @@ pub(super) struct Unflushed {
     pub since_ms: Timestamp,
     /// Whether files were made that the folder, on the disk, may not know.
     pub names: bool,
+    /// The base offsets of the sealed segments of which some file may not be wholly on the disk: often only an index or
+    /// the snapshot, where the records were flushed before the segment was sealed.
+    pub sealed: BTreeSet<Offset>,
     /// How often the log was truncated.
     pub truncations: u64,
     /// Held while a flush runs, and true once one has failed.
@@ -39,6 +43,8 @@ pub struct Flush {
     /// Whether that was the end of the log when the flush began.
     is_complete: bool,
     truncations: u64,
+    /// The sealed segments among those that are flushed.
+    sealed: Vec<Offset>,
     logs: Vec<(PathBuf, Arc<File>)>,
     /// Small files that nobody holds open: indexes and snapshots.
     others: Vec<PathBuf>,
@@ -86,8 +92,8 @@ impl Flush {
 impl Log {
     /// Whether a segment was sealed that is not wholly on the disk yet.
     pub fn has_unflushed_segments(&self) -> bool {
-        let is_behind = self.recovery_point < Segment::base_offset(&self.active);
-        !self.sealed.is_empty() && is_behind && self.unusable.is_none()
+        let is_behind = !self.sealed.is_empty() && self.recovery_point < Segment::base_offset(&self.active);
+        (is_behind || !self.unflushed.sealed.is_empty()) && self.unusable.is_none()
     }
 
     /// Whether `flush.ms` asks for a flush now; `flush.messages` is looked after by appending.
@@ -113,26 +119,28 @@ impl Log {
             end_offset,
             is_complete: end_offset == self.end_offset(),
             truncations: self.unflushed.truncations,
+            sealed: Vec::new(),
             logs: Vec::new(),
             others: Vec::new(),
             folder: self.folder.clone(),
             names: self.unflushed.names,
             failed: Arc::clone(&self.unflushed.failed),
         };
-        if self.recovery_point < end_offset {
-            for index in self.segment_floor(self.recovery_point)..segment_count {
-                let segment = self.segment(index);
-                flush.logs.push((segment.path().to_owned(), segment.file()?));
-                if index < self.sealed.len() {
-                    // The active one's indexes are built anew after a crash, so they need not be on the disk.
-                    self.keep_few_open(segment.base_offset());
-                    let base_offset = segment.base_offset();
-                    flush
-                        .others
-                        .extend(["index", "timeindex", "txnindex"].map(|kind| self.file_path(base_offset, kind)));
-                }
-                flush.others.push(self.file_path(self.segment_end(index), "snapshot"));
+        let behind =
+            if self.recovery_point < end_offset { self.segment_floor(self.recovery_point) } else { segment_count };
+        let index_of = |base_offset| self.sealed.binary_search_by_key(base_offset, Segment::base_offset).ok();
+        let sealed = self.unflushed.sealed.iter().filter_map(index_of).filter(|index| *index < behind);
+        for index in sealed.chain(behind..segment_count) {
+            let segment = self.segment(index);
+            let base_offset = segment.base_offset();
+            flush.logs.push((segment.path().to_owned(), segment.file()?));
+            if index < self.sealed.len() {
+                // The active one's indexes are built anew after a crash, so they need not be on the disk.
+                self.keep_few_open(base_offset);
+                flush.others.extend(["index", "timeindex", "txnindex"].map(|kind| self.file_path(base_offset, kind)));
+                flush.sealed.push(base_offset);
             }
+            flush.others.push(self.file_path(self.segment_end(index), "snapshot"));
         }
         Ok(flush)
     }
@@ -151,6 +159,7 @@ impl Log {
         self.recovery_point = self.recovery_point.max(flush.end_offset);
         let records = self.end_offset().0 - self.recovery_point.0;
         self.unflushed.records = self.unflushed.records.min(records as u64);
+        flush.sealed.iter().for_each(|base_offset| _ = self.unflushed.sealed.remove(base_offset));
         if flush.is_complete {
             self.unflushed.since_ms = now_ms;
         }

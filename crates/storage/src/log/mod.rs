@@ -116,9 +116,10 @@ impl Log {
         self.active.end_offset()
     }
 
-    /// All records before it are on the disk, not only in the page cache.
+    /// All records before it are on the disk, not only in the page cache, and so are the indexes of the sealed segments
+    /// before it: a start after a crash need not read them.
     pub fn recovery_point(&self) -> Offset {
-        self.recovery_point
+        self.unflushed.sealed.first().map_or(self.recovery_point, |first| self.recovery_point.min(*first))
     }
 
     /// How many bytes the log files have together.

@@ -81,6 +81,7 @@ impl Log {
             if clean { bases.len() } else { bases.partition_point(|base| *base <= recovery_point).max(1) - 1 };
         let (sealed, active) = load(folder, &config, segments, trusted, now_ms, &mut epochs, &mut recovery)?;
         let made = active.is_none();
+        let read_anew = sealed.iter().map(Segment::base_offset).skip(trusted).collect();
         let active = match active {
             Some(active) => active,
             None => new_segment(folder, log_start_offset, &config, now_ms)?,
@@ -99,7 +100,7 @@ impl Log {
             replayed: Replayed { producers: Producers::new(), aborted },
             epochs,
             doomed: Default::default(),
-            unflushed: Unflushed { since_ms: now_ms, names: made, ..Unflushed::default() },
+            unflushed: Unflushed { since_ms: now_ms, names: made, sealed: read_anew, ..Unflushed::default() },
             unusable: None,
             opened: Mutex::default(),
         };

@@ -161,6 +161,7 @@ impl Log {
                 }
             }
             self.replayed.aborted.remove(&base_offset);
+            self.unflushed.sealed.remove(&base_offset);
             self.doomed.push_back(Doomed { since_ms: now_ms, files });
         }
         Ok(())

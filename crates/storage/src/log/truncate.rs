@@ -60,6 +60,8 @@ impl Log {
         self.start_offset = self.start_offset.min(end);
         self.recovery_point = self.recovery_point.min(end);
         self.unflushed.names = true;
+        // The active segment, too, is flushed with the others only once it is sealed again.
+        _ = self.unflushed.sealed.split_off(&self.active.base_offset());
         self.unflushed.truncations += 1;
         self.epochs.truncate_from_end(end)?;
         self.replayed.truncate(end)?;

@@ -74,3 +74,39 @@ fn a_log_beside_which_a_half_made_segment_is_left_takes_no_more() {
     assert_unusable(log.check_usable());
     assert_unusable(log.close(0));
 }
+
+#[test]
+fn a_sealed_segment_is_flushed_with_its_indexes_although_its_records_were_flushed_before() {
+    let (_fixture, mut log) = Fixture::new(LogConfig { flush_messages: Some(1), ..small_segments(600) });
+    append(&mut log, &Made::sized(10, 500));
+    append(&mut log, &Made::sized(10, 500));
+    // The second append has flushed its own segment, and the first one with it.
+    assert!(!log.has_unflushed_segments());
+    log.configure(small_segments(600));
+    log.flush(0).unwrap();
+    assert_eq!(log.recovery_point(), Offset(20));
+    log.roll(0).unwrap();
+    assert!(log.has_unflushed_segments());
+    assert_eq!(log.recovery_point(), Offset(10), "a crash now may leave the indexes of that segment torn");
+    let flush = log.begin_flush_sealed().unwrap();
+    let (ran, calls) = trace::calls_of(|| flush.run());
+    let synced = |number: i64, kind| calls.contains(&format!("sync {number:020}.{kind}"));
+    assert!(["log", "index", "timeindex"].iter().all(|kind| synced(10, kind)), "{calls:?}");
+    assert!(synced(20, &"snapshot") && !synced(0, &"log"), "{calls:?}");
+    log.finish_flush(&flush, ran, 0).unwrap();
+    assert!(!log.has_unflushed_segments());
+    assert_eq!(log.recovery_point(), Offset(20));
+}
+
+#[test]
+fn indexes_that_recovery_built_anew_are_flushed() {
+    let (fixture, mut log) = Fixture::new(small_segments(600));
+    append(&mut log, &Made::sized(10, 500));
+    append(&mut log, &Made::sized(10, 500));
+    drop(log);
+    let (mut log, _) = fixture.open(false, 0);
+    assert!(log.has_unflushed_segments());
+    let ((), calls) = trace::calls_of(|| log.flush(0).unwrap());
+    assert!(calls.contains(&format!("sync {:020}.index", 0)), "{calls:?}");
+    assert!(!log.has_unflushed_segments());
+}

@@ -438,7 +438,7 @@ fn truncation_takes_whole_batches_from_the_end() {
 
 #[test]
 fn flushing_moves_the_recovery_point_and_is_due_as_configured() {
-    let config = LogConfig { flush_messages: Some(5), flush_ms: Some(1000), ..small_segments(600) };
+    let config = LogConfig { flush_messages: Some(5), flush_ms: Some(1000), ..LogConfig::default() };
     let (_fixture, mut log) = Fixture::new(config);
     append(&mut log, &Made::sized(2, 500));
     assert_eq!(log.recovery_point(), Offset(0));
