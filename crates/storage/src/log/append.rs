@@ -137,7 +137,6 @@ impl Log {
         self.snapshot_producers(base_offset)?;
         let fresh = self.create_segment(base_offset, now_ms)?;
         self.sealed.push(std::mem::replace(&mut self.active, fresh).seal());
-        self.unflushed.names = true;
         self.unflushed.sealed.insert(old_base);
         self.keep_few_open(old_base);
         Ok(())
@@ -146,6 +145,7 @@ impl Log {
     /// Makes a segment without records. If that fails, nothing is left of it: the next start would take it for the end of
     /// the log, behind which the segment before it has gone on.
     fn create_segment(&mut self, base_offset: Offset, now_ms: Timestamp) -> Result<Active> {
+        self.unflushed.names += 1;
         new_segment(&self.folder, base_offset, &self.config, now_ms).or_else(|error| {
             let removed = remove_segment(&self.folder, base_offset);
             self.for_good("removing a segment that was only half made", removed)?;

@@ -25,8 +25,10 @@ pub(super) struct Unflushed {
     pub records: u64,
     /// When the last flush was, or the log was opened.
     pub since_ms: Timestamp,
-    /// Whether files were made that the folder, on the disk, may not know.
-    pub names: bool,
+    /// How often files were made, renamed or removed, a start after a crash counting as once ...
+    pub names: u64,
+    /// ... and how often of these the folder was flushed after.
+    pub names_flushed: u64,
     /// The base offsets of the sealed segments of which some file may not be wholly on the disk: often only an index or
     /// the snapshot, where the records were flushed before the segment was sealed.
     pub sealed: BTreeSet<Offset>,
@@ -49,8 +51,9 @@ pub struct Flush {
     /// Small files that nobody holds open: indexes and snapshots.
     others: Vec<PathBuf>,
     folder: PathBuf,
-    /// Whether the folder must be flushed too.
-    names: bool,
+    /// How often its names had changed; the folder is flushed too if not all of that was flushed before.
+    names: u64,
+    names_flushed: u64,
     failed: Arc<Mutex<bool>>,
 }
 
@@ -82,7 +85,7 @@ impl Flush {
                 _ => {}
             }
         }
-        if self.names {
+        if self.names > self.names_flushed {
             os::sync_folder(&self.folder).map_err(Error::io("flush", &self.folder))?;
         }
         Ok(())
@@ -124,6 +127,7 @@ impl Log {
             others: Vec::new(),
             folder: self.folder.clone(),
             names: self.unflushed.names,
+            names_flushed: self.unflushed.names_flushed,
             failed: Arc::clone(&self.unflushed.failed),
         };
         let behind =
@@ -163,9 +167,8 @@ impl Log {
         if flush.is_complete {
             self.unflushed.since_ms = now_ms;
         }
-        if flush.names {
-            self.unflushed.names = false;
-        }
+        // A roll meanwhile has counted on.
+        self.unflushed.names_flushed = self.unflushed.names_flushed.max(flush.names);
         Ok(())
     }
 

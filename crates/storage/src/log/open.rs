@@ -73,6 +73,10 @@ impl Log {
         let OpenLog { topic_partition, clean, recovery_point, log_start_offset, now_ms } = options;
         os::create_folder(folder).map_err(Error::io("create", folder))?;
         let found = tidy(folder)?;
+        if let (true, Some(parent)) = (found.is_empty(), folder.parent()) {
+            // The folder may be new, and what is flushed in it is lost while the one above does not know it.
+            os::sync_folder(parent).map_err(Error::io("flush", parent))?;
+        }
         let segments = without_empty(folder, &found, index_limits(&config))?;
         let bases: Vec<Offset> = segments.iter().map(Segment::base_offset).collect();
         let mut epochs = open_epochs(folder)?;
@@ -100,7 +104,12 @@ impl Log {
             replayed: Replayed { producers: Producers::new(), aborted },
             epochs,
             doomed: Default::default(),
-            unflushed: Unflushed { since_ms: now_ms, names: made, sealed: read_anew, ..Unflushed::default() },
+            unflushed: Unflushed {
+                since_ms: now_ms,
+                names: u64::from(made || !clean),
+                sealed: read_anew,
+                ..Unflushed::default()
+            },
             unusable: None,
             opened: Mutex::default(),
         };

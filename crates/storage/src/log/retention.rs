@@ -160,6 +160,7 @@ impl Log {
                     Err(error) => return Err(Error::io("rename", &path)(error)),
                 }
             }
+            self.unflushed.names += 1;
             self.replayed.aborted.remove(&base_offset);
             self.unflushed.sealed.remove(&base_offset);
             self.doomed.push_back(Doomed { since_ms: now_ms, files });

@@ -110,3 +110,35 @@ fn indexes_that_recovery_built_anew_are_flushed() {
     assert!(calls.contains(&format!("sync {:020}.index", 0)), "{calls:?}");
     assert!(!log.has_unflushed_segments());
 }
+
+/// Whether flushing the log flushes its folder.
+fn flushes_names(log: &mut Log) -> bool {
+    let ((), calls) = trace::calls_of(|| log.flush(0).unwrap());
+    calls.contains(&"sync-folder t-0".to_owned())
+}
+
+#[test]
+fn a_folder_is_flushed_after_its_names_have_changed() {
+    let fixture = Fixture { folder: tempfile::tempdir().unwrap(), config: small_segments(600) };
+    let ((mut log, _), calls) = trace::calls_of(|| fixture.open(true, 0));
+    let parent = fixture.folder.path().file_name().unwrap().to_str().unwrap();
+    assert!(calls.contains(&format!("sync-folder {parent}")), "{calls:?}");
+    assert!(flushes_names(&mut log), "the first segment is new");
+    append(&mut log, &Made::sized(10, 500));
+    assert!(!flushes_names(&mut log));
+
+    append(&mut log, &Made::sized(10, 500));
+    let flush = log.begin_flush().unwrap();
+    append(&mut log, &Made::sized(10, 500));
+    log.finish_flush(&flush, flush.run(), 0).unwrap();
+    assert!(flushes_names(&mut log), "another segment was made while the flush ran");
+    assert!(!flushes_names(&mut log));
+
+    log.roll(0).unwrap();
+    assert!(flushes_names(&mut log));
+    let far = Made { base_offset: 40, leader_epoch: 5, ..Made::default() };
+    log.append_follower(&Made { base_offset: 30 + (1 << 32), ..far }.bytes(), 0).unwrap();
+    assert!(flushes_names(&mut log), "an empty segment was put in the place of an empty one");
+    drop(log);
+    assert!(flushes_names(&mut fixture.open(false, 0).0), "nobody knows what was flushed before the crash");
+}
