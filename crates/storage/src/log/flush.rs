@@ -189,8 +189,15 @@ impl Log {
         self.active.trim()?;
         self.active.flush_indexes()?;
         self.snapshot_producers(self.end_offset())?;
-        self.flush(now_ms)?;
-        os::sync_folder(&self.folder).map_err(Error::io("flush", &self.folder))
+        self.unflushed.names += 1;
+        let mut flush = self.begin_flush()?;
+        // Also where all records were flushed before: the next start reads these, and no record before them.
+        let base_offset = Segment::base_offset(&self.active);
+        flush.logs.push((self.active.path().to_owned(), self.active.file()?));
+        flush.others.push(self.file_path(base_offset, "txnindex"));
+        flush.others.push(self.file_path(self.end_offset(), "snapshot"));
+        let ran = flush.run();
+        self.finish_flush(&flush, ran, now_ms)
     }
 
     pub(super) fn file_path(&self, base_offset: Offset, kind: &str) -> PathBuf {

@@ -142,3 +142,18 @@ fn a_folder_is_flushed_after_its_names_have_changed() {
     drop(log);
     assert!(flushes_names(&mut fixture.open(false, 0).0), "nobody knows what was flushed before the crash");
 }
+
+#[test]
+fn closing_flushes_what_the_next_start_reads_although_all_records_were_flushed_before() {
+    let (_fixture, mut log) = Fixture::new(LogConfig::default());
+    append(&mut log, &Made::sized(10, 500));
+    log.flush(0).unwrap();
+    assert_eq!(log.recovery_point(), log.end_offset());
+    // As if a transaction had been aborted.
+    fs::write(log.file_path(Offset(0), "txnindex"), b"").unwrap();
+    let ((), calls) = trace::calls_of(|| log.close(0).unwrap());
+    for name in ["0000.index", "0000.timeindex", "0000.txnindex", "0010.snapshot"] {
+        assert!(calls.contains(&format!("sync 0000000000000000{name}")), "{name}: {calls:?}");
+    }
+    assert_eq!(calls.last().unwrap(), "sync-folder t-0");
+}
