@@ -194,8 +194,7 @@ fn load(
             (active, torn) = Active::open_or_recover(folder, before.base_offset(), limits, now_ms)?;
         }
         if let Some(torn) = torn {
-            active.cut()?;
-            recovery.cut = Some(cut(folder, &bases[index + 1..], &torn)?);
+            recovery.cut = Some(cut(folder, &mut active, &bases[index + 1..], &torn)?);
             return Ok((sealed, Some(active)));
         }
         if is_last {
@@ -257,13 +256,19 @@ fn open_aborted(
     Ok((aborted, from))
 }
 
-/// Removes the segments behind a torn one.
-fn cut(folder: &Path, later: &[Offset], torn: &Torn) -> Result<Cut> {
+/// Cuts off the torn end of a segment, after the segments behind it were removed: newest first, and all of them for good
+/// before the cut. After a crash in between, the next start finds the torn end again, or no gap.
+fn cut(folder: &Path, active: &mut Active, later: &[Offset], torn: &Torn) -> Result<Cut> {
     let mut bytes = u64::from(torn.bytes);
-    for &base_offset in later {
+    for &base_offset in later.iter().rev() {
         let path = file_path(folder, base_offset, "log");
         bytes += os::length_of(&path).map_err(Error::io("read the length of", &path))?;
         remove_segment(folder, base_offset)?;
     }
+    if !later.is_empty() {
+        os::sync_folder(folder).map_err(Error::io("flush", folder))?;
+    }
+    active.cut()?;
+    active.flush_log()?;
     Ok(Cut { end_offset: Offset(0), bytes, removed_segments: later.len(), detail: torn.detail.clone() })
 }

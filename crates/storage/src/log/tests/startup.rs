@@ -1,6 +1,7 @@
 //! Opening a log again: after a clean shutdown, a crash, a torn write, flipped bits, an interrupted clean-up.
 
 use super::*;
+use crate::os::trace;
 
 /// A log of six batches of ten records in three segments, each batch 500 bytes or so.
 fn three_segments() -> (Fixture, u64) {
@@ -199,4 +200,17 @@ fn segments_that_begin_before_the_end_of_the_one_before_go() {
     let cut = recovery.cut.unwrap();
     assert_eq!((cut.bytes, cut.removed_segments), (size, 1));
     expect!["offset 50 does not follow 60"].assert_eq(&cut.detail);
+}
+
+#[test]
+fn what_lies_behind_a_torn_segment_is_gone_for_good_before_that_is_cut() {
+    let (fixture, size) = three_segments();
+    file(&fixture, "00000000000000000000.log").write_all_at(&[0xff], size + 300).unwrap();
+    let ((log, recovery), calls) = trace::calls_of(|| fixture.open(false, 0));
+    assert_eq!((log.end_offset(), recovery.cut.unwrap().removed_segments), (Offset(10), 2));
+    let steps = ["remove 00000000000000000040.log", "remove 00000000000000000020.log", "sync-folder t-0"]
+        .into_iter()
+        .chain(["set-length 00000000000000000000.log", "sync 00000000000000000000.log"]);
+    let places: Vec<_> = steps.map(|step| calls.iter().position(|call| call == step).expect(step)).collect();
+    assert!(places.is_sorted(), "{calls:#?}");
 }
