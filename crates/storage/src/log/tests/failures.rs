@@ -5,7 +5,7 @@ use crate::os::trace;
 
 const FIRST: &str = "00000000000000000000.log";
 
-fn assert_unusable<T: std::fmt::Debug>(result: Result<T>) {
+fn assert_unusable<T: std::fmt::Debug>(result: &Result<T>) {
     assert!(matches!(result, Err(Error::Unusable { .. })), "{result:?}");
 }
 
@@ -21,12 +21,12 @@ fn a_log_whose_flush_failed_takes_no_more_although_the_next_flush_would_succeed(
     assert!(other.is_err() && calls.is_empty(), "the system told the first one only, which is not asked again");
     log.finish_flush(&failing, failed, 0).unwrap_err();
     log.finish_flush(&later, other, 0).unwrap_err();
-    assert_unusable(log.flush(0));
-    assert_unusable(try_append_at(&mut log, &Made::sized(10, 500), 0));
-    assert_unusable(log.append_follower(&Made { base_offset: 10, ..Made::default() }.bytes(), 0));
-    assert_unusable(log.roll(0));
-    assert_unusable(log.truncate_to(Offset(0), 0));
-    assert_unusable(log.enforce_retention(0, Offset(10)));
+    assert_unusable(&log.flush(0));
+    assert_unusable(&try_append_at(&mut log, &Made::sized(10, 500), 0));
+    assert_unusable(&log.append_follower(&Made { base_offset: 10, ..Made::default() }.bytes(), 0));
+    assert_unusable(&log.roll(0));
+    assert_unusable(&log.truncate_to(Offset(0), 0));
+    assert_unusable(&log.enforce_retention(0, Offset(10)));
     assert!(!log.is_flush_due(1 << 40) && !log.has_unflushed_segments(), "nobody tries again and again");
     assert_eq!(log.recovery_point(), Offset(0));
     assert_eq!(read(&log, 0, u32::MAX, 10), [0], "what is there may be read");
@@ -41,8 +41,8 @@ fn an_append_whose_flush_failed_is_not_answered_and_not_taken_for_a_duplicate_la
     trace::fail_once(&format!("sync {FIRST}"));
     let numbered = Made { producer: (7, 0, 0), ..Made::default() };
     assert!(matches!(try_append_at(&mut log, &numbered, 0), Err(Error::Io { .. })));
-    assert_unusable(log.check_usable());
-    assert_unusable(try_append_at(&mut log, &numbered, 0));
+    assert_unusable(&log.check_usable());
+    assert_unusable(&try_append_at(&mut log, &numbered, 0));
     assert_eq!(log.recovery_point(), Offset(10));
 }
 
@@ -71,8 +71,8 @@ fn a_log_beside_which_a_half_made_segment_is_left_takes_no_more() {
     trace::fail_once(&format!("create {:020}.index", 10));
     trace::fail_once(&format!("remove {:020}.log", 10));
     try_append_at(&mut log, &Made::sized(10, 500), 0).unwrap_err();
-    assert_unusable(log.check_usable());
-    assert_unusable(log.close(0));
+    assert_unusable(&log.check_usable());
+    assert_unusable(&log.close(0));
 }
 
 #[test]
