@@ -157,3 +157,25 @@ fn closing_flushes_what_the_next_start_reads_although_all_records_were_flushed_b
     }
     assert_eq!(calls.last().unwrap(), "sync-folder t-0");
 }
+
+#[test]
+fn retention_that_fails_half_way_leaves_a_log_that_agrees_with_its_files() {
+    for (failing, start) in [("0010.log", 10), ("0010.index", 20), ("0010.snapshot", 20)] {
+        let (fixture, mut log) = Fixture::new(LogConfig { retention_bytes: Some(0), ..small_segments(600) });
+        for _ in 0..4 {
+            append(&mut log, &Made::sized(10, 500));
+        }
+        trace::fail_once(&format!("rename 0000000000000000{failing}"));
+        log.enforce_retention(0, Offset(30)).unwrap_err();
+        log.check();
+        assert_eq!(log.start_offset(), Offset(start), "{failing}");
+        assert_eq!(read(&log, start, 1, 40), [start]);
+        assert_eq!(log.segments().next().unwrap().base_offset, Offset(start));
+        log.enforce_retention(0, Offset(30)).unwrap();
+        log.check();
+        assert_eq!(log.start_offset(), Offset(30));
+        log.close(0).unwrap();
+        let (log, recovery) = fixture.try_open(true, 40, 30).unwrap();
+        assert_eq!((recovery, log.start_offset(), log.end_offset()), (Recovery::default(), Offset(30), Offset(40)));
+    }
+}
