@@ -153,7 +153,8 @@ pub fn remove_stray_snapshots(folder: &Path, bases: &[Offset]) -> Result<()> {
     remove_snapshots(folder, |offset| bases.binary_search(&offset).is_err() && Some(offset) != latest)
 }
 
-/// Removes the snapshots whose offset `is_unwanted`: those below the log's start, or above where it was cut.
+/// Removes the snapshots whose offset `is_unwanted`: those below the log's start, or above where it was cut. They are gone
+/// from the disk when this returns.
 pub fn remove_snapshots(folder: &Path, is_unwanted: impl Fn(Offset) -> bool) -> Result<()> {
     for offset in list_snapshots(folder)?.into_iter().filter(|offset| is_unwanted(*offset)) {
         small_file::remove(&snapshot_path(folder, offset))?;

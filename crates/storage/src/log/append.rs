@@ -63,7 +63,8 @@ impl Log {
         let records = batch.records();
         let batch = BatchAt { position: self.active.size(), size: size as u32, header };
         self.active.append(&patched, records, std::slice::from_ref(&batch))?;
-        self.note(&batch, records)?;
+        let noted = self.note(&batch, records);
+        self.for_good("noting an aborted transaction", noted)?;
         self.flush_if_due(assign.now_ms)?;
         let log_append_time_ms = if assign.log_append_time { assign.now_ms } else { -1 };
         Ok(Appended { base_offset, last_offset, log_append_time_ms })
@@ -94,7 +95,8 @@ impl Log {
         self.active.append(bytes, &[], &batches)?;
         for batch in &batches {
             let from = (batch.position - position) as usize;
-            self.note(batch, &bytes[from + HEADER_BYTES..from + batch.size as usize])?;
+            let noted = self.note(batch, &bytes[from + HEADER_BYTES..from + batch.size as usize]);
+            self.for_good("noting an aborted transaction", noted)?;
         }
         self.flush_if_due(now_ms)?;
         Ok(Appended { base_offset, last_offset, log_append_time_ms: -1 })

@@ -179,3 +179,45 @@ fn retention_that_fails_half_way_leaves_a_log_that_agrees_with_its_files() {
         assert_eq!((recovery, log.start_offset(), log.end_offset()), (Recovery::default(), Offset(30), Offset(40)));
     }
 }
+
+#[test]
+fn a_truncation_that_fails_half_way_is_for_good() {
+    for failing in [
+        "remove 00000000000000000020.log",
+        "set-length 00000000000000000010.log",
+        "set-length 00000000000000000010.index",
+        "rename leader-epoch-checkpoint.tmp",
+        "remove 00000000000000000020.snapshot",
+    ] {
+        let (_fixture, mut log) = Fixture::new(small_segments(600));
+        for _ in 0..3 {
+            append(&mut log, &Made::sized(10, 500));
+        }
+        let last = Made { base_offset: 30, leader_epoch: 6, ..Made::default() }.bytes();
+        log.append_follower(&last, 0).unwrap();
+        trace::fail_once(failing);
+        log.truncate_to(Offset(10), 0).expect_err(failing);
+        assert_unusable(&log.check_usable());
+        assert_eq!(read(&log, 0, u32::MAX, 10), [0], "{failing}");
+    }
+}
+
+#[test]
+fn a_restart_removes_the_snapshots_before_the_segments_and_the_newest_of_these_first() {
+    let (_fixture, mut log) = Fixture::new(small_segments(600));
+    for _ in 0..3 {
+        append(&mut log, &Made::sized(10, 500));
+    }
+    let ((), calls) = trace::calls_of(|| log.restart_at(Offset(100), 0).unwrap());
+    let steps = ["10.snapshot", "20.snapshot", "20.log", "10.log", "00.log"];
+    let place = |step| calls.iter().position(|call| *call == format!("remove 000000000000000000{step}")).expect(step);
+    assert!(steps.map(place).is_sorted(), "{calls:#?}");
+    let before_segments = &calls[..place("20.log")];
+    assert!(before_segments.iter().rposition(|call| call == "sync-folder t-0") > Some(place("20.snapshot")));
+    log.check();
+
+    append(&mut log, &Made::sized(10, 500));
+    trace::fail_once(&format!("remove {:020}.log", 100));
+    log.restart_at(Offset(200), 0).unwrap_err();
+    assert_unusable(&log.check_usable());
+}
