@@ -18,11 +18,12 @@ use super::replay::Replayed;
 use super::{Log, index_limits, new_segment};
 use crate::aborted::AbortedIndex;
 use crate::config::LogConfig;
-use crate::epochs::LeaderEpochs;
+use crate::epochs::{EpochStart, LeaderEpochs};
 use crate::error::{Error, Result};
 use crate::os;
 use crate::producer_snapshot::remove_stray_snapshots;
 use crate::producers::Producers;
+use crate::segment::scan::{LOOKUP_CHUNK_BYTES, Scan};
 use crate::segment::{Active, BatchAt, IndexLimits, Sealed, Segment, Torn, file_path};
 
 /// What is known of a log from elsewhere when it is opened.
@@ -79,10 +80,10 @@ impl Log {
         }
         let segments = without_empty(folder, &found, index_limits(&config))?;
         let bases: Vec<Offset> = segments.iter().map(Segment::base_offset).collect();
-        let mut epochs = open_epochs(folder)?;
         let mut recovery = Recovery::default();
         let trusted =
             if clean { bases.len() } else { bases.partition_point(|base| *base <= recovery_point).max(1) - 1 };
+        let mut epochs = open_epochs(folder, &segments[..trusted])?;
         let (sealed, active) = load(folder, &config, segments, trusted, now_ms, &mut epochs, &mut recovery)?;
         let made = active.is_none();
         let read_anew = sealed.iter().map(Segment::base_offset).skip(trusted).collect();
@@ -220,16 +221,36 @@ fn reaches_past(segment: &Sealed, offset: Offset) -> bool {
     end.inspect_err(|error| tracing::warn!(%error, "cannot tell where a segment ends")).is_ok_and(|end| end > offset)
 }
 
-/// The leader epochs, from their checkpoint, or without any where that is damaged: recovery finds those of the segments
-/// it reads again.
-fn open_epochs(folder: &Path) -> Result<LeaderEpochs> {
-    LeaderEpochs::open(folder).or_else(|error| match error {
-        Error::Corrupt { .. } => {
-            tracing::warn!(%error, "going on without the leader epochs of before");
-            LeaderEpochs::empty(folder)
+/// The leader epochs, from their checkpoint, or from the headers of the `trusted` segments where that is damaged: recovery
+/// reads the other segments anyway. They are written once, so that a crash leaves the damaged checkpoint or a whole one.
+fn open_epochs(folder: &Path, trusted: &[Sealed]) -> Result<LeaderEpochs> {
+    match LeaderEpochs::open(folder) {
+        Err(error @ Error::Corrupt { .. }) => tracing::warn!(%error, "finding out the leader epochs from the batches"),
+        opened => return opened,
+    }
+    let mut entries: Vec<EpochStart> = Vec::new();
+    for segment in trusted {
+        match find_epochs(segment, &mut entries) {
+            // A clean start leaves damage in a segment to its readers.
+            Err(error @ Error::Corrupt { .. }) => tracing::warn!(%error, "leader epochs may be missing"),
+            found => found?,
         }
-        error => Err(error),
-    })
+        segment.close();
+    }
+    LeaderEpochs::rebuilt(folder, entries)
+}
+
+/// Adds the leader epochs that begin in a segment.
+fn find_epochs(segment: &Sealed, entries: &mut Vec<EpochStart>) -> Result<()> {
+    let file = segment.file()?;
+    let mut scan = Scan::new(&file, segment.path(), 0, segment.size(), LOOKUP_CHUNK_BYTES);
+    while let Some(batch) = scan.next()? {
+        let new = EpochStart { epoch: batch.leader_epoch(), start_offset: batch.base_offset() };
+        if new.epoch > LeaderEpoch::NONE && entries.last().is_none_or(|last| new.follows(*last)) {
+            entries.push(new);
+        }
+    }
+    Ok(())
 }
 
 /// The indexes of aborted transactions, and the offset from which on they are to be found out again: that of the first

@@ -214,3 +214,27 @@ fn what_lies_behind_a_torn_segment_is_gone_for_good_before_that_is_cut() {
     let places: Vec<_> = steps.map(|step| calls.iter().position(|call| call == step).expect(step)).collect();
     assert!(places.is_sorted(), "{calls:#?}");
 }
+
+#[test]
+fn a_damaged_checkpoint_of_leader_epochs_is_written_anew_from_the_batches() {
+    let (fixture, mut log) = Fixture::new(small_segments(300));
+    for (base_offset, leader_epoch) in [(0, 1), (10, 1), (20, 4), (30, 4), (40, 7)] {
+        log.append_follower(&Made { base_offset, leader_epoch, ..Made::sized(10, 290) }.bytes(), 0).unwrap();
+    }
+    assert_eq!(log.segments().count(), 5);
+    log.close(0).unwrap();
+    let path = fixture.path().join("leader-epoch-checkpoint");
+    let whole = fs::read_to_string(&path).unwrap();
+    assert_eq!(whole, "0\n3\n1 0\n4 20\n7 40\n");
+    for (clean, recovery_point) in [(true, 50), (false, 50), (false, 25), (false, 0)] {
+        fs::write(&path, "0\n3\n1 0\n").unwrap();
+        let (log, _) = fixture.open(clean, recovery_point);
+        assert_eq!(log.latest_epoch(), Some(LeaderEpoch(7)), "{clean} {recovery_point}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), whole);
+        drop(log);
+    }
+    fs::write(&path, "damaged").unwrap();
+    let (log, _) = fixture.try_open(true, 50, 25).unwrap();
+    assert_eq!(log.epochs().epoch_for(Offset(25)), Some(LeaderEpoch(4)));
+    assert_eq!(log.epochs().epoch_for(Offset(24)), None, "before the start of the log");
+}
