@@ -63,10 +63,10 @@ impl LeaderEpochs {
         Ok(Self { path: path.into(), entries })
     }
 
-    /// No epochs, and none on the disk either: where a log is read anew from its start.
-    pub fn empty(folder: &Path) -> Result<Self> {
+    /// These epochs, which were found in the batches, in the place of a checkpoint that is damaged.
+    pub fn rebuilt(folder: &Path, entries: Vec<EpochStart>) -> Result<Self> {
         let mut this = Self { path: folder.join(LEADER_EPOCH_CHECKPOINT).into(), entries: Vec::new() };
-        this.write(Vec::new())?;
+        this.write(entries)?;
         Ok(this)
     }
 
@@ -158,7 +158,8 @@ impl LeaderEpochs {
 }
 
 impl EpochStart {
-    fn follows(self, earlier: Self) -> bool {
+    /// Whether both rise.
+    pub(crate) fn follows(self, earlier: Self) -> bool {
         self.epoch > earlier.epoch && self.start_offset > earlier.start_offset
     }
 }
@@ -189,7 +190,7 @@ mod tests {
         sample(folder.path());
         let text = std::fs::read_to_string(folder.path().join(LEADER_EPOCH_CHECKPOINT)).unwrap();
         assert_eq!(text, "0\n3\n1 10\n3 120\n4 450\n");
-        let epochs = LeaderEpochs::empty(folder.path()).unwrap();
+        let epochs = LeaderEpochs::rebuilt(folder.path(), Vec::new()).unwrap();
         check(&epochs, &[]);
         for bad in ["0\n1\n1 10 5\n", "0\n1\n1\n", "0\n2\n1 10\n1 20\n", "0\n2\n1 10\n2 10\n", "0\n1\n4294967296 0\n"] {
             std::fs::write(folder.path().join(LEADER_EPOCH_CHECKPOINT), bad).unwrap();

@@ -11,8 +11,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// What failed, and where.
 ///
-/// `Io` and `Corrupt` mean that the log directory can no longer be trusted: its owner takes it offline. The others
-/// answer a question that was wrong.
+/// `Io`, `Corrupt` and `Unusable` mean that the log directory can no longer be trusted: its owner takes it offline. The
+/// others answer a question that was wrong.
 #[derive(Debug)]
 pub enum Error {
     /// The operating system refused.
@@ -42,6 +42,13 @@ pub enum Error {
     Locked {
         /// The lock file.
         path: PathBuf,
+    },
+    /// The log takes no more: an earlier failure left unknown what is on the disk, or it was closed.
+    Unusable {
+        /// The log's folder.
+        path: PathBuf,
+        /// What came before.
+        detail: String,
     },
     /// The bytes to append are not what they should be; nothing of them was written.
     InvalidRecords {
@@ -85,6 +92,11 @@ impl fmt::Display for Error {
             Self::Locked { path } => write!(
                 f,
                 "{} is locked: another broker uses this log directory. Stop it, or set another log.dirs",
+                path.display()
+            ),
+            Self::Unusable { path, detail } => write!(
+                f,
+                "the log {} takes no more, because {detail}. Look after its disk, then start the broker again",
                 path.display()
             ),
             Self::InvalidRecords { detail } => write!(f, "the records cannot be appended: {detail}"),

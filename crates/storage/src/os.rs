@@ -10,6 +10,9 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::SystemTime;
 
+#[cfg(test)]
+pub(crate) mod trace;
+
 /// One name found in a folder.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
@@ -31,6 +34,8 @@ pub fn open_read_only(path: &Path) -> io::Result<File> {
 
 /// Opens a file for reading and writing, emptied if it exists.
 pub fn create(path: &Path) -> io::Result<File> {
+    #[cfg(test)]
+    trace::call("create", path)?;
     OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)
 }
 
@@ -108,26 +113,36 @@ pub fn modified_ms(path: &Path) -> io::Result<i64> {
 
 /// Makes the file `length` bytes long: cut, or filled up with zeros that take no room on the disk.
 pub fn set_length(file: &File, length: u64) -> io::Result<()> {
+    #[cfg(test)]
+    trace::call_on("set-length", file)?;
     file.set_len(length)
 }
 
 /// Waits until the file's bytes, and its length, are on the disk.
 pub fn sync_data(file: &File) -> io::Result<()> {
+    #[cfg(test)]
+    trace::call_on("sync", file)?;
     file.sync_data()
 }
 
 /// Waits until the names in `folder` are on the disk: after a file was made, renamed or removed in it.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    trace::call("sync-folder", folder)?;
     File::open(folder)?.sync_all()
 }
 
 /// Renames a file or folder; replaces a file at `to`.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    trace::call("rename", from)?;
     fs::rename(from, to)
 }
 
 /// Removes a file.
 pub fn remove(path: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    trace::call("remove", path)?;
     fs::remove_file(path)
 }
 

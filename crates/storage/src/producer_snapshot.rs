@@ -118,13 +118,15 @@ pub fn write_snapshot(folder: &Path, offset: Offset, bytes: &[u8]) -> Result<()>
     small_file::replace(&snapshot_path(folder, offset), bytes)
 }
 
-/// The snapshot with the greatest offset not above `target`, and that offset. Damaged ones on the way are removed.
+/// The snapshot with the greatest offset not above `target`, and that offset. Damaged ones on the way are removed; those
+/// of another version are not ours to remove, and passed over.
 pub fn load_latest_snapshot(folder: &Path, target: Offset) -> Result<Option<(Offset, Vec<SnapshotEntry>)>> {
     for offset in list_snapshots(folder)?.into_iter().rev().filter(|offset| *offset <= target) {
         let path = snapshot_path(folder, offset);
         let Some(bytes) = small_file::read(&path)? else { continue };
         match decode_snapshot(&path, &bytes) {
             Ok(entries) => return Ok(Some((offset, entries))),
+            Err(error @ Error::WrongFormat { .. }) => tracing::warn!("{error}; an older snapshot is taken"),
             Err(error) => {
                 tracing::warn!("{error}; it is removed and an older snapshot is taken");
                 small_file::remove(&path)?;
@@ -153,7 +155,8 @@ pub fn remove_stray_snapshots(folder: &Path, bases: &[Offset]) -> Result<()> {
     remove_snapshots(folder, |offset| bases.binary_search(&offset).is_err() && Some(offset) != latest)
 }
 
-/// Removes the snapshots whose offset `is_unwanted`: those below the log's start, or above where it was cut.
+/// Removes the snapshots whose offset `is_unwanted`: those below the log's start, or above where it was cut. They are gone
+/// from the disk when this returns.
 pub fn remove_snapshots(folder: &Path, is_unwanted: impl Fn(Offset) -> bool) -> Result<()> {
     for offset in list_snapshots(folder)?.into_iter().filter(|offset| is_unwanted(*offset)) {
         small_file::remove(&snapshot_path(folder, offset))?;
@@ -226,6 +229,20 @@ mod tests {
         assert_eq!(load_latest_snapshot(folder, Offset(299)).unwrap(), Some((Offset(100), vec![entry(100)])));
         assert_eq!(list_snapshots(folder).unwrap(), [Offset(0), Offset(100), Offset(300)]);
         assert_eq!(load_latest_snapshot(folder, Offset(300)).unwrap(), Some((Offset(300), vec![entry(300)])));
+    }
+
+    #[test]
+    fn a_snapshot_of_another_version_is_passed_over_and_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        for offset in [100, 200] {
+            write_snapshot(folder.path(), Offset(offset), &encode_snapshot([entry(offset)].into_iter())).unwrap();
+        }
+        let mut bytes = std::fs::read(snapshot_path(folder.path(), Offset(200))).unwrap();
+        bytes[1] = 2;
+        std::fs::write(snapshot_path(folder.path(), Offset(200)), &bytes).unwrap();
+        let loaded = load_latest_snapshot(folder.path(), Offset(300)).unwrap();
+        assert_eq!(loaded, Some((Offset(100), vec![entry(100)])));
+        assert_eq!(std::fs::read(snapshot_path(folder.path(), Offset(200))).unwrap(), bytes);
     }
 
     #[test]

@@ -152,6 +152,7 @@ impl Partition {
     fn write(&self, batch: &Batch<'_>, terms: Terms) -> Result<Placed, Failed> {
         let mut state = self.lock();
         state.check_serving()?;
+        state.log.check_usable().map_err(|error| self.broken(&error))?;
         let log_start_offset = state.log.start_offset();
         let verdict = state.log.check_producer(batch.header());
         match verdict.map_err(|refused| Failed::from(refused).at(log_start_offset))? {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use ottla_base::{BrokerId, LeaderEpoch, Offset, Timestamp, TopicPartition, Uuid};
 use ottla_metadata::settings::topic::TopicSettings;
 use ottla_protocol::error::ErrorCode;
-use ottla_storage::{Error as StorageError, Flush, Log, LogConfig, LogSlice};
+use ottla_storage::{Error as StorageError, Flush, FoundRecord, Log, LogConfig, LogSlice, TimeSearch};
 
 use super::append::Queued;
 use super::leader::{Leader, Reader};
@@ -217,29 +217,43 @@ impl Partition {
     ) -> Result<OffsetAt, ErrorCode> {
         let state = self.lock();
         state.check_serving()?;
-        let (log, bound, positions, epoch) = {
+        let (bound, positions, epoch) = {
             let leading = self.leading();
             leading.leader.check_epoch(current_leader_epoch)?;
-            (&state.log, leading.bound(reader), leading.positions(), leading.leader.epoch())
+            (leading.bound(reader), leading.positions(), leading.leader.epoch())
         };
         let without_time = |offset: Offset, leader_epoch: LeaderEpoch| OffsetAt { offset, timestamp: -1, leader_epoch };
-        let found = match query {
+        let search = match query {
             TimeQuery::Latest => return Ok(without_time(bound, epoch)),
             TimeQuery::Earliest | TimeQuery::EarliestLocal => {
                 // The log knows no epoch before the first record of this leader.
-                let epoch = log.epochs().epoch_for(positions.log_start).unwrap_or(epoch);
+                let epoch = state.log.epochs().epoch_for(positions.log_start).unwrap_or(epoch);
                 return Ok(without_time(positions.log_start, epoch));
             }
             TimeQuery::LatestTiered | TimeQuery::EarliestPendingUpload => return Ok(OffsetAt::NOTHING),
-            TimeQuery::MaxTimestamp => log.max_timestamp(),
-            TimeQuery::At(timestamp) => log.offset_for_timestamp(timestamp, bound),
+            TimeQuery::MaxTimestamp => TimeSearch::largest(),
+            TimeQuery::At(timestamp) => TimeSearch::at(timestamp, bound),
         };
-        let found = found.map_err(|error| self.broken(&error))?;
-        Ok(found.map_or(OffsetAt::NOTHING, |record| OffsetAt {
-            offset: record.offset,
-            timestamp: record.timestamp,
-            leader_epoch: record.leader_epoch,
-        }))
+        drop(state);
+        self.search(search)
+    }
+
+    /// Looks for a record by its time. The log is locked for looking at headers only: others go on while a batch is
+    /// unpacked.
+    fn search(&self, mut search: TimeSearch) -> Result<OffsetAt, ErrorCode> {
+        loop {
+            let batch = {
+                let state = self.lock();
+                state.check_serving()?;
+                state.log.next_late_batch(&mut search).map_err(|error| self.broken(&error))?
+            };
+            let Some(batch) = batch else { return Ok(OffsetAt::NOTHING) };
+            if let Some(FoundRecord { offset, timestamp, leader_epoch }) =
+                batch.find().map_err(|error| self.broken(&error))?
+            {
+                return Ok(OffsetAt { offset, timestamp, leader_epoch });
+            }
+        }
     }
 
     /// Whether other brokers hold replicas of it.
@@ -264,17 +278,15 @@ impl Partition {
     /// Puts on the disk what is in the page cache, without holding the lock meanwhile.
     pub fn flush(&self, now_ms: Timestamp) -> ottla_storage::Result<()> {
         let flush: Flush = self.lock().log.begin_flush()?;
-        flush.run()?;
-        self.lock().log.finish_flush(&flush, now_ms);
-        Ok(())
+        let ran = flush.run();
+        self.lock().log.finish_flush(&flush, ran, now_ms)
     }
 
     /// Puts the segments on the disk that are no longer written to, without holding the lock meanwhile.
     pub fn flush_sealed(&self, now_ms: Timestamp) -> ottla_storage::Result<()> {
         let flush = self.lock().log.begin_flush_sealed()?;
-        flush.run()?;
-        self.lock().log.finish_flush(&flush, now_ms);
-        Ok(())
+        let ran = flush.run();
+        self.lock().log.finish_flush(&flush, ran, now_ms)
     }
 
     /// Stops serving: the topic is deleted. The folder gets another name, which is given back; requests that still hold the

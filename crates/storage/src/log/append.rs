@@ -15,7 +15,7 @@ use super::leftovers::remove_segment;
 use super::{Log, new_segment};
 use crate::error::{Error, Result};
 use crate::segment::scan::header_of;
-use crate::segment::{BatchAt, Segment};
+use crate::segment::{Active, BatchAt, Segment};
 
 /// What the leader adds to a client's batch.
 #[derive(Clone, Copy, Debug)]
@@ -45,8 +45,10 @@ impl Log {
     /// Appends a client's batch, with the next offsets. It was checked, its producer's sequence included.
     ///
     /// # Errors
-    /// `Io` if it could not be written; nothing is left of it then.
+    /// `Io` if it could not be written; nothing is left of it then, unless the log takes no more from then on. `Unusable`
+    /// if that is so already.
     pub fn append_leader(&mut self, batch: &Batch<'_>, assign: LeaderAppend) -> Result<Appended> {
+        self.check_usable()?;
         let base_offset = self.end_offset();
         let timestamps = match assign.log_append_time {
             true => TimestampChange::LogAppendTime(assign.now_ms),
@@ -61,7 +63,8 @@ impl Log {
         let records = batch.records();
         let batch = BatchAt { position: self.active.size(), size: size as u32, header };
         self.active.append(&patched, records, std::slice::from_ref(&batch))?;
-        self.note(&batch, records)?;
+        let noted = self.note(&batch, records);
+        self.for_good("noting an aborted transaction", noted)?;
         self.flush_if_due(assign.now_ms)?;
         let log_append_time_ms = if assign.log_append_time { assign.now_ms } else { -1 };
         Ok(Appended { base_offset, last_offset, log_append_time_ms })
@@ -70,8 +73,10 @@ impl Log {
     /// Appends batches as a leader sent them: with offsets, which may leave a gap, and epochs. All of them or none.
     ///
     /// # Errors
-    /// `InvalidRecords` if they are not whole, intact batches whose offsets rise, the first from the log's end on.
+    /// `InvalidRecords` if they are not whole, intact batches whose offsets rise, the first from the log's end on; else as
+    /// for [`Log::append_leader`].
     pub fn append_follower(&mut self, bytes: &[u8], now_ms: Timestamp) -> Result<Appended> {
+        self.check_usable()?;
         let mut batches = parse_batches(bytes).map_err(|detail| Error::InvalidRecords { detail })?;
         let (Some(first), Some(last)) = (batches.first(), batches.last()) else {
             return Err(Error::InvalidRecords { detail: "there is no batch".to_owned() });
@@ -90,7 +95,8 @@ impl Log {
         self.active.append(bytes, &[], &batches)?;
         for batch in &batches {
             let from = (batch.position - position) as usize;
-            self.note(batch, &bytes[from + HEADER_BYTES..from + batch.size as usize])?;
+            let noted = self.note(batch, &bytes[from + HEADER_BYTES..from + batch.size as usize]);
+            self.for_good("noting an aborted transaction", noted)?;
         }
         self.flush_if_due(now_ms)?;
         Ok(Appended { base_offset, last_offset, log_append_time_ms: -1 })
@@ -98,6 +104,7 @@ impl Log {
 
     /// Begins a new segment at the log's end, unless the active one is empty.
     pub fn roll(&mut self, now_ms: Timestamp) -> Result<()> {
+        self.check_usable()?;
         self.roll_at(self.end_offset(), now_ms)
     }
 
@@ -123,18 +130,29 @@ impl Log {
         let old_base = self.active.base_offset();
         if self.active.size() == 0 {
             if old_base != base_offset {
-                self.active = new_segment(&self.folder, base_offset, &self.config, now_ms)?;
+                self.active = self.create_segment(base_offset, now_ms)?;
                 remove_segment(&self.folder, old_base)?;
             }
             return Ok(());
         }
         self.active.trim()?;
         self.snapshot_producers(base_offset)?;
-        let fresh = new_segment(&self.folder, base_offset, &self.config, now_ms)?;
+        let fresh = self.create_segment(base_offset, now_ms)?;
         self.sealed.push(std::mem::replace(&mut self.active, fresh).seal());
-        self.unflushed.names = true;
+        self.unflushed.sealed.insert(old_base);
         self.keep_few_open(old_base);
         Ok(())
+    }
+
+    /// Makes a segment without records. If that fails, nothing is left of it: the next start would take it for the end of
+    /// the log, behind which the segment before it has gone on.
+    fn create_segment(&mut self, base_offset: Offset, now_ms: Timestamp) -> Result<Active> {
+        self.unflushed.names += 1;
+        new_segment(&self.folder, base_offset, &self.config, now_ms).or_else(|error| {
+            let removed = remove_segment(&self.folder, base_offset);
+            self.for_good("removing a segment that was only half made", removed)?;
+            Err(error)
+        })
     }
 
     /// How much earlier than `segment.ms` this segment rolls: always the same for one segment, so that a restart does

@@ -5,10 +5,11 @@
 //!
 //! Everything before the *recovery point* is flushed. After a crash, only segments that reach beyond it are read again.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ottla_base::{Offset, Timestamp};
 
@@ -24,10 +25,17 @@ pub(super) struct Unflushed {
     pub records: u64,
     /// When the last flush was, or the log was opened.
     pub since_ms: Timestamp,
-    /// Whether files were made that the folder, on the disk, may not know.
-    pub names: bool,
+    /// How often files were made, renamed or removed, a start after a crash counting as once ...
+    pub names: u64,
+    /// ... and how often of these the folder was flushed after.
+    pub names_flushed: u64,
+    /// The base offsets of the sealed segments of which some file may not be wholly on the disk: often only an index or
+    /// the snapshot, where the records were flushed before the segment was sealed.
+    pub sealed: BTreeSet<Offset>,
     /// How often the log was truncated.
     pub truncations: u64,
+    /// Held while a flush runs, and true once one has failed.
+    pub failed: Arc<Mutex<bool>>,
 }
 
 /// A flush that was begun.
@@ -37,18 +45,36 @@ pub struct Flush {
     /// Whether that was the end of the log when the flush began.
     is_complete: bool,
     truncations: u64,
+    /// The sealed segments among those that are flushed.
+    sealed: Vec<Offset>,
     logs: Vec<(PathBuf, Arc<File>)>,
     /// Small files that nobody holds open: indexes and snapshots.
     others: Vec<PathBuf>,
-    folder: Option<PathBuf>,
+    folder: PathBuf,
+    /// How often its names had changed; the folder is flushed too if not all of that was flushed before.
+    names: u64,
+    names_flushed: u64,
+    failed: Arc<Mutex<bool>>,
 }
 
 impl Flush {
-    /// Waits until all that was written when the flush was begun is on the disk.
+    /// Waits until all that was written when the flush was begun is on the disk. What comes of it goes to
+    /// [`Log::finish_flush`].
     ///
     /// # Errors
     /// What is on the disk is unknown then, and trying again does not help: the log directory has failed.
     pub fn run(&self) -> Result<()> {
+        // One at a time: of two at once, only one would be told of a failure, and the other one believe itself safe.
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if *failed {
+            return Err(Error::Unusable { path: self.folder.clone(), detail: "an earlier flush failed".to_owned() });
+        }
+        let done = self.sync();
+        *failed = done.is_err();
+        done
+    }
+
+    fn sync(&self) -> Result<()> {
         for (path, file) in &self.logs {
             os::sync_data(file).map_err(Error::io("flush", path))?;
         }
@@ -59,23 +85,25 @@ impl Flush {
                 _ => {}
             }
         }
-        match &self.folder {
-            Some(folder) => os::sync_folder(folder).map_err(Error::io("flush", folder)),
-            None => Ok(()),
+        if self.names > self.names_flushed {
+            os::sync_folder(&self.folder).map_err(Error::io("flush", &self.folder))?;
         }
+        Ok(())
     }
 }
 
 impl Log {
     /// Whether a segment was sealed that is not wholly on the disk yet.
     pub fn has_unflushed_segments(&self) -> bool {
-        !self.sealed.is_empty() && self.recovery_point < Segment::base_offset(&self.active)
+        let is_behind = !self.sealed.is_empty() && self.recovery_point < Segment::base_offset(&self.active);
+        (is_behind || !self.unflushed.sealed.is_empty()) && self.unusable.is_none()
     }
 
     /// Whether `flush.ms` asks for a flush now; `flush.messages` is looked after by appending.
     pub fn is_flush_due(&self, now_ms: Timestamp) -> bool {
         let Unflushed { records, since_ms, .. } = self.unflushed;
-        records > 0 && self.config.flush_ms.is_some_and(|limit| now_ms.saturating_sub(since_ms) >= limit)
+        let is_late = self.config.flush_ms.is_some_and(|limit| now_ms.saturating_sub(since_ms) >= limit);
+        records > 0 && is_late && self.unusable.is_none()
     }
 
     /// The first part of a flush: which files hold what was written so far.
@@ -89,62 +117,87 @@ impl Log {
     }
 
     fn begin_flush_to(&self, segment_count: usize, end_offset: Offset) -> Result<Flush> {
-        let truncations = self.unflushed.truncations;
-        let is_complete = end_offset == self.end_offset();
-        let mut flush =
-            Flush { end_offset, is_complete, truncations, logs: Vec::new(), others: Vec::new(), folder: None };
-        if self.recovery_point < end_offset {
-            for index in self.segment_floor(self.recovery_point)..segment_count {
-                let segment = self.segment(index);
-                flush.logs.push((segment.path().to_owned(), segment.file()?));
-                if index < self.sealed.len() {
-                    // The active one's indexes are built anew after a crash, so they need not be on the disk.
-                    self.keep_few_open(segment.base_offset());
-                    let base_offset = segment.base_offset();
-                    flush
-                        .others
-                        .extend(["index", "timeindex", "txnindex"].map(|kind| self.file_path(base_offset, kind)));
-                }
-                flush.others.push(self.file_path(self.segment_end(index), "snapshot"));
+        self.check_usable()?;
+        let mut flush = Flush {
+            end_offset,
+            is_complete: end_offset == self.end_offset(),
+            truncations: self.unflushed.truncations,
+            sealed: Vec::new(),
+            logs: Vec::new(),
+            others: Vec::new(),
+            folder: self.folder.clone(),
+            names: self.unflushed.names,
+            names_flushed: self.unflushed.names_flushed,
+            failed: Arc::clone(&self.unflushed.failed),
+        };
+        let behind =
+            if self.recovery_point < end_offset { self.segment_floor(self.recovery_point) } else { segment_count };
+        let index_of = |base_offset| self.sealed.binary_search_by_key(base_offset, Segment::base_offset).ok();
+        let sealed = self.unflushed.sealed.iter().filter_map(index_of).filter(|index| *index < behind);
+        for index in sealed.chain(behind..segment_count) {
+            let segment = self.segment(index);
+            let base_offset = segment.base_offset();
+            flush.logs.push((segment.path().to_owned(), segment.file()?));
+            if index < self.sealed.len() {
+                // The active one's indexes are built anew after a crash, so they need not be on the disk.
+                self.keep_few_open(base_offset);
+                flush.others.extend(["index", "timeindex", "txnindex"].map(|kind| self.file_path(base_offset, kind)));
+                flush.sealed.push(base_offset);
             }
+            flush.others.push(self.file_path(self.segment_end(index), "snapshot"));
         }
-        flush.folder = self.unflushed.names.then(|| self.folder.clone());
         Ok(flush)
     }
 
-    /// The last part of a flush that has run: moves the recovery point.
-    pub fn finish_flush(&mut self, flush: &Flush, now_ms: Timestamp) {
+    /// The last part of a flush: `ran` is what came of its run. Moves the recovery point, or makes the log take no more.
+    ///
+    /// # Errors
+    /// That of the run, or `Unusable` if another flush has failed meanwhile.
+    pub fn finish_flush(&mut self, flush: &Flush, ran: Result<()>, now_ms: Timestamp) -> Result<()> {
+        self.for_good("a flush", ran)?;
+        self.check_usable()?;
         // A truncation in between took away some of what was flushed, and other records may lie in its place.
         if flush.truncations != self.unflushed.truncations {
-            return;
+            return Ok(());
         }
         self.recovery_point = self.recovery_point.max(flush.end_offset);
         let records = self.end_offset().0 - self.recovery_point.0;
         self.unflushed.records = self.unflushed.records.min(records as u64);
+        flush.sealed.iter().for_each(|base_offset| _ = self.unflushed.sealed.remove(base_offset));
         if flush.is_complete {
             self.unflushed.since_ms = now_ms;
         }
-        if flush.folder.is_some() {
-            self.unflushed.names = false;
-        }
+        // A roll meanwhile has counted on.
+        self.unflushed.names_flushed = self.unflushed.names_flushed.max(flush.names);
+        Ok(())
     }
 
     /// Waits until all that was written is on the disk.
     pub fn flush(&mut self, now_ms: Timestamp) -> Result<()> {
         let flush = self.begin_flush()?;
-        flush.run()?;
-        self.finish_flush(&flush, now_ms);
-        Ok(())
+        let ran = flush.run();
+        self.finish_flush(&flush, ran, now_ms)
     }
 
     /// Leaves the log so that the next start need not read it: trimmed indexes, a producer snapshot at the end, all on
     /// the disk.
+    ///
+    /// # Errors
+    /// The next start has to read it then, and must not be told of a clean stop.
     pub fn close(mut self, now_ms: Timestamp) -> Result<()> {
+        self.check_usable()?;
         self.active.trim()?;
         self.active.flush_indexes()?;
         self.snapshot_producers(self.end_offset())?;
-        self.flush(now_ms)?;
-        os::sync_folder(&self.folder).map_err(Error::io("flush", &self.folder))
+        self.unflushed.names += 1;
+        let mut flush = self.begin_flush()?;
+        // Also where all records were flushed before: the next start reads these, and no record before them.
+        let base_offset = Segment::base_offset(&self.active);
+        flush.logs.push((self.active.path().to_owned(), self.active.file()?));
+        flush.others.push(self.file_path(base_offset, "txnindex"));
+        flush.others.push(self.file_path(self.end_offset(), "snapshot"));
+        let ran = flush.run();
+        self.finish_flush(&flush, ran, now_ms)
     }
 
     pub(super) fn file_path(&self, base_offset: Offset, kind: &str) -> PathBuf {

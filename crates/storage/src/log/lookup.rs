@@ -3,23 +3,36 @@
 //! Timestamps need not rise with the offsets, so "the offset of a time" is the first record *in offset order* that is
 //! as late (handbook of Kafka's ListOffsets). The time indexes rule out whole segments and the beginning of one; then
 //! headers are stepped through, and only the one batch that holds the record is unpacked.
+//!
+//! Unpacking takes long and needs no log, so the two are apart: [`Log::next_late_batch`] under the log's lock,
+//! [`LateBatch::find`] without it. Compressed batches are stored as clients sent them, unopened: what cannot be unpacked is
+//! a client's fault and no damage. Such a batch is answered from its header.
 
-use std::fmt;
-use std::io::{self, BufReader, Read};
+use std::fs::File;
+use std::io;
 use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use ottla_base::{LeaderEpoch, Offset, Timestamp};
-use ottla_protocol::records::Batch;
-use ottla_protocol::records::batch::TimestampType;
 use ottla_protocol::records::compression::decompressor;
+use ottla_protocol::records::{Batch, RecordStream};
 
 use super::Log;
 use crate::error::{Error, Result};
-use crate::segment::Segment;
 use crate::segment::scan::{LOOKUP_CHUNK_BYTES, Scan, read_batch};
+use crate::segment::{BatchAt, Segment};
 
 /// How much of a batch is unpacked at once.
 const UNPACK_BYTES: usize = 8 * 1024;
+/// A batch is unpacked up to this ...
+const UNPACKED_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// ... or to this multiple of its own size, if that is more: what a leader checks may be as large, see `validate` in
+/// `ottla_protocol::records`.
+const UNPACKED_RATIO_MAX: u64 = 64;
+/// One search unpacks so many batches; of later ones the header is believed. Only headers that lie need more than the
+/// two in which the log starts and the bound lies.
+const UNPACKED_BATCHES_MAX: usize = 16;
 
 /// A record that was found by its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,119 +45,176 @@ pub struct FoundRecord {
     pub leader_epoch: LeaderEpoch,
 }
 
+/// A search for a record by its time, that goes on from batch to batch.
+#[derive(Debug)]
+pub struct TimeSearch {
+    /// Not known yet where the largest is looked for.
+    target: Option<Timestamp>,
+    from: Offset,
+    bound: Offset,
+    batches: usize,
+}
+
+/// A batch whose header says that it holds a record that is as late as wanted.
+#[derive(Debug)]
+pub struct LateBatch {
+    file: Arc<File>,
+    path: PathBuf,
+    batch: BatchAt,
+    target: Timestamp,
+    /// The offsets that count.
+    range: Range<Offset>,
+    /// Whether the search may unpack it.
+    may_unpack: bool,
+}
+
+impl TimeSearch {
+    /// For the first record, in offset order and before `bound`, whose timestamp is `target` or later.
+    pub fn at(target: Timestamp, bound: Offset) -> Self {
+        Self { target: Some(target), from: Offset(0), bound, batches: 0 }
+    }
+
+    /// For the first record that bears the largest timestamp of the log (KIP-734); there is none if no record has a
+    /// timestamp.
+    pub fn largest() -> Self {
+        Self { target: None, from: Offset(0), bound: Offset(i64::MAX), batches: 0 }
+    }
+}
+
 impl Log {
-    /// The first record, in offset order and before `bound`, whose timestamp is `target` or later.
-    pub fn offset_for_timestamp(&self, target: Timestamp, bound: Offset) -> Result<Option<FoundRecord>> {
-        for index in self.segment_floor(self.start_offset)..self.segment_count() {
+    /// The next batch that may hold what is searched for, or `None` if there is none. The search is over with the first
+    /// batch in which a record is found.
+    pub fn next_late_batch(&self, search: &mut TimeSearch) -> Result<Option<LateBatch>> {
+        let target = match search.target {
+            Some(target) => target,
+            None => match self.largest()? {
+                Some((timestamp, offset)) => {
+                    (search.target, search.from) = (Some(timestamp), offset);
+                    timestamp
+                }
+                None => return Ok(None),
+            },
+        };
+        let from = search.from.max(self.start_offset);
+        for index in self.segment_floor(from)..self.segment_count() {
             let segment = self.segment(index);
-            if segment.base_offset() >= bound {
+            if segment.base_offset() >= search.bound {
                 break;
             }
             if segment.largest()?.timestamp < target {
                 continue;
             }
-            let from = segment.time_floor(target)?.max(self.start_offset);
-            let found = first_where(segment, from, self.start_offset..bound, target)?;
+            let from = segment.time_floor(target)?.max(from);
+            let found = first_late(segment, from, search.bound, target)?;
             if index < self.sealed.len() {
                 self.keep_few_open(segment.base_offset());
             }
-            if found.is_some() {
-                return Ok(found);
+            let Some(batch) = found else { continue };
+            search.from = batch.last_offset().plus(1);
+            search.batches += 1;
+            return Ok(Some(LateBatch {
+                file: segment.file()?,
+                path: segment.path().to_owned(),
+                batch,
+                target,
+                range: self.start_offset..search.bound.min(self.end_offset()),
+                may_unpack: search.batches <= UNPACKED_BATCHES_MAX,
+            }));
+        }
+        Ok(None)
+    }
+
+    /// The first record, in offset order and before `bound`, whose timestamp is `target` or later: for those who need not
+    /// let go of the log meanwhile.
+    pub fn offset_for_timestamp(&self, target: Timestamp, bound: Offset) -> Result<Option<FoundRecord>> {
+        self.search(TimeSearch::at(target, bound))
+    }
+
+    /// The first record that bears the largest timestamp of the log: as [`Log::offset_for_timestamp`].
+    pub fn max_timestamp(&self) -> Result<Option<FoundRecord>> {
+        self.search(TimeSearch::largest())
+    }
+
+    fn search(&self, mut search: TimeSearch) -> Result<Option<FoundRecord>> {
+        while let Some(batch) = self.next_late_batch(&mut search)? {
+            if let Some(found) = batch.find()? {
+                return Ok(Some(found));
             }
         }
         Ok(None)
     }
 
-    /// The first record that bears the largest timestamp of the log (KIP-734); none if no record has a timestamp.
-    pub fn max_timestamp(&self) -> Result<Option<FoundRecord>> {
-        let mut latest: Option<(usize, Timestamp, Offset)> = None;
+    /// The largest timestamp, and an offset at or before that of the first record that bears it.
+    fn largest(&self) -> Result<Option<(Timestamp, Offset)>> {
+        let mut latest: Option<(Timestamp, Offset)> = None;
         for index in self.segment_floor(self.start_offset)..self.segment_count() {
             let largest = self.segment(index).largest()?;
-            if latest.is_none_or(|(_, timestamp, _)| largest.timestamp > timestamp) {
-                latest = Some((index, largest.timestamp, largest.offset));
+            if latest.is_none_or(|(timestamp, _)| largest.timestamp > timestamp) {
+                latest = Some((largest.timestamp, largest.offset));
             }
         }
-        match latest {
-            Some((index, timestamp, offset)) if timestamp >= 0 => {
-                let range = self.start_offset..self.end_offset();
-                let found = first_where(self.segment(index), offset.max(self.start_offset), range, timestamp);
-                if index < self.sealed.len() {
-                    self.keep_few_open(self.segment(index).base_offset());
-                }
-                found
-            }
-            _ => Ok(None),
-        }
+        Ok(latest.filter(|(timestamp, _)| *timestamp >= 0))
     }
 }
 
-/// The first record of a segment with an offset in `range` that is as late as `target`. No batch that ends before
-/// `from` holds one.
-fn first_where(
-    segment: &dyn Segment,
-    from: Offset,
-    range: Range<Offset>,
-    target: Timestamp,
-) -> Result<Option<FoundRecord>> {
+/// The first batch of a segment, before `bound` and not ending before `from`, whose header says that it is as late as
+/// `target`.
+fn first_late(segment: &dyn Segment, from: Offset, bound: Offset, target: Timestamp) -> Result<Option<BatchAt>> {
     let file = segment.file()?;
     let position = segment.position_floor(from)?;
     let mut scan = Scan::new(&file, segment.path(), position, segment.size(), LOOKUP_CHUNK_BYTES);
     while let Some(batch) = scan.next()? {
-        if batch.base_offset() >= range.end {
-            return Ok(None);
+        if batch.base_offset() >= bound {
+            break;
         }
-        if batch.last_offset() < from || batch.max_timestamp() < target {
-            continue;
-        }
-        let bytes = read_batch(&file, segment.path(), &batch)?;
-        let damaged = |error: &dyn fmt::Display| {
-            Error::corrupt(segment.path(), format!("the batch of offset {}: {error}", batch.base_offset()))
-        };
-        let (whole, _) = Batch::parse(&bytes).map_err(|error| damaged(&error))?;
-        if let Some(found) = first_in_batch(&whole, &range, target).map_err(|error| damaged(&error))? {
-            return Ok(Some(found));
+        if batch.last_offset() >= from && batch.max_timestamp() >= target {
+            return Ok(Some(batch));
         }
     }
     Ok(None)
 }
 
-/// The first record of a batch with an offset in `range` that is as late as `target`. The records are unpacked piece by
-/// piece and their bodies skipped, so that it does not matter how much comes out of the batch.
-fn first_in_batch(batch: &Batch<'_>, range: &Range<Offset>, target: Timestamp) -> io::Result<Option<FoundRecord>> {
-    let header = batch.header();
-    let codec = header.compression().ok_or_else(|| invalid("the codec is not known"))?;
-    let mut records = BufReader::with_capacity(UNPACK_BYTES, decompressor(codec, batch.records())?);
-    for _ in 0..header.record_count {
-        let length = u64::try_from(varint(&mut records)?).map_err(|_| invalid("a record has a negative length"))?;
-        let mut record = records.by_ref().take(length);
-        let mut attributes = [0];
-        record.read_exact(&mut attributes)?;
-        let timestamp = match (header.attributes.timestamp_type(), varint(&mut record)?) {
-            (TimestampType::LogAppendTime, _) => header.max_timestamp,
-            (TimestampType::CreateTime, delta) => header.base_timestamp.wrapping_add(delta),
+impl LateBatch {
+    /// The first record of the batch that is as late as wanted; what its header says where the records cannot be read.
+    ///
+    /// # Errors
+    /// `Io` if the file cannot be read.
+    pub fn find(&self) -> Result<Option<FoundRecord>> {
+        self.find_within(UNPACKED_BYTES_MAX.max(u64::from(self.batch.size) * UNPACKED_RATIO_MAX))
+    }
+
+    /// As [`LateBatch::find`], where no more than `limit_bytes` may come out of the batch.
+    pub(super) fn find_within(&self, limit_bytes: u64) -> Result<Option<FoundRecord>> {
+        let found = match read_batch(&self.file, &self.path, &self.batch) {
+            Ok(_) if !self.may_unpack => Err("too many batches before it lack the time that they announce".to_owned()),
+            Ok(bytes) => self.first_record(&bytes, limit_bytes),
+            // It was cut off since.
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::UnexpectedEof => Err(source.to_string()),
+            Err(error) => return Err(error),
         };
-        let offset = Offset(header.base_offset.0.wrapping_add(varint(&mut record)?));
-        if range.contains(&offset) && timestamp >= target {
-            return Ok(Some(FoundRecord { offset, timestamp, leader_epoch: header.partition_leader_epoch }));
-        }
-        io::copy(&mut record, &mut io::sink())?;
+        found.or_else(|detail| {
+            let (log, offset) = (self.path.display(), self.batch.base_offset());
+            tracing::warn!(%log, %offset, detail, "a time is answered from the header of a batch");
+            Ok(Some(self.record(self.batch.base_offset().max(self.range.start), self.batch.max_timestamp())))
+        })
     }
-    Ok(None)
-}
 
-fn varint(bytes: &mut impl Read) -> io::Result<i64> {
-    let mut zigzag = 0;
-    for shift in (0..64).step_by(7) {
-        let mut byte = [0];
-        bytes.read_exact(&mut byte)?;
-        zigzag |= u64::from(byte[0] & 0x7f) << shift;
-        if byte[0] < 0x80 {
-            return Ok((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64));
+    /// The records are unpacked piece by piece and their bodies skipped, so that it does not matter how much comes out.
+    fn first_record(&self, bytes: &[u8], limit_bytes: u64) -> std::result::Result<Option<FoundRecord>, String> {
+        let (batch, _) = Batch::parse(bytes).map_err(|error| error.to_string())?;
+        let codec = batch.header().compression().ok_or("the codec is not known")?;
+        let reader = decompressor(codec, batch.records()).map_err(|error| error.to_string())?;
+        let mut buffer = [0; UNPACK_BYTES];
+        let mut records = RecordStream::new(batch.header(), reader, limit_bytes, &mut buffer);
+        while let Some(record) = records.next_record().map_err(|error| error.to_string())? {
+            if self.range.contains(&record.offset) && record.timestamp >= self.target {
+                return Ok(Some(self.record(record.offset, record.timestamp)));
+            }
         }
+        Ok(None)
     }
-    Err(invalid("a number has more than 64 bits"))
-}
 
-fn invalid(detail: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, detail)
+    fn record(&self, offset: Offset, timestamp: Timestamp) -> FoundRecord {
+        FoundRecord { offset, timestamp, leader_epoch: self.batch.leader_epoch() }
+    }
 }

@@ -13,9 +13,11 @@
 //! - `open`: from a folder to a log, and what recovery cuts; `leftovers`: files that a crash left behind
 //! - `append`: leader's and followers' batches, rolling; `replay`: what follows from them about their producers
 //! - `read`: from an offset to a slice of a file; `lookup`: from a timestamp to an offset
-//! - `flush`: what is on the disk, closing; `retention`: deleting from the front; `truncate`: cutting off the end
+//! - `flush`: what is on the disk, closing; `failure`: when a log takes no more
+//! - `retention`: deleting from the front; `truncate`: cutting off the end
 
 mod append;
+mod failure;
 mod flush;
 mod leftovers;
 mod lookup;
@@ -36,7 +38,7 @@ use ottla_base::{LeaderEpoch, Offset, Timestamp, TopicPartition};
 
 pub use append::{Appended, LeaderAppend};
 pub use flush::Flush;
-pub use lookup::FoundRecord;
+pub use lookup::{FoundRecord, LateBatch, TimeSearch};
 pub use open::{Cut, OpenLog, Recovery};
 pub use read::LogSlice;
 pub use retention::{Deleted, DeletedBecause};
@@ -67,6 +69,8 @@ pub struct Log {
     /// Files of deleted segments, oldest first, that wait to be unlinked.
     doomed: VecDeque<retention::Doomed>,
     unflushed: flush::Unflushed,
+    /// Why nothing may be written any more, once that is so.
+    unusable: Option<String>,
     /// The base offsets of the sealed segments that readers opened, in that order.
     opened: Mutex<VecDeque<Offset>>,
 }
@@ -112,9 +116,10 @@ impl Log {
         self.active.end_offset()
     }
 
-    /// All records before it are on the disk, not only in the page cache.
+    /// All records before it are on the disk, not only in the page cache, and so are the indexes of the sealed segments
+    /// before it: a start after a crash need not read them.
     pub fn recovery_point(&self) -> Offset {
-        self.recovery_point
+        self.unflushed.sealed.first().map_or(self.recovery_point, |first| self.recovery_point.min(*first))
     }
 
     /// How many bytes the log files have together.

@@ -18,12 +18,13 @@ use super::replay::Replayed;
 use super::{Log, index_limits, new_segment};
 use crate::aborted::AbortedIndex;
 use crate::config::LogConfig;
-use crate::epochs::LeaderEpochs;
+use crate::epochs::{EpochStart, LeaderEpochs};
 use crate::error::{Error, Result};
 use crate::os;
 use crate::producer_snapshot::remove_stray_snapshots;
 use crate::producers::Producers;
-use crate::segment::{Active, BatchAt, Sealed, Segment, Torn, file_path};
+use crate::segment::scan::{LOOKUP_CHUNK_BYTES, Scan};
+use crate::segment::{Active, BatchAt, IndexLimits, Sealed, Segment, Torn, file_path};
 
 /// What is known of a log from elsewhere when it is opened.
 #[derive(Clone, Debug)]
@@ -73,13 +74,19 @@ impl Log {
         let OpenLog { topic_partition, clean, recovery_point, log_start_offset, now_ms } = options;
         os::create_folder(folder).map_err(Error::io("create", folder))?;
         let found = tidy(folder)?;
-        let bases: Vec<Offset> = found.iter().map(|segment| segment.base_offset).collect();
-        let mut epochs = open_epochs(folder)?;
+        if let (true, Some(parent)) = (found.is_empty(), folder.parent()) {
+            // The folder may be new, and what is flushed in it is lost while the one above does not know it.
+            os::sync_folder(parent).map_err(Error::io("flush", parent))?;
+        }
+        let segments = without_empty(folder, &found, index_limits(&config))?;
+        let bases: Vec<Offset> = segments.iter().map(Segment::base_offset).collect();
         let mut recovery = Recovery::default();
         let trusted =
             if clean { bases.len() } else { bases.partition_point(|base| *base <= recovery_point).max(1) - 1 };
-        let (sealed, active) = load(folder, &config, &bases, trusted, now_ms, &mut epochs, &mut recovery)?;
+        let mut epochs = open_epochs(folder, &segments[..trusted])?;
+        let (sealed, active) = load(folder, &config, segments, trusted, now_ms, &mut epochs, &mut recovery)?;
         let made = active.is_none();
+        let read_anew = sealed.iter().map(Segment::base_offset).skip(trusted).collect();
         let active = match active {
             Some(active) => active,
             None => new_segment(folder, log_start_offset, &config, now_ms)?,
@@ -98,7 +105,13 @@ impl Log {
             replayed: Replayed { producers: Producers::new(), aborted },
             epochs,
             doomed: Default::default(),
-            unflushed: Unflushed { records: 0, since_ms: now_ms, names: made, truncations: 0 },
+            unflushed: Unflushed {
+                since_ms: now_ms,
+                names: u64::from(made || !clean),
+                sealed: read_anew,
+                ..Unflushed::default()
+            },
+            unusable: None,
             opened: Mutex::default(),
         };
         if end < log.start_offset {
@@ -120,25 +133,40 @@ impl Log {
     }
 }
 
+/// The segments that were found, but for those before the last that are empty: a roll failed half way, or all that was in
+/// them was compacted away.
+fn without_empty(folder: &Path, found: &[Found], limits: IndexLimits) -> Result<Vec<Sealed>> {
+    let mut segments: Vec<Sealed> = Vec::with_capacity(found.len());
+    for Found { base_offset, .. } in found {
+        if let Some(empty) = segments.pop_if(|last| last.size() == 0) {
+            remove_segment(folder, empty.base_offset())?;
+        }
+        segments.push(Sealed::find(folder, *base_offset, limits)?);
+    }
+    Ok(segments)
+}
+
 /// Opens the segments: the first `trusted` as they are, the others after they were read.
 fn load(
     folder: &Path,
     config: &LogConfig,
-    bases: &[Offset],
+    segments: Vec<Sealed>,
     trusted: usize,
     now_ms: Timestamp,
     epochs: &mut LeaderEpochs,
     recovery: &mut Recovery,
 ) -> Result<(Vec<Sealed>, Option<Active>)> {
     let limits = index_limits(config);
-    let mut sealed = Vec::with_capacity(bases.len());
-    for (index, &base_offset) in bases.iter().enumerate() {
+    let bases: Vec<Offset> = segments.iter().map(Segment::base_offset).collect();
+    let mut sealed: Vec<Sealed> = Vec::with_capacity(bases.len());
+    for (index, segment) in segments.into_iter().enumerate() {
+        let base_offset = segment.base_offset();
         let is_last = index + 1 == bases.len();
         if index < trusted && !is_last {
-            sealed.push(Sealed::find(folder, base_offset, limits)?);
+            sealed.push(segment);
             continue;
         }
-        let (mut active, torn) = if index < trusted {
+        let (mut active, mut torn) = if index < trusted {
             Active::open_or_recover(folder, base_offset, limits, now_ms)?
         } else {
             let mut assign = |batch: &BatchAt| match batch.leader_epoch() {
@@ -152,16 +180,29 @@ fn load(
             recovery.scanned_bytes += u64::from(recovered.0.size());
             recovered
         };
+        if let Some(&next) = bases.get(index + 1)
+            && active.end_offset() > next
+        {
+            let detail = format!("offset {next} does not follow {}", active.end_offset());
+            torn.get_or_insert(Torn { bytes: 0, detail });
+        }
+        if is_last
+            && active.size() == 0
+            && let Some(before) = sealed.pop_if(|before| reaches_past(before, base_offset))
+        {
+            // A roll failed half way, and the old segment went on.
+            remove_segment(folder, base_offset)?;
+            (active, torn) = Active::open_or_recover(folder, before.base_offset(), limits, now_ms)?;
+        }
         if let Some(torn) = torn {
-            active.cut()?;
-            recovery.cut = Some(cut(folder, &bases[index + 1..], &torn)?);
+            recovery.cut = Some(cut(folder, &mut active, &bases[index + 1..], &torn)?);
             return Ok((sealed, Some(active)));
         }
         if is_last {
             return Ok((sealed, Some(active)));
         }
         if active.size() == 0 {
-            // A roll was interrupted, or all that was in it was compacted away.
+            // Room was reserved for what never came.
             remove_segment(folder, base_offset)?;
             continue;
         }
@@ -173,16 +214,43 @@ fn load(
     Ok((sealed, None))
 }
 
-/// The leader epochs, from their checkpoint, or without any where that is damaged: recovery finds those of the segments
-/// it reads again.
-fn open_epochs(folder: &Path) -> Result<LeaderEpochs> {
-    LeaderEpochs::open(folder).or_else(|error| match error {
-        Error::Corrupt { .. } => {
-            tracing::warn!(%error, "going on without the leader epochs of before");
-            LeaderEpochs::empty(folder)
+/// Whether a segment has records from `offset` on, as far as it can be read.
+fn reaches_past(segment: &Sealed, offset: Offset) -> bool {
+    let end = segment.end_offset();
+    segment.close();
+    end.inspect_err(|error| tracing::warn!(%error, "cannot tell where a segment ends")).is_ok_and(|end| end > offset)
+}
+
+/// The leader epochs, from their checkpoint, or from the headers of the `trusted` segments where that is damaged: recovery
+/// reads the other segments anyway. They are written once, so that a crash leaves the damaged checkpoint or a whole one.
+fn open_epochs(folder: &Path, trusted: &[Sealed]) -> Result<LeaderEpochs> {
+    match LeaderEpochs::open(folder) {
+        Err(error @ Error::Corrupt { .. }) => tracing::warn!(%error, "finding out the leader epochs from the batches"),
+        opened => return opened,
+    }
+    let mut entries: Vec<EpochStart> = Vec::new();
+    for segment in trusted {
+        match find_epochs(segment, &mut entries) {
+            // A clean start leaves damage in a segment to its readers.
+            Err(error @ Error::Corrupt { .. }) => tracing::warn!(%error, "leader epochs may be missing"),
+            found => found?,
         }
-        error => Err(error),
-    })
+        segment.close();
+    }
+    LeaderEpochs::rebuilt(folder, entries)
+}
+
+/// Adds the leader epochs that begin in a segment.
+fn find_epochs(segment: &Sealed, entries: &mut Vec<EpochStart>) -> Result<()> {
+    let file = segment.file()?;
+    let mut scan = Scan::new(&file, segment.path(), 0, segment.size(), LOOKUP_CHUNK_BYTES);
+    while let Some(batch) = scan.next()? {
+        let new = EpochStart { epoch: batch.leader_epoch(), start_offset: batch.base_offset() };
+        if new.epoch > LeaderEpoch::NONE && entries.last().is_none_or(|last| new.follows(*last)) {
+            entries.push(new);
+        }
+    }
+    Ok(())
 }
 
 /// The indexes of aborted transactions, and the offset from which on they are to be found out again: that of the first
@@ -209,13 +277,19 @@ fn open_aborted(
     Ok((aborted, from))
 }
 
-/// Removes the segments behind a torn one.
-fn cut(folder: &Path, later: &[Offset], torn: &Torn) -> Result<Cut> {
+/// Cuts off the torn end of a segment, after the segments behind it were removed: newest first, and all of them for good
+/// before the cut. After a crash in between, the next start finds the torn end again, or no gap.
+fn cut(folder: &Path, active: &mut Active, later: &[Offset], torn: &Torn) -> Result<Cut> {
     let mut bytes = u64::from(torn.bytes);
-    for &base_offset in later {
+    for &base_offset in later.iter().rev() {
         let path = file_path(folder, base_offset, "log");
         bytes += os::length_of(&path).map_err(Error::io("read the length of", &path))?;
         remove_segment(folder, base_offset)?;
     }
+    if !later.is_empty() {
+        os::sync_folder(folder).map_err(Error::io("flush", folder))?;
+    }
+    active.cut()?;
+    active.flush_log()?;
     Ok(Cut { end_offset: Offset(0), bytes, removed_segments: later.len(), detail: torn.detail.clone() })
 }

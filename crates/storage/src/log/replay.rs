@@ -29,7 +29,8 @@ pub(super) struct Replayed {
 }
 
 impl Log {
-    /// What is to be done with a batch that a client sent: asked before [`Log::append_leader`].
+    /// What is to be done with a batch that a client sent: asked before [`Log::append_leader`], and after
+    /// [`Log::check_usable`], since a batch is remembered although its flush failed.
     pub fn check_producer(&self, header: &BatchHeader) -> std::result::Result<Verdict, SequenceError> {
         match producer_batch(header) {
             batch if batch.producer_id < ProducerId(0) => Ok(Verdict::Append),
@@ -84,7 +85,13 @@ impl Log {
         let (from, entries) = snapshot.unwrap_or_default();
         let mut replayed = std::mem::take(&mut self.replayed);
         replayed.producers = Producers::from_snapshot(entries);
-        if from < end {
+        let done = self.replay_from(from, aborted_from, &mut replayed);
+        self.replayed = replayed;
+        done
+    }
+
+    fn replay_from(&self, from: Offset, aborted_from: Offset, replayed: &mut Replayed) -> Result<()> {
+        if from < self.end_offset() {
             for index in self.segment_floor(from)..self.segment_count() {
                 let segment = self.segment(index);
                 let (file, position) = (segment.file()?, segment.position_floor(from)?);
@@ -110,7 +117,6 @@ impl Log {
                 }
             }
         }
-        self.replayed = replayed;
         Ok(())
     }
 }

@@ -14,7 +14,6 @@ use super::Log;
 use super::leftovers::{SEGMENT_KINDS, remove};
 use crate::error::{Error, Result};
 use crate::os;
-use crate::segment::Segment;
 
 /// A segment that was deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,17 +74,17 @@ impl Log {
 
     /// Deletes the segments that have to go, and says which.
     pub fn enforce_retention(&mut self, now_ms: Timestamp, high_watermark: Offset) -> Result<Vec<Deleted>> {
+        self.check_usable()?;
         let doomed = self.due_for_deletion(now_ms, high_watermark)?;
         if doomed.len() == self.segment_count() {
             self.roll(now_ms)?;
         }
         self.close_idle_files();
-        if let Some(last) = doomed.last() {
-            self.delete_first(doomed.len(), now_ms)?;
-            self.start_offset = self.start_offset.max(last.end_offset);
+        let deleted = doomed.iter().try_for_each(|_| self.delete_first(now_ms));
+        if !doomed.is_empty() {
             self.epochs.truncate_from_start(self.start_offset)?;
         }
-        Ok(doomed)
+        deleted.map(|()| doomed)
     }
 
     /// Unlinks the files of segments that were deleted long enough ago.
@@ -145,23 +144,28 @@ impl Log {
             .is_some_and(|allowed| log_bytes.saturating_sub(allowed) >= u64::from(segment_bytes) && log_bytes > allowed)
     }
 
-    /// Takes the `count` oldest segments, all sealed, out of the log.
-    fn delete_first(&mut self, count: usize, now_ms: Timestamp) -> Result<()> {
-        let gone: Vec<Offset> = self.sealed.drain(..count).map(|segment| segment.base_offset()).collect();
-        for base_offset in gone {
-            let mut files = Vec::new();
-            for kind in SEGMENT_KINDS.into_iter().chain(["snapshot"]) {
-                let path = self.file_path(base_offset, kind);
-                let renamed = self.file_path(base_offset, &format!("{kind}.deleted"));
-                match os::rename(&path, &renamed) {
-                    Ok(()) => files.push(renamed),
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                    Err(error) => return Err(Error::io("rename", &path)(error)),
-                }
+    /// Takes the oldest segment, a sealed one, out of the log. It stays where its log file cannot be renamed, which comes
+    /// first; the others say nothing without it, and the next start removes those that were left.
+    fn delete_first(&mut self, now_ms: Timestamp) -> Result<()> {
+        let (base_offset, end_offset) = (self.segment(0).base_offset(), self.segment_end(0));
+        let mut files = Vec::new();
+        let mut renamed = Ok(());
+        for kind in SEGMENT_KINDS.into_iter().chain(["snapshot"]) {
+            let (from, to) =
+                (self.file_path(base_offset, kind), self.file_path(base_offset, &format!("{kind}.deleted")));
+            match os::rename(&from, &to) {
+                Ok(()) => files.push(to),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) if kind == "log" => return Err(Error::io("rename", &from)(error)),
+                Err(error) => renamed = renamed.and(Err(Error::io("rename", &from)(error))),
             }
-            self.replayed.aborted.remove(&base_offset);
-            self.doomed.push_back(Doomed { since_ms: now_ms, files });
         }
-        Ok(())
+        self.sealed.remove(0);
+        self.start_offset = self.start_offset.max(end_offset);
+        self.unflushed.names += 1;
+        self.replayed.aborted.remove(&base_offset);
+        self.unflushed.sealed.remove(&base_offset);
+        self.doomed.push_back(Doomed { since_ms: now_ms, files });
+        renamed
     }
 }

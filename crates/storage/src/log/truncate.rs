@@ -1,4 +1,6 @@
 //! Cutting off the end: a follower drops what its new leader never had (KIP-101).
+//!
+//! What fails half way leaves files that are not what is known here, and the log takes no more.
 
 use ottla_base::{Offset, Timestamp};
 
@@ -14,41 +16,54 @@ impl Log {
     ///
     /// An `offset` before the first one of the log empties it and starts it again there.
     pub fn truncate_to(&mut self, offset: Offset, now_ms: Timestamp) -> Result<Offset> {
+        self.check_usable()?;
         if offset >= self.end_offset() {
             return Ok(self.end_offset());
         }
-        let first = self.segment(0).base_offset();
-        if offset < first {
+        if offset < self.segment(0).base_offset() {
             self.restart_at(offset, now_ms)?;
             return Ok(offset);
         }
+        let cut = self.cut_to(offset, now_ms);
+        self.for_good("a truncation", cut)?;
+        Ok(self.end_offset())
+    }
+
+    /// Removes everything; the log begins and ends at `offset` then.
+    pub fn restart_at(&mut self, offset: Offset, now_ms: Timestamp) -> Result<()> {
+        self.check_usable()?;
+        let restarted = self.empty_to(offset, now_ms);
+        self.for_good("a restart at another offset", restarted)
+    }
+
+    fn cut_to(&mut self, offset: Offset, now_ms: Timestamp) -> Result<()> {
         while self.active.base_offset() > offset {
             let gone = self.active.base_offset();
-            let before = self.sealed.pop().expect("the first segment does not begin behind the offset");
-            let (folder, base_offset, limits) = (&self.folder, before.base_offset(), index_limits(&self.config));
-            let (active, torn) = Active::open_or_recover(folder, base_offset, limits, now_ms)?;
+            let before = self.sealed.last().expect("the first segment does not begin behind the offset").base_offset();
+            let limits = index_limits(&self.config);
+            let (active, torn) = Active::open_or_recover(&self.folder, before, limits, now_ms)?;
             self.active = active;
+            self.sealed.pop();
             if torn.is_some() {
                 self.active.cut()?;
             }
             remove_segment(&self.folder, gone)?;
         }
         self.active.truncate_to(offset, now_ms)?;
-        self.after_truncation()?;
-        Ok(self.end_offset())
+        self.after_truncation()
     }
 
-    /// Removes everything; the log begins and ends at `offset` then.
-    pub fn restart_at(&mut self, offset: Offset, now_ms: Timestamp) -> Result<()> {
+    fn empty_to(&mut self, offset: Offset, now_ms: Timestamp) -> Result<()> {
+        // First of all, and for good: they would be taken for what was written before the records that come now.
+        remove_snapshots(&self.folder, |_| true)?;
+        // The newest first, so that what a crash leaves of them has no gap.
         let segments: Vec<Offset> = self.segments().map(|segment| segment.base_offset).collect();
-        for base_offset in segments {
+        for &base_offset in segments.iter().rev() {
             remove_segment(&self.folder, base_offset)?;
         }
         self.sealed.clear();
         self.active = new_segment(&self.folder, offset, &self.config, now_ms)?;
         self.start_offset = offset;
-        // What was written before says nothing about what comes now.
-        remove_snapshots(&self.folder, |_| true)?;
         self.epochs.truncate_from_end(Offset(0))?;
         self.after_truncation()
     }
@@ -57,7 +72,9 @@ impl Log {
         let end = self.end_offset();
         self.start_offset = self.start_offset.min(end);
         self.recovery_point = self.recovery_point.min(end);
-        self.unflushed.names = true;
+        self.unflushed.names += 1;
+        // The active segment, too, is flushed with the others only once it is sealed again.
+        _ = self.unflushed.sealed.split_off(&self.active.base_offset());
         self.unflushed.truncations += 1;
         self.epochs.truncate_from_end(end)?;
         self.replayed.truncate(end)?;

@@ -277,6 +277,11 @@ impl Active {
         os::set_length(&self.file, u64::from(self.size)).map_err(Error::io("cut", &self.path))
     }
 
+    /// Returns when the log file is on the disk, with its length.
+    pub fn flush_log(&self) -> Result<()> {
+        os::sync_data(&self.file).map_err(Error::io("flush", &self.path))
+    }
+
     /// Brings the files into the shape in which a segment is left: indexes with their final entry and without spare
     /// room, the log without reserved room.
     pub fn trim(&mut self) -> Result<()> {

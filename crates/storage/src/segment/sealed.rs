@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ottla_base::{Offset, Timestamp};
 
+use super::scan::{LOOKUP_CHUNK_BYTES, Scan};
 use super::{Active, IndexLimits, Segment, file_path};
 use crate::error::{Error, Result};
 use crate::offset_index::OffsetIndex;
@@ -64,6 +65,17 @@ impl Sealed {
     /// Lets go of all that was opened; readers that still hold the log file keep it.
     pub fn close(&self) {
         *self.opened() = Opened::default();
+    }
+
+    /// The offset after the last record, which is read from the file.
+    pub fn end_offset(&self) -> Result<Offset> {
+        let (file, position) = (self.file()?, self.with_indexes(|indexes| Ok(indexes.offset.last().position))?);
+        let mut scan = Scan::new(&file, &self.path, position, self.size, LOOKUP_CHUNK_BYTES);
+        let mut end = self.base_offset;
+        while let Some(batch) = scan.next()? {
+            end = batch.last_offset().plus(1);
+        }
+        Ok(end)
     }
 
     /// Whether the log file is open.

@@ -1,6 +1,7 @@
 //! The log through its public face: by example here, against a plain model in `model`.
 
 mod batches;
+mod failures;
 mod model;
 mod producers;
 mod startup;
@@ -72,6 +73,10 @@ fn append(log: &mut Log, made: &Made) -> Appended {
 }
 
 fn append_at(log: &mut Log, made: &Made, now_ms: i64) -> Appended {
+    try_append_at(log, made, now_ms).unwrap()
+}
+
+fn try_append_at(log: &mut Log, made: &Made, now_ms: i64) -> Result<Appended> {
     let bytes = made.bytes();
     let assign = LeaderAppend {
         leader_epoch: LeaderEpoch(5),
@@ -79,7 +84,7 @@ fn append_at(log: &mut Log, made: &Made, now_ms: i64) -> Appended {
         log_append_time: false,
         max_timestamp: made.max_timestamp(),
     };
-    let appended = log.append_leader(&Batch::parse(&bytes).unwrap().0, assign).unwrap();
+    let appended = log.append_leader(&Batch::parse(&bytes).unwrap().0, assign);
     log.check();
     appended
 }
@@ -433,7 +438,7 @@ fn truncation_takes_whole_batches_from_the_end() {
 
 #[test]
 fn flushing_moves_the_recovery_point_and_is_due_as_configured() {
-    let config = LogConfig { flush_messages: Some(5), flush_ms: Some(1000), ..small_segments(600) };
+    let config = LogConfig { flush_messages: Some(5), flush_ms: Some(1000), ..LogConfig::default() };
     let (_fixture, mut log) = Fixture::new(config);
     append(&mut log, &Made::sized(2, 500));
     assert_eq!(log.recovery_point(), Offset(0));
@@ -441,8 +446,7 @@ fn flushing_moves_the_recovery_point_and_is_due_as_configured() {
     assert!(log.is_flush_due(1000));
     let flush = log.begin_flush().unwrap();
     append(&mut log, &Made::sized(2, 500));
-    flush.run().unwrap();
-    log.finish_flush(&flush, 1000);
+    log.finish_flush(&flush, flush.run(), 1000).unwrap();
     log.check();
     assert_eq!(log.recovery_point(), Offset(2), "what came meanwhile may not be on the disk");
     assert!(!log.is_flush_due(1999));
@@ -460,8 +464,7 @@ fn a_flush_that_a_truncation_overtook_counts_for_nothing() {
     let flush = log.begin_flush().unwrap();
     log.truncate_to(Offset(0), 0).unwrap();
     append(&mut log, &Made::sized(10, 500));
-    flush.run().unwrap();
-    log.finish_flush(&flush, 0);
+    log.finish_flush(&flush, flush.run(), 0).unwrap();
     assert_eq!(log.recovery_point(), Offset(0), "other records lie where those were that were flushed");
 }
 

@@ -158,3 +158,53 @@ fn a_time_is_found_in_compressed_batches() {
         assert_eq!(log.max_timestamp().unwrap().unwrap().offset, Offset(199));
     }
 }
+
+#[test]
+fn a_batch_that_cannot_be_unpacked_is_found_by_its_header() {
+    let (_fixture, mut log) = Fixture::new(LogConfig::default());
+    append(&mut log, &Made::at(&[50, 60]));
+    // Records that are not packed in a batch that says they are, with a checksum that holds.
+    append(&mut log, &Made { attributes: Compression::Gzip.id().into(), ..Made::at(&[100, 300, 200]) });
+    append(&mut log, &Made::at(&[400]));
+    let found = |log: &Log, target| {
+        let found = log.offset_for_timestamp(target, Offset(6)).unwrap().unwrap();
+        (found.offset.0, found.timestamp)
+    };
+    assert_eq!([60, 150, 300, 301].map(|target| found(&log, target)), [(1, 60), (2, 300), (2, 300), (5, 400)]);
+    log.advance_start_offset(Offset(3)).unwrap();
+    assert_eq!(found(&log, 60), (3, 300), "not before the start of the log");
+    append(&mut log, &Made { attributes: Compression::Lz4.id().into(), ..Made::at(&[500]) });
+    assert_eq!(log.max_timestamp().unwrap().unwrap().timestamp, 500);
+}
+
+#[test]
+fn a_batch_is_unpacked_up_to_a_limit() {
+    let (_fixture, mut log) = Fixture::new(LogConfig::default());
+    let mut builder = BatchBuilder::new().compression(Compression::Zstd, None);
+    for timestamp in 0..100 {
+        builder.push(timestamp, None, Some(&[b'v'; 1000]), &[]);
+    }
+    let bytes = builder.build().unwrap();
+    let assign = LeaderAppend { leader_epoch: LeaderEpoch(5), now_ms: 0, log_append_time: false, max_timestamp: 99 };
+    log.append_leader(&Batch::parse(&bytes).unwrap().0, assign).unwrap();
+    let find = |target, limit_bytes| {
+        let batch = log.next_late_batch(&mut TimeSearch::at(target, Offset(100))).unwrap().unwrap();
+        batch.find_within(limit_bytes).unwrap().map(|found| (found.offset.0, found.timestamp))
+    };
+    assert_eq!(find(90, 200_000), Some((90, 90)));
+    assert_eq!(find(90, 50_000), Some((0, 99)), "from the header");
+    assert_eq!(find(2, 50_000), Some((2, 2)), "found before the limit");
+}
+
+#[test]
+fn headers_that_lie_about_their_time_do_not_keep_a_search_going() {
+    let (_fixture, mut log) = Fixture::new(LogConfig::default());
+    for _ in 0..100 {
+        let assign =
+            LeaderAppend { leader_epoch: LeaderEpoch(5), now_ms: 0, log_append_time: false, max_timestamp: 99 };
+        log.append_leader(&Batch::parse(&Made::at(&[1]).bytes()).unwrap().0, assign).unwrap();
+    }
+    assert_eq!(log.offset_for_timestamp(50, Offset(10)).unwrap(), None);
+    let found = log.offset_for_timestamp(50, Offset(100)).unwrap().unwrap();
+    assert_eq!((found.offset, found.timestamp), (Offset(16), 99));
+}

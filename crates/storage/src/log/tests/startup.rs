@@ -1,6 +1,7 @@
 //! Opening a log again: after a clean shutdown, a crash, a torn write, flipped bits, an interrupted clean-up.
 
 use super::*;
+use crate::os::trace;
 
 /// A log of six batches of ten records in three segments, each batch 500 bytes or so.
 fn three_segments() -> (Fixture, u64) {
@@ -160,4 +161,80 @@ fn messages_of_before_kafka_0_11_are_refused_and_left_alone() {
         assert!(matches!(error, Error::WrongFormat { .. }), "{error}");
         assert_eq!(fs::read(fixture.path().join("00000000000000000000.log")).unwrap(), message);
     }
+}
+
+#[test]
+fn an_empty_segment_that_a_failed_roll_left_does_not_end_the_log() {
+    for clean in [true, false] {
+        for (recovery_point, empty) in [(60, 10), (0, 10), (60, 20), (60, 30), (60, 50), (0, 50)] {
+            let (fixture, _) = three_segments();
+            if empty != 20 {
+                fs::write(fixture.path().join(format!("{empty:020}.log")), b"").unwrap();
+            } else {
+                // The segment before it went on, and nothing came after it.
+                let at = |base: i64| fixture.path().join(format!("{base:020}.log"));
+                let both = [0, 20].map(|base| fs::read(at(base)).unwrap()).concat();
+                fs::write(at(0), both).unwrap();
+                fs::write(at(20), b"").unwrap();
+                fs::remove_file(at(40)).unwrap();
+            }
+            let end = if empty == 20 { 40 } else { 60 };
+            let (mut log, _) = fixture.open(clean, recovery_point);
+            assert_eq!(log.end_offset(), Offset(end), "{clean} {recovery_point} {empty}");
+            for offset in 0..end {
+                assert_eq!(read(&log, offset, 1, end), [offset / 10 * 10]);
+            }
+            assert!(!fixture.files().contains(&format!("{empty:020}.log 0")), "{}", fixture.files());
+            append(&mut log, &Made::sized(10, 500));
+        }
+    }
+}
+
+#[test]
+fn segments_that_begin_before_the_end_of_the_one_before_go() {
+    let (fixture, size) = three_segments();
+    let overlapping = Made { base_offset: 50, leader_epoch: 5, ..Made::sized(10, 500) }.bytes();
+    fs::write(fixture.path().join(format!("{:020}.log", 50)), overlapping).unwrap();
+    let (log, recovery) = fixture.open(false, 0);
+    assert_eq!(log.end_offset(), Offset(60));
+    let cut = recovery.cut.unwrap();
+    assert_eq!((cut.bytes, cut.removed_segments), (size, 1));
+    expect!["offset 50 does not follow 60"].assert_eq(&cut.detail);
+}
+
+#[test]
+fn what_lies_behind_a_torn_segment_is_gone_for_good_before_that_is_cut() {
+    let (fixture, size) = three_segments();
+    file(&fixture, "00000000000000000000.log").write_all_at(&[0xff], size + 300).unwrap();
+    let ((log, recovery), calls) = trace::calls_of(|| fixture.open(false, 0));
+    assert_eq!((log.end_offset(), recovery.cut.unwrap().removed_segments), (Offset(10), 2));
+    let steps = ["remove 00000000000000000040.log", "remove 00000000000000000020.log", "sync-folder t-0"]
+        .into_iter()
+        .chain(["set-length 00000000000000000000.log", "sync 00000000000000000000.log"]);
+    let places: Vec<_> = steps.map(|step| calls.iter().position(|call| call == step).expect(step)).collect();
+    assert!(places.is_sorted(), "{calls:#?}");
+}
+
+#[test]
+fn a_damaged_checkpoint_of_leader_epochs_is_written_anew_from_the_batches() {
+    let (fixture, mut log) = Fixture::new(small_segments(300));
+    for (base_offset, leader_epoch) in [(0, 1), (10, 1), (20, 4), (30, 4), (40, 7)] {
+        log.append_follower(&Made { base_offset, leader_epoch, ..Made::sized(10, 290) }.bytes(), 0).unwrap();
+    }
+    assert_eq!(log.segments().count(), 5);
+    log.close(0).unwrap();
+    let path = fixture.path().join("leader-epoch-checkpoint");
+    let whole = fs::read_to_string(&path).unwrap();
+    assert_eq!(whole, "0\n3\n1 0\n4 20\n7 40\n");
+    for (clean, recovery_point) in [(true, 50), (false, 50), (false, 25), (false, 0)] {
+        fs::write(&path, "0\n3\n1 0\n").unwrap();
+        let (log, _) = fixture.open(clean, recovery_point);
+        assert_eq!(log.latest_epoch(), Some(LeaderEpoch(7)), "{clean} {recovery_point}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), whole);
+        drop(log);
+    }
+    fs::write(&path, "damaged").unwrap();
+    let (log, _) = fixture.try_open(true, 50, 25).unwrap();
+    assert_eq!(log.epochs().epoch_for(Offset(25)), Some(LeaderEpoch(4)));
+    assert_eq!(log.epochs().epoch_for(Offset(24)), None, "before the start of the log");
 }

@@ -1,0 +1,223 @@
+//! What is left when a call to the operating system fails.
+
+use super::*;
+use crate::os::trace;
+
+const FIRST: &str = "00000000000000000000.log";
+
+fn assert_unusable<T: std::fmt::Debug>(result: &Result<T>) {
+    assert!(matches!(result, Err(Error::Unusable { .. })), "{result:?}");
+}
+
+#[test]
+fn a_log_whose_flush_failed_takes_no_more_although_the_next_flush_would_succeed() {
+    let (_fixture, mut log) = Fixture::new(LogConfig { flush_ms: Some(0), ..LogConfig::default() });
+    append(&mut log, &Made::sized(10, 500));
+    let (failing, later) = (log.begin_flush().unwrap(), log.begin_flush().unwrap());
+    trace::fail_once(&format!("sync {FIRST}"));
+    let failed = failing.run();
+    assert!(failed.is_err());
+    let (other, calls) = trace::calls_of(|| later.run());
+    assert!(other.is_err() && calls.is_empty(), "the system told the first one only, which is not asked again");
+    log.finish_flush(&failing, failed, 0).unwrap_err();
+    log.finish_flush(&later, other, 0).unwrap_err();
+    assert_unusable(&log.flush(0));
+    assert_unusable(&try_append_at(&mut log, &Made::sized(10, 500), 0));
+    assert_unusable(&log.append_follower(&Made { base_offset: 10, ..Made::default() }.bytes(), 0));
+    assert_unusable(&log.roll(0));
+    assert_unusable(&log.truncate_to(Offset(0), 0));
+    assert_unusable(&log.enforce_retention(0, Offset(10)));
+    assert!(!log.is_flush_due(1 << 40) && !log.has_unflushed_segments(), "nobody tries again and again");
+    assert_eq!(log.recovery_point(), Offset(0));
+    assert_eq!(read(&log, 0, u32::MAX, 10), [0], "what is there may be read");
+    let error = log.close(0).unwrap_err();
+    assert!(error.to_string().contains("takes no more, because a flush failed: cannot flush"), "{error}");
+}
+
+#[test]
+fn an_append_whose_flush_failed_is_not_answered_and_not_taken_for_a_duplicate_later() {
+    let (_fixture, mut log) = Fixture::new(LogConfig { flush_messages: Some(1), ..LogConfig::default() });
+    append(&mut log, &Made::sized(10, 500));
+    trace::fail_once(&format!("sync {FIRST}"));
+    let numbered = Made { producer: (7, 0, 0), ..Made::default() };
+    assert!(matches!(try_append_at(&mut log, &numbered, 0), Err(Error::Io { .. })));
+    assert_unusable(&log.check_usable());
+    assert_unusable(&try_append_at(&mut log, &numbered, 0));
+    assert_eq!(log.recovery_point(), Offset(10));
+}
+
+#[test]
+fn a_roll_that_fails_leaves_no_segment_behind() {
+    for kind in ["index", "timeindex"] {
+        let (fixture, mut log) = Fixture::new(small_segments(1300));
+        append(&mut log, &Made::sized(10, 500));
+        append(&mut log, &Made::sized(10, 500));
+        trace::fail_once(&format!("create {:020}.{kind}", 20));
+        try_append_at(&mut log, &Made::sized(10, 500), 0).unwrap_err();
+        assert!(!fixture.files().contains("0020.log"), "{}", fixture.files());
+        // A larger segment takes it without a roll.
+        log.configure(small_segments(5000));
+        append(&mut log, &Made::sized(10, 500));
+        log.close(0).unwrap();
+        let (log, recovery) = fixture.open(true, 30);
+        assert_eq!((recovery, log.end_offset()), (Recovery::default(), Offset(30)));
+    }
+}
+
+#[test]
+fn a_log_beside_which_a_half_made_segment_is_left_takes_no_more() {
+    let (_fixture, mut log) = Fixture::new(small_segments(600));
+    append(&mut log, &Made::sized(10, 500));
+    trace::fail_once(&format!("create {:020}.index", 10));
+    trace::fail_once(&format!("remove {:020}.log", 10));
+    try_append_at(&mut log, &Made::sized(10, 500), 0).unwrap_err();
+    assert_unusable(&log.check_usable());
+    assert_unusable(&log.close(0));
+}
+
+#[test]
+fn a_sealed_segment_is_flushed_with_its_indexes_although_its_records_were_flushed_before() {
+    let (_fixture, mut log) = Fixture::new(LogConfig { flush_messages: Some(1), ..small_segments(600) });
+    append(&mut log, &Made::sized(10, 500));
+    append(&mut log, &Made::sized(10, 500));
+    // The second append has flushed its own segment, and the first one with it.
+    assert!(!log.has_unflushed_segments());
+    log.configure(small_segments(600));
+    log.flush(0).unwrap();
+    assert_eq!(log.recovery_point(), Offset(20));
+    log.roll(0).unwrap();
+    assert!(log.has_unflushed_segments());
+    assert_eq!(log.recovery_point(), Offset(10), "a crash now may leave the indexes of that segment torn");
+    let flush = log.begin_flush_sealed().unwrap();
+    let (ran, calls) = trace::calls_of(|| flush.run());
+    let synced = |number: i64, kind| calls.contains(&format!("sync {number:020}.{kind}"));
+    assert!(["log", "index", "timeindex"].iter().all(|kind| synced(10, kind)), "{calls:?}");
+    assert!(synced(20, &"snapshot") && !synced(0, &"log"), "{calls:?}");
+    log.finish_flush(&flush, ran, 0).unwrap();
+    assert!(!log.has_unflushed_segments());
+    assert_eq!(log.recovery_point(), Offset(20));
+}
+
+#[test]
+fn indexes_that_recovery_built_anew_are_flushed() {
+    let (fixture, mut log) = Fixture::new(small_segments(600));
+    append(&mut log, &Made::sized(10, 500));
+    append(&mut log, &Made::sized(10, 500));
+    drop(log);
+    let (mut log, _) = fixture.open(false, 0);
+    assert!(log.has_unflushed_segments());
+    let ((), calls) = trace::calls_of(|| log.flush(0).unwrap());
+    assert!(calls.contains(&format!("sync {:020}.index", 0)), "{calls:?}");
+    assert!(!log.has_unflushed_segments());
+}
+
+/// Whether flushing the log flushes its folder.
+fn flushes_names(log: &mut Log) -> bool {
+    let ((), calls) = trace::calls_of(|| log.flush(0).unwrap());
+    calls.contains(&"sync-folder t-0".to_owned())
+}
+
+#[test]
+fn a_folder_is_flushed_after_its_names_have_changed() {
+    let fixture = Fixture { folder: tempfile::tempdir().unwrap(), config: small_segments(600) };
+    let ((mut log, _), calls) = trace::calls_of(|| fixture.open(true, 0));
+    let parent = fixture.folder.path().file_name().unwrap().to_str().unwrap();
+    assert!(calls.contains(&format!("sync-folder {parent}")), "{calls:?}");
+    assert!(flushes_names(&mut log), "the first segment is new");
+    append(&mut log, &Made::sized(10, 500));
+    assert!(!flushes_names(&mut log));
+
+    append(&mut log, &Made::sized(10, 500));
+    let flush = log.begin_flush().unwrap();
+    append(&mut log, &Made::sized(10, 500));
+    log.finish_flush(&flush, flush.run(), 0).unwrap();
+    assert!(flushes_names(&mut log), "another segment was made while the flush ran");
+    assert!(!flushes_names(&mut log));
+
+    log.roll(0).unwrap();
+    assert!(flushes_names(&mut log));
+    let far = Made { base_offset: 40, leader_epoch: 5, ..Made::default() };
+    log.append_follower(&Made { base_offset: 30 + (1 << 32), ..far }.bytes(), 0).unwrap();
+    assert!(flushes_names(&mut log), "an empty segment was put in the place of an empty one");
+    drop(log);
+    assert!(flushes_names(&mut fixture.open(false, 0).0), "nobody knows what was flushed before the crash");
+}
+
+#[test]
+fn closing_flushes_what_the_next_start_reads_although_all_records_were_flushed_before() {
+    let (_fixture, mut log) = Fixture::new(LogConfig::default());
+    append(&mut log, &Made::sized(10, 500));
+    log.flush(0).unwrap();
+    assert_eq!(log.recovery_point(), log.end_offset());
+    // As if a transaction had been aborted.
+    fs::write(log.file_path(Offset(0), "txnindex"), b"").unwrap();
+    let ((), calls) = trace::calls_of(|| log.close(0).unwrap());
+    for name in ["0000.index", "0000.timeindex", "0000.txnindex", "0010.snapshot"] {
+        assert!(calls.contains(&format!("sync 0000000000000000{name}")), "{name}: {calls:?}");
+    }
+    assert_eq!(calls.last().unwrap(), "sync-folder t-0");
+}
+
+#[test]
+fn retention_that_fails_half_way_leaves_a_log_that_agrees_with_its_files() {
+    for (failing, start) in [("0010.log", 10), ("0010.index", 20), ("0010.snapshot", 20)] {
+        let (fixture, mut log) = Fixture::new(LogConfig { retention_bytes: Some(0), ..small_segments(600) });
+        for _ in 0..4 {
+            append(&mut log, &Made::sized(10, 500));
+        }
+        trace::fail_once(&format!("rename 0000000000000000{failing}"));
+        log.enforce_retention(0, Offset(30)).unwrap_err();
+        log.check();
+        assert_eq!(log.start_offset(), Offset(start), "{failing}");
+        assert_eq!(read(&log, start, 1, 40), [start]);
+        assert_eq!(log.segments().next().unwrap().base_offset, Offset(start));
+        log.enforce_retention(0, Offset(30)).unwrap();
+        log.check();
+        assert_eq!(log.start_offset(), Offset(30));
+        log.close(0).unwrap();
+        let (log, recovery) = fixture.try_open(true, 40, 30).unwrap();
+        assert_eq!((recovery, log.start_offset(), log.end_offset()), (Recovery::default(), Offset(30), Offset(40)));
+    }
+}
+
+#[test]
+fn a_truncation_that_fails_half_way_is_for_good() {
+    for failing in [
+        "remove 00000000000000000020.log",
+        "set-length 00000000000000000010.log",
+        "set-length 00000000000000000010.index",
+        "rename leader-epoch-checkpoint.tmp",
+        "remove 00000000000000000020.snapshot",
+    ] {
+        let (_fixture, mut log) = Fixture::new(small_segments(600));
+        for _ in 0..3 {
+            append(&mut log, &Made::sized(10, 500));
+        }
+        let last = Made { base_offset: 30, leader_epoch: 6, ..Made::default() }.bytes();
+        log.append_follower(&last, 0).unwrap();
+        trace::fail_once(failing);
+        log.truncate_to(Offset(10), 0).expect_err(failing);
+        assert_unusable(&log.check_usable());
+        assert_eq!(read(&log, 0, u32::MAX, 10), [0], "{failing}");
+    }
+}
+
+#[test]
+fn a_restart_removes_the_snapshots_before_the_segments_and_the_newest_of_these_first() {
+    let (_fixture, mut log) = Fixture::new(small_segments(600));
+    for _ in 0..3 {
+        append(&mut log, &Made::sized(10, 500));
+    }
+    let ((), calls) = trace::calls_of(|| log.restart_at(Offset(100), 0).unwrap());
+    let steps = ["10.snapshot", "20.snapshot", "20.log", "10.log", "00.log"];
+    let place = |step| calls.iter().position(|call| *call == format!("remove 000000000000000000{step}")).expect(step);
+    assert!(steps.map(place).is_sorted(), "{calls:#?}");
+    let before_segments = &calls[..place("20.log")];
+    assert!(before_segments.iter().rposition(|call| call == "sync-folder t-0") > Some(place("20.snapshot")));
+    log.check();
+
+    append(&mut log, &Made::sized(10, 500));
+    trace::fail_once(&format!("remove {:020}.log", 100));
+    log.restart_at(Offset(200), 0).unwrap_err();
+    assert_unusable(&log.check_usable());
+}

@@ -1,0 +1,42 @@
+//! What storage asks the operating system to change, written down for the tests of this crate, which can also make a call
+//! fail. A call is an operation and the last name of the path it is about: `sync 00000000000000000000.log`.
+
+use std::cell::RefCell;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+thread_local! {
+    static CALLS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    static FAILING: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The next call of this thread that is named so fails; the one after it goes through again, as on a real disk.
+pub fn fail_once(call: &str) {
+    FAILING.with_borrow_mut(|failing| failing.push(call.to_owned()));
+}
+
+/// The calls of this thread while `work` runs, in order.
+pub fn calls_of<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
+    CALLS.with_borrow_mut(Vec::clear);
+    let done = work();
+    (done, CALLS.with_borrow_mut(std::mem::take))
+}
+
+/// Notes a call about a path.
+pub(super) fn call(operation: &str, path: &Path) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let call = format!("{operation} {name}");
+    let failing = FAILING.with_borrow_mut(|failing| {
+        let place = failing.iter().position(|next| *next == call);
+        place.map(|place| failing.remove(place)).is_some()
+    });
+    CALLS.with_borrow_mut(|calls| calls.push(call));
+    if failing { Err(io::Error::other("made to fail by a test")) } else { Ok(()) }
+}
+
+/// Notes a call about an open file.
+pub(super) fn call_on(operation: &str, file: &File) -> io::Result<()> {
+    call(operation, &fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?)
+}
