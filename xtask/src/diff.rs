@@ -4,6 +4,7 @@
 //! anew. With `--record`, what Kafka answers is kept for the tests.
 
 use std::fs;
+use std::time::Duration;
 
 use ottla_e2e::conversations::{self, Conversation, SETTINGS};
 
@@ -12,6 +13,8 @@ use crate::{Fallible, files, kafka};
 
 /// Memory of the real Kafka.
 const KAFKA_HEAP: &str = "512M";
+/// Its brokers hear of a change after it was answered.
+const KAFKA_SETTLES: Duration = Duration::from_millis(150);
 
 /// `cargo xtask diff`
 #[derive(clap::Args)]
@@ -39,12 +42,12 @@ pub fn run(command: &Command) -> Fallible<()> {
     ottla.start()?;
     let mut differences = 0;
     for conversation in &all {
-        let said = conversation.hold_with(&kafka.bootstrap());
+        let said = conversation.hold_with(&kafka.bootstrap(), KAFKA_SETTLES);
         if command.record {
             fs::create_dir_all(conversations::transcripts())?;
             files::write_whole(&conversation.transcript(), &said)?;
         }
-        let found = conversation.differences(&said, &conversation.hold_with(&ottla.bootstrap()));
+        let found = conversation.differences(&said, &conversation.hold_with(&ottla.bootstrap(), Duration::ZERO));
         found.iter().for_each(|difference| println!("{difference}"));
         println!(
             "{}: {}",

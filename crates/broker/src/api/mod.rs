@@ -11,6 +11,7 @@ pub use crate::net::answer::Answer;
 use crate::dispatch::{Refused, Reply};
 use crate::request::Request;
 
+mod alter_configs;
 pub mod api_versions;
 mod create_partitions;
 mod create_topics;
@@ -48,7 +49,9 @@ pub const ALL: &[Api] = &[
     delete_topics::API,
     init_producer_id::API,
     describe_configs::API,
+    alter_configs::WHOLE,
     create_partitions::API,
+    alter_configs::INCREMENTAL,
     describe_cluster::API,
     describe_topic_partitions::API,
 ];

@@ -19,8 +19,8 @@ pub(super) const ALL: &[Conversation] = &[
     Conversation::new("init-producer-id", init_producer_id),
 ];
 
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
+pub(super) const TOPIC: i8 = 2;
+pub(super) const BROKER: i8 = 4;
 
 fn resource<'a>(resource_type: i8, name: &'a str, keys: Option<&[&'a str]>) -> Resource<'a> {
     Resource {
@@ -28,6 +28,14 @@ fn resource<'a>(resource_type: i8, name: &'a str, keys: Option<&[&'a str]>) -> R
         resource_name: name.into(),
         configuration_keys: keys.map(|keys| keys.iter().map(|&key| Str::Borrowed(key)).collect()),
     }
+}
+
+/// Writes down what some settings are after `what`.
+pub(super) fn describe_keys(session: &mut Session, what: &str, resource_type: i8, name: &str, keys: &[&str]) {
+    session.settle();
+    let resources = vec![resource(resource_type, name, Some(keys))];
+    let request = DescribeConfigsRequest { resources, include_synonyms: true, include_documentation: false };
+    describe(session, &format!("{name:?} after: {what}"), 4, &request);
 }
 
 /// The answer, a line for each setting, in the order of their names.

@@ -14,6 +14,7 @@ pub const DIFFERENT: &[(&str, &str, &str)] = &[
     ("describe-configs-errors", "DescribeConfigs v4, an unknown type", "Kafka's text does not say which type"),
     ("describe-configs-errors", "DescribeConfigs v1, type 0", "Kafka's text does not say which type"),
     ("describe-configs-errors", "DescribeConfigs v4, type 0", "Kafka's text does not say which type"),
+    ("alter-configs-topic", "IncrementalAlterConfigs v1, an unknown operation", NO_ACCIDENT),
     ("list-offsets", "ListOffsets v11, isolation 7", NO_ACCIDENT),
     ("fetch-offsets", "Fetch v12, isolation 7", NO_ACCIDENT),
     ("fetch-limits", "Fetch v12, -1 bytes", NO_ACCIDENT),

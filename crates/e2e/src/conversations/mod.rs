@@ -5,6 +5,7 @@
 //! times) is given the name under which it came up first; see [`plain`].
 
 mod admin;
+mod altering;
 mod compare;
 mod consuming;
 mod frames;
@@ -16,6 +17,7 @@ mod topics;
 use std::borrow::Cow;
 use std::fmt::{Debug, Write as _};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ottla_base::Uuid;
 use ottla_protocol::messages::create_topics_request::{Config, CreateTopicsRequest, Topic as NewTopic};
@@ -42,7 +44,7 @@ pub struct Conversation {
 
 /// All conversations.
 pub fn all() -> Vec<Conversation> {
-    [frames::ALL, topics::ALL, admin::ALL, producing::ALL, offsets::ALL, consuming::ALL]
+    [frames::ALL, topics::ALL, admin::ALL, altering::ALL, producing::ALL, offsets::ALL, consuming::ALL]
         .into_iter()
         .flatten()
         .copied()
@@ -67,9 +69,10 @@ impl Conversation {
         transcripts().join(format!("{}.txt", self.name))
     }
 
-    /// Holds it with the broker at `address`, and gives the transcript.
-    pub fn hold_with(&self, address: &str) -> String {
-        let mut session = Session::new(address);
+    /// Holds it with the broker at `address`, and gives the transcript. A broker may take until `settled` to take over what
+    /// it has already said it did.
+    pub fn hold_with(&self, address: &str, settled: Duration) -> String {
+        let mut session = Session::new(address, settled);
         (self.hold)(&mut session);
         plain::plain(&session.text)
     }
@@ -80,6 +83,7 @@ pub struct Session {
     address: String,
     client: RawClient,
     text: String,
+    settled: Duration,
 }
 
 /// Asks, and writes the answer down.
@@ -94,9 +98,9 @@ macro_rules! exchange {
 pub(crate) use exchange;
 
 impl Session {
-    fn new(address: &str) -> Self {
+    fn new(address: &str, settled: Duration) -> Self {
         let client = RawClient::connect(address).expect("the broker listens");
-        Self { address: address.to_owned(), client, text: String::new() }
+        Self { address: address.to_owned(), client, text: String::new(), settled }
     }
 
     /// Writes down what is asked, asks, and gives the answer. Where the broker closes instead, that is written down, and
@@ -167,6 +171,11 @@ impl Session {
         self.client = RawClient::connect(&self.address).expect("the broker listens");
     }
 
+    /// Waits until what was changed is in use.
+    pub fn settle(&mut self) {
+        std::thread::sleep(self.settled);
+    }
+
     /// Makes a topic that the conversation needs, and waits until it is led.
     pub fn topic(&mut self, name: &str, partitions: i32, configs: &[(&str, &str)]) {
         let config = |&(name, value)| Config { name: Cow::Borrowed(name), value: Some(Cow::Borrowed(value)) };
@@ -188,7 +197,7 @@ impl Session {
     pub fn wait_until_led(&mut self, name: &str, partitions: i32) {
         for partition in 0..partitions {
             while offsets::latest(&mut self.client, name, partition).is_err() {
-                std::thread::sleep(std::time::Duration::from_millis(5));
+                std::thread::sleep(Duration::from_millis(5));
             }
         }
     }

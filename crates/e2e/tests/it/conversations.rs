@@ -1,6 +1,7 @@
 //! The conversations that were held with a real Kafka, held with Ottla: word for word the same.
 
 use std::fs;
+use std::time::Duration;
 
 use ottla_e2e::conversations::{self, SETTINGS};
 
@@ -15,7 +16,7 @@ fn ottla_answers_as_kafka_did() {
     for conversation in conversations::all() {
         let path = conversation.transcript();
         let kafka = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        differences.extend(conversation.differences(&kafka, &conversation.hold_with(&broker.address)));
+        differences.extend(conversation.differences(&kafka, &conversation.hold_with(&broker.address, Duration::ZERO)));
     }
     assert!(differences.is_empty(), "{} differences\n\n{}", differences.len(), differences.join("\n"));
 }

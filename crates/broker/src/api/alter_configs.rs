@@ -1,0 +1,203 @@
+//! AlterConfigs (key 33, versions 0-2) and IncrementalAlterConfigs (key 44, versions 0-1, KIP-339): settings of topics and
+//! brokers.
+//!
+//! v2 and v1 flexible. What a broker would not take (a setting that is not dynamic, another broker's id) is refused here; the
+//! controller checks names and values, and writes.
+//!
+//! Not here: loggers, groups and client metrics have no settings yet.
+
+use std::borrow::Cow;
+
+use ottla_metadata::controller::{
+    AlterConfigs, AlteredResource, Answer, Command, ConfigEdit, ConfigOperation, ResourceAlteration, ResourceChange,
+};
+use ottla_metadata::image::ResourceKind;
+use ottla_metadata::settings::Dynamic;
+use ottla_protocol::ApiKey;
+use ottla_protocol::error::ErrorCode;
+use ottla_protocol::messages::alter_configs_request::AlterConfigsRequest;
+use ottla_protocol::messages::alter_configs_response::{self, AlterConfigsResponse};
+use ottla_protocol::messages::incremental_alter_configs_request::IncrementalAlterConfigsRequest;
+use ottla_protocol::messages::incremental_alter_configs_response::{self, IncrementalAlterConfigsResponse};
+
+use super::Api;
+use crate::access::{Operation, Resource};
+use crate::config::table;
+use crate::dispatch::{Refused, Reply};
+use crate::node::Node;
+use crate::request::Request;
+
+/// AlterConfigs.
+pub const WHOLE: Api = Api { key: ApiKey::AlterConfigs, versions: 0..=2, handle: replace };
+
+/// IncrementalAlterConfigs.
+pub const INCREMENTAL: Api = Api { key: ApiKey::IncrementalAlterConfigs, versions: 0..=1, handle: edit };
+
+/// A resource that was refused before the controller saw it, with code and words.
+type NotTaken = (i8, String, ErrorCode, String);
+
+fn replace(request: &mut Request<'_>) -> Result<Reply, Refused> {
+    let asked: AlterConfigsRequest<'_> = request.decode()?;
+    let resources = asked.resources.iter().map(|resource| ResourceAlteration {
+        resource_type: resource.resource_type,
+        name: resource.resource_name.to_string(),
+        change: ResourceChange::Replace(
+            resource
+                .configs
+                .iter()
+                .map(|one| (one.name.to_string(), one.value.as_deref().map(str::to_owned)))
+                .collect(),
+        ),
+    });
+    let (taken, not_taken) = sort_out(request, resources.collect());
+    let command = AlterConfigs { resources: taken, validate_only: asked.validate_only };
+    let (node, responder) = (request.node.clone(), request.responder());
+    Ok(Reply::Parked(Box::pin(async move {
+        let responses =
+            alter(&node, command, not_taken).await.into_iter().map(|altered| alter_configs_response::Response {
+                error_code: altered.2.code(),
+                error_message: altered.3.map(Cow::Owned),
+                resource_type: altered.0,
+                resource_name: Cow::Owned(altered.1),
+            });
+        responder.answer(AlterConfigsResponse { responses: responses.collect(), ..Default::default() })
+    })))
+}
+
+fn edit(request: &mut Request<'_>) -> Result<Reply, Refused> {
+    let asked: IncrementalAlterConfigsRequest<'_> = request.decode()?;
+    let resources = asked.resources.iter().map(|resource| ResourceAlteration {
+        resource_type: resource.resource_type,
+        name: resource.resource_name.to_string(),
+        change: ResourceChange::Edit(
+            resource
+                .configs
+                .iter()
+                .map(|one| ConfigEdit {
+                    key: one.name.to_string(),
+                    operation: one.config_operation,
+                    value: one.value.as_deref().map(str::to_owned),
+                })
+                .collect(),
+        ),
+    });
+    let (taken, not_taken) = sort_out(request, resources.collect());
+    let command = AlterConfigs { resources: taken, validate_only: asked.validate_only };
+    let (node, responder) = (request.node.clone(), request.responder());
+    Ok(Reply::Parked(Box::pin(async move {
+        let altered = alter(&node, command, not_taken).await;
+        let responses = altered.into_iter().map(|altered| incremental_alter_configs_response::Response {
+            error_code: altered.2.code(),
+            error_message: altered.3.map(Cow::Owned),
+            resource_type: altered.0,
+            resource_name: Cow::Owned(altered.1),
+        });
+        responder.answer(IncrementalAlterConfigsResponse { responses: responses.collect(), ..Default::default() })
+    })))
+}
+
+/// Those that the controller is to decide, and those that are refused here.
+fn sort_out(request: &Request<'_>, resources: Vec<ResourceAlteration>) -> (Vec<ResourceAlteration>, Vec<NotTaken>) {
+    let mut taken = Vec::with_capacity(resources.len());
+    let mut not_taken = Vec::new();
+    for resource in resources {
+        match check(request, &resource) {
+            Ok(()) => taken.push(resource),
+            Err((code, message)) => not_taken.push((resource.resource_type, resource.name, code, message)),
+        }
+    }
+    (taken, not_taken)
+}
+
+fn check(request: &Request<'_>, resource: &ResourceAlteration) -> Result<(), (ErrorCode, String)> {
+    match ResourceKind::from_i8(resource.resource_type) {
+        Some(ResourceKind::Topic) => match request.may(Operation::AlterConfigs, Resource::Topic(&resource.name)) {
+            true => Ok(()),
+            false => Err((ErrorCode::TopicAuthorizationFailed, "Topic authorization failed.".to_owned())),
+        },
+        Some(ResourceKind::Broker) => {
+            if !request.may(Operation::AlterConfigs, Resource::Cluster) {
+                return Err((ErrorCode::ClusterAuthorizationFailed, "Cluster authorization failed.".to_owned()));
+            }
+            check_broker(request.node, resource).map_err(|message| (ErrorCode::InvalidRequest, message))
+        }
+        // The controller has an answer for what does not exist.
+        _ => Ok(()),
+    }
+}
+
+/// Whether this broker can be given these settings while it runs.
+fn check_broker(node: &Node, resource: &ResourceAlteration) -> Result<(), String> {
+    let for_all = resource.name.is_empty();
+    if !for_all && resource.name.parse() != Ok(node.config.node_id.0) {
+        let expected = node.config.node_id;
+        return Err(match resource.name.parse::<i32>() {
+            Ok(id) => format!("Unexpected broker id, expected {expected}, but received {id}"),
+            Err(_) => format!("Node id must be an integer, but it is: {}", resource.name),
+        });
+    }
+    let keys: Vec<&str> = match &resource.change {
+        ResourceChange::Replace(all) => all.iter().map(|(key, _)| key.as_str()).collect(),
+        ResourceChange::Edit(edits) => edits.iter().map(|edit| edit.key.as_str()).collect(),
+    };
+    let with_update = |wanted: Dynamic| -> Vec<&str> {
+        let has = |key: &&&str| table::find(key).is_some_and(|setting| setting.dynamic == wanted);
+        keys.iter().filter(has).copied().collect()
+    };
+    let fixed = with_update(Dynamic::ReadOnly);
+    if !fixed.is_empty() {
+        return Err(format!("Cannot update these configs dynamically: [{}]", fixed.join(", ")));
+    }
+    let of_one = with_update(Dynamic::PerBroker);
+    if for_all && !of_one.is_empty() {
+        return Err(format!(
+            "Cannot update these configs at default cluster level, broker id must be specified: [{}]",
+            of_one.join(", ")
+        ));
+    }
+    check_values(resource)
+}
+
+/// Whether the values are of their types and within bounds.
+fn check_values(resource: &ResourceAlteration) -> Result<(), String> {
+    let values: Vec<(&str, &str)> = match &resource.change {
+        ResourceChange::Replace(all) => {
+            all.iter().filter_map(|(key, value)| Some((key.as_str(), value.as_deref()?))).collect()
+        }
+        ResourceChange::Edit(edits) => edits
+            .iter()
+            .filter(|edit| edit.operation == ConfigOperation::Set as i8)
+            .filter_map(|edit| Some((edit.key.as_str(), edit.value.as_deref()?)))
+            .collect(),
+    };
+    for (key, value) in values {
+        if let Some(setting) = table::find(key) {
+            setting.parse(value)?;
+        }
+    }
+    Ok(())
+}
+
+/// Lets the controller decide, and gives every resource with its outcome.
+async fn alter(
+    node: &Node,
+    command: AlterConfigs,
+    not_taken: Vec<NotTaken>,
+) -> Vec<(i8, String, ErrorCode, Option<String>)> {
+    let names: Vec<_> =
+        command.resources.iter().map(|resource| (resource.resource_type, resource.name.clone())).collect();
+    let mut outcomes: Vec<_> = match node.controller.ask(Command::AlterConfigs(command)).await {
+        Ok(Answer::AlterConfigs(altered)) => altered.into_iter().map(outcome).collect(),
+        Ok(other) => unreachable!("AlterConfigs is answered as such, not by {other:?}"),
+        Err(_) => names.into_iter().map(|(kind, name)| (kind, name, ErrorCode::NotController, None)).collect(),
+    };
+    outcomes.extend(not_taken.into_iter().map(|(kind, name, code, message)| (kind, name, code, Some(message))));
+    outcomes
+}
+
+fn outcome(altered: AlteredResource) -> (i8, String, ErrorCode, Option<String>) {
+    match altered.result {
+        Ok(()) => (altered.resource_type, altered.name, ErrorCode::None, None),
+        Err(refusal) => (altered.resource_type, altered.name, refusal.error, refusal.message),
+    }
+}
