@@ -71,13 +71,12 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
             last_fetched_epoch: partition.last_fetched_epoch,
         }));
     }
-    let mut forgotten = Vec::new();
-    for topic in &fetch.forgotten_topics_data {
+    let forgotten = fetch.forgotten_topics_data.iter().flat_map(|topic| {
         let key = key(&topic.topic, topic.topic_id);
-        forgotten.extend(topic.partitions.iter().map(|&partition| (key.clone(), partition)));
-    }
+        topic.partitions.iter().map(move |&partition| (key.clone(), partition))
+    });
     let session = (fetch.session_id, fetch.session_epoch);
-    let opened = match request.node.fetch_sessions.open(Instant::now(), session, by_id, wanted, &forgotten) {
+    let opened = match request.node.fetch_sessions.open(Instant::now(), session, by_id, wanted, forgotten) {
         Ok(opened) => opened,
         Err(code) => {
             return request.reply(FetchResponse { error_code: code.code(), ..Default::default() });
