@@ -12,6 +12,7 @@ use crate::access::Authorizer;
 use crate::api::fetch_sessions::FetchSessions;
 use crate::config::Config;
 use crate::controller::Controller;
+use crate::net::budgets::Budgets;
 use crate::net::listener::ConnectionCounts;
 use crate::net::memory::FrameMemory;
 use crate::partitions::Partitions;
@@ -24,6 +25,8 @@ pub struct Node {
     pub authorizer: Box<dyn Authorizer>,
     /// The memory of request frames.
     pub frame_memory: Arc<FrameMemory>,
+    /// Other memory of requests.
+    pub budgets: Budgets,
     /// The open connections.
     pub connections: Arc<ConnectionCounts>,
     /// What consumers fetch.
