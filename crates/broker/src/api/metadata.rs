@@ -74,9 +74,14 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     if missing.is_empty() {
         return request.reply(answer(request.node, &asked));
     }
+    let asked_count = asked.topics.as_ref().map_or(0, Vec::len);
+    let Some(place) = request.node.controller.place(asked_count, request.body.len()) else {
+        // The client asks again, as it does where Kafka's controller takes its time.
+        return request.reply(answer(request.node, &asked));
+    };
     let (node, responder) = (request.node.clone(), request.responder());
     Ok(Reply::Parked(Box::pin(async move {
-        node.create_missing_topics(missing).await;
+        node.create_missing_topics(&place, missing).await;
         responder.answer(answer(&node, &asked))
     })))
 }
