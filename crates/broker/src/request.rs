@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use ottla_protocol::frame::RequestHeader;
-use ottla_protocol::records::validate::Scratch;
 use ottla_protocol::{ApiKey, DecodeError, Message, Reader, Writer};
 use ottla_storage::LogSlice;
 
@@ -34,8 +33,6 @@ pub struct Client {
     pub principal: Principal,
     /// The compressed batches it has sent.
     pub compressed_batches: u64,
-    /// Buffers for looking into its batches.
-    pub scratch: Scratch,
     /// Its requests that wait for records are not to wait any longer.
     pub hurry: Arc<AtomicBool>,
     _counted: Counted,
@@ -72,7 +69,6 @@ impl Client {
             listener,
             principal: Principal::anonymous(),
             compressed_batches: 0,
-            scratch: Scratch::default(),
             hurry: Arc::default(),
             _counted: counted,
         }

@@ -18,7 +18,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tracing::debug;
@@ -34,6 +34,9 @@ use crate::request::Client;
 
 /// How long parked requests may still take once the broker stops.
 const DRAIN: Duration = Duration::from_secs(1);
+/// A request that took longer to handle lets other connections go before the next one of its own. None takes much longer
+/// than half a second: what one may unpack is bounded.
+const HOG: Duration = Duration::from_millis(2);
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -113,8 +116,13 @@ impl Connection {
                     }
                 }
                 Ok(Step::Handle(Some(size))) => {
+                    let begun = Instant::now();
                     let reply = dispatch::dispatch(&self.node, &mut self.client, frames.frame(size));
                     frames.consume(size);
+                    if begun.elapsed() > HOG {
+                        // The worker's other connections come first; this one may have the next request there already.
+                        tokio::task::yield_now().await;
+                    }
                     match reply {
                         Ok(Reply::Ready(answer)) if self.queue.is_empty() => {
                             if let Err(ended) = self.send(answer).await {
