@@ -1,5 +1,7 @@
 //! Frame in, reply out: reads the header, finds the API, runs its handler.
 
+use std::cell::OnceCell;
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use crate::node::Node;
 use crate::request::{Client, Request};
 
 /// An answer that is not there yet.
-pub type Parked = Pin<Box<dyn Future<Output = Answer> + Send>>;
+pub type Parked = Pin<Box<dyn Future<Output = Result<Answer, Refused>> + Send>>;
 
 /// What a handler gives back.
 pub enum Reply {
@@ -25,7 +27,7 @@ pub enum Reply {
     None,
 }
 
-/// A request that is answered by closing the connection, as Kafka does.
+/// A request that is answered by closing the connection; but for the last one, Kafka does so too.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refused {
     /// The header or the body does not follow its schema.
@@ -36,6 +38,22 @@ pub enum Refused {
     UnsupportedVersion(ApiKey, i16),
     /// A Produce with acks=0 failed: closing is the only way to say so.
     UnacknowledgedFailure,
+    /// It asks for more than one answer may hold.
+    AnswerTooLarge(ApiKey),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(error) => write!(f, "a request cannot be read: {error}"),
+            Self::UnknownApi(key) => write!(f, "API key {key} is not served"),
+            Self::UnsupportedVersion(api, version) => write!(f, "version {version} of {} is not served", api.name()),
+            Self::UnacknowledgedFailure => f.write_str("a Produce with acks=0 failed"),
+            Self::AnswerTooLarge(api) => {
+                write!(f, "the answer to a request of {} would be too large: ask for less at once", api.name())
+            }
+        }
+    }
 }
 
 /// Handles the request in `frame`.
@@ -43,7 +61,7 @@ pub fn dispatch(node: &Arc<Node>, client: &mut Client, frame: &[u8]) -> Result<R
     let (header, body) = RequestHeader::decode(frame).map_err(Refused::Malformed)?;
     let entry = api::find(header.api_key).ok_or(Refused::UnknownApi(header.api_key))?;
     let version = header.api_version;
-    let mut request = Request { node, client, api: entry.key, header, body };
+    let mut request = Request { node, client, api: entry.key, header, body, large: OnceCell::new() };
     if !entry.versions.contains(&version) {
         return match entry.key {
             ApiKey::ApiVersions => api::api_versions::refuse_version(&request),

@@ -11,7 +11,8 @@ use ottla_protocol::error::ErrorCode;
 use crate::access::Authorizer;
 use crate::api::fetch_sessions::FetchSessions;
 use crate::config::Config;
-use crate::controller::Controller;
+use crate::controller::{Controller, Place};
+use crate::net::budgets::Budgets;
 use crate::net::listener::ConnectionCounts;
 use crate::net::memory::FrameMemory;
 use crate::partitions::Partitions;
@@ -24,6 +25,8 @@ pub struct Node {
     pub authorizer: Box<dyn Authorizer>,
     /// The memory of request frames.
     pub frame_memory: Arc<FrameMemory>,
+    /// Other memory of requests.
+    pub budgets: Budgets,
     /// The open connections.
     pub connections: Arc<ConnectionCounts>,
     /// What consumers fetch.
@@ -110,7 +113,7 @@ impl Node {
 
     /// Creates topics that a client named, with the broker's defaults. Whoever asked looks at the image afterwards: what
     /// could not be created is not there.
-    pub async fn create_missing_topics(&self, names: BTreeSet<String>) {
+    pub async fn create_missing_topics(&self, place: &Place, names: BTreeSet<String>) {
         let topic = |name| NewTopic {
             name,
             partitions: -1,
@@ -125,7 +128,7 @@ impl Node {
             default_replication_factor: i16::try_from(self.config.default_replication_factor).unwrap_or(i16::MAX),
             seed: entropy(),
         });
-        match self.controller.ask(command).await {
+        match place.ask(command).await {
             Ok(Answer::CreateTopics(results)) => {
                 for result in results {
                     // Somebody else may have been quicker, which is just as well.
@@ -143,13 +146,14 @@ impl Node {
 
     /// The next producer id, from a new block where the old one is used up. `None` where the controller gives none.
     pub async fn next_producer_id(&self) -> Option<i64> {
+        let place = self.controller.place(1, 0)?;
         // Others may take the whole new block first; so many times in a row, only if something is wrong.
         for _ in 0..8 {
             if let Some(id) = self.producer_ids.take() {
                 return Some(id);
             }
             let command = AllocateProducerIds { broker: self.config.node_id, epoch: self.broker_epoch };
-            match self.controller.ask(Command::AllocateProducerIds(command)).await.ok()? {
+            match place.ask(Command::AllocateProducerIds(command)).await.ok()? {
                 Answer::AllocateProducerIds(Ok(block)) => {
                     self.producer_ids.refill(block.first.0..block.first.0 + block.count);
                 }

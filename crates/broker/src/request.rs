@@ -1,18 +1,27 @@
 //! A request on its way through a handler: who asks, which version, what body; and how to answer it.
 
+use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use ottla_protocol::frame::RequestHeader;
-use ottla_protocol::records::validate::Scratch;
-use ottla_protocol::{ApiKey, Message, Reader, Writer};
+use ottla_protocol::{ApiKey, DecodeError, Message, Reader, Writer};
 use ottla_storage::LogSlice;
 
 use crate::access::{Operation, Principal, Resource};
 use crate::dispatch::{Refused, Reply};
 use crate::net::answer::Answer;
+use crate::net::budgets::Large;
 use crate::net::listener::Counted;
 use crate::node::Node;
+
+/// An answer grows to this, the records of a Fetch not counted: they are sent out of their files. It is room for a Metadata
+/// of 150,000 partitions, or for DescribeConfigs of 5000 topics.
+const ANSWER_MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// The arrays of a request that take more memory than this make it a large one.
+const LARGE_BYTES: usize = 512 * 1024;
 
 /// What a connection knows of its client.
 pub struct Client {
@@ -24,8 +33,8 @@ pub struct Client {
     pub principal: Principal,
     /// The compressed batches it has sent.
     pub compressed_batches: u64,
-    /// Buffers for looking into its batches.
-    pub scratch: Scratch,
+    /// Its requests that wait for records are not to wait any longer.
+    pub hurry: Arc<AtomicBool>,
     _counted: Counted,
 }
 
@@ -40,6 +49,8 @@ pub struct Request<'r> {
     /// The API it asks for.
     pub api: ApiKey,
     pub(crate) body: &'r [u8],
+    /// Held from when it turns out to be large until it is handled.
+    pub(crate) large: OnceCell<Large<'r>>,
 }
 
 /// Encodes the answer to one request; outlives the request's frame.
@@ -58,7 +69,7 @@ impl Client {
             listener,
             principal: Principal::anonymous(),
             compressed_batches: 0,
-            scratch: Scratch::default(),
+            hurry: Arc::default(),
             _counted: counted,
         }
     }
@@ -77,7 +88,21 @@ impl<'r> Request<'r> {
 
     /// Reads the body. Surplus bytes are ignored, as Kafka does.
     pub fn decode<M: Message<'r>>(&self) -> Result<M, Refused> {
-        M::decode(&mut Reader::new(self.body), self.version()).map_err(Refused::Malformed)
+        let small = M::decode(&mut Reader::new(self.body).at_most(LARGE_BYTES), self.version());
+        let decoded = match small {
+            Err(DecodeError::TooMuchMemory) => {
+                self.is_large();
+                M::decode(&mut Reader::new(self.body), self.version())
+            }
+            decoded => decoded,
+        };
+        decoded.map_err(Refused::Malformed)
+    }
+
+    /// Says that handling it takes much memory. Waits for other requests of which this was said; see
+    /// [`Budgets::begin_large`](crate::net::budgets::Budgets::begin_large).
+    pub fn is_large(&self) {
+        self.large.get_or_init(|| self.node.budgets.begin_large());
     }
 
     /// Whether whoever sent it may do `operation` to `resource`.
@@ -92,26 +117,74 @@ impl<'r> Request<'r> {
 
     /// Answers at once.
     pub fn reply<'m, M: Message<'m>>(&self, message: M) -> Result<Reply, Refused> {
-        Ok(Reply::Ready(self.responder().answer(message)))
+        self.responder().answer(message).map(Reply::Ready)
     }
 }
 
 impl Responder {
     /// Encodes `message` as the answer.
-    pub fn answer<'m, M: Message<'m>>(self, message: M) -> Answer {
+    pub fn answer<'m, M: Message<'m>>(self, message: M) -> Result<Answer, Refused> {
         self.answer_with(message, Vec::new())
     }
 
     /// Encodes `message`, whose records are pieces of log files.
-    pub fn answer_with<'m, M: Message<'m>>(self, mut message: M, slices: Vec<LogSlice>) -> Answer {
+    pub fn answer_with<'m, M: Message<'m>>(self, mut message: M, slices: Vec<LogSlice>) -> Result<Answer, Refused> {
         // Quotas will decide here how long the client is to hold back, for every API alike.
         message.set_throttle_time_ms(0);
-        let mut writer = Writer::default();
+        let mut writer = Writer::with_limit(ANSWER_MAX_BYTES);
         self.api.begin_response(&mut writer, self.version, self.correlation_id);
         message.encode(&mut writer, self.version);
-        // Names and values are limited where they come in, so that no client ever gets an answer it cannot read.
-        assert!(!writer.is_oversized(), "an answer holds a string that is too long");
+        if writer.is_over_limit() {
+            return Err(self.too_large());
+        }
         writer.finish_frame();
-        Answer::new(writer, slices)
+        Ok(Answer::new(writer, slices))
+    }
+
+    /// What a handler says that sees beforehand that the answer would be too large.
+    pub fn too_large(self) -> Refused {
+        Refused::AnswerTooLarge(self.api)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use ottla_protocol::messages::describe_configs_response::{DescribeConfigsResponse, DescribeConfigsResult};
+    use ottla_protocol::{Str, frame};
+
+    use super::*;
+
+    fn answer(results: usize, name: &str, version: i16) -> Result<Answer, Refused> {
+        let result = || DescribeConfigsResult {
+            error_message: Some(Cow::Owned(format!("There is no {name}"))),
+            resource_name: Str::Borrowed(name),
+            ..Default::default()
+        };
+        let results = (0..results).map(|_| result()).collect();
+        let responder = Responder { api: ApiKey::DescribeConfigs, version, correlation_id: 1 };
+        responder.answer(DescribeConfigsResponse { results, ..Default::default() })
+    }
+
+    #[test]
+    fn an_answer_that_is_too_large_is_refused() {
+        let name = "x".repeat(1000);
+        assert!(answer(5000, &name, 4).is_ok());
+        assert!(matches!(answer(20_000, &name, 4), Err(Refused::AnswerTooLarge(ApiKey::DescribeConfigs))));
+    }
+
+    #[test]
+    fn a_text_that_quotes_the_longest_of_names_is_cut() {
+        let name = "x".repeat(32_767);
+        for version in [1, 4] {
+            let answer = answer(1, &name, version).expect("it is not large");
+            let mut reader = Reader::new(&answer.encoded()[4..]);
+            frame::read_response_header(&mut reader, ApiKey::DescribeConfigs, version).expect("a header");
+            let response = DescribeConfigsResponse::decode(&mut reader, version).expect("it follows its schema");
+            assert_eq!(response.results[0].resource_name, name);
+            let message = response.results[0].error_message.as_deref().expect("it has one");
+            assert!(message.starts_with("There is no x") && message.len() == 32_767, "{} bytes", message.len());
+        }
     }
 }

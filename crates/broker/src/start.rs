@@ -26,6 +26,7 @@ use crate::config::{Config, Listener};
 use crate::controller::{Host, Publisher, Running, epoch_of};
 use crate::error::{Error, Result};
 use crate::features;
+use crate::net::budgets::Budgets;
 use crate::net::listener::{self, ConnectionCounts};
 use crate::net::memory::FrameMemory;
 use crate::net::workers::Workers;
@@ -73,6 +74,7 @@ impl Broker {
         let node = Arc::new(Node {
             authorizer: Box::new(AllowAll),
             frame_memory: FrameMemory::new(config.request_memory_bytes),
+            budgets: Budgets::default(),
             connections: Arc::new(ConnectionCounts::default()),
             fetch_sessions: FetchSessions::new(config.max_incremental_fetch_session_cache_slots, entropy()),
             producer_ids: ProducerIds::default(),

@@ -17,7 +17,7 @@ use ottla_protocol::ApiKey;
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::messages::alter_configs_request::AlterConfigsRequest;
 use ottla_protocol::messages::alter_configs_response::{self, AlterConfigsResponse};
-use ottla_protocol::messages::incremental_alter_configs_request::IncrementalAlterConfigsRequest;
+use ottla_protocol::messages::incremental_alter_configs_request::{self, IncrementalAlterConfigsRequest};
 use ottla_protocol::messages::incremental_alter_configs_response::{self, IncrementalAlterConfigsResponse};
 
 use super::Api;
@@ -33,8 +33,13 @@ pub const WHOLE: Api = Api { key: ApiKey::AlterConfigs, versions: 0..=2, handle:
 /// IncrementalAlterConfigs.
 pub const INCREMENTAL: Api = Api { key: ApiKey::IncrementalAlterConfigs, versions: 0..=1, handle: edit };
 
-/// A resource that was refused before the controller saw it, with code and words.
-type NotTaken = (i8, String, ErrorCode, String);
+/// What became of a resource: its kind and name, code and words.
+struct Outcome {
+    resource_type: i8,
+    name: String,
+    code: ErrorCode,
+    message: Option<String>,
+}
 
 fn replace(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: AlterConfigsRequest<'_> = request.decode()?;
@@ -49,64 +54,85 @@ fn replace(request: &mut Request<'_>) -> Result<Reply, Refused> {
                 .collect(),
         ),
     });
-    let (taken, not_taken) = sort_out(request, resources.collect());
-    let command = AlterConfigs { resources: taken, validate_only: asked.validate_only };
-    let (node, responder) = (request.node.clone(), request.responder());
+    let altering = alter(request, resources.collect(), asked.validate_only);
+    let responder = request.responder();
     Ok(Reply::Parked(Box::pin(async move {
-        let responses =
-            alter(&node, command, not_taken).await.into_iter().map(|altered| alter_configs_response::Response {
-                error_code: altered.2.code(),
-                error_message: altered.3.map(Cow::Owned),
-                resource_type: altered.0,
-                resource_name: Cow::Owned(altered.1),
-            });
+        let responses = altering.await.into_iter().map(|outcome| alter_configs_response::Response {
+            error_code: outcome.code.code(),
+            error_message: outcome.message.map(Cow::Owned),
+            resource_type: outcome.resource_type,
+            resource_name: Cow::Owned(outcome.name),
+        });
         responder.answer(AlterConfigsResponse { responses: responses.collect(), ..Default::default() })
     })))
 }
 
 fn edit(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: IncrementalAlterConfigsRequest<'_> = request.decode()?;
+    let config_edit = |one: &incremental_alter_configs_request::Config<'_>| ConfigEdit {
+        key: one.name.to_string(),
+        operation: one.config_operation,
+        value: one.value.as_deref().map(str::to_owned),
+    };
     let resources = asked.resources.iter().map(|resource| ResourceAlteration {
         resource_type: resource.resource_type,
         name: resource.resource_name.to_string(),
-        change: ResourceChange::Edit(
-            resource
-                .configs
-                .iter()
-                .map(|one| ConfigEdit {
-                    key: one.name.to_string(),
-                    operation: one.config_operation,
-                    value: one.value.as_deref().map(str::to_owned),
-                })
-                .collect(),
-        ),
+        change: ResourceChange::Edit(resource.configs.iter().map(config_edit).collect()),
     });
-    let (taken, not_taken) = sort_out(request, resources.collect());
-    let command = AlterConfigs { resources: taken, validate_only: asked.validate_only };
-    let (node, responder) = (request.node.clone(), request.responder());
+    let altering = alter(request, resources.collect(), asked.validate_only);
+    let responder = request.responder();
     Ok(Reply::Parked(Box::pin(async move {
-        let altered = alter(&node, command, not_taken).await;
-        let responses = altered.into_iter().map(|altered| incremental_alter_configs_response::Response {
-            error_code: altered.2.code(),
-            error_message: altered.3.map(Cow::Owned),
-            resource_type: altered.0,
-            resource_name: Cow::Owned(altered.1),
+        let responses = altering.await.into_iter().map(|outcome| incremental_alter_configs_response::Response {
+            error_code: outcome.code.code(),
+            error_message: outcome.message.map(Cow::Owned),
+            resource_type: outcome.resource_type,
+            resource_name: Cow::Owned(outcome.name),
         });
         responder.answer(IncrementalAlterConfigsResponse { responses: responses.collect(), ..Default::default() })
     })))
 }
 
-/// Those that the controller is to decide, and those that are refused here.
-fn sort_out(request: &Request<'_>, resources: Vec<ResourceAlteration>) -> (Vec<ResourceAlteration>, Vec<NotTaken>) {
+/// Refuses what this broker would not take, and lets the controller decide on the rest.
+fn alter(
+    request: &Request<'_>,
+    resources: Vec<ResourceAlteration>,
+    validate_only: bool,
+) -> impl Future<Output = Vec<Outcome>> + Send + use<> {
+    let entries: usize = resources.iter().map(|resource| 1 + resource.change.len()).sum();
+    let place = request.node.controller.place(entries, request.body.len());
     let mut taken = Vec::with_capacity(resources.len());
-    let mut not_taken = Vec::new();
+    let mut outcomes = Vec::new();
     for resource in resources {
         match check(request, &resource) {
             Ok(()) => taken.push(resource),
-            Err((code, message)) => not_taken.push((resource.resource_type, resource.name, code, message)),
+            Err((code, message)) => outcomes.push(Outcome {
+                resource_type: resource.resource_type,
+                name: resource.name,
+                code,
+                message: Some(message),
+            }),
         }
     }
-    (taken, not_taken)
+    async move {
+        let failed: Vec<_> = taken.iter().map(|resource| (resource.resource_type, resource.name.clone())).collect();
+        let failed = |code| {
+            let outcome = move |(resource_type, name)| Outcome { resource_type, name, code, message: None };
+            failed.into_iter().map(outcome).collect::<Vec<_>>()
+        };
+        let mut decided: Vec<Outcome> = match place {
+            None => failed(ErrorCode::RequestTimedOut),
+            Some(place) => {
+                let command = AlterConfigs { resources: taken, validate_only };
+                match place.ask(Command::AlterConfigs(command)).await {
+                    Ok(Answer::AlterConfigs(altered)) => altered.into_iter().map(Outcome::from).collect(),
+                    Ok(other) => unreachable!("AlterConfigs is answered as such, not by {other:?}"),
+                    Err(_) => failed(ErrorCode::NotController),
+                }
+            }
+        };
+        decided.append(&mut outcomes);
+        decided
+    }
 }
 
 fn check(request: &Request<'_>, resource: &ResourceAlteration) -> Result<(), (ErrorCode, String)> {
@@ -178,26 +204,13 @@ fn check_values(resource: &ResourceAlteration) -> Result<(), String> {
     Ok(())
 }
 
-/// Lets the controller decide, and gives every resource with its outcome.
-async fn alter(
-    node: &Node,
-    command: AlterConfigs,
-    not_taken: Vec<NotTaken>,
-) -> Vec<(i8, String, ErrorCode, Option<String>)> {
-    let names: Vec<_> =
-        command.resources.iter().map(|resource| (resource.resource_type, resource.name.clone())).collect();
-    let mut outcomes: Vec<_> = match node.controller.ask(Command::AlterConfigs(command)).await {
-        Ok(Answer::AlterConfigs(altered)) => altered.into_iter().map(outcome).collect(),
-        Ok(other) => unreachable!("AlterConfigs is answered as such, not by {other:?}"),
-        Err(_) => names.into_iter().map(|(kind, name)| (kind, name, ErrorCode::NotController, None)).collect(),
-    };
-    outcomes.extend(not_taken.into_iter().map(|(kind, name, code, message)| (kind, name, code, Some(message))));
-    outcomes
-}
-
-fn outcome(altered: AlteredResource) -> (i8, String, ErrorCode, Option<String>) {
-    match altered.result {
-        Ok(()) => (altered.resource_type, altered.name, ErrorCode::None, None),
-        Err(refusal) => (altered.resource_type, altered.name, refusal.error, refusal.message),
+impl From<AlteredResource> for Outcome {
+    fn from(altered: AlteredResource) -> Self {
+        let AlteredResource { resource_type, name, result } = altered;
+        let (code, message) = match result {
+            Ok(()) => (ErrorCode::None, None),
+            Err(refusal) => (refusal.error, refusal.message),
+        };
+        Self { resource_type, name, code, message }
     }
 }

@@ -23,6 +23,10 @@ pub const API: Api = Api { key: ApiKey::CreatePartitions, versions: 0..=3, handl
 
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: CreatePartitionsRequest<'_> = request.decode()?;
+    let Some(place) = request.node.controller.place(asked.topics.len(), request.body.len()) else {
+        let failed = asked.topics.iter().map(|topic| to_wire(topic.name.to_string(), ErrorCode::RequestTimedOut, None));
+        return request.reply(CreatePartitionsResponse { results: failed.collect(), ..Default::default() });
+    };
     let (allowed, refused): (Vec<_>, Vec<_>) =
         asked.topics.iter().partition(|topic| request.may(Operation::Alter, Resource::Topic(&topic.name)));
     let refused: Vec<_> = refused
@@ -33,10 +37,10 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let names: Vec<String> = topics.iter().map(|topic| topic.name.clone()).collect();
     let command =
         Command::CreatePartitions(CreatePartitions { topics, validate_only: asked.validate_only, seed: entropy() });
-    let (node, responder) = (request.node.clone(), request.responder());
+    let responder = request.responder();
     Ok(Reply::Parked(Box::pin(async move {
         let mut response = CreatePartitionsResponse::default();
-        match node.controller.ask(command).await {
+        match place.ask(command).await {
             Ok(Answer::CreatePartitions(results)) => {
                 response.results.extend(results.into_iter().map(|result| match result.result {
                     Ok(()) => to_wire(result.name, ErrorCode::None, None),

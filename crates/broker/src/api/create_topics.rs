@@ -27,6 +27,10 @@ pub const API: Api = Api { key: ApiKey::CreateTopics, versions: 2..=7, handle };
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: CreateTopicsRequest<'_> = request.decode()?;
     let may_create_all = request.may(Operation::Create, Resource::Cluster);
+    let Some(place) = request.node.controller.place(asked.topics.len(), request.body.len()) else {
+        let topics = asked.topics.iter().map(|topic| failed(&topic.name, ErrorCode::RequestTimedOut, None)).collect();
+        return request.reply(CreateTopicsResponse { topics, ..Default::default() });
+    };
     let (allowed, refused): (Vec<_>, Vec<_>) = asked
         .topics
         .iter()
@@ -49,7 +53,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     });
     let (node, responder) = (request.node.clone(), request.responder());
     Ok(Reply::Parked(Box::pin(async move {
-        let answer = node.controller.ask(command).await;
+        let answer = place.ask(command).await;
         let mut response = CreateTopicsResponse::default();
         match answer {
             Ok(Answer::CreateTopics(results)) => {

@@ -25,6 +25,7 @@ const DISABLED_ERROR_FROM: i16 = 3;
 
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: DeleteTopicsRequest<'_> = request.decode()?;
+    let place = request.node.controller.place(asked.topic_names.len() + asked.topics.len(), request.body.len());
     let by_name = asked.topic_names.iter().map(|name| TopicReference { name: Some(name.to_string()), id: Uuid::ZERO });
     let by_either = asked
         .topics
@@ -39,6 +40,10 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         let responses = topics.into_iter().map(|topic| failed(topic, code)).collect();
         return request.reply(DeleteTopicsResponse { responses, ..Default::default() });
     }
+    let Some(place) = place else {
+        let responses = topics.into_iter().map(|topic| failed(topic, ErrorCode::RequestTimedOut)).collect();
+        return request.reply(DeleteTopicsResponse { responses, ..Default::default() });
+    };
     let image = request.node.image();
     let (allowed, refused): (Vec<_>, Vec<_>) = topics.into_iter().partition(|topic| {
         let known = image.topic_by_id(topic.id).map(|topic| &*topic.name);
@@ -48,10 +53,10 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     });
     let refused: Vec<_> = refused.into_iter().map(|topic| failed(topic, ErrorCode::TopicAuthorizationFailed)).collect();
     let unanswered = allowed.clone();
-    let (node, responder) = (request.node.clone(), request.responder());
+    let responder = request.responder();
     Ok(Reply::Parked(Box::pin(async move {
         let mut response = DeleteTopicsResponse::default();
-        match node.controller.ask(Command::DeleteTopics(DeleteTopics { topics: allowed })).await {
+        match place.ask(Command::DeleteTopics(DeleteTopics { topics: allowed })).await {
             Ok(Answer::DeleteTopics(results)) => {
                 response.responses.extend(results.into_iter().map(|result| {
                     let (code, message) = match result.result {

@@ -1,10 +1,11 @@
 //! DescribeConfigs (key 32, versions 1-4): settings with where they come from.
 //!
 //! v1 sources and synonyms (KIP-226). v3 types and documentation (KIP-569). v4 flexible.
-//! Differs from Kafka: topics and brokers can be described; loggers, groups and client metrics come later and get
+//! Differs from Kafka: a resource that is named twice is described once; topics and brokers can be described; loggers, groups and client metrics come later and get
 //! INVALID_REQUEST.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use ottla_metadata::image::{ConfigResource, Image, ResourceKind};
 use ottla_metadata::names;
@@ -25,12 +26,25 @@ use crate::request::Request;
 /// DescribeConfigs.
 pub const API: Api = Api { key: ApiKey::DescribeConfigs, versions: 1..=4, handle };
 
+/// An answer tells at most so many values, with their synonyms: those of 5000 topics. They take ten times the memory of the
+/// encoded answer, so that its limit would come too late.
+const VALUES_MAX: usize = 200_000;
+/// From so many resources on, the request is a large one.
+const LARGE_FROM: usize = 100;
+
 type Described = Result<Vec<ConfigEntry>, (ErrorCode, String)>;
 
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: DescribeConfigsRequest<'_> = request.decode()?;
+    if asked.resources.len() >= LARGE_FROM {
+        request.is_large();
+    }
     let image = request.node.image();
-    let results = asked.resources.iter().map(|resource| {
+    let mut seen = BTreeSet::new();
+    let resources = asked.resources.iter();
+    let mut values = 0;
+    let mut results = Vec::new();
+    for resource in resources.filter(|resource| seen.insert((resource.resource_type, &*resource.resource_name))) {
         let described = describe(request, &image, resource);
         let (code, message, entries) = match described {
             Ok(entries) => (ErrorCode::None, String::new(), entries),
@@ -41,15 +55,19 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
             keys.is_none_or(|keys| keys.iter().any(|key| *key == entry.name))
         };
         let to_wire = |entry| to_wire(entry, asked.include_synonyms, asked.include_documentation);
-        DescribeConfigsResult {
+        let configs: Vec<_> = entries.into_iter().filter(wanted).map(to_wire).collect();
+        values += configs.iter().map(|config| 1 + config.synonyms.len()).sum::<usize>();
+        if values > VALUES_MAX {
+            return Err(request.responder().too_large());
+        }
+        results.push(DescribeConfigsResult {
             error_code: code.code(),
             error_message: Some(Cow::Owned(message)),
             resource_type: resource.resource_type,
             resource_name: resource.resource_name.clone(),
-            configs: entries.into_iter().filter(wanted).map(to_wire).collect(),
-        }
-    });
-    let results = results.collect();
+            configs,
+        });
+    }
     request.reply(DescribeConfigsResponse { results, ..Default::default() })
 }
 

@@ -2,12 +2,16 @@
 //!
 //! v4 isolation level. v5 log start offset. v7 sessions (KIP-227). v9 leader epochs. v11 racks. v12 flexible, diverging
 //! epochs (KIP-595). v13 topic ids. v16 leader hints.
-//! Differs from Kafka: nothing known for consumers; followers are not served yet.
+//! Differs from Kafka: nothing known for consumers, but that a wait may end early where memory is short; followers are not
+//! served yet.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use ottla_base::{LeaderEpoch, Offset, Uuid};
@@ -21,6 +25,7 @@ use super::Api;
 use super::fetch_sessions::{Opened, Said, TopicKey, Wanted};
 use crate::access::{Operation, Resource};
 use crate::dispatch::{Refused, Reply};
+use crate::net::memory::Share;
 use crate::partitions::leader::Reader;
 use crate::partitions::parked::Parked;
 use crate::partitions::partition::{Found, Partition, Read};
@@ -35,6 +40,11 @@ const TOPIC_IDS_FROM: i16 = 13;
 const DEBUG_CONSUMER: i32 = -2;
 /// No request waits longer, whatever it asks for.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+/// From so many partitions on, a Fetch is a large request.
+const LARGE_FROM: usize = 5000;
+/// About what a Fetch takes while it waits: itself, and for each partition what is wanted, where it is, and the registration.
+const PARKED_BYTES: usize = 1024;
+const PARKED_PARTITION_BYTES: usize = size_of::<Wanted>() + size_of::<Result<Arc<Partition>, ErrorCode>>() + 8;
 
 /// One fetch, with all that is needed to look again.
 struct Fetch {
@@ -44,6 +54,14 @@ struct Fetch {
     reader: Reader,
     max_bytes: u32,
     min_bytes: u32,
+}
+
+/// What a fetch has while it waits.
+struct Waiting {
+    parked: Arc<Parked>,
+    /// The connection wants an answer now.
+    hurry: Arc<AtomicBool>,
+    _share: Share,
 }
 
 /// What one look found.
@@ -61,41 +79,33 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         true => TopicKey::Id(id),
         false => TopicKey::Name(name.as_ref().into()),
     };
-    let mut wanted: Vec<Wanted> = Vec::new();
-    let mut places = HashMap::new();
+    let mut wanted = Vec::new();
     for topic in &fetch.topics {
         let key = key(&topic.topic, topic.topic_id);
-        for partition in &topic.partitions {
-            let one = Wanted {
-                topic: key.clone(),
-                partition: partition.partition,
-                offset: partition.fetch_offset,
-                max_bytes: partition.partition_max_bytes,
-                current_leader_epoch: partition.current_leader_epoch,
-                last_fetched_epoch: partition.last_fetched_epoch,
-            };
-            // What is said last of a partition counts; it keeps the place where it was named first.
-            match places.entry((key.clone(), partition.partition)) {
-                Entry::Occupied(place) => wanted[*place.get()] = one,
-                Entry::Vacant(place) => {
-                    place.insert(wanted.len());
-                    wanted.push(one);
-                }
-            }
-        }
+        wanted.extend(topic.partitions.iter().map(|partition| Wanted {
+            topic: key.clone(),
+            partition: partition.partition,
+            offset: partition.fetch_offset,
+            max_bytes: partition.partition_max_bytes,
+            current_leader_epoch: partition.current_leader_epoch,
+            last_fetched_epoch: partition.last_fetched_epoch,
+        }));
     }
-    let mut forgotten = Vec::new();
-    for topic in &fetch.forgotten_topics_data {
+    let wanted = once_each(wanted);
+    let forgotten = fetch.forgotten_topics_data.iter().flat_map(|topic| {
         let key = key(&topic.topic, topic.topic_id);
-        forgotten.extend(topic.partitions.iter().map(|&partition| (key.clone(), partition)));
-    }
+        topic.partitions.iter().map(move |&partition| (key.clone(), partition))
+    });
     let session = (fetch.session_id, fetch.session_epoch);
-    let opened = match request.node.fetch_sessions.open(Instant::now(), session, by_id, wanted, &forgotten) {
+    let opened = match request.node.fetch_sessions.open(Instant::now(), session, by_id, wanted, forgotten) {
         Ok(opened) => opened,
         Err(code) => {
             return request.reply(FetchResponse { error_code: code.code(), ..Default::default() });
         }
     };
+    if opened.wanted.len() >= LARGE_FROM {
+        request.is_large();
+    }
     let replica_id = if version >= 15 { fetch.replica_state.replica_id } else { fetch.replica_id };
     let reader = match (replica_id, fetch.isolation_level) {
         (DEBUG_CONSUMER, _) => Reader::Debug,
@@ -119,12 +129,33 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let responder = request.responder();
     let parked = (!max_wait.is_zero()).then(|| looking.park());
     let look = looking.look();
-    match parked {
-        Some(parked) if !look.answer_now => {
-            Ok(Reply::Parked(Box::pin(async move { looking.wait(parked, max_wait, responder).await })))
-        }
-        _ => Ok(Reply::Ready(looking.answer(look, responder))),
+    if let Some(parked) = parked
+        && !look.answer_now
+        && let Some(share) = request.node.budgets.parked.try_share(looking.parked_bytes())
+    {
+        let waiting = Waiting { parked, hurry: request.client.hurry.clone(), _share: share };
+        return Ok(Reply::Parked(Box::pin(async move { looking.wait(waiting, max_wait, responder).await })));
     }
+    looking.answer(look, responder).map(Reply::Ready)
+}
+
+/// Each partition once, where it was named first and as it was named last; as Kafka does.
+fn once_each(wanted: Vec<Wanted>) -> Vec<Wanted> {
+    if wanted.len() < 2 {
+        return wanted;
+    }
+    let mut places = HashMap::with_capacity(wanted.len());
+    let mut once: Vec<Wanted> = Vec::with_capacity(wanted.len());
+    for wanted in wanted {
+        match places.entry((wanted.topic.clone(), wanted.partition)) {
+            Entry::Vacant(place) => {
+                place.insert(once.len());
+                once.push(wanted);
+            }
+            Entry::Occupied(place) => once[*place.get()] = wanted,
+        }
+    }
+    once
 }
 
 fn find_partition(request: &Request<'_>, wanted: &Wanted) -> Result<Arc<Partition>, ErrorCode> {
@@ -153,15 +184,28 @@ impl Fetch {
         parked
     }
 
-    async fn wait(self, mut parked: Arc<Parked>, max_wait: Duration, responder: Responder) -> super::Answer {
+    fn parked_bytes(&self) -> usize {
+        PARKED_BYTES + self.partitions.len() * PARKED_PARTITION_BYTES
+    }
+
+    async fn wait(
+        self,
+        mut waiting: Waiting,
+        max_wait: Duration,
+        responder: Responder,
+    ) -> Result<super::Answer, Refused> {
         let deadline = tokio::time::Instant::now() + max_wait;
         loop {
-            let expired = tokio::time::timeout_at(deadline, parked.changed()).await.is_err();
-            if !expired {
-                parked = self.park();
+            let over = tokio::select! {
+                biased;
+                () = hurried(&waiting.hurry) => true,
+                changed = tokio::time::timeout_at(deadline, waiting.parked.changed()) => changed.is_err(),
+            };
+            if !over {
+                waiting.parked = self.park();
             }
             let look = self.look();
-            if look.answer_now || expired {
+            if look.answer_now || over {
                 return self.answer(look, responder);
             }
         }
@@ -196,7 +240,7 @@ impl Fetch {
         look
     }
 
-    fn answer(&self, look: Look, responder: Responder) -> super::Answer {
+    fn answer(&self, look: Look, responder: Responder) -> Result<super::Answer, Refused> {
         let said: Vec<Said> = look.results.iter().map(said).collect();
         let carried = self.opened.say(&said);
         let mut response = FetchResponse { session_id: self.opened.session_id, ..Default::default() };
@@ -215,6 +259,11 @@ impl Fetch {
 /// Every negative epoch says that the client knows none.
 fn epoch_or_none(epoch: i32) -> LeaderEpoch {
     LeaderEpoch(epoch.max(LeaderEpoch::NONE.0))
+}
+
+/// Waits until the connection is in a hurry. Whoever says so is the task that polls this, so that nobody needs waking.
+async fn hurried(hurry: &AtomicBool) {
+    poll_fn(|_| if hurry.load(Ordering::Relaxed) { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
 /// The last topic of the response if it is the one of `key`, else a new one: consecutive partitions share a topic.

@@ -8,12 +8,18 @@
 //! Pure but for its lock: partitions are opaque here, the time is an argument.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use ottla_base::{Random, Uuid};
 use ottla_protocol::error::ErrorCode;
 
+/// What the sessions of all clients may remember, in bytes: about 100,000 partitions. Who finds no room gets no session, as
+/// where there is no slot, and names all its partitions each time. Differs from Kafka, which counts sessions only.
+const REMEMBERED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// About what one partition takes, but for the name of its topic.
+const ENTRY_BYTES: usize = 2 * (size_of::<(TopicKey, i32)>() + size_of::<u64>()) + size_of::<Remembered>();
 /// A session that was not used for this long gives way to a new one.
 const EVICTABLE_AFTER: Duration = Duration::from_secs(120);
 /// "Open a session, or close the one named."
@@ -65,6 +71,9 @@ pub struct Said {
 /// All sessions of a broker.
 pub struct FetchSessions {
     slots: usize,
+    memory_bytes: usize,
+    /// What the sessions of the cache remember.
+    used_bytes: Arc<AtomicUsize>,
     cache: Mutex<Cache>,
 }
 
@@ -74,6 +83,7 @@ struct Cache {
 }
 
 struct Session {
+    used_bytes: Used,
     next_epoch: i32,
     by_id: bool,
     created: Instant,
@@ -82,6 +92,12 @@ struct Session {
     order: BTreeMap<u64, Remembered>,
     index: HashMap<(TopicKey, i32), u64>,
     next_place: u64,
+}
+
+/// What one session remembers; given back with it.
+struct Used {
+    all: Arc<AtomicUsize>,
+    own: usize,
 }
 
 struct Remembered {
@@ -103,7 +119,12 @@ pub struct Opened {
 impl FetchSessions {
     /// At most `slots` sessions (`max.incremental.fetch.session.cache.slots`), with ids that follow from `seed`.
     pub fn new(slots: usize, seed: u64) -> Self {
-        Self { slots, cache: Mutex::new(Cache { sessions: HashMap::new(), ids: Random::new(seed) }) }
+        Self::with_memory(slots, seed, REMEMBERED_BYTES_MAX)
+    }
+
+    fn with_memory(slots: usize, seed: u64, memory_bytes: usize) -> Self {
+        let cache = Mutex::new(Cache { sessions: HashMap::new(), ids: Random::new(seed) });
+        Self { slots, memory_bytes, used_bytes: Arc::default(), cache }
     }
 
     /// Finds, opens or closes the session of a request.
@@ -113,16 +134,16 @@ impl FetchSessions {
         (session_id, epoch): (i32, i32),
         by_id: bool,
         wanted: Vec<Wanted>,
-        forgotten: &[(TopicKey, i32)],
+        forgotten: impl IntoIterator<Item = (TopicKey, i32)>,
     ) -> Result<Opened, ErrorCode> {
-        let mut cache = self.cache.lock().expect("nobody panics while holding this lock");
         if epoch == INITIAL_EPOCH || epoch == FINAL_EPOCH {
-            cache.sessions.remove(&session_id);
-            let session = if epoch == INITIAL_EPOCH { cache.create(now, self.slots, by_id, &wanted) } else { None };
+            let closed = self.lock().sessions.remove(&session_id);
+            drop(closed);
+            let session = if epoch == INITIAL_EPOCH { self.create(now, by_id, &wanted) } else { None };
             let (session_id, session) = session.map_or((NO_SESSION, None), |(id, session)| (id, Some(session)));
             return Ok(Opened { session_id, wanted, session, incremental: false });
         }
-        let session = cache.sessions.get(&session_id).cloned().ok_or(ErrorCode::FetchSessionIdNotFound)?;
+        let session = self.lock().sessions.get(&session_id).cloned().ok_or(ErrorCode::FetchSessionIdNotFound)?;
         let mut state = session.lock().expect("nobody panics while holding this lock");
         if state.next_epoch != epoch {
             return Err(ErrorCode::InvalidFetchSessionEpoch);
@@ -133,23 +154,68 @@ impl FetchSessions {
         state.next_epoch = next_epoch(epoch);
         state.last_used = now;
         for (topic, partition) in forgotten {
-            state.forget(topic, *partition);
+            state.forget(&topic, partition);
         }
-        for wanted in wanted {
-            state.want(wanted);
-        }
+        let has_room = wanted.into_iter().all(|wanted| state.want(wanted, self.memory_bytes));
         let all: Vec<Wanted> = state.order.values().map(|remembered| remembered.wanted.clone()).collect();
         drop(state);
+        if !has_room {
+            self.lock().sessions.remove(&session_id);
+            // The client begins anew, with all its partitions, and is served without a session.
+            return Err(ErrorCode::FetchSessionIdNotFound);
+        }
         if all.is_empty() {
-            cache.sessions.remove(&session_id);
+            self.lock().sessions.remove(&session_id);
             return Ok(Opened { session_id: NO_SESSION, wanted: all, session: None, incremental: true });
         }
         Ok(Opened { session_id, wanted: all, session: Some(session), incremental: true })
     }
 
+    /// Remembers `wanted` as a new session, if there is room for it.
+    fn create(&self, now: Instant, by_id: bool, wanted: &[Wanted]) -> Option<(i32, Arc<Mutex<Session>>)> {
+        let mut session = Session {
+            used_bytes: Used { all: self.used_bytes.clone(), own: 0 },
+            next_epoch: 1,
+            by_id,
+            created: now,
+            last_used: now,
+            order: BTreeMap::new(),
+            index: HashMap::new(),
+            next_place: 0,
+        };
+        let mut remember = || wanted.iter().all(|wanted| session.want(wanted.clone(), self.memory_bytes));
+        if !remember() {
+            self.evict_stale(now);
+            if !remember() {
+                return None;
+            }
+        }
+        let mut cache = self.lock();
+        if cache.sessions.len() >= self.slots && !cache.evict(now, wanted.len()) {
+            return None;
+        }
+        let id = cache.new_id();
+        let session = Arc::new(Mutex::new(session));
+        cache.sessions.insert(id, session.clone());
+        Some((id, session))
+    }
+
+    /// All that were not used for long give back what they remember.
+    fn evict_stale(&self, now: Instant) {
+        let is_stale = |session: &Mutex<Session>| {
+            let session = session.lock().expect("nobody panics while holding this lock");
+            now.duration_since(session.last_used) > EVICTABLE_AFTER
+        };
+        self.lock().sessions.retain(|_, session| !is_stale(session));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().expect("nobody panics while holding this lock")
+    }
+
     /// How many sessions there are.
     pub fn len(&self) -> usize {
-        self.cache.lock().expect("nobody panics while holding this lock").sessions.len()
+        self.lock().sessions.len()
     }
 
     /// Whether there are none.
@@ -171,37 +237,13 @@ impl Opened {
 }
 
 impl Cache {
-    fn create(
-        &mut self,
-        now: Instant,
-        slots: usize,
-        by_id: bool,
-        wanted: &[Wanted],
-    ) -> Option<(i32, Arc<Mutex<Session>>)> {
-        if self.sessions.len() >= slots && !self.evict(now, wanted.len()) {
-            return None;
-        }
-        let id = loop {
+    fn new_id(&mut self) -> i32 {
+        loop {
             let id = (self.ids.next_u64() >> 33) as i32;
             if id != NO_SESSION && !self.sessions.contains_key(&id) {
-                break id;
+                return id;
             }
-        };
-        let mut session = Session {
-            next_epoch: 1,
-            by_id,
-            created: now,
-            last_used: now,
-            order: BTreeMap::new(),
-            index: HashMap::new(),
-            next_place: 0,
-        };
-        for wanted in wanted {
-            session.want(wanted.clone());
         }
-        let session = Arc::new(Mutex::new(session));
-        self.sessions.insert(id, session.clone());
-        Some((id, session))
     }
 
     /// Makes room for a session of `newcomer` partitions: the one unused for longest goes if that is long enough, else
@@ -222,21 +264,27 @@ impl Cache {
 }
 
 impl Session {
-    fn want(&mut self, wanted: Wanted) {
+    /// Remembers a partition, or what is new of it; false where all sessions together would take more than `memory_bytes`.
+    fn want(&mut self, wanted: Wanted, memory_bytes: usize) -> bool {
         let key = (wanted.topic.clone(), wanted.partition);
         if let Some(place) = self.index.get(&key) {
             let remembered = self.order.get_mut(place).expect("the index names places that exist");
             remembered.wanted = wanted;
-            return;
+            return true;
+        }
+        if !self.used_bytes.take(wanted.topic.memory_bytes(), memory_bytes) {
+            return false;
         }
         self.index.insert(key, self.next_place);
         self.order.insert(self.next_place, Remembered { wanted, high_watermark: -1, log_start_offset: -1 });
         self.next_place += 1;
+        true
     }
 
     fn forget(&mut self, topic: &TopicKey, partition: i32) {
         if let Some(place) = self.index.remove(&(topic.clone(), partition)) {
             self.order.remove(&place);
+            self.used_bytes.give_back(topic.memory_bytes());
         }
     }
 
@@ -254,6 +302,36 @@ impl Session {
             self.next_place += 1;
         }
         changed || said.has_records || said.is_news
+    }
+}
+
+impl TopicKey {
+    /// What a partition of this topic takes to remember. The name is counted with each of them, though they share it.
+    fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Name(name) => ENTRY_BYTES + name.len(),
+            Self::Id(_) => ENTRY_BYTES,
+        }
+    }
+}
+
+impl Used {
+    fn take(&mut self, bytes: usize, limit_bytes: usize) -> bool {
+        let fits = |used: usize| used.checked_add(bytes).filter(|&sum| sum <= limit_bytes);
+        let taken = self.all.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
+        self.own += if taken { bytes } else { 0 };
+        taken
+    }
+
+    fn give_back(&mut self, bytes: usize) {
+        self.own -= bytes;
+        self.all.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Used {
+    fn drop(&mut self) {
+        self.give_back(self.own);
     }
 }
 
@@ -277,9 +355,9 @@ mod tests {
     #[test]
     fn an_incremental_answer_says_what_changed_and_gives_everyone_a_turn() {
         let (sessions, now) = (FetchSessions::new(10, 1), Instant::now());
-        let full = sessions.open(now, (0, 0), false, vec![wanted("a", 0), wanted("a", 1)], &[]).expect("new");
+        let full = sessions.open(now, (0, 0), false, vec![wanted("a", 0), wanted("a", 1)], []).expect("new");
         assert_eq!(full.say(&[said(5, true), said(0, false)]), [true, true]);
-        let next = sessions.open(now, (full.session_id, 1), false, vec![], &[]).expect("known");
+        let next = sessions.open(now, (full.session_id, 1), false, vec![], []).expect("known");
         let order: Vec<i32> = next.wanted.iter().map(|wanted| wanted.partition).collect();
         assert_eq!(order, [1, 0], "what gave data goes last");
         assert_eq!(next.say(&[said(0, false), said(6, false)]), [false, true]);
@@ -288,8 +366,8 @@ mod tests {
     #[test]
     fn epochs_ids_and_the_way_of_naming_are_checked() {
         let (sessions, now) = (FetchSessions::new(10, 1), Instant::now());
-        let id = sessions.open(now, (0, 0), false, vec![wanted("a", 0)], &[]).expect("new").session_id;
-        let open = |id, epoch, by_id| sessions.open(now, (id, epoch), by_id, vec![], &[]).map(|o| o.session_id);
+        let id = sessions.open(now, (0, 0), false, vec![wanted("a", 0)], []).expect("new").session_id;
+        let open = |id, epoch, by_id| sessions.open(now, (id, epoch), by_id, vec![], []).map(|o| o.session_id);
         assert_eq!(open(id, 2, false), Err(ErrorCode::InvalidFetchSessionEpoch));
         assert_eq!(open(id, 1, true), Err(ErrorCode::FetchSessionTopicIdError));
         assert_eq!(open(id, 1, false), Ok(id));
@@ -303,20 +381,49 @@ mod tests {
     #[test]
     fn forgetting_the_last_partition_ends_the_session() {
         let (sessions, now) = (FetchSessions::new(10, 1), Instant::now());
-        let id = sessions.open(now, (0, 0), false, vec![wanted("a", 0)], &[]).expect("new").session_id;
+        let id = sessions.open(now, (0, 0), false, vec![wanted("a", 0)], []).expect("new").session_id;
         let forgotten = [(TopicKey::Name("a".into()), 0)];
-        let ended = sessions.open(now, (id, 1), false, vec![], &forgotten).expect("known");
+        let ended = sessions.open(now, (id, 1), false, vec![], forgotten).expect("known");
         assert_eq!((ended.session_id, ended.wanted.len(), sessions.len()), (NO_SESSION, 0, 0));
+    }
+
+    #[test]
+    fn sessions_that_would_remember_too_much_are_not_made() {
+        let sessions = FetchSessions::with_memory(10, 1, 100 * wanted("a", 0).topic.memory_bytes());
+        let now = Instant::now();
+        let many = |count| (0..count).map(|partition| wanted("a", partition)).collect::<Vec<_>>();
+        let open = |session, wanted| sessions.open(now, session, false, wanted, []).map(|opened| opened.session_id);
+        assert_eq!(open((0, 0), many(101)), Ok(NO_SESSION));
+        let id = open((0, 0), many(60)).expect("there is room");
+        assert_ne!(id, NO_SESSION);
+        assert_eq!(open((0, 0), many(60)), Ok(NO_SESSION), "the other one has the room");
+        assert_eq!(open((id, 1), many(100)), Ok(id), "those it has already cost nothing");
+        assert_eq!(open((id, 2), many(101)), Err(ErrorCode::FetchSessionIdNotFound), "it has to begin anew");
+        assert_eq!((sessions.len(), sessions.used_bytes.load(Ordering::Relaxed)), (0, 0));
+        assert_ne!(open((0, 0), many(100)), Ok(NO_SESSION));
+        let later = now + EVICTABLE_AFTER + Duration::from_secs(1);
+        let opened = sessions.open(later, (0, 0), false, many(100), []).expect("without a session or with one");
+        assert_ne!(opened.session_id, NO_SESSION, "the other one was idle for long");
+    }
+
+    #[test]
+    fn what_is_forgotten_makes_room() {
+        let sessions = FetchSessions::with_memory(10, 1, wanted("a", 0).topic.memory_bytes());
+        let now = Instant::now();
+        let id = sessions.open(now, (0, 0), false, vec![wanted("a", 0)], []).expect("new").session_id;
+        let forgotten = [(TopicKey::Name("a".into()), 0)];
+        let next = sessions.open(now, (id, 1), false, vec![wanted("a", 1)], forgotten).expect("known");
+        assert_eq!((next.session_id, next.wanted.len()), (id, 1));
     }
 
     #[test]
     fn a_full_cache_refuses_until_somebody_was_idle_for_long() {
         let (sessions, now) = (FetchSessions::new(1, 1), Instant::now());
-        let first = sessions.open(now, (0, 0), false, vec![wanted("a", 0)], &[]).expect("new").session_id;
-        let refused = sessions.open(now, (0, 0), false, vec![wanted("a", 0)], &[]).expect("without a session");
+        let first = sessions.open(now, (0, 0), false, vec![wanted("a", 0)], []).expect("new").session_id;
+        let refused = sessions.open(now, (0, 0), false, vec![wanted("a", 0)], []).expect("without a session");
         assert_eq!(refused.session_id, NO_SESSION);
         let later = now + EVICTABLE_AFTER + Duration::from_secs(1);
-        let second = sessions.open(later, (0, 0), false, vec![wanted("a", 0)], &[]).expect("new").session_id;
+        let second = sessions.open(later, (0, 0), false, vec![wanted("a", 0)], []).expect("new").session_id;
         assert!(second != NO_SESSION && second != first);
         assert_eq!(sessions.len(), 1);
     }

@@ -21,6 +21,8 @@ pub const API: Api = Api { key: ApiKey::FindCoordinator, versions: 0..=6, handle
 
 /// The first version that asks for many keys.
 const MANY_FROM: i16 = 4;
+/// Of so many keys at most. Differs from Kafka, whose answer to a frame full of short keys is 25 times as large.
+const KEYS_MAX: usize = 100_000;
 /// The kinds of keys.
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
@@ -29,6 +31,9 @@ const SHARE: i8 = 2;
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: FindCoordinatorRequest<'_> = request.decode()?;
     if request.version() >= MANY_FROM {
+        if asked.coordinator_keys.len() > KEYS_MAX {
+            return Err(request.responder().too_large());
+        }
         let coordinators = asked.coordinator_keys.iter().map(|key| {
             let code = refusal(request, asked.key_type, key);
             Coordinator {

@@ -14,7 +14,7 @@ use ottla_metadata::image::{Image, Topic as ImageTopic};
 use ottla_metadata::names;
 use ottla_protocol::ApiKey;
 use ottla_protocol::error::ErrorCode;
-use ottla_protocol::messages::metadata_request::MetadataRequest;
+use ottla_protocol::messages::metadata_request::{self, MetadataRequest};
 use ottla_protocol::messages::metadata_response::{Broker, MetadataResponse, Partition, Topic};
 
 use super::{Api, is_alive};
@@ -50,14 +50,16 @@ enum AskedTopic {
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let wire: MetadataRequest<'_> = request.decode()?;
     let version = request.version();
-    let names_an_id = |topic: &ottla_protocol::messages::metadata_request::Topic<'_>| !topic.topic_id.is_zero();
+    let names_an_id = |topic: &metadata_request::Topic<'_>| !topic.topic_id.is_zero();
     if version < IDS_FROM && wire.topics.iter().flatten().any(names_an_id) {
         return request.reply(refused(&wire, ErrorCode::InvalidRequest));
     }
     let asked_topics = wire.topics.as_ref().filter(|topics| version > 0 || !topics.is_empty()).map(|topics| {
-        let asked = topics.iter().map(|topic| match &topic.name {
-            Some(name) if topic.topic_id.is_zero() => AskedTopic::Name(name.clone().into_owned()),
-            _ => AskedTopic::Id(topic.topic_id),
+        let mut seen = BTreeSet::new();
+        let new = topics.iter().filter(|topic| seen.insert((name_of(topic), topic.topic_id)));
+        let asked = new.map(|topic| match name_of(topic) {
+            Some(name) => AskedTopic::Name(name.to_owned()),
+            None => AskedTopic::Id(topic.topic_id),
         });
         asked.collect()
     });
@@ -72,11 +74,21 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     if missing.is_empty() {
         return request.reply(answer(request.node, &asked));
     }
+    let asked_count = asked.topics.as_ref().map_or(0, Vec::len);
+    let Some(place) = request.node.controller.place(asked_count, request.body.len()) else {
+        // The client asks again, as it does where Kafka's controller takes its time.
+        return request.reply(answer(request.node, &asked));
+    };
     let (node, responder) = (request.node.clone(), request.responder());
     Ok(Reply::Parked(Box::pin(async move {
-        node.create_missing_topics(missing).await;
+        node.create_missing_topics(&place, missing).await;
         responder.answer(answer(&node, &asked))
     })))
+}
+
+/// The name by which a topic is asked for, unless it is by id.
+fn name_of<'t>(topic: &'t metadata_request::Topic<'_>) -> Option<&'t str> {
+    topic.name.as_deref().filter(|_| topic.topic_id.is_zero())
 }
 
 /// The topics that were asked for by name, do not exist, and may be created on the way.
@@ -126,17 +138,11 @@ fn answer(node: &Node, asked: &Asked) -> MetadataResponse<'static> {
             .map(|topic| describe(node, asked, &image, topic))
             .collect(),
         Some(topics) => {
-            let mut seen = BTreeSet::new();
-            let mut described = Vec::with_capacity(topics.len());
-            for topic in topics {
-                let found = match topic {
-                    AskedTopic::Name(name) if !seen.insert(name.clone()) => continue,
-                    AskedTopic::Name(name) => by_name(node, asked, &image, name, may_describe(name)),
-                    AskedTopic::Id(id) => by_id(node, asked, &image, *id, &may_describe),
-                };
-                described.push(found);
-            }
-            described
+            let describe = |topic: &AskedTopic| match topic {
+                AskedTopic::Name(name) => by_name(node, asked, &image, name, may_describe(name)),
+                AskedTopic::Id(id) => by_id(node, asked, &image, *id, &may_describe),
+            };
+            topics.iter().map(describe).collect()
         }
     };
     MetadataResponse {

@@ -6,6 +6,7 @@
 //! batches are not all opened: see docs/decisions/0004.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use ottla_base::{Offset, Uuid};
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::messages::produce_request::{PartitionData, ProduceRequest};
 use ottla_protocol::messages::produce_response::{PartitionResponse, ProduceResponse, RecordError, Response};
-use ottla_protocol::records::validate::{self, Depth, Invalid, Rules};
+use ottla_protocol::records::validate::{self, Depth, Invalid, Rules, Scratch};
 use ottla_protocol::records::{Batch, BatchError, Compression};
 use ottla_protocol::{ApiKey, Records};
 use tokio::sync::oneshot;
@@ -39,8 +40,15 @@ const TOPIC_IDS_FROM: i16 = 13;
 const OPENED_AT_FIRST: u64 = 16;
 /// One compressed batch in so many is opened later on.
 const OPENED_ONE_IN: u64 = 256;
+/// An answer lists so many records that are wrong, of all its partitions together.
+const RECORD_ERRORS_MAX: usize = 10_000;
 /// Topics that only the broker writes to.
 const ADMIN_CLIENT: &str = "__admin_client";
+
+thread_local! {
+    /// For looking into batches: of each worker rather than of each connection, which are many more.
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
 
 /// Why a partition's batch was not appended.
 #[derive(Debug)]
@@ -73,6 +81,8 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let mut waiting = Vec::new();
     let mut response = ProduceResponse::default();
     let mut failures = false;
+    let mut record_errors_left = RECORD_ERRORS_MAX;
+    SCRATCH.with_borrow_mut(|scratch| scratch.begin_request(request.body.len()));
     // As in Kafka, a topic without partitions is not in the answer.
     for topic in produce.topic_data.iter().filter(|topic| !topic.partition_data.is_empty()) {
         let topic_place = response.responses.len();
@@ -86,7 +96,11 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
                 .and_then(|(name, acks)| append(request, &produce, name, topic.topic_id, data, acks));
             failures |= matches!(appended, Err(_) | Ok((_, Outcome::Done(Err(_)))));
             let (answer, later) = match appended {
-                Err(failed) | Ok((_, Outcome::Done(Err(failed)))) => (failure(data.index, failed), None),
+                Err(mut failed) | Ok((_, Outcome::Done(Err(mut failed)))) => {
+                    failed.record_errors.truncate(record_errors_left);
+                    record_errors_left -= failed.record_errors.len();
+                    (failure(data.index, failed), None)
+                }
                 Ok((partition, Outcome::Done(Ok(placed)))) => {
                     let until = Until::Replicated(placed.next_offset);
                     let committed = acks != Some(Acks::All) || is_committed(&partition, placed.next_offset);
@@ -155,10 +169,13 @@ fn append(
     if batch.header().compression() == Some(Compression::Zstd) && request.version() < ZSTD_FROM {
         return Err(ErrorCode::UnsupportedCompressionType.into());
     }
-    let Request { node, client, .. } = request;
+    let Request { node, client, large, .. } = request;
+    let begin_large = || {
+        large.get_or_init(|| node.budgets.begin_large());
+    };
     let Appending { outcome, leaves_others } =
         partition.append(&batch, acks, clock::now_ms(), &node.frame_memory, |rules| {
-            check_records(client, node.config.validate_compressed_records, &batch, rules)
+            check_records(client, node.config.validate_compressed_records, &batch, rules, &begin_large)
         });
     if leaves_others {
         let partition = partition.clone();
@@ -209,17 +226,20 @@ fn check_records(
     open_all: bool,
     batch: &Batch<'_>,
     rules: &Rules<'_>,
+    begin_large: &dyn Fn(),
 ) -> Result<validate::Validated, Failed> {
-    let mut depth = Depth::Header;
-    if batch.header().compression() != Some(Compression::None) {
-        let count = client.compressed_batches;
-        client.compressed_batches += 1;
-        let sampled = count < OPENED_AT_FIRST || count.is_multiple_of(OPENED_ONE_IN);
-        if open_all || sampled || rules.compacted {
-            depth = Depth::Records;
+    SCRATCH.with_borrow_mut(|scratch| {
+        let mut depth = Depth::Header;
+        if batch.header().compression() != Some(Compression::None) {
+            let count = client.compressed_batches;
+            client.compressed_batches += 1;
+            let sampled = count < OPENED_AT_FIRST || count.is_multiple_of(OPENED_ONE_IN);
+            if open_all || (sampled && !scratch.is_spent()) || rules.compacted {
+                depth = Depth::Records;
+            }
         }
-    }
-    validate::validate(batch, &Rules { depth, ..*rules }, &mut client.scratch).map_err(Failed::from)
+        validate::validate(batch, &Rules { depth, ..*rules }, scratch, begin_large).map_err(Failed::from)
+    })
 }
 
 fn success(index: i32, placed: Placed) -> PartitionResponse<'static> {

@@ -4,6 +4,8 @@
 //!   handler --Command--> [channel] --> decide --> append + fsync --> replay --> publish --> answer
 //! ```
 //!
+//! Commands wait in the channel, and what waits is bounded: before a handler makes a command it asks for a [`Place`].
+//!
 //! A command is answered after the node has taken it over: whoever sees the answer also sees the new image.
 
 mod intact;
@@ -26,7 +28,15 @@ pub use self::publish::{Publisher, broker_configs, configs};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::net::memory::{FrameMemory, Share};
 use crate::node::clock;
+
+/// What all commands that wait may take, with their answers.
+const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// About what a command takes, for itself, for each topic in it, and for each byte of the request.
+const COMMAND_BYTES: usize = 1024;
+const ENTRY_BYTES: usize = 512;
+const BYTES_PER_BYTE: usize = 8;
 
 /// A command on its way to the controller.
 struct Asked {
@@ -42,6 +52,14 @@ pub struct Stopped;
 #[derive(Clone, Debug)]
 pub struct Controller {
     commands: Sender<Asked>,
+    waiting: Arc<FrameMemory>,
+}
+
+/// Room for a command that waits.
+#[derive(Debug)]
+pub struct Place {
+    commands: Sender<Asked>,
+    _share: Share,
 }
 
 /// The running controller.
@@ -64,7 +82,23 @@ pub struct Host {
 }
 
 impl Controller {
-    /// Asks, and waits for the answer.
+    fn new(commands: Sender<Asked>) -> Self {
+        Self { commands, waiting: FrameMemory::new(WAITING_BYTES_MAX) }
+    }
+
+    /// Room for a command with so many entries, of a request of so many bytes; `None` where too much waits already: then the
+    /// client is told to try again.
+    pub fn place(&self, entries: usize, request_bytes: usize) -> Option<Place> {
+        let of_entries = entries.saturating_mul(ENTRY_BYTES);
+        let bytes =
+            request_bytes.saturating_mul(BYTES_PER_BYTE).saturating_add(of_entries).saturating_add(COMMAND_BYTES);
+        let share = self.waiting.try_share(bytes)?;
+        Some(Place { commands: self.commands.clone(), _share: share })
+    }
+}
+
+impl Place {
+    /// Asks, and waits for the answer. The place may be kept until that has been used up.
     pub async fn ask(&self, command: Command) -> std::result::Result<Answer, Stopped> {
         let (answer, answered) = oneshot::channel();
         self.commands.send(Asked { command, answer }).map_err(|_| Stopped)?;
@@ -116,7 +150,7 @@ impl Host {
             self.work(&asked)
         };
         let thread = std::thread::Builder::new().name("ottla-controller".to_owned()).spawn(work)?;
-        Ok((Controller { commands }, Running { thread, ended }))
+        Ok((Controller::new(commands), Running { thread, ended }))
     }
 
     fn work(mut self, asked: &Receiver<Asked>) -> Result<()> {
@@ -176,5 +210,22 @@ pub fn epoch_of(answer: Answer) -> std::result::Result<BrokerEpoch, String> {
         Answer::RegisterBroker(Ok(epoch)) => Ok(epoch),
         Answer::RegisterBroker(Err(refused)) => Err(refused.message.unwrap_or_else(|| refused.error.name().to_owned())),
         other => unreachable!("a registration is answered as one, not by {other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let (commands, _asked) = mpsc::channel();
+        let controller = Controller::new(commands);
+        assert!(controller.place(1, 100 << 20).is_none(), "a frame of 100 MiB");
+        assert!(controller.place(10_000, 1 << 20).is_some(), "ten thousand topics");
+        let places: Vec<_> = std::iter::from_fn(|| controller.place(1, 100)).collect();
+        assert!((1000..20_000).contains(&places.len()), "{}", places.len());
+        drop(places);
+        assert!(controller.place(1, 100).is_some());
     }
 }

@@ -7,7 +7,7 @@
 use std::io;
 use std::time::Duration;
 
-use ottla_protocol::Writer;
+use ottla_protocol::{Splice, Writer};
 use ottla_storage::LogSlice;
 
 use super::transport::Transport;
@@ -25,6 +25,19 @@ impl Answer {
     /// The encoded frame, whose regions are `slices`, by index.
     pub fn new(encoded: Writer, slices: Vec<LogSlice>) -> Self {
         Self { encoded, slices, throttle: Duration::ZERO }
+    }
+
+    /// The bytes of memory that it takes.
+    pub fn memory_bytes(&self) -> usize {
+        self.encoded.buffer.capacity()
+            + self.encoded.regions.capacity() * size_of::<Splice>()
+            + self.slices.capacity() * size_of::<LogSlice>()
+    }
+
+    /// The bytes that are not in files.
+    #[cfg(test)]
+    pub fn encoded(&self) -> &[u8] {
+        &self.encoded.buffer
     }
 
     /// Sends it.

@@ -5,29 +5,38 @@
 //!                      \--> parked --> [queue] --/        the next frames are handled meanwhile
 //! ```
 //!
+//! What is ready and cannot leave is counted ([`AnswerMemory`](super::answer_memory::AnswerMemory)): behind a long poll it
+//! makes that poll end early; where the client does not read, it may cost the connection.
+//!
 //! Differs from Kafka: a request behind a parked one (a long poll) is handled at once, though answered after it.
 
-use std::collections::VecDeque;
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tracing::debug;
 
 use super::answer::Answer;
+use super::answer_memory::Held;
+use super::answer_queue::AnswerQueue;
 use super::frames::{FrameReader, ReadError};
 use super::transport::Transport;
 use crate::dispatch::{self, Refused, Reply};
 use crate::node::Node;
 use crate::request::Client;
 
-/// So many requests of one connection are answered or parked before the first answer has left.
-const MAX_QUEUED_ANSWERS: usize = 64;
 /// How long parked requests may still take once the broker stops.
 const DRAIN: Duration = Duration::from_secs(1);
+/// A request that took longer to handle lets other connections go before the next one of its own. None takes much longer
+/// than half a second: what one may unpack is bounded.
+const HOG: Duration = Duration::from_millis(2);
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -42,25 +51,24 @@ pub enum Ended {
     Refused(Refused),
     /// The client did not take its answer for `connections.max.idle.ms`.
     NotReading,
+    /// The client took its answers more slowly than all others, and the memory for that is spent.
+    Evicted,
 }
 
 struct Connection {
     node: Arc<Node>,
     transport: Transport,
     client: Client,
-    queue: VecDeque<Queued>,
+    queue: AnswerQueue,
+    held: Held,
     max_idle: Duration,
-}
-
-enum Queued {
-    Ready(Answer),
-    Parked(dispatch::Parked),
 }
 
 /// Serves one connection until it ends.
 pub async fn serve(node: Arc<Node>, transport: Transport, client: Client, stopping: watch::Receiver<bool>) {
     let (peer, max_idle) = (client.peer, node.config.connections_max_idle);
-    let mut connection = Connection { node, transport, client, queue: VecDeque::new(), max_idle };
+    let held = node.budgets.answers.hold();
+    let mut connection = Connection { node, transport, client, queue: AnswerQueue::default(), held, max_idle };
     let ended = connection.run(stopping).await;
     log_end(peer, &ended);
 }
@@ -78,8 +86,11 @@ impl fmt::Display for Ended {
             Self::Closed => f.write_str("the client closed it, or the broker stops"),
             Self::Read(error) => error.fmt(f),
             Self::Write(error) => write!(f, "an answer could not be written: {error}"),
-            Self::Refused(refused) => write!(f, "a request was refused: {refused:?}"),
-            Self::NotReading => f.write_str("the client did not take its answer in time"),
+            Self::Refused(refused) => refused.fmt(f),
+            Self::NotReading => f.write_str("the client did not take its answer for connections.max.idle.ms"),
+            Self::Evicted => {
+                f.write_str("the client did not take its answers while others needed the memory for theirs")
+            }
         }
     }
 }
@@ -90,11 +101,12 @@ impl Connection {
         let mut frames = FrameReader::new(share, self.node.config.socket_request_max_bytes, self.max_idle);
         let mut stop = std::pin::pin!(async move { stopping.wait_for(|&stop| stop).await.is_ok() });
         loop {
-            let may_read = self.queue.len() < MAX_QUEUED_ANSWERS;
+            let may_read = !self.queue.is_full() && !self.client.hurry.load(Ordering::Relaxed);
             let step = tokio::select! {
                 biased;
                 _ = &mut stop => return self.drain().await,
-                () = first_ready(&mut self.queue), if !self.queue.is_empty() => Ok(Step::Send),
+                () = self.queue.first_ready() => Ok(Step::Send),
+                () = self.held.evicted() => return Ended::Evicted,
                 next = frames.next(&self.transport), if may_read => next.map(Step::Handle),
             };
             match step {
@@ -104,16 +116,24 @@ impl Connection {
                     }
                 }
                 Ok(Step::Handle(Some(size))) => {
+                    let begun = Instant::now();
                     let reply = dispatch::dispatch(&self.node, &mut self.client, frames.frame(size));
                     frames.consume(size);
+                    if begun.elapsed() > HOG {
+                        // The worker's other connections come first; this one may have the next request there already.
+                        tokio::task::yield_now().await;
+                    }
                     match reply {
                         Ok(Reply::Ready(answer)) if self.queue.is_empty() => {
-                            if let Err(ended) = send(&self.transport, answer, self.max_idle).await {
+                            if let Err(ended) = self.send(answer).await {
                                 return ended;
                             }
                         }
-                        Ok(Reply::Ready(answer)) => self.queue.push_back(Queued::Ready(answer)),
-                        Ok(Reply::Parked(parked)) => self.queue.push_back(Queued::Parked(parked)),
+                        Ok(Reply::Ready(answer)) => {
+                            self.queue.push_ready(answer);
+                            self.account();
+                        }
+                        Ok(Reply::Parked(parked)) => self.queue.push_parked(parked),
                         Ok(Reply::None) => {}
                         Err(refused) => return self.refuse(refused).await,
                     }
@@ -124,11 +144,50 @@ impl Connection {
         }
     }
 
+    /// Counts what is ready; where that is much, the requests before it are not to wait any longer.
+    fn account(&self) {
+        self.held.set(self.queue.ready_bytes());
+        let hurry =
+            self.queue.is_heavy() || (self.queue.ready_bytes() > 0 && !self.node.budgets.answers.is_plentiful());
+        self.client.hurry.store(hurry, Ordering::Relaxed);
+    }
+
     async fn send_first(&mut self) -> Result<(), Ended> {
-        match self.queue.pop_front() {
-            Some(Queued::Ready(answer)) => send(&self.transport, answer, self.max_idle).await,
-            _ => unreachable!("the first answer was just seen to be ready"),
+        let answer = self.queue.pop().map_err(Ended::Refused)?;
+        self.send(answer).await?;
+        self.account();
+        Ok(())
+    }
+
+    /// Sends one answer; the client has `max_idle` to take it, or less where it does not take anything.
+    async fn send(&mut self, answer: Answer) -> Result<(), Ended> {
+        let sent = {
+            let mut sending = pin!(answer.send(&self.transport));
+            // Most answers fit the socket and are gone at once.
+            match poll_fn(|context| Poll::Ready(sending.as_mut().poll(context))).await {
+                Poll::Ready(sent) => sent,
+                Poll::Pending => {
+                    self.held.set(self.queue.ready_bytes() + answer.memory_bytes());
+                    // It is woken when there is room in the socket again.
+                    let sending = poll_fn(|context| {
+                        self.held.progressed();
+                        sending.as_mut().poll(context)
+                    });
+                    let sent = tokio::select! {
+                        biased;
+                        () = self.held.evicted() => return Err(Ended::Evicted),
+                        sent = tokio::time::timeout(self.max_idle, sending) => sent.map_err(|_| Ended::NotReading)?,
+                    };
+                    self.held.set(self.queue.ready_bytes());
+                    sent
+                }
+            }
+        };
+        sent.map_err(Ended::Write)?;
+        if !answer.throttle.is_zero() {
+            tokio::time::sleep(answer.throttle).await;
         }
+        Ok(())
     }
 
     /// The requests before the refused one still get their answers.
@@ -140,7 +199,7 @@ impl Connection {
     async fn drain(&mut self) -> Ended {
         let all = async {
             while !self.queue.is_empty() {
-                first_ready(&mut self.queue).await;
+                self.queue.first_ready().await;
                 self.send_first().await?;
             }
             Ok(Ended::Closed)
@@ -152,26 +211,4 @@ impl Connection {
 enum Step {
     Send,
     Handle(Option<usize>),
-}
-
-/// Sends one answer; the client has `max_idle` to take it.
-async fn send(transport: &Transport, answer: Answer, max_idle: Duration) -> Result<(), Ended> {
-    match tokio::time::timeout(max_idle, answer.send(transport)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => return Err(Ended::Write(error)),
-        Err(_) => return Err(Ended::NotReading),
-    }
-    if !answer.throttle.is_zero() {
-        tokio::time::sleep(answer.throttle).await;
-    }
-    Ok(())
-}
-
-/// Waits until the first answer of the queue is ready.
-async fn first_ready(queue: &mut VecDeque<Queued>) {
-    if let Some(first) = queue.front_mut()
-        && let Queued::Parked(parked) = first
-    {
-        *first = Queued::Ready(parked.as_mut().await);
-    }
 }

@@ -1,6 +1,9 @@
 //! Sockets in, frames out.
 
 pub mod answer;
+pub mod answer_memory;
+mod answer_queue;
+pub mod budgets;
 pub mod connection;
 pub mod frames;
 pub mod listener;

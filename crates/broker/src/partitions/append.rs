@@ -202,6 +202,7 @@ impl Partition {
             now_ms,
             before_max_ms: settings.message_timestamp_before_max_ms,
             after_max_ms: settings.message_timestamp_after_max_ms,
+            max_decompressed_record_bytes: settings.max_decompressed_message_bytes as usize,
             depth: Depth::Header,
         })?;
         if size_bytes > settings.segment_bytes as usize {

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, Weak};
 
 use tokio::sync::Notify;
 
-/// Registrations of requests that ended meanwhile are swept out when this many have gathered.
+/// Registrations of requests that ended meanwhile are swept out when this many have gathered, or twice as many as were left
+/// by the last sweep: so a registration costs the same however many there are.
 const SWEEP_FROM: usize = 16;
 
 /// One waiting request.
@@ -35,23 +36,32 @@ impl Parked {
 /// The requests that wait for one partition.
 #[derive(Debug, Default)]
 pub struct ParkingLot {
-    parked: Mutex<Vec<Weak<Parked>>>,
+    registered: Mutex<Registered>,
+}
+
+#[derive(Debug, Default)]
+struct Registered {
+    requests: Vec<Weak<Parked>>,
+    /// How many were left by the last sweep.
+    living: usize,
 }
 
 impl ParkingLot {
     /// From now on the next change wakes `request`.
     pub fn register(&self, request: &Arc<Parked>) {
-        let mut parked = self.parked.lock().expect("nobody panics while holding this lock");
-        if parked.len() >= SWEEP_FROM {
-            parked.retain(|other| other.strong_count() > 0);
+        let mut registered = self.registered.lock().expect("nobody panics while holding this lock");
+        if registered.requests.len() >= SWEEP_FROM.max(2 * registered.living) {
+            registered.requests.retain(|other| other.strong_count() > 0);
+            registered.living = registered.requests.len();
         }
-        parked.push(Arc::downgrade(request));
+        registered.requests.push(Arc::downgrade(request));
     }
 
     /// Something changed.
     pub fn wake_all(&self) {
-        let mut parked = self.parked.lock().expect("nobody panics while holding this lock");
-        for request in parked.drain(..).filter_map(|request| request.upgrade()) {
+        let mut registered = self.registered.lock().expect("nobody panics while holding this lock");
+        registered.living = 0;
+        for request in registered.requests.drain(..).filter_map(|request| request.upgrade()) {
             request.woken.notify_one();
         }
     }
@@ -76,6 +86,27 @@ mod tests {
         for _ in 0..1000 {
             lot.register(&Parked::new());
         }
-        assert!(lot.parked.lock().expect("no panic").len() <= SWEEP_FROM + 1);
+        assert!(lot.registered.lock().expect("no panic").requests.len() <= 2 * SWEEP_FROM);
+    }
+
+    #[test]
+    fn sweeps_become_rarer_as_more_requests_live() {
+        let lot = ParkingLot::default();
+        let living = || lot.registered.lock().expect("no panic").living;
+        let mut sweeps = 0;
+        let requests: Vec<_> = (0..10_000)
+            .map(|_| {
+                let (request, before) = (Parked::new(), living());
+                lot.register(&request);
+                sweeps += usize::from(living() != before);
+                request
+            })
+            .collect();
+        assert!(sweeps <= 10, "{sweeps} sweeps for {} requests", requests.len());
+        drop(requests);
+        for _ in 0..20_000 {
+            lot.register(&Parked::new());
+        }
+        assert!(lot.registered.lock().expect("no panic").requests.len() <= 2 * SWEEP_FROM);
     }
 }

@@ -85,7 +85,8 @@ fn topic(session: &mut Session) {
 fn whole(session: &mut Session) {
     session.topic("replaced", 1, &[("retention.ms", "5000"), ("cleanup.policy", "compact")]);
     let keys = ["retention.ms", "cleanup.policy", "segment.bytes"];
-    let cases: &[(&str, &[(&str, Option<&str>)])] = &[
+    type Configs = &'static [(&'static str, Option<&'static str>)];
+    let cases: &[(&str, Configs)] = &[
         ("one instead of two", &[("retention.ms", Some("6000"))]),
         ("another one", &[("segment.bytes", Some("2097152"))]),
         ("null", &[("retention.ms", None)]),

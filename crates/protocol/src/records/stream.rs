@@ -39,6 +39,11 @@ pub enum StreamError {
         /// How much is.
         limit_bytes: u64,
     },
+    /// One record is longer than is allowed.
+    RecordTooLarge {
+        /// How long it may be.
+        limit_bytes: usize,
+    },
 }
 
 /// Reads the outlines of a batch's records.
@@ -53,6 +58,7 @@ pub struct RecordStream<'b, R> {
     records_left: i32,
     unpacked_bytes: u64,
     limit_bytes: u64,
+    record_limit_bytes: usize,
     places: Places,
 }
 
@@ -72,8 +78,20 @@ impl<'b, R: Read> RecordStream<'b, R> {
             records_left: header.record_count,
             unpacked_bytes: 0,
             limit_bytes,
+            record_limit_bytes: usize::MAX,
             places: Places::new(header),
         }
+    }
+
+    /// Stops where a record is longer than `limit_bytes`.
+    #[must_use]
+    pub fn with_record_limit(self, limit_bytes: usize) -> Self {
+        Self { record_limit_bytes: limit_bytes, ..self }
+    }
+
+    /// What has come out so far.
+    pub fn unpacked_bytes(&self) -> u64 {
+        self.unpacked_bytes
     }
 
     /// The next record; `None` after the last one. Not to be called after an error.
@@ -88,6 +106,9 @@ impl<'b, R: Read> RecordStream<'b, R> {
         self.records_left -= 1;
         self.record_left = usize::MAX;
         self.record_left = usize::try_from(self.varint()?).map_err(|_| RecordError::NegativeLength)?;
+        if self.record_left > self.record_limit_bytes {
+            return Err(StreamError::RecordTooLarge { limit_bytes: self.record_limit_bytes });
+        }
         self.byte()?;
         let timestamp_delta = self.varlong()?;
         let offset_delta = self.varint()?;
@@ -186,6 +207,7 @@ impl fmt::Display for StreamError {
             Self::Record(error) => error.fmt(f),
             Self::Unpack(error) => write!(f, "the records cannot be decompressed: {error}"),
             Self::TooLarge { limit_bytes } => write!(f, "the records unpack to more than {limit_bytes} bytes"),
+            Self::RecordTooLarge { limit_bytes } => write!(f, "it unpacks to more than {limit_bytes} bytes"),
         }
     }
 }

@@ -9,10 +9,12 @@
 //! Differs from Kafka: a compressed record that is longer or shorter than it says is always refused, where Kafka stores
 //! some that its consumers then cannot read.
 
+use std::io;
+
 use ottla_base::{Timestamp, TopicPartition};
 
 use super::batch::{Batch, BatchHeader, TimestampType, crc_of};
-use super::compression::{Compression, Decompressor};
+use super::compression::{Compression, Decompressor, ZstdWindow};
 use super::record::{RecordError, RecordIter};
 use super::stream::{RecordStream, StreamError};
 use crate::error::ErrorCode;
@@ -26,9 +28,13 @@ const BUFFER_BYTES: usize = 16 * 1024;
 /// What is kept of a codec's memory from batch to batch: every connection has its own.
 const KEPT_BYTES: usize = 256 * 1024;
 /// A batch may unpack to this ...
-const UNPACKED_BYTES_MAX: u64 = 256 * 1024 * 1024;
+const UNPACKED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// ... or to this multiple of its own size, if that is more. No data is as dense, only bombs are.
 const UNPACKED_RATIO_MAX: u64 = 64;
+/// All batches of a request together may unpack to this, which keeps a thread busy for a few tenths of a second ...
+const REQUEST_UNPACKED_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// ... or to this multiple of the request's size, if that is more.
+const REQUEST_UNPACKED_RATIO_MAX: u64 = 16;
 /// The time of a record that has none.
 const NO_TIMESTAMP: Timestamp = -1;
 
@@ -47,6 +53,8 @@ pub struct Rules<'a> {
     pub before_max_ms: Option<i64>,
     /// How much newer than now a record may be.
     pub after_max_ms: Option<i64>,
+    /// The longest that a compressed record may be when it is unpacked.
+    pub max_decompressed_record_bytes: usize,
     /// How far compressed batches are looked into.
     pub depth: Depth,
 }
@@ -79,15 +87,39 @@ pub struct Invalid {
     pub record_errors: Vec<(i32, String)>,
 }
 
-/// Memory for looking into compressed batches, to be used again.
-#[derive(Debug, Default)]
+/// Memory for looking into compressed batches, to be used again; and how much one request may still unpack.
+#[derive(Debug)]
 pub struct Scratch {
     buffer: Vec<u8>,
     decompressor: Decompressor,
+    left_bytes: u64,
 }
 
-/// Checks `batch`.
-pub fn validate(batch: &Batch<'_>, rules: &Rules<'_>, scratch: &mut Scratch) -> Result<Validated, Invalid> {
+impl Scratch {
+    /// From here on, batches are those of a request of so many bytes.
+    pub fn begin_request(&mut self, request_bytes: usize) {
+        self.left_bytes = REQUEST_UNPACKED_BYTES_MAX.max(request_bytes as u64 * REQUEST_UNPACKED_RATIO_MAX);
+    }
+
+    /// Whether a batch that need not be opened had better stay closed: the request has had much unpacked already.
+    pub fn is_spent(&self) -> bool {
+        self.left_bytes < UNPACKED_BYTES_MAX
+    }
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self { buffer: Vec::new(), decompressor: Decompressor::default(), left_bytes: REQUEST_UNPACKED_BYTES_MAX }
+    }
+}
+
+/// Checks `batch`. Before more than the usual memory is taken (see [`ZstdWindow`]), `begin_large` is called: it may wait.
+pub fn validate(
+    batch: &Batch<'_>,
+    rules: &Rules<'_>,
+    scratch: &mut Scratch,
+    begin_large: &dyn Fn(),
+) -> Result<Validated, Invalid> {
     let header = batch.header();
     let codec = check_header(batch, rules)?;
     let mut walk = Walk::new(header, rules);
@@ -97,7 +129,7 @@ pub fn validate(batch: &Batch<'_>, rules: &Rules<'_>, scratch: &mut Scratch) -> 
             walk.take(record.timestamp, record.offset.0, record.key.is_none());
         }
     } else if rules.depth == Depth::Records || depends_on_records(header, rules, &walk) {
-        walk_packed(&mut walk, batch, codec, scratch)?;
+        walk = walk_packed(batch, rules, codec, scratch, begin_large)?;
     } else {
         walk.max_timestamp = header.max_timestamp;
     }
@@ -152,27 +184,50 @@ fn check_header(batch: &Batch<'_>, rules: &Rules<'_>) -> Result<Compression, Inv
 }
 
 /// Walks over the records of a compressed batch.
-fn walk_packed(
+fn walk_packed<'a>(
+    batch: &Batch<'_>,
+    rules: &'a Rules<'a>,
+    codec: Compression,
+    scratch: &mut Scratch,
+    begin_large: &dyn Fn(),
+) -> Result<Walk<'a>, Invalid> {
+    let mut walk = Walk::new(batch.header(), rules);
+    let mut walked = walk_within(&mut walk, batch, codec, scratch, ZstdWindow::Usual);
+    if matches!(&walked, Err(StreamError::Unpack(error)) if error.kind() == io::ErrorKind::OutOfMemory) {
+        begin_large();
+        walk = Walk::new(batch.header(), rules);
+        walked = walk_within(&mut walk, batch, codec, scratch, ZstdWindow::Large);
+    }
+    scratch.decompressor.trim(KEPT_BYTES);
+    match walked {
+        Ok(()) => Ok(walk),
+        Err(StreamError::Record(error)) => Err(walk.malformed(codec, error)),
+        Err(error @ StreamError::Unpack(_)) => Err(walk.invalid(ErrorCode::UnknownServerError, &error)),
+        Err(error @ (StreamError::TooLarge { .. } | StreamError::RecordTooLarge { .. })) => {
+            Err(walk.invalid(ErrorCode::InvalidRecord, &error))
+        }
+    }
+}
+
+fn walk_within(
     walk: &mut Walk<'_>,
     batch: &Batch<'_>,
     codec: Compression,
     scratch: &mut Scratch,
-) -> Result<(), Invalid> {
-    let limit_bytes = UNPACKED_BYTES_MAX.max(batch.bytes().len() as u64 * UNPACKED_RATIO_MAX);
+    window: ZstdWindow,
+) -> Result<(), StreamError> {
+    let of_batch = UNPACKED_BYTES_MAX.max(batch.bytes().len() as u64 * UNPACKED_RATIO_MAX);
     scratch.buffer.resize(BUFFER_BYTES, 0);
-    let walked = match scratch.decompressor.reader(codec, batch.records()) {
-        Ok(reader) => walk_stream(walk, RecordStream::new(batch.header(), reader, limit_bytes, &mut scratch.buffer)),
-        Err(error) => Err(StreamError::Unpack(error)),
-    };
-    scratch.decompressor.trim(KEPT_BYTES);
-    walked.map_err(|error| match error {
-        StreamError::Record(error) => walk.malformed(codec, error),
-        StreamError::Unpack(_) => walk.invalid(ErrorCode::UnknownServerError, &error),
-        StreamError::TooLarge { .. } => walk.invalid(ErrorCode::InvalidRecord, &error),
-    })
+    let reader = scratch.decompressor.reader_within(codec, batch.records(), window).map_err(StreamError::Unpack)?;
+    let limit_bytes = of_batch.min(scratch.left_bytes);
+    let mut records = RecordStream::new(batch.header(), reader, limit_bytes, &mut scratch.buffer)
+        .with_record_limit(walk.rules.max_decompressed_record_bytes);
+    let walked = walk_stream(walk, &mut records);
+    scratch.left_bytes = scratch.left_bytes.saturating_sub(records.unpacked_bytes());
+    walked
 }
 
-fn walk_stream(walk: &mut Walk<'_>, mut records: RecordStream<'_, impl std::io::Read>) -> Result<(), StreamError> {
+fn walk_stream(walk: &mut Walk<'_>, records: &mut RecordStream<'_, impl io::Read>) -> Result<(), StreamError> {
     while let Some(record) = records.next_record()? {
         walk.has_gap |= record.offset_delta != walk.index;
         walk.take(record.timestamp, record.offset.0, record.key_length.is_none());

@@ -17,8 +17,9 @@ use super::{DecodeError, MAX_STRING_LENGTH, Records, Str};
 const BYTES_PER_BYTE: usize = 16;
 /// And these.
 const BYTES_FLOOR: usize = 64 * 1024;
-/// But never more: half a million partitions. Longer frames are long because of what stays in them.
-const BYTES_CEILING: usize = 64 * 1024 * 1024;
+/// But never more: that is a Fetch of 100,000 partitions, each of another topic. Longer frames are long because of what stays
+/// in them.
+const BYTES_CEILING: usize = 16 * 1024 * 1024;
 
 /// A place in a frame, and the memory that what is read from it may still take.
 #[derive(Clone, Debug)]
@@ -37,6 +38,12 @@ impl<'a> Reader<'a> {
     /// Like [`Reader::new`], with another limit (in bytes) to what the arrays read may take in memory.
     pub const fn with_memory_limit(bytes: &'a [u8], limit: usize) -> Self {
         Self { bytes, memory: limit }
+    }
+
+    /// The same place, with no more than `limit` bytes left for what the arrays read take in memory.
+    #[must_use]
+    pub const fn at_most(self, limit: usize) -> Self {
+        Self { bytes: self.bytes, memory: if self.memory < limit { self.memory } else { limit } }
     }
 
     /// What has not been read yet.

@@ -1,4 +1,7 @@
 use super::*;
+use crate::messages::fetch_request::{self, FetchRequest};
+use crate::messages::metadata_request::{self, MetadataRequest};
+use crate::messages::produce_request::{PartitionData, ProduceRequest, TopicData};
 
 /// What `read` makes of `bytes`, which it must read to their end.
 fn read<'a, T>(
@@ -82,18 +85,31 @@ fn strings_are_checked_before_they_are_lent() {
 }
 
 #[test]
-fn a_string_that_no_reader_takes_is_not_written() {
+fn of_a_string_that_no_reader_takes_the_characters_that_fit_are_written() {
     let longest = "x".repeat(MAX_STRING_LENGTH);
-    let mut writer = Writer::new();
-    writer.string(&longest, false);
-    writer.string(&longest, true);
-    assert!(!writer.is_oversized());
     for flexible in [false, true] {
-        let mut writer = Writer::new();
-        writer.string(&format!("{longest}x"), flexible);
-        assert!(writer.is_oversized());
-        assert_eq!(read(&writer.into_bytes(), |reader| reader.string(flexible)), Ok(Str::Borrowed("")));
+        for (text, fits) in [
+            (longest.clone(), longest.as_str()),
+            (format!("{longest}x"), &longest),
+            (format!("{}äx", &longest[1..]), &longest[1..]),
+        ] {
+            let bytes = written(|writer| writer.string(&text, flexible));
+            assert_eq!(read(&bytes, |reader| reader.string(flexible)), Ok(Str::Borrowed(fits)));
+        }
     }
+}
+
+#[test]
+fn nothing_grows_beyond_the_limit() {
+    let numbers = [0_i64; 1000];
+    let mut writer = Writer::with_limit(100);
+    writer.array(true, &numbers[..12], |writer, number| writer.int64(*number));
+    assert!(!writer.is_over_limit(), "{} bytes", writer.buffer.len());
+    writer.array(true, &numbers, |writer, number| {
+        writer.array(true, &numbers, |writer, _| writer.int64(*number));
+    });
+    assert!(writer.is_over_limit());
+    assert!(writer.buffer.len() < 120, "{} bytes", writer.buffer.len());
 }
 
 #[test]
@@ -124,6 +140,41 @@ fn all_arrays_together_keep_to_the_memory_of_the_frame() {
     assert_eq!(strings(&mut Reader::new(&frame)), Err(DecodeError::TooMuchMemory));
     frame[..3].copy_from_slice(&[0x80, 0x80, 0x10]);
     assert_eq!(strings(&mut Reader::new(&frame)).map(|strings| strings.len()), Ok((1 << 18) - 1));
+}
+
+#[test]
+fn the_largest_requests_that_are_meant_are_read() {
+    fn check<'m, M: Message<'m>>(frame: &'m mut Vec<u8>, message: &M, version: i16) {
+        let mut writer = Writer::new();
+        message.encode(&mut writer, version);
+        *frame = writer.into_bytes();
+        assert!(M::decode(&mut Reader::new(frame), version).is_ok(), "{} bytes of API {}", frame.len(), M::KEY);
+    }
+    let names: Vec<String> = (0..100_000).map(|number| format!("topic-{number}")).collect();
+    let topics = names.iter().map(|name| metadata_request::Topic { name: Some(name.into()), ..Default::default() });
+    let metadata = MetadataRequest { topics: Some(topics.collect()), ..Default::default() };
+    check(&mut Vec::new(), &metadata, 13);
+    check(&mut Vec::new(), &metadata, 1);
+
+    let fetched = |name: &'static str, partitions: i32| fetch_request::Topic {
+        topic: name.into(),
+        partitions: (0..partitions)
+            .map(|partition| fetch_request::Partition { partition, ..Default::default() })
+            .collect(),
+        ..Default::default()
+    };
+    let one_topic = FetchRequest { topics: vec![fetched("topic", 100_000)], ..Default::default() };
+    let many_topics =
+        FetchRequest { topics: (0..100_000).map(|_| fetched("topic", 1)).collect(), ..Default::default() };
+    for version in [4, 12, 18] {
+        check(&mut Vec::new(), &one_topic, version);
+        check(&mut Vec::new(), &many_topics, version);
+    }
+
+    let produced = |index| PartitionData { index, records: Records::Bytes(&[0; 100]) };
+    let topic =
+        TopicData { name: "topic".into(), partition_data: (0..10_000).map(produced).collect(), ..Default::default() };
+    check(&mut Vec::new(), &ProduceRequest { topic_data: vec![topic], ..Default::default() }, 12);
 }
 
 #[test]

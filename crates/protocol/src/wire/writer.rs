@@ -45,23 +45,40 @@ pub struct Splice {
 }
 
 /// A message being written.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Writer {
     /// All that is not in regions.
     pub buffer: Vec<u8>,
     /// The regions, in the order of their places.
     pub regions: Vec<Splice>,
-    oversized: bool,
+    limit_bytes: usize,
 }
 
 /// Where the count of a struct's tags stands.
 #[derive(Clone, Copy, Debug)]
 pub struct TagCount(usize);
 
+impl Default for Writer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Writer {
     /// Nothing written yet.
     pub const fn new() -> Self {
-        Self { buffer: Vec::new(), regions: Vec::new(), oversized: false }
+        Self::with_limit(usize::MAX)
+    }
+
+    /// Nothing written yet. Once there are more than `limit_bytes` (regions not counted), arrays are broken off, and
+    /// [`Writer::is_over_limit`] says that what was written must not be sent.
+    pub const fn with_limit(limit_bytes: usize) -> Self {
+        Self { buffer: Vec::new(), regions: Vec::new(), limit_bytes }
+    }
+
+    /// Whether more came together than the limit allows.
+    pub const fn is_over_limit(&self) -> bool {
+        self.buffer.len() > self.limit_bytes
     }
 
     /// The bytes of a message without regions.
@@ -89,12 +106,6 @@ impl Writer {
     /// How many bytes go over the wire, those of the regions too.
     pub fn wire_length(&self) -> usize {
         self.buffer.len() + self.regions.iter().map(|splice| splice.region.length as usize).sum::<usize>()
-    }
-
-    /// Whether a string was longer than any reader takes (see [`MAX_STRING_LENGTH`]), so that what was written must not
-    /// be sent: it was left empty.
-    pub const fn is_oversized(&self) -> bool {
-        self.oversized
     }
 
     /// One byte, 0 or 1.
@@ -157,14 +168,10 @@ impl Writer {
         self.varint_of(((value << 1) ^ (value >> 63)).cast_unsigned());
     }
 
-    /// A string.
+    /// A string. Of one that is longer than any reader takes (see [`MAX_STRING_LENGTH`]) the characters that fit:
+    /// names are never so long, but a text for people that quotes one can be.
     pub fn string(&mut self, value: &str, flexible: bool) {
-        let value = if value.len() > MAX_STRING_LENGTH {
-            self.oversized = true;
-            ""
-        } else {
-            value
-        };
+        let value = &value[..value.floor_char_boundary(MAX_STRING_LENGTH)];
         match flexible {
             true => self.uvarint(value.len() as u32 + 1),
             false => self.int16(value.len() as i16),
@@ -219,6 +226,10 @@ impl Writer {
     pub fn array<T>(&mut self, flexible: bool, elements: &[T], mut element: impl FnMut(&mut Self, &T)) {
         self.length(Some(elements.len()), flexible);
         for value in elements {
+            // Whatever makes a message large is in an array, and its elements are small.
+            if self.is_over_limit() {
+                return;
+            }
             element(self, value);
         }
     }

@@ -19,6 +19,7 @@ use zstd::zstd_safe::{CCtx, CParameter, DCtx, InBuffer, OutBuffer, ResetDirectiv
 
 use super::batch::Batch;
 use super::record::RecordIter;
+pub use read::ZstdWindow;
 use read::{GzipReader, Lz4Reader, SnappyBlocks, SnappyReader, XERIAL_MAGIC, ZstdReader, zstd_error};
 
 const XERIAL_VERSION: i32 = 1;
@@ -155,12 +156,29 @@ impl Decompressor {
     /// # Errors
     /// The first bytes are already wrong.
     pub fn reader<'a>(&'a mut self, codec: Compression, bytes: &'a [u8]) -> io::Result<Unpacking<'a>> {
+        self.reader_within(codec, bytes, ZstdWindow::Large)
+    }
+
+    /// Like [`Decompressor::reader`]. Where zstd asks for a larger `window`, this or a read fails with the kind
+    /// [`io::ErrorKind::OutOfMemory`].
+    ///
+    /// # Errors
+    /// The first bytes are already wrong.
+    pub fn reader_within<'a>(
+        &'a mut self,
+        codec: Compression,
+        bytes: &'a [u8],
+        window: ZstdWindow,
+    ) -> io::Result<Unpacking<'a>> {
         Ok(Unpacking(match codec {
             Compression::None => Source::None(bytes),
             Compression::Gzip => Source::Gzip(Box::new(GzipReader::new(bytes))),
             Compression::Snappy => Source::Snappy(SnappyReader::new(bytes, &mut self.snappy_block)?),
             Compression::Lz4 => Source::Lz4(Box::new(Lz4Reader::new(bytes)?)),
-            Compression::Zstd => Source::Zstd(ZstdReader::new(bytes, self.zstd.get_or_insert_with(DCtx::create))?),
+            Compression::Zstd => {
+                let context = self.zstd.get_or_insert_with(DCtx::create);
+                Source::Zstd(ZstdReader::new(bytes, context, window)?)
+            }
         }))
     }
 
@@ -261,7 +279,7 @@ pub fn decompressor<'a>(codec: Compression, bytes: &'a [u8]) -> io::Result<Box<d
         Compression::Gzip => Box::new(GzipReader::new(bytes)),
         Compression::Snappy => Box::new(SnappyReader::new(bytes, Vec::new())?),
         Compression::Lz4 => Box::new(Lz4Reader::new(bytes)?),
-        Compression::Zstd => Box::new(ZstdReader::new(bytes, DCtx::create())?),
+        Compression::Zstd => Box::new(ZstdReader::new(bytes, DCtx::create(), ZstdWindow::Large)?),
     })
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::BorrowMut;
 use std::io::{self, Read};
 
+use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode;
 use zstd::zstd_safe::{self, DCtx, DParameter, InBuffer, OutBuffer, ResetDirective};
 
 /// Every member of a gzip stream begins with these bytes.
@@ -20,8 +21,23 @@ pub(super) const XERIAL_HEADER_BYTES: usize = 16;
 /// No byte of snappy unpacks to more: its densest element is a copy of 64 bytes, written in 3.
 const SNAPPY_RATIO_MAX: usize = 22;
 
-/// The largest window a zstd frame may ask for is 2^27 bytes, zstd's own default and the limit in Kafka.
-const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+/// How far back a zstd frame may reach, which is what unpacking it takes in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ZstdWindow {
+    /// 8 MiB. No encoder asks for more, unless it is told to compress as hard as it can.
+    Usual,
+    /// 128 MiB: zstd's own limit, and that of Kafka.
+    Large,
+}
+
+impl ZstdWindow {
+    fn log(self) -> u32 {
+        match self {
+            Self::Usual => 23,
+            Self::Large => 27,
+        }
+    }
+}
 
 /// One gzip member after the other (RFC 1952). What follows them and is no member is ignored, as Java does.
 pub(super) struct GzipReader<'a> {
@@ -198,9 +214,9 @@ pub(super) struct ZstdReader<'a, C> {
 }
 
 impl<'a, C: BorrowMut<DCtx<'static>>> ZstdReader<'a, C> {
-    pub fn new(bytes: &'a [u8], mut context: C) -> io::Result<Self> {
+    pub fn new(bytes: &'a [u8], mut context: C, window: ZstdWindow) -> io::Result<Self> {
         context.borrow_mut().reset(ResetDirective::SessionOnly).map_err(zstd_error)?;
-        context.borrow_mut().set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX)).map_err(zstd_error)?;
+        context.borrow_mut().set_parameter(DParameter::WindowLogMax(window.log())).map_err(zstd_error)?;
         Ok(Self { rest: bytes, context, between_frames: true })
     }
 }
@@ -230,8 +246,11 @@ impl<C: BorrowMut<DCtx<'static>>> Read for ZstdReader<'_, C> {
     }
 }
 
+/// An error of zstd; of the kind `OutOfMemory` where a frame asks for a larger window than it may have.
 pub(super) fn zstd_error(code: usize) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, zstd_safe::get_error_name(code))
+    let is_window = code.wrapping_neg() == ZSTD_ErrorCode::ZSTD_error_frameParameter_windowTooLarge as usize;
+    let kind = if is_window { io::ErrorKind::OutOfMemory } else { io::ErrorKind::InvalidData };
+    io::Error::new(kind, zstd_safe::get_error_name(code))
 }
 
 fn invalid(what: &'static str) -> io::Error {

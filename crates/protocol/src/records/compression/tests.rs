@@ -207,6 +207,24 @@ fn a_reader_holds_little_however_much_comes_out() {
 }
 
 #[test]
+fn a_window_that_is_larger_than_usual_is_asked_for() {
+    let mut decompressor = Decompressor::default();
+    for (window_log, window, is_refused) in
+        [(23, ZstdWindow::Usual, false), (24, ZstdWindow::Usual, true), (27, ZstdWindow::Large, false)]
+    {
+        let frame = stored(window_log, b"abc");
+        let mut out = Vec::new();
+        let read = decompressor
+            .reader_within(Compression::Zstd, &frame, window)
+            .and_then(|mut reader| reader.read_to_end(&mut out));
+        match is_refused {
+            true => assert_eq!(read.unwrap_err().kind(), io::ErrorKind::OutOfMemory, "{window_log}"),
+            false => assert_eq!((read.unwrap(), out.as_slice()), (3, &b"abc"[..]), "{window_log}"),
+        }
+    }
+}
+
+#[test]
 fn damaged_bytes_are_an_error_and_no_panic() {
     let bytes: Vec<u8> = (0..5000u32).flat_map(|n| n.to_le_bytes()).collect();
     let mut random = ottla_base::Random::new(11);

@@ -1,5 +1,6 @@
 //! What a leader refuses. Cases marked "as Kafka 4.4" were sent to one, and the codes are those that it answered.
 
+use std::cell::Cell;
 use std::fmt::Write;
 
 use expect_test::{Expect, expect};
@@ -12,6 +13,12 @@ use crate::records::{BatchBuilder, HEADER_BYTES};
 
 const NOW: Timestamp = 1_700_000_000_000;
 const HOUR_MS: i64 = 3_600_000;
+const LONGEST_RECORD: usize = 2 << 20;
+
+thread_local! {
+    /// How often much memory was asked for.
+    static LARGE: Cell<u32> = const { Cell::new(0) };
+}
 
 /// A topic, as the cases name it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,9 +40,10 @@ fn check_at(depth: Depth, topic: Topic, bytes: &[u8], scratch: &mut Scratch) -> 
         now_ms: NOW,
         before_max_ms: (topic == Topic::Fresh).then_some(1000),
         after_max_ms: Some(HOUR_MS),
+        max_decompressed_record_bytes: LONGEST_RECORD,
         depth,
     };
-    validate(&batch, &rules, scratch)
+    validate(&batch, &rules, scratch, &|| LARGE.set(LARGE.get() + 1))
 }
 
 fn check(topic: Topic, bytes: &[u8]) -> Result<Validated, Invalid> {
@@ -352,23 +360,70 @@ fn a_believed_header_is_opened_where_the_answer_depends_on_it() {
     }
 }
 
-#[test]
-fn a_bomb_is_stopped_without_holding_it() {
-    const RECORD_BYTES: usize = 1 << 20;
-    let value = vec![0; RECORD_BYTES];
+/// A few thousand bytes that unpack to `count` records of 1 MiB.
+fn bomb(count: usize) -> Vec<u8> {
     let mut one = BatchBuilder::new();
-    one.push(NOW, None, Some(&value), &[]);
+    one.push(NOW, None, Some(&vec![0; 1 << 20]), &[]);
     let one = one.build().unwrap();
     let mut frame = Vec::new();
     compress(Compression::Zstd, None, &one[HEADER_BYTES..], &mut frame).unwrap();
-    let count = UNPACKED_BYTES_MAX as usize / RECORD_BYTES + 1;
     let bomb = batch_of(count as i32, &frame.repeat(count), |header| header.attributes.0 = 4);
     assert!(bomb.len() < 50_000, "{}", bomb.len());
+    bomb
+}
+
+#[test]
+fn a_bomb_is_stopped_without_holding_it() {
+    let bomb = bomb((UNPACKED_BYTES_MAX >> 20) as usize + 1);
     let mut scratch = Scratch::default();
     let refused = check_at(Depth::Records, Topic::Plain, &bomb, &mut scratch).unwrap_err();
     assert_eq!(refused.code, ErrorCode::InvalidRecord);
-    assert!(refused.message.contains("unpack to more than 268435456 bytes"), "{}", refused.message);
+    assert!(refused.message.contains("unpack to more than 67108864 bytes"), "{}", refused.message);
     assert_eq!(scratch.buffer.capacity(), BUFFER_BYTES);
+}
+
+#[test]
+fn one_request_unpacks_so_much_and_not_more() {
+    let bomb = bomb((UNPACKED_BYTES_MAX >> 20) as usize + 1);
+    let small = packed(Compression::Zstd, &record(0), 1);
+    let mut scratch = Scratch::default();
+    scratch.begin_request(1000);
+    let mut code = |bytes| {
+        let code = check_at(Depth::Records, Topic::Plain, bytes, &mut scratch).map_or_else(|it| it.code.code(), |_| 0);
+        (code, scratch.is_spent())
+    };
+    assert_eq!(
+        [code(&small), code(&bomb), code(&bomb), code(&small)],
+        [(0, false), (87, true), (87, true), (87, true)]
+    );
+    scratch.begin_request(1000);
+    assert!(check_at(Depth::Records, Topic::Plain, &small, &mut scratch).is_ok());
+}
+
+#[test]
+fn a_record_may_be_so_long() {
+    let value = vec![0; LONGEST_RECORD];
+    let told = |length: usize| {
+        let mut one = BatchBuilder::new();
+        one.push(NOW, None, Some(&value[..length]), &[]);
+        let one = one.build().unwrap();
+        check(Topic::Plain, &packed(Compression::Lz4, &one[HEADER_BYTES..], 1)).map(drop).map_err(|it| it.code)
+    };
+    assert_eq!(told(LONGEST_RECORD - 100), Ok(()));
+    assert_eq!(told(LONGEST_RECORD), Err(ErrorCode::InvalidRecord));
+}
+
+#[test]
+fn leave_is_asked_for_a_window_that_takes_much_memory() {
+    let records = record(0);
+    let block_header = ((records.len() as u32) << 3) | 1;
+    for (window_log, times) in [(20, 0), (23, 0), (24, 1), (27, 1)] {
+        let head = [0x28, 0xb5, 0x2f, 0xfd, 0, (window_log - 10) << 3];
+        let frame = [&head[..], &block_header.to_le_bytes()[..3], &records].concat();
+        LARGE.set(0);
+        let batch = batch_of(1, &frame, |header| header.attributes.0 = 4);
+        assert_eq!((code(Topic::Plain, &batch), LARGE.get()), (0, times), "2^{window_log}");
+    }
 }
 
 #[test]
