@@ -159,6 +159,15 @@ impl<E: Entry> EntryFile<E> {
         Ok(fitting.checked_sub(1).map(|index| (first + index as u32, kept.entries[index])))
     }
 
+    /// The entry with this number, if there are as many.
+    pub(crate) fn get(&self, number: u32) -> Result<Option<E>> {
+        if number >= self.written {
+            return Ok(self.pending.get((number - self.written) as usize).copied());
+        }
+        let file = os::open_read_only(&self.path).map_err(Error::io("open", &self.path))?;
+        self.read_one(&file, number).map(Some)
+    }
+
     /// All entries, read from the file.
     pub(crate) fn all(&self) -> Result<Vec<E>> {
         let file = os::open_read_only(&self.path).map_err(Error::io("open", &self.path))?;

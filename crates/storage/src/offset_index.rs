@@ -119,6 +119,14 @@ impl OffsetIndex {
         Ok(found.map_or(self.start(), |(_, entry)| self.absolute(entry)))
     }
 
+    /// An offset behind all batches that begin before `position`, and not far behind: that of the first entry of a batch that
+    /// begins there or later. `None` if no entry does.
+    pub fn bound_of(&self, position: u32) -> Result<Option<Offset>> {
+        let before = self.file.last_where(|entry| entry.position < position)?;
+        let next = self.file.get(before.map_or(0, |(number, _)| number + 1))?;
+        Ok(next.map(|entry| self.absolute(entry).offset))
+    }
+
     /// Removes the entries of `offset` and above.
     pub fn truncate_to(&mut self, offset: Offset) -> Result<()> {
         let base_offset = self.base_offset;

@@ -6,6 +6,8 @@ pub mod leader;
 pub mod parked;
 pub mod partition;
 mod startup;
+#[cfg(test)]
+mod tests;
 mod turns;
 
 use std::collections::{BTreeMap, HashMap};

@@ -392,6 +392,10 @@ impl Segment for Active {
         Ok(self.offset_index.lookup(offset)?.position)
     }
 
+    fn bound_of(&self, position: u32) -> Result<Option<Offset>> {
+        self.offset_index.bound_of(position)
+    }
+
     fn time_floor(&self, timestamp: Timestamp) -> Result<Offset> {
         Ok(self.time_index.lookup(timestamp)?.offset)
     }

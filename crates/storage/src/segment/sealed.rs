@@ -158,6 +158,10 @@ impl Segment for Sealed {
         self.with_indexes(|indexes| Ok(indexes.offset.lookup(offset)?.position))
     }
 
+    fn bound_of(&self, position: u32) -> Result<Option<Offset>> {
+        self.with_indexes(|indexes| indexes.offset.bound_of(position))
+    }
+
     fn time_floor(&self, timestamp: Timestamp) -> Result<Offset> {
         self.with_indexes(|indexes| Ok(indexes.time.lookup(timestamp)?.offset))
     }
