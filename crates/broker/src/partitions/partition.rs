@@ -310,9 +310,30 @@ impl Partition {
         renamed.map(|()| to)
     }
 
-    /// Gives the log back.
-    pub fn into_log(self) -> Log {
-        self.state.into_inner().expect("nobody panics while holding this lock").log
+    /// Unlinks the files of segments that were deleted long enough ago, without holding the lock meanwhile.
+    pub fn purge_deleted(&self, now_ms: Timestamp) -> ottla_storage::Result<()> {
+        let mut deleted = self.lock().log.take_deleted(now_ms);
+        if deleted.is_empty() {
+            return Ok(());
+        }
+        let done = deleted.unlink();
+        if !deleted.is_empty() {
+            self.lock().log.put_back_deleted(deleted, now_ms);
+        }
+        done
+    }
+
+    /// Closes the log, although requests may still hold the partition: they may read, and are refused what they want to
+    /// append. Gives the positions that are final now, or `None` if the topic was deleted.
+    pub fn close(&self, now_ms: Timestamp) -> ottla_storage::Result<Option<Positions>> {
+        let mut state = self.lock();
+        if state.is_gone {
+            return Ok(None);
+        }
+        state.log.close_for_good(now_ms)?;
+        let mut leading = self.leading();
+        leading.note(&mut state.log);
+        Ok(Some(leading.positions()))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {

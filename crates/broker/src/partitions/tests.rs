@@ -36,13 +36,16 @@ fn open_log(folder: &Path, config: LogConfig) -> Log {
 fn lead(folder: &Path, log: Log) -> Partition {
     let nothing = BTreeMap::new();
     let settings = TopicSettings::new(&nothing, &config(folder).values(&nothing, &nothing));
-    let registration = ottla_metadata::image::Partition {
+    Partition::lead(Uuid::ZERO, log, Arc::new(settings), LOCAL, &registration(), Offset(0))
+}
+
+fn registration() -> ottla_metadata::image::Partition {
+    ottla_metadata::image::Partition {
         replicas: vec![LOCAL],
         isr: vec![LOCAL],
         leader: Some(LOCAL),
         ..Default::default()
-    };
-    Partition::lead(Uuid::ZERO, log, Arc::new(settings), LOCAL, &registration, Offset(0))
+    }
 }
 
 fn append(partition: &Partition, builder: &BatchBuilder) -> Result<Placed, Failed> {
@@ -129,4 +132,80 @@ fn readers_of_committed_records_get_past_ended_transactions_and_are_told_of_abor
     partition.with_log(|log, _| log.append_follower(&marker(3, ControlType::Abort, 6), 0).unwrap());
     assert_eq!(partition.positions().last_stable, Offset(7), "until its marker is replicated");
     assert_eq!(first_offsets(&read_from(&partition, Reader::Committed, 4)), [4]);
+}
+
+/// What a start finds in an empty folder.
+fn partitions(folder: &Path) -> Partitions {
+    let config = config(folder);
+    let loaded = open_directories(&config, || 4).unwrap();
+    Partitions::new(&config, loaded)
+}
+
+/// Hosts the topic `t` with one partition.
+fn host(partitions: &Partitions, folder: &Path) -> Arc<Partition> {
+    let nothing = BTreeMap::new();
+    let settings = Arc::new(TopicSettings::new(&nothing, &config(folder).values(&nothing, &nothing)));
+    let mut topic = Topic { name: "t".into(), id: Uuid(7), partitions: Default::default() };
+    topic.partitions.insert(PartitionIndex(0), Arc::new(registration()));
+    partitions.host(&topic, &settings, 0).unwrap();
+    partitions.find("t", 0).unwrap()
+}
+
+#[test]
+fn a_partition_that_a_request_still_holds_is_closed_with_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = partitions(folder.path());
+    let held = host(&all, folder.path());
+    append(&held, &one_record(BatchBuilder::new())).unwrap();
+    assert_eq!(all.close(0).unwrap().len(), 1);
+    assert!(folder.path().join("t-0/00000000000000000001.snapshot").exists());
+    let points = checkpoint::read_offsets(&folder.path().join(RECOVERY_POINT_CHECKPOINT)).unwrap();
+    assert_eq!(points[&held.name], Offset(1));
+    let late = append(&held, &one_record(BatchBuilder::new())).unwrap_err();
+    assert_eq!(late.code(), ErrorCode::KafkaStorageError);
+}
+
+#[test]
+fn a_log_that_cannot_be_closed_keeps_the_directory_from_being_taken_for_clean() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = partitions(folder.path());
+    let held = host(&all, folder.path());
+    append(&held, &one_record(BatchBuilder::new())).unwrap();
+    fs::create_dir(folder.path().join("t-0/00000000000000000001.snapshot")).unwrap();
+    assert!(all.close(0).is_err());
+    assert!(!folder.path().join(RECOVERY_POINT_CHECKPOINT).exists());
+}
+
+#[test]
+fn a_folder_that_cannot_be_removed_is_tried_again_and_does_not_hold_up_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = partitions(folder.path());
+    let (file, other) = (folder.path().join("no-folder"), folder.path().join("other"));
+    fs::write(&file, "").unwrap();
+    fs::create_dir(&other).unwrap();
+    for path in [&file, &folder.path().join("gone"), &other] {
+        all.doom(path.clone(), 5);
+    }
+    all.purge_doomed(4).unwrap();
+    assert!(other.exists(), "its time has not come");
+    all.purge_doomed(5).unwrap_err();
+    assert!(!other.exists());
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    all.purge_doomed(5 + REMOVED_AGAIN_AFTER_MS).unwrap();
+    assert!(!file.exists());
+}
+
+#[test]
+fn files_of_deleted_segments_are_unlinked() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open_log(folder.path(), LogConfig { retention_bytes: Some(0), ..LogConfig::default() });
+    let partition = lead(folder.path(), log);
+    append(&partition, &one_record(BatchBuilder::new())).unwrap();
+    partition.with_log(|log, high_watermark| log.enforce_retention(0, high_watermark)).unwrap();
+    let is_left = || folder.path().join("t-0/00000000000000000000.log.deleted").exists();
+    partition.purge_deleted(59_999).unwrap();
+    assert!(is_left());
+    partition.purge_deleted(60_000).unwrap();
+    assert!(!is_left());
 }

@@ -185,7 +185,19 @@ impl Log {
     /// # Errors
     /// The next start has to read it then, and must not be told of a clean stop.
     pub fn close(mut self, now_ms: Timestamp) -> Result<()> {
+        self.close_for_good(now_ms)
+    }
+
+    /// As [`Log::close`], where others still hold the log: they may read, and it takes no more.
+    pub fn close_for_good(&mut self, now_ms: Timestamp) -> Result<()> {
         self.check_usable()?;
+        let left = self.leave(now_ms);
+        self.for_good("closing", left)?;
+        self.unusable = Some("it was closed".to_owned());
+        Ok(())
+    }
+
+    fn leave(&mut self, now_ms: Timestamp) -> Result<()> {
         self.active.trim()?;
         self.active.flush_indexes()?;
         self.snapshot_producers(self.end_offset())?;

@@ -41,7 +41,7 @@ pub use flush::Flush;
 pub use lookup::{FoundRecord, LateBatch, TimeSearch};
 pub use open::{Cut, OpenLog, Recovery};
 pub use read::LogSlice;
-pub use retention::{Deleted, DeletedBecause};
+pub use retention::{Deleted, DeletedBecause, DeletedFiles};
 
 use crate::config::LogConfig;
 use crate::epochs::{EpochEnd, LeaderEpochs};

@@ -221,3 +221,39 @@ fn a_restart_removes_the_snapshots_before_the_segments_and_the_newest_of_these_f
     log.restart_at(Offset(200), 0).unwrap_err();
     assert_unusable(&log.check_usable());
 }
+
+#[test]
+fn a_file_that_cannot_be_unlinked_is_tried_again_and_the_others_go() {
+    let (fixture, mut log) = Fixture::new(LogConfig { retention_bytes: Some(0), ..small_segments(600) });
+    for _ in 0..3 {
+        append(&mut log, &Made::sized(10, 500));
+    }
+    log.enforce_retention(0, Offset(20)).unwrap();
+    trace::fail_once("remove 00000000000000000000.index.deleted");
+    let mut deleted = log.take_deleted(i64::MAX);
+    deleted.unlink().unwrap_err();
+    assert!(!deleted.is_empty());
+    let left = |fixture: &Fixture| fixture.files().matches("deleted").count();
+    assert_eq!(left(&fixture), 1, "{}", fixture.files());
+    log.put_back_deleted(deleted, 7);
+    assert!(log.take_deleted(7).is_empty(), "not at once");
+    purge(&mut log, i64::MAX);
+    assert_eq!(left(&fixture), 0, "{}", fixture.files());
+    assert!(log.take_deleted(i64::MAX).is_empty());
+}
+
+#[test]
+fn a_log_that_was_closed_is_read_and_takes_no_more() {
+    let (fixture, mut log) = Fixture::new(LogConfig::default());
+    append(&mut log, &Made::sized(10, 500));
+    log.close_for_good(0).unwrap();
+    assert_eq!(read(&log, 0, u32::MAX, 10), [0]);
+    let error = try_append_at(&mut log, &Made::sized(10, 500), 0).unwrap_err();
+    assert!(error.to_string().contains("because it was closed"), "{error}");
+    assert_eq!(fixture.open(true, 10).1, Recovery::default());
+
+    let (_fixture, mut log) = Fixture::new(LogConfig::default());
+    trace::fail_once("sync 00000000000000000000.index");
+    log.close_for_good(0).unwrap_err();
+    assert_unusable(&log.close_for_good(0));
+}
