@@ -285,12 +285,17 @@ impl Active {
     /// Brings the files into the shape in which a segment is left: indexes with their final entry and without spare
     /// room, the log without reserved room.
     pub fn trim(&mut self) -> Result<()> {
-        self.time_index.maybe_append(self.largest.timestamp, self.largest.offset)?;
-        self.trim_indexes()?;
+        self.finish_indexes()?;
         if length_of(&self.file, &self.path)? != self.size {
             self.cut()?;
         }
         Ok(())
+    }
+
+    /// Brings the indexes alone into that shape.
+    pub fn finish_indexes(&mut self) -> Result<()> {
+        self.time_index.maybe_append(self.largest.timestamp, self.largest.offset)?;
+        self.trim_indexes()
     }
 
     /// Ends the growth of this segment, which was trimmed.
