@@ -88,9 +88,18 @@ impl<E: Entry> EntryFile<E> {
     }
 
     fn over(path: &Path, max_bytes: u32) -> Self {
-        let max_entries = max_bytes / E::SIZE as u32;
+        let max_entries = Self::entries_in(max_bytes);
         let kept = Mutex::new(Kept { first: 0, entries: Vec::new() });
         Self { path: path.into(), max_entries, written: 0, pending: Vec::new(), last: None, kept, unsynced: false }
+    }
+
+    fn entries_in(max_bytes: u32) -> u32 {
+        max_bytes / E::SIZE as u32
+    }
+
+    /// Takes another limit. The file keeps its length, and the entries that are there stay.
+    pub(crate) fn set_max_bytes(&mut self, max_bytes: u32) {
+        self.max_entries = Self::entries_in(max_bytes);
     }
 
     pub(crate) fn path(&self) -> &Path {

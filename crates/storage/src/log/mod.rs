@@ -102,7 +102,9 @@ impl Log {
 
     /// Follows other settings from now on.
     pub fn configure(&mut self, config: LogConfig) {
-        self.active.set_limits(index_limits(&config));
+        let limits = index_limits(&config);
+        self.active.set_limits(limits);
+        self.sealed.iter_mut().for_each(|segment| segment.set_limits(limits));
         self.config = config;
     }
 

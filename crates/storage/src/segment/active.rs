@@ -317,6 +317,8 @@ impl Active {
     /// Takes new limits; the index files keep the length they have.
     pub fn set_limits(&mut self, limits: IndexLimits) {
         self.limits = limits;
+        self.offset_index.set_max_bytes(limits.max_bytes);
+        self.time_index.set_max_bytes(limits.max_bytes);
     }
 
     /// Notes that the folder was renamed.

@@ -83,6 +83,11 @@ impl Sealed {
         self.opened().file.is_some()
     }
 
+    /// Takes other limits, for indexes that have to be built anew.
+    pub fn set_limits(&mut self, limits: IndexLimits) {
+        self.limits = limits;
+    }
+
     /// Notes that the folder was renamed.
     pub fn moved(&mut self, folder: &Path) {
         self.path = file_path(folder, self.base_offset, "log");

@@ -265,6 +265,35 @@ fn segments_roll_when_an_index_is_full() {
 }
 
 #[test]
+fn the_active_segment_follows_changed_limits_of_its_indexes() {
+    let bases = |log: &Log| log.segments().map(|segment| segment.base_offset.0).collect::<Vec<_>>();
+    let limited = |bytes| LogConfig { segment_index_bytes: bytes, ..small_segments(1 << 20) };
+    for reopened in [false, true] {
+        let (fixture, mut log) = Fixture::new(limited(40));
+        append(&mut log, &Made::at(&[0]));
+        if reopened {
+            // A start opens all logs before it knows the settings of their topics.
+            log.close(0).unwrap();
+            log = fixture.open(true, 1).0;
+        }
+        log.configure(limited(400));
+        for timestamp in 1..12 {
+            append(&mut log, &Made::at(&[timestamp]));
+        }
+        assert_eq!(bases(&log), [0], "reopened: {reopened}");
+        log.configure(limited(40));
+        for timestamp in 12..16 {
+            append(&mut log, &Made::at(&[timestamp]));
+        }
+        assert_eq!(bases(&log), [0, 12, 15]);
+        for offset in 0..16 {
+            assert_eq!(read(&log, offset, 1, 16), [offset]);
+            assert_eq!(log.offset_for_timestamp(offset, Offset(16)).unwrap().unwrap().offset, Offset(offset));
+        }
+    }
+}
+
+#[test]
 fn a_follower_keeps_offsets_and_epochs_and_rolls_where_an_offset_does_not_fit_in() {
     let (fixture, mut log) = Fixture::new(LogConfig::default());
     let far = 5 + (1i64 << 31);
