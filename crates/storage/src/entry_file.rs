@@ -97,9 +97,10 @@ impl<E: Entry> EntryFile<E> {
         max_bytes / E::SIZE as u32
     }
 
-    /// Takes another limit. The file keeps its length, and the entries that are there stay.
+    /// Takes another limit. The file keeps its length, and the entries that are there stay, with room for one more: what a
+    /// time index says of the end of its segment must not be left out.
     pub(crate) fn set_max_bytes(&mut self, max_bytes: u32) {
-        self.max_entries = Self::entries_in(max_bytes);
+        self.max_entries = Self::entries_in(max_bytes).max(self.count() + 1);
     }
 
     pub(crate) fn path(&self) -> &Path {

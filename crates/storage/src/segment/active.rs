@@ -349,7 +349,11 @@ impl Active {
         }
         if self.bytes_since_entry > self.limits.interval_bytes {
             self.offset_index.append(last_offset, batch.position)?;
-            self.time_index.maybe_append(self.largest.timestamp, self.largest.offset)?;
+            // The last place is for the final entry, also where all batches of a segment come without a roll in between:
+            // when it is read anew, or from a leader.
+            if !self.time_index.is_full() {
+                self.time_index.maybe_append(self.largest.timestamp, self.largest.offset)?;
+            }
             self.bytes_since_entry = 0;
         }
         self.bytes_since_entry = self.bytes_since_entry.saturating_add(batch.size);

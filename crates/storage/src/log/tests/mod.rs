@@ -294,6 +294,40 @@ fn the_active_segment_follows_changed_limits_of_its_indexes() {
 }
 
 #[test]
+fn the_newest_time_of_a_segment_is_known_although_its_index_is_full() {
+    let limited = |bytes, interval| LogConfig {
+        segment_index_bytes: bytes,
+        index_interval_bytes: interval,
+        ..small_segments(1 << 20)
+    };
+    // The index becomes full because the limit shrinks, in a start after a crash, or in one append.
+    for case in ["limit", "crash", "append"] {
+        let (mut fixture, mut log) = Fixture::new(limited(400, 100));
+        let batches: Vec<u8> =
+            (0..14).flat_map(|time| Made { base_offset: time, leader_epoch: 5, ..Made::at(&[time]) }.bytes()).collect();
+        if case == "append" {
+            log.configure(limited(40, 100));
+        }
+        log.append_follower(&batches, 0).unwrap();
+        match case {
+            "limit" => log.configure(limited(40, 100)),
+            "crash" => {
+                fixture.config = limited(40, 100);
+                drop(log);
+                log = fixture.open(false, 0).0;
+            }
+            _ => {}
+        }
+        append(&mut log, &Made::at(&[1]));
+        assert_eq!(log.segments().count(), 2, "{case}");
+        for time in 0..14 {
+            let found = log.offset_for_timestamp(time, Offset(15)).unwrap();
+            assert_eq!(found.map(|found| found.offset), Some(Offset(time)), "{case}");
+        }
+    }
+}
+
+#[test]
 fn a_follower_keeps_offsets_and_epochs_and_rolls_where_an_offset_does_not_fit_in() {
     let (fixture, mut log) = Fixture::new(LogConfig::default());
     let far = 5 + (1i64 << 31);
