@@ -164,6 +164,8 @@ impl Log {
             os::sync_folder(parent).map_err(Error::io("flush", parent))?;
         }
         self.folder = to.to_owned();
+        self.unflushed.upheavals += 1;
+        self.unflushed.names += 1;
         self.active.moved(to);
         self.sealed.iter_mut().for_each(|segment| segment.moved(to));
         self.epochs.moved(to);

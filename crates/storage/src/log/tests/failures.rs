@@ -257,3 +257,16 @@ fn a_log_that_was_closed_is_read_and_takes_no_more() {
     log.close_for_good(0).unwrap_err();
     assert_unusable(&log.close_for_good(0));
 }
+
+#[test]
+fn a_flush_that_a_rename_overtook_counts_for_nothing_and_is_no_failure() {
+    let (fixture, mut log) = Fixture::new(small_segments(600));
+    append(&mut log, &Made::sized(10, 500));
+    append(&mut log, &Made::sized(10, 500));
+    let flush = log.begin_flush().unwrap();
+    log.rename_folder(&fixture.folder.path().join("t-0.0123-future")).unwrap();
+    log.finish_flush(&flush, flush.run(), 0).unwrap();
+    assert_eq!(log.recovery_point(), Offset(0), "the indexes of the first segment were not found");
+    log.flush(0).unwrap();
+    assert_eq!(log.recovery_point(), Offset(20));
+}
