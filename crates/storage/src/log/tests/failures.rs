@@ -104,7 +104,11 @@ fn indexes_that_recovery_built_anew_are_flushed() {
     append(&mut log, &Made::sized(10, 500));
     append(&mut log, &Made::sized(10, 500));
     drop(log);
-    let (mut log, _) = fixture.open(false, 0);
+    let (mut log, _) = fixture.open(false, 10);
+    assert_eq!(log.recovery_point(), Offset(10), "the first segment was not read");
+    drop(log);
+    (log, _) = fixture.open(false, 5);
+    assert_eq!(log.recovery_point(), Offset(0), "its records were flushed up to 5, its new indexes were not");
     assert!(log.has_unflushed_segments());
     let ((), calls) = trace::calls_of(|| log.flush(0).unwrap());
     assert!(calls.contains(&format!("sync {:020}.index", 0)), "{calls:?}");
