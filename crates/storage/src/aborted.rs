@@ -6,7 +6,7 @@
 //!
 //! 34 bytes an entry, in the order of the markers (last offsets). Readers of committed records skip what these
 //! transactions wrote. The file exists only where there is an entry. It is not preallocated, and short enough to be
-//! read whole.
+//! read whole, once, and kept in memory: readers of committed records ask for every slice they are given.
 
 use std::path::Path;
 
@@ -22,9 +22,8 @@ const VERSION: i16 = 0;
 #[derive(Debug)]
 pub struct AbortedIndex {
     path: Box<Path>,
-    /// How many entries the file holds; without any there is no file.
-    count: u64,
-    last_offset: Offset,
+    /// What the file holds; without any entry there is no file.
+    entries: Vec<AbortedTransaction>,
 }
 
 /// One aborted transaction.
@@ -46,11 +45,7 @@ impl AbortedIndex {
     /// # Errors
     /// `Corrupt` if it has to be built anew.
     pub fn open(path: &Path) -> Result<Self> {
-        let mut this = Self { path: path.into(), count: 0, last_offset: Offset(-1) };
-        let entries = this.entries()?;
-        this.count = entries.len() as u64;
-        this.last_offset = entries.last().map_or(Offset(-1), |entry| entry.last_offset);
-        Ok(this)
+        Ok(Self { path: path.into(), entries: read(path)? })
     }
 
     /// Where the index lies, or would.
@@ -60,7 +55,7 @@ impl AbortedIndex {
 
     /// Whether no transaction was aborted in this segment.
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.entries.is_empty()
     }
 
     /// Adds a transaction; the first one makes the file.
@@ -68,77 +63,55 @@ impl AbortedIndex {
     /// # Errors
     /// `Corrupt` if its marker does not come after the last one's: the log that is being read is damaged.
     pub fn append(&mut self, transaction: &AbortedTransaction) -> Result<()> {
-        if transaction.last_offset <= self.last_offset {
-            let detail = format!("the marker at {} does not follow {}", transaction.last_offset, self.last_offset);
+        if let Some(last) = self.entries.last().filter(|last| transaction.last_offset <= last.last_offset) {
+            let detail = format!("the marker at {} does not follow {}", transaction.last_offset, last.last_offset);
             return Err(Error::corrupt(&self.path, detail));
         }
         let file = os::open_or_create(&self.path).map_err(Error::io("open", &self.path))?;
-        let position = self.count * ENTRY_BYTES as u64;
+        let position = (self.entries.len() * ENTRY_BYTES) as u64;
         os::write_all_at(&file, &transaction.encode(), position).map_err(Error::io("append to", &self.path))?;
-        self.count += 1;
-        self.last_offset = transaction.last_offset;
+        self.entries.push(*transaction);
         Ok(())
     }
 
     /// All entries.
-    ///
-    /// # Errors
-    /// `Corrupt` if they are torn, of another version or out of order.
-    pub fn entries(&self) -> Result<Vec<AbortedTransaction>> {
-        let bytes = small_file::read(&self.path)?.unwrap_or_default();
-        let (entries, rest) = bytes.as_chunks::<ENTRY_BYTES>();
-        if !rest.is_empty() {
-            let detail = format!("{} bytes are no whole number of {ENTRY_BYTES}-byte entries", bytes.len());
-            return Err(Error::corrupt(&self.path, detail));
-        }
-        let mut transactions: Vec<AbortedTransaction> = Vec::with_capacity(entries.len());
-        for (index, bytes) in entries.iter().enumerate() {
-            let transaction = AbortedTransaction::decode(bytes)
-                .filter(|next| transactions.last().is_none_or(|last| next.last_offset > last.last_offset))
-                .ok_or_else(|| Error::corrupt(&self.path, format!("entry {index} is senseless")))?;
-            transactions.push(transaction);
-        }
-        Ok(transactions)
+    pub fn entries(&self) -> &[AbortedTransaction] {
+        &self.entries
     }
 
     /// Adds to `found` the transactions that overlap `from..end`, and says whether the search is over: whether no later
     /// segment can hold one that does.
-    pub fn collect(&self, from: Offset, end: Offset, found: &mut Vec<AbortedTransaction>) -> Result<bool> {
-        if self.is_empty() {
-            return Ok(false);
-        }
-        for transaction in self.entries()? {
+    pub fn collect(&self, from: Offset, end: Offset, found: &mut Vec<AbortedTransaction>) -> bool {
+        for transaction in &self.entries {
             if transaction.last_offset >= from && transaction.first_offset < end {
-                found.push(transaction);
+                found.push(*transaction);
             }
             if transaction.last_stable_offset >= end {
-                return Ok(true);
+                return true;
             }
         }
-        Ok(false)
+        false
     }
 
     /// Removes the transactions whose marker is at `offset` or above.
     pub fn truncate_to(&mut self, offset: Offset) -> Result<()> {
-        if self.last_offset < offset {
+        let kept = self.entries.partition_point(|entry| entry.last_offset < offset);
+        if kept == self.entries.len() {
             return Ok(());
         }
-        let entries = self.entries()?;
-        let kept = entries.partition_point(|entry| entry.last_offset < offset);
         if kept == 0 {
             return self.delete();
         }
         let file = os::open(&self.path).map_err(Error::io("open", &self.path))?;
         os::set_length(&file, (kept * ENTRY_BYTES) as u64).map_err(Error::io("truncate", &self.path))?;
-        self.count = kept as u64;
-        self.last_offset = entries[kept - 1].last_offset;
+        self.entries.truncate(kept);
         Ok(())
     }
 
     /// Removes all entries, and with them the file.
     pub fn delete(&mut self) -> Result<()> {
         small_file::remove(&self.path)?;
-        (self.count, self.last_offset) = (0, Offset(-1));
+        self.entries.clear();
         Ok(())
     }
 
@@ -164,6 +137,24 @@ impl AbortedIndex {
     pub fn moved(&mut self, to: &Path) {
         self.path = to.into();
     }
+}
+
+/// The entries of a file, if there is one.
+fn read(path: &Path) -> Result<Vec<AbortedTransaction>> {
+    let bytes = small_file::read(path)?.unwrap_or_default();
+    let (entries, rest) = bytes.as_chunks::<ENTRY_BYTES>();
+    if !rest.is_empty() {
+        let detail = format!("{} bytes are no whole number of {ENTRY_BYTES}-byte entries", bytes.len());
+        return Err(Error::corrupt(path, detail));
+    }
+    let mut transactions: Vec<AbortedTransaction> = Vec::with_capacity(entries.len());
+    for (index, bytes) in entries.iter().enumerate() {
+        let transaction = AbortedTransaction::decode(bytes)
+            .filter(|next| transactions.last().is_none_or(|last| next.last_offset > last.last_offset))
+            .ok_or_else(|| Error::corrupt(path, format!("entry {index} is senseless")))?;
+        transactions.push(transaction);
+    }
+    Ok(transactions)
 }
 
 impl AbortedTransaction {
@@ -228,9 +219,9 @@ mod tests {
         index.append(&aborted(8, 1, 9, 10)).unwrap();
         index.flush().unwrap();
         let mut index = AbortedIndex::open(&path).unwrap();
-        assert_eq!(index.entries().unwrap(), [aborted(7, 2, 5, 6), aborted(8, 1, 9, 10)]);
+        assert_eq!(index.entries(), [aborted(7, 2, 5, 6), aborted(8, 1, 9, 10)]);
         index.truncate_to(Offset(9)).unwrap();
-        assert_eq!(index.entries().unwrap(), [aborted(7, 2, 5, 6)]);
+        assert_eq!(index.entries(), [aborted(7, 2, 5, 6)]);
         index.truncate_to(Offset(5)).unwrap();
         assert!(index.is_empty() && !path.exists());
     }
@@ -247,7 +238,7 @@ mod tests {
             [(0, 1, &all[..1], true), (6, 7, &all[1..3], true), (9, 40, &all[2..], false), (21, 30, &[], true)]
         {
             let mut found = Vec::new();
-            assert_eq!(index.collect(Offset(from), Offset(end), &mut found).unwrap(), over, "{from}..{end}");
+            assert_eq!(index.collect(Offset(from), Offset(end), &mut found), over, "{from}..{end}");
             assert_eq!(found, expected, "{from}..{end}");
         }
     }

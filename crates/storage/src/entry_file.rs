@@ -88,9 +88,19 @@ impl<E: Entry> EntryFile<E> {
     }
 
     fn over(path: &Path, max_bytes: u32) -> Self {
-        let max_entries = max_bytes / E::SIZE as u32;
+        let max_entries = Self::entries_in(max_bytes);
         let kept = Mutex::new(Kept { first: 0, entries: Vec::new() });
         Self { path: path.into(), max_entries, written: 0, pending: Vec::new(), last: None, kept, unsynced: false }
+    }
+
+    fn entries_in(max_bytes: u32) -> u32 {
+        max_bytes / E::SIZE as u32
+    }
+
+    /// Takes another limit. The file keeps its length, and the entries that are there stay, with room for one more: what a
+    /// time index says of the end of its segment must not be left out.
+    pub(crate) fn set_max_bytes(&mut self, max_bytes: u32) {
+        self.max_entries = Self::entries_in(max_bytes).max(self.count() + 1);
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -157,6 +167,15 @@ impl<E: Entry> EntryFile<E> {
         kept.first = first;
         let fitting = kept.entries.partition_point(fits);
         Ok(fitting.checked_sub(1).map(|index| (first + index as u32, kept.entries[index])))
+    }
+
+    /// The entry with this number, if there are as many.
+    pub(crate) fn get(&self, number: u32) -> Result<Option<E>> {
+        if number >= self.written {
+            return Ok(self.pending.get((number - self.written) as usize).copied());
+        }
+        let file = os::open_read_only(&self.path).map_err(Error::io("open", &self.path))?;
+        self.read_one(&file, number).map(Some)
     }
 
     /// All entries, read from the file.

@@ -74,6 +74,11 @@ impl OffsetIndex {
         }
     }
 
+    /// Takes another limit. The entries that are there stay.
+    pub fn set_max_bytes(&mut self, max_bytes: u32) {
+        self.file.set_max_bytes(max_bytes);
+    }
+
     /// Where the index lies.
     pub fn path(&self) -> &Path {
         self.file.path()
@@ -117,6 +122,14 @@ impl OffsetIndex {
     pub fn lookup(&self, offset: Offset) -> Result<OffsetPosition> {
         let found = self.file.last_where(|entry| self.absolute(*entry).offset <= offset)?;
         Ok(found.map_or(self.start(), |(_, entry)| self.absolute(entry)))
+    }
+
+    /// An offset behind all batches that begin before `position`, and not far behind: that of the first entry of a batch that
+    /// begins there or later. `None` if no entry does.
+    pub fn bound_of(&self, position: u32) -> Result<Option<Offset>> {
+        let before = self.file.last_where(|entry| entry.position < position)?;
+        let next = self.file.get(before.map_or(0, |(number, _)| number + 1))?;
+        Ok(next.map(|entry| self.absolute(entry).offset))
     }
 
     /// Removes the entries of `offset` and above.

@@ -77,6 +77,11 @@ impl TimeIndex {
         }
     }
 
+    /// Takes another limit. The entries that are there stay.
+    pub fn set_max_bytes(&mut self, max_bytes: u32) {
+        self.file.set_max_bytes(max_bytes);
+    }
+
     /// Where the index lies.
     pub fn path(&self) -> &Path {
         self.file.path()

@@ -169,7 +169,7 @@ impl Partition {
             max_timestamp: terms.max_timestamp,
         };
         let appended = state.log.append_leader(batch, assign).map_err(|error| self.broken(&error))?;
-        self.leading().note(&state.log);
+        self.leading().note(&mut state.log);
         Ok(Placed {
             base_offset: appended.base_offset,
             next_offset: appended.last_offset.plus(1),

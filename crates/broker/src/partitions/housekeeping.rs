@@ -98,7 +98,7 @@ fn enforce_retention(all: &[Arc<Partition>], now_ms: i64) {
 
 fn purge(partitions: &Partitions, all: &[Arc<Partition>], now_ms: i64) {
     for partition in all {
-        report("remove deleted segments", partition.with_log(|log, _| log.purge_deleted(now_ms)));
+        report("remove deleted segments", partition.purge_deleted(now_ms));
     }
     report("remove the folders of deleted partitions", partitions.purge_doomed(now_ms));
 }

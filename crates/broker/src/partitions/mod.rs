@@ -6,9 +6,12 @@ pub mod leader;
 pub mod parked;
 pub mod partition;
 mod startup;
+#[cfg(test)]
+mod tests;
 mod turns;
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -27,6 +30,9 @@ use crate::config::Config;
 use crate::node::entropy;
 
 pub use startup::{Loaded, open_directories};
+
+/// How long a folder that could not be removed is left alone.
+const REMOVED_AGAIN_AFTER_MS: i64 = 60_000;
 
 /// A topic, as far as it is hosted here.
 struct Hosted {
@@ -228,20 +234,31 @@ impl Partitions {
         &self.directories[fewest.expect("there is at least one log directory")]
     }
 
-    /// Closes every log and writes the last checkpoints. Gives back the directories in which all went well.
+    /// Closes every log and writes the last checkpoints. Gives back the directories, if all went well in all of them.
+    ///
+    /// # Errors
+    /// The first failure; all other logs were closed nevertheless. No directory may be marked as left cleanly then, and
+    /// the checkpoints of the one that failed stay as they were.
     pub fn close(self, now_ms: Timestamp) -> ottla_storage::Result<Vec<LogDirectory>> {
         let all = self.all();
         self.topics.write().expect("nobody panics while holding this lock").clear();
         let mut positions = Vec::with_capacity(all.len());
+        let mut failed: Vec<(PathBuf, ottla_storage::Error)> = Vec::new();
         for partition in &all {
-            partition.flush(now_ms)?;
             let folder = partition.with_log(|log, _| log.folder().to_owned());
-            positions.push((folder, partition.name.clone(), partition.positions()));
-        }
-        for partition in all.into_iter().filter_map(Arc::into_inner) {
-            partition.into_log().close(now_ms)?;
+            match partition.close(now_ms) {
+                Ok(Some(last)) => positions.push((folder, partition.name.clone(), last)),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::error!(partition = %partition.name, %error, "cannot close the log");
+                    failed.push((folder, error));
+                }
+            }
         }
         for directory in &self.directories {
+            if failed.iter().any(|(folder, _)| folder.parent() == Some(directory.path())) {
+                continue;
+            }
             let here = || positions.iter().filter(|(folder, ..)| folder.parent() == Some(directory.path()));
             let write = |file, offset: fn(&Positions) -> Offset| {
                 let offsets = here().map(|(_, name, positions)| (name.clone(), offset(positions))).collect();
@@ -251,22 +268,31 @@ impl Partitions {
             write(LOG_START_CHECKPOINT, |positions| positions.log_start)?;
             write(HIGH_WATERMARK_CHECKPOINT, |positions| positions.high_watermark)?;
         }
-        Ok(self.directories)
+        match failed.into_iter().next() {
+            Some((_, error)) => Err(error),
+            None => Ok(self.directories),
+        }
     }
 
-    /// Removes the folders whose time has come.
+    /// Removes the folders whose time has come. Those that cannot be removed are tried again later.
+    ///
+    /// # Errors
+    /// The first failure; the other folders were removed nevertheless.
     pub fn purge_doomed(&self, now_ms: Timestamp) -> ottla_storage::Result<()> {
         let mut doomed = self.doomed.lock().expect("nobody panics while holding this lock");
         let due: Vec<Doomed> = doomed.extract_if(.., |doomed| doomed.due_ms <= now_ms).collect();
         drop(doomed);
+        let mut done = Ok(());
         for Doomed { folder, .. } in due {
-            os::remove_folder(&folder).map_err(|source| ottla_storage::Error::Io {
-                operation: "remove",
-                path: folder.clone(),
-                source,
-            })?;
+            match os::remove_folder(&folder) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    self.doom(folder.clone(), now_ms.saturating_add(REMOVED_AGAIN_AFTER_MS));
+                    done = done.and(Err(ottla_storage::Error::Io { operation: "remove", path: folder, source }));
+                }
+                _ => {}
+            }
         }
-        Ok(())
+        done
     }
 
     fn doom(&self, folder: PathBuf, due_ms: Timestamp) {

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use ottla_base::{BrokerId, LeaderEpoch, Offset, Timestamp, TopicPartition, Uuid};
 use ottla_metadata::settings::topic::TopicSettings;
 use ottla_protocol::error::ErrorCode;
-use ottla_storage::{Error as StorageError, Flush, FoundRecord, Log, LogConfig, LogSlice, TimeSearch};
+use ottla_storage::{
+    AbortedTransaction, Error as StorageError, Flush, FoundRecord, Log, LogConfig, LogSlice, TimeSearch,
+};
 
 use super::append::Queued;
 use super::leader::{Leader, Reader};
@@ -55,6 +57,8 @@ pub struct Found {
     pub positions: Positions,
     /// Where the reader's log parts from this one (KIP-595).
     pub diverging: Option<(LeaderEpoch, Offset)>,
+    /// The aborted transactions that a reader of committed records has to skip in `slice`, by rising first offset.
+    pub aborted: Vec<AbortedTransaction>,
     /// Whether more records follow that no larger limit would have given: they are in the next segment.
     pub ends_segment: bool,
 }
@@ -145,7 +149,7 @@ impl Partition {
     /// Leads `log` from now on.
     pub fn lead(
         topic_id: Uuid,
-        log: Log,
+        mut log: Log,
         settings: Arc<TopicSettings>,
         local: BrokerId,
         registration: &ottla_metadata::image::Partition,
@@ -160,7 +164,7 @@ impl Partition {
             log.end_offset(),
         );
         let mut leading = Leading { leader, log_start: Offset(0), log_end: Offset(0), first_unstable: None };
-        leading.note(&log);
+        leading.note(&mut log);
         Self {
             name: log.topic_partition().clone(),
             topic_id,
@@ -195,13 +199,19 @@ impl Partition {
         if read.last_fetched_epoch != LeaderEpoch::NONE
             && let Some(diverging) = state.divergence(read.offset, read.last_fetched_epoch)?
         {
-            return Ok(Found { slice: None, positions, diverging: Some(diverging), ends_segment: false });
+            let diverging = Some(diverging);
+            return Ok(Found { slice: None, positions, diverging, aborted: Vec::new(), ends_segment: false });
         }
         match log.read(read.offset, read.max_bytes, bound, read.at_least_one) {
             Ok(slice) => {
                 let ends_segment = slice.length > 0 && log.continues_after(&slice, bound);
                 let slice = (slice.length > 0).then_some(slice);
-                Ok(Found { slice, positions, diverging: None, ends_segment })
+                let aborted = match &slice {
+                    Some(slice) if read.reader == Reader::Committed => log.aborted_transactions(slice, bound),
+                    _ => Ok(Vec::new()),
+                };
+                let aborted = aborted.map_err(|error| self.broken(&error))?;
+                Ok(Found { slice, positions, diverging: None, aborted, ends_segment })
             }
             Err(StorageError::OffsetOutOfRange { .. }) => Err(ErrorCode::OffsetOutOfRange),
             Err(error) => Err(self.broken(&error)),
@@ -271,7 +281,7 @@ impl Partition {
         let mut state = self.lock();
         let high_watermark = self.leading().leader.high_watermark();
         let done = work(&mut state.log, high_watermark);
-        self.leading().note(&state.log);
+        self.leading().note(&mut state.log);
         done
     }
 
@@ -301,9 +311,30 @@ impl Partition {
         renamed.map(|()| to)
     }
 
-    /// Gives the log back.
-    pub fn into_log(self) -> Log {
-        self.state.into_inner().expect("nobody panics while holding this lock").log
+    /// Unlinks the files of segments that were deleted long enough ago, without holding the lock meanwhile.
+    pub fn purge_deleted(&self, now_ms: Timestamp) -> ottla_storage::Result<()> {
+        let mut deleted = self.lock().log.take_deleted(now_ms);
+        if deleted.is_empty() {
+            return Ok(());
+        }
+        let done = deleted.unlink();
+        if !deleted.is_empty() {
+            self.lock().log.put_back_deleted(deleted, now_ms);
+        }
+        done
+    }
+
+    /// Closes the log, although requests may still hold the partition: they may read, and are refused what they want to
+    /// append. Gives the positions that are final now, or `None` if the topic was deleted.
+    pub fn close(&self, now_ms: Timestamp) -> ottla_storage::Result<Option<Positions>> {
+        let mut state = self.lock();
+        if state.is_gone {
+            return Ok(None);
+        }
+        state.log.close_for_good(now_ms)?;
+        let mut leading = self.leading();
+        leading.note(&mut state.log);
+        Ok(Some(leading.positions()))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -335,12 +366,14 @@ impl State {
 }
 
 impl Leading {
-    /// Takes over what a change of the log has made different.
-    pub fn note(&mut self, log: &Log) {
+    /// Takes over what a change of the log has made different, and tells the log how far it is replicated now: transactions
+    /// are over once their marker is.
+    pub fn note(&mut self, log: &mut Log) {
         (self.log_start, self.log_end) = (log.start_offset(), log.end_offset());
-        self.first_unstable = log.producers().first_unstable_offset();
         self.leader.on_appended(self.log_end);
         self.leader.check(self.log_end);
+        log.on_high_watermark(self.leader.high_watermark());
+        self.first_unstable = log.producers().first_unstable_offset();
     }
 
     /// The log's first offset.

@@ -32,8 +32,8 @@ pub(super) struct Unflushed {
     /// The base offsets of the sealed segments of which some file may not be wholly on the disk: often only an index or
     /// the snapshot, where the records were flushed before the segment was sealed.
     pub sealed: BTreeSet<Offset>,
-    /// How often the log was truncated.
-    pub truncations: u64,
+    /// How often files were cut or took other names: a flush that began before has not flushed what lies there now.
+    pub upheavals: u64,
     /// Held while a flush runs, and true once one has failed.
     pub failed: Arc<Mutex<bool>>,
 }
@@ -44,7 +44,7 @@ pub struct Flush {
     end_offset: Offset,
     /// Whether that was the end of the log when the flush began.
     is_complete: bool,
-    truncations: u64,
+    upheavals: u64,
     /// The sealed segments among those that are flushed.
     sealed: Vec<Offset>,
     logs: Vec<(PathBuf, Arc<File>)>,
@@ -79,17 +79,19 @@ impl Flush {
             os::sync_data(file).map_err(Error::io("flush", path))?;
         }
         for path in &self.others {
-            match os::open(path).and_then(|file| os::sync_data(&file)) {
-                // Retention may have taken the segment away meanwhile.
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io("flush", path)(error)),
-                _ => {}
-            }
+            // Retention may have taken the segment away meanwhile.
+            unless_gone(os::open(path).and_then(|file| os::sync_data(&file))).map_err(Error::io("flush", path))?;
         }
         if self.names > self.names_flushed {
-            os::sync_folder(&self.folder).map_err(Error::io("flush", &self.folder))?;
+            // The folder may have another name meanwhile, because its topic was deleted.
+            unless_gone(os::sync_folder(&self.folder)).map_err(Error::io("flush", &self.folder))?;
         }
         Ok(())
     }
+}
+
+fn unless_gone(done: io::Result<()>) -> io::Result<()> {
+    done.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 impl Log {
@@ -121,7 +123,7 @@ impl Log {
         let mut flush = Flush {
             end_offset,
             is_complete: end_offset == self.end_offset(),
-            truncations: self.unflushed.truncations,
+            upheavals: self.unflushed.upheavals,
             sealed: Vec::new(),
             logs: Vec::new(),
             others: Vec::new(),
@@ -156,8 +158,9 @@ impl Log {
     pub fn finish_flush(&mut self, flush: &Flush, ran: Result<()>, now_ms: Timestamp) -> Result<()> {
         self.for_good("a flush", ran)?;
         self.check_usable()?;
-        // A truncation in between took away some of what was flushed, and other records may lie in its place.
-        if flush.truncations != self.unflushed.truncations {
+        // A truncation in between took away some of what was flushed, and other records may lie in its place; of a renamed
+        // folder, the small files were not found.
+        if flush.upheavals != self.unflushed.upheavals {
             return Ok(());
         }
         self.recovery_point = self.recovery_point.max(flush.end_offset);
@@ -185,7 +188,19 @@ impl Log {
     /// # Errors
     /// The next start has to read it then, and must not be told of a clean stop.
     pub fn close(mut self, now_ms: Timestamp) -> Result<()> {
+        self.close_for_good(now_ms)
+    }
+
+    /// As [`Log::close`], where others still hold the log: they may read, and it takes no more.
+    pub fn close_for_good(&mut self, now_ms: Timestamp) -> Result<()> {
         self.check_usable()?;
+        let left = self.leave(now_ms);
+        self.for_good("closing", left)?;
+        self.unusable = Some("it was closed".to_owned());
+        Ok(())
+    }
+
+    fn leave(&mut self, now_ms: Timestamp) -> Result<()> {
         self.active.trim()?;
         self.active.flush_indexes()?;
         self.snapshot_producers(self.end_offset())?;

@@ -41,7 +41,7 @@ pub use flush::Flush;
 pub use lookup::{FoundRecord, LateBatch, TimeSearch};
 pub use open::{Cut, OpenLog, Recovery};
 pub use read::LogSlice;
-pub use retention::{Deleted, DeletedBecause};
+pub use retention::{Deleted, DeletedBecause, DeletedFiles};
 
 use crate::config::LogConfig;
 use crate::epochs::{EpochEnd, LeaderEpochs};
@@ -102,7 +102,9 @@ impl Log {
 
     /// Follows other settings from now on.
     pub fn configure(&mut self, config: LogConfig) {
-        self.active.set_limits(index_limits(&config));
+        let limits = index_limits(&config);
+        self.active.set_limits(limits);
+        self.sealed.iter_mut().for_each(|segment| segment.set_limits(limits));
         self.config = config;
     }
 
@@ -162,6 +164,8 @@ impl Log {
             os::sync_folder(parent).map_err(Error::io("flush", parent))?;
         }
         self.folder = to.to_owned();
+        self.unflushed.upheavals += 1;
+        self.unflushed.names += 1;
         self.active.moved(to);
         self.sealed.iter_mut().for_each(|segment| segment.moved(to));
         self.epochs.moved(to);

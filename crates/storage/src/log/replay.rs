@@ -57,12 +57,19 @@ impl Log {
     /// `bound`: by rising first offset.
     pub fn aborted_transactions(&self, slice: &LogSlice, bound: Offset) -> Result<Vec<AbortedTransaction>> {
         let mut found = Vec::new();
-        let first = self.segment(self.segment_floor(slice.first_offset)).base_offset();
-        for index in self.replayed.aborted.range(first..).map(|(_, index)| index) {
-            if index.collect(slice.first_offset, bound, &mut found)? {
-                break;
-            }
+        let index = self.segment_floor(slice.first_offset);
+        let segment = self.segment(index);
+        let mut later = self.replayed.aborted.range(segment.base_offset()..).map(|(_, index)| index).peekable();
+        if later.peek().is_none() {
+            return Ok(found);
         }
+        // Those behind the slice are told when the reader gets there.
+        let end = segment.bound_of((slice.position + u64::from(slice.length)) as u32)?.unwrap_or(bound);
+        let end = end.min(bound).min(self.segment_end(index));
+        if index < self.sealed.len() {
+            self.keep_few_open(segment.base_offset());
+        }
+        _ = later.any(|index| index.collect(slice.first_offset, end, &mut found));
         found.sort_unstable_by_key(|transaction| transaction.first_offset);
         Ok(found)
     }

@@ -46,6 +46,40 @@ pub(super) struct Doomed {
     files: Vec<PathBuf>,
 }
 
+/// Files of deleted segments whose time has come.
+#[derive(Debug)]
+pub struct DeletedFiles {
+    doomed: Vec<Doomed>,
+}
+
+impl DeletedFiles {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.doomed.is_empty()
+    }
+
+    /// Unlinks them, and keeps those that cannot be.
+    ///
+    /// # Errors
+    /// The first of them; the others were tried too.
+    pub fn unlink(&mut self) -> Result<()> {
+        let mut done = Ok(());
+        for doomed in &mut self.doomed {
+            doomed.files.retain(|path| match remove(path) {
+                Ok(()) => false,
+                Err(error) => {
+                    if done.is_ok() {
+                        done = Err(error);
+                    }
+                    true
+                }
+            });
+        }
+        self.doomed.retain(|doomed| !doomed.files.is_empty());
+        done
+    }
+}
+
 impl Doomed {
     /// Notes that the folder was renamed.
     pub fn moved(&mut self, folder: &Path) {
@@ -87,16 +121,17 @@ impl Log {
         deleted.map(|()| doomed)
     }
 
-    /// Unlinks the files of segments that were deleted long enough ago.
-    pub fn purge_deleted(&mut self, now_ms: Timestamp) -> Result<()> {
-        while let Some(oldest) = self.doomed.front() {
-            if now_ms.saturating_sub(oldest.since_ms) < self.config.file_delete_delay_ms {
-                break;
-            }
-            oldest.files.iter().try_for_each(|path| remove(path))?;
-            self.doomed.pop_front();
-        }
-        Ok(())
+    /// Takes out the files of segments that were deleted long enough ago. Unlinking large files takes long: whoever keeps the
+    /// log under a lock lets go of it meanwhile.
+    pub fn take_deleted(&mut self, now_ms: Timestamp) -> DeletedFiles {
+        let is_due = |doomed: &Doomed| now_ms.saturating_sub(doomed.since_ms) >= self.config.file_delete_delay_ms;
+        let count = self.doomed.iter().take_while(|doomed| is_due(doomed)).count();
+        DeletedFiles { doomed: self.doomed.drain(..count).collect() }
+    }
+
+    /// Takes back what could not be unlinked: its time begins anew.
+    pub fn put_back_deleted(&mut self, files: DeletedFiles, now_ms: Timestamp) {
+        self.doomed.extend(files.doomed.into_iter().map(|doomed| Doomed { since_ms: now_ms, ..doomed }));
     }
 
     /// The segments that have to go: some number of the oldest.

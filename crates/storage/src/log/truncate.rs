@@ -75,7 +75,7 @@ impl Log {
         self.unflushed.names += 1;
         // The active segment, too, is flushed with the others only once it is sealed again.
         _ = self.unflushed.sealed.split_off(&self.active.base_offset());
-        self.unflushed.truncations += 1;
+        self.unflushed.upheavals += 1;
         self.epochs.truncate_from_end(end)?;
         self.replayed.truncate(end)?;
         self.replay(end)

@@ -285,12 +285,17 @@ impl Active {
     /// Brings the files into the shape in which a segment is left: indexes with their final entry and without spare
     /// room, the log without reserved room.
     pub fn trim(&mut self) -> Result<()> {
-        self.time_index.maybe_append(self.largest.timestamp, self.largest.offset)?;
-        self.trim_indexes()?;
+        self.finish_indexes()?;
         if length_of(&self.file, &self.path)? != self.size {
             self.cut()?;
         }
         Ok(())
+    }
+
+    /// Brings the indexes alone into that shape.
+    pub fn finish_indexes(&mut self) -> Result<()> {
+        self.time_index.maybe_append(self.largest.timestamp, self.largest.offset)?;
+        self.trim_indexes()
     }
 
     /// Ends the growth of this segment, which was trimmed.
@@ -312,6 +317,8 @@ impl Active {
     /// Takes new limits; the index files keep the length they have.
     pub fn set_limits(&mut self, limits: IndexLimits) {
         self.limits = limits;
+        self.offset_index.set_max_bytes(limits.max_bytes);
+        self.time_index.set_max_bytes(limits.max_bytes);
     }
 
     /// Notes that the folder was renamed.
@@ -342,7 +349,11 @@ impl Active {
         }
         if self.bytes_since_entry > self.limits.interval_bytes {
             self.offset_index.append(last_offset, batch.position)?;
-            self.time_index.maybe_append(self.largest.timestamp, self.largest.offset)?;
+            // The last place is for the final entry, also where all batches of a segment come without a roll in between:
+            // when it is read anew, or from a leader.
+            if !self.time_index.is_full() {
+                self.time_index.maybe_append(self.largest.timestamp, self.largest.offset)?;
+            }
             self.bytes_since_entry = 0;
         }
         self.bytes_since_entry = self.bytes_since_entry.saturating_add(batch.size);
@@ -390,6 +401,10 @@ impl Segment for Active {
 
     fn position_floor(&self, offset: Offset) -> Result<u32> {
         Ok(self.offset_index.lookup(offset)?.position)
+    }
+
+    fn bound_of(&self, position: u32) -> Result<Option<Offset>> {
+        self.offset_index.bound_of(position)
     }
 
     fn time_floor(&self, timestamp: Timestamp) -> Result<Offset> {

@@ -42,6 +42,8 @@ pub(crate) trait Segment {
     fn file(&self) -> Result<Arc<File>>;
     /// A position at or before the first batch that ends with `offset` or later.
     fn position_floor(&self, offset: Offset) -> Result<u32>;
+    /// An offset behind all batches that begin before `position`; `None` if only the segment's end is known to be.
+    fn bound_of(&self, position: u32) -> Result<Option<Offset>>;
     /// An offset at or before the first batch that holds a record as late as `timestamp`.
     fn time_floor(&self, timestamp: Timestamp) -> Result<Offset>;
     /// The largest timestamp, or -1 if no record has one, and the last offset of the batch that holds it first.

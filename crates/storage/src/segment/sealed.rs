@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ottla_base::{Offset, Timestamp};
 
 use super::scan::{LOOKUP_CHUNK_BYTES, Scan};
-use super::{Active, IndexLimits, Segment, file_path};
+use super::{Active, IndexLimits, Segment, Torn, file_path};
 use crate::error::{Error, Result};
 use crate::offset_index::OffsetIndex;
 use crate::os;
@@ -83,6 +83,11 @@ impl Sealed {
         self.opened().file.is_some()
     }
 
+    /// Takes other limits, for indexes that have to be built anew.
+    pub fn set_limits(&mut self, limits: IndexLimits) {
+        self.limits = limits;
+    }
+
     /// Notes that the folder was renamed.
     pub fn moved(&mut self, folder: &Path) {
         self.path = file_path(folder, self.base_offset, "log");
@@ -120,11 +125,13 @@ impl Sealed {
         open().or_else(|error| {
             tracing::warn!(%error, segment = %self.path.display(), "building the indexes of a segment anew");
             let (mut active, torn) = Active::recover(self.folder(), self.base_offset, self.limits, 0, &mut |_| Ok(()))?;
-            if let Some(torn) = torn {
-                // The start after a clean shutdown did not read this far. Only a recovery may cut.
-                return Err(Error::corrupt(&self.path, torn.detail));
+            if let Some(Torn { detail, .. }) = torn {
+                // The start after a clean shutdown did not read this far, and only a recovery may cut. What lies before can
+                // be read; whoever comes to the end of that finds the damage, without reading all of it again.
+                tracing::error!(segment = %self.path.display(), detail, "a segment is damaged");
             }
-            active.trim()?;
+            active.finish_indexes()?;
+            active.flush_indexes()?;
             let (offset, time) = active.into_indexes();
             Ok(Indexes { offset, time })
         })
@@ -156,6 +163,10 @@ impl Segment for Sealed {
 
     fn position_floor(&self, offset: Offset) -> Result<u32> {
         self.with_indexes(|indexes| Ok(indexes.offset.lookup(offset)?.position))
+    }
+
+    fn bound_of(&self, position: u32) -> Result<Option<Offset>> {
+        self.with_indexes(|indexes| indexes.offset.bound_of(position))
     }
 
     fn time_floor(&self, timestamp: Timestamp) -> Result<Offset> {

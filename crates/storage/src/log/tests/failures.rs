@@ -104,7 +104,11 @@ fn indexes_that_recovery_built_anew_are_flushed() {
     append(&mut log, &Made::sized(10, 500));
     append(&mut log, &Made::sized(10, 500));
     drop(log);
-    let (mut log, _) = fixture.open(false, 0);
+    let (mut log, _) = fixture.open(false, 10);
+    assert_eq!(log.recovery_point(), Offset(10), "the first segment was not read");
+    drop(log);
+    (log, _) = fixture.open(false, 5);
+    assert_eq!(log.recovery_point(), Offset(0), "its records were flushed up to 5, its new indexes were not");
     assert!(log.has_unflushed_segments());
     let ((), calls) = trace::calls_of(|| log.flush(0).unwrap());
     assert!(calls.contains(&format!("sync {:020}.index", 0)), "{calls:?}");
@@ -220,4 +224,53 @@ fn a_restart_removes_the_snapshots_before_the_segments_and_the_newest_of_these_f
     trace::fail_once(&format!("remove {:020}.log", 100));
     log.restart_at(Offset(200), 0).unwrap_err();
     assert_unusable(&log.check_usable());
+}
+
+#[test]
+fn a_file_that_cannot_be_unlinked_is_tried_again_and_the_others_go() {
+    let (fixture, mut log) = Fixture::new(LogConfig { retention_bytes: Some(0), ..small_segments(600) });
+    for _ in 0..3 {
+        append(&mut log, &Made::sized(10, 500));
+    }
+    log.enforce_retention(0, Offset(20)).unwrap();
+    trace::fail_once("remove 00000000000000000000.index.deleted");
+    let mut deleted = log.take_deleted(i64::MAX);
+    deleted.unlink().unwrap_err();
+    assert!(!deleted.is_empty());
+    let left = |fixture: &Fixture| fixture.files().matches("deleted").count();
+    assert_eq!(left(&fixture), 1, "{}", fixture.files());
+    log.put_back_deleted(deleted, 7);
+    assert!(log.take_deleted(7).is_empty(), "not at once");
+    purge(&mut log, i64::MAX);
+    assert_eq!(left(&fixture), 0, "{}", fixture.files());
+    assert!(log.take_deleted(i64::MAX).is_empty());
+}
+
+#[test]
+fn a_log_that_was_closed_is_read_and_takes_no_more() {
+    let (fixture, mut log) = Fixture::new(LogConfig::default());
+    append(&mut log, &Made::sized(10, 500));
+    log.close_for_good(0).unwrap();
+    assert_eq!(read(&log, 0, u32::MAX, 10), [0]);
+    let error = try_append_at(&mut log, &Made::sized(10, 500), 0).unwrap_err();
+    assert!(error.to_string().contains("because it was closed"), "{error}");
+    assert_eq!(fixture.open(true, 10).1, Recovery::default());
+
+    let (_fixture, mut log) = Fixture::new(LogConfig::default());
+    trace::fail_once("sync 00000000000000000000.index");
+    log.close_for_good(0).unwrap_err();
+    assert_unusable(&log.close_for_good(0));
+}
+
+#[test]
+fn a_flush_that_a_rename_overtook_counts_for_nothing_and_is_no_failure() {
+    let (fixture, mut log) = Fixture::new(small_segments(600));
+    append(&mut log, &Made::sized(10, 500));
+    append(&mut log, &Made::sized(10, 500));
+    let flush = log.begin_flush().unwrap();
+    log.rename_folder(&fixture.folder.path().join("t-0.0123-future")).unwrap();
+    log.finish_flush(&flush, flush.run(), 0).unwrap();
+    assert_eq!(log.recovery_point(), Offset(0), "the indexes of the first segment were not found");
+    log.flush(0).unwrap();
+    assert_eq!(log.recovery_point(), Offset(20));
 }

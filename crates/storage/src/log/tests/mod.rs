@@ -113,6 +113,10 @@ fn read(log: &Log, from: i64, max_bytes: u32, bound: i64) -> Vec<i64> {
     bases(&log.read(Offset(from), max_bytes, Offset(bound), true).unwrap())
 }
 
+fn purge(log: &mut Log, now_ms: i64) {
+    log.take_deleted(now_ms).unlink().unwrap();
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -261,6 +265,69 @@ fn segments_roll_when_an_index_is_full() {
 }
 
 #[test]
+fn the_active_segment_follows_changed_limits_of_its_indexes() {
+    let bases = |log: &Log| log.segments().map(|segment| segment.base_offset.0).collect::<Vec<_>>();
+    let limited = |bytes| LogConfig { segment_index_bytes: bytes, ..small_segments(1 << 20) };
+    for reopened in [false, true] {
+        let (fixture, mut log) = Fixture::new(limited(40));
+        append(&mut log, &Made::at(&[0]));
+        if reopened {
+            // A start opens all logs before it knows the settings of their topics.
+            log.close(0).unwrap();
+            log = fixture.open(true, 1).0;
+        }
+        log.configure(limited(400));
+        for timestamp in 1..12 {
+            append(&mut log, &Made::at(&[timestamp]));
+        }
+        assert_eq!(bases(&log), [0], "reopened: {reopened}");
+        log.configure(limited(40));
+        for timestamp in 12..16 {
+            append(&mut log, &Made::at(&[timestamp]));
+        }
+        assert_eq!(bases(&log), [0, 12, 15]);
+        for offset in 0..16 {
+            assert_eq!(read(&log, offset, 1, 16), [offset]);
+            assert_eq!(log.offset_for_timestamp(offset, Offset(16)).unwrap().unwrap().offset, Offset(offset));
+        }
+    }
+}
+
+#[test]
+fn the_newest_time_of_a_segment_is_known_although_its_index_is_full() {
+    let limited = |bytes, interval| LogConfig {
+        segment_index_bytes: bytes,
+        index_interval_bytes: interval,
+        ..small_segments(1 << 20)
+    };
+    // The index becomes full because the limit shrinks, in a start after a crash, or in one append.
+    for case in ["limit", "crash", "append"] {
+        let (mut fixture, mut log) = Fixture::new(limited(400, 100));
+        let batches: Vec<u8> =
+            (0..14).flat_map(|time| Made { base_offset: time, leader_epoch: 5, ..Made::at(&[time]) }.bytes()).collect();
+        if case == "append" {
+            log.configure(limited(40, 100));
+        }
+        log.append_follower(&batches, 0).unwrap();
+        match case {
+            "limit" => log.configure(limited(40, 100)),
+            "crash" => {
+                fixture.config = limited(40, 100);
+                drop(log);
+                log = fixture.open(false, 0).0;
+            }
+            _ => {}
+        }
+        append(&mut log, &Made::at(&[1]));
+        assert_eq!(log.segments().count(), 2, "{case}");
+        for time in 0..14 {
+            let found = log.offset_for_timestamp(time, Offset(15)).unwrap();
+            assert_eq!(found.map(|found| found.offset), Some(Offset(time)), "{case}");
+        }
+    }
+}
+
+#[test]
 fn a_follower_keeps_offsets_and_epochs_and_rolls_where_an_offset_does_not_fit_in() {
     let (fixture, mut log) = Fixture::new(LogConfig::default());
     let far = 5 + (1i64 << 31);
@@ -352,9 +419,9 @@ fn retention_by_age_takes_the_active_segment_too() {
     assert_eq!((log.start_offset(), log.end_offset()), (Offset(1), Offset(1)));
     assert_eq!(log.enforce_retention(1 << 40, Offset(1)).unwrap(), [], "an empty segment stays");
     assert!(fixture.files().contains("00000000000000000000.log.deleted"));
-    log.purge_deleted(6001 + 59_999).unwrap();
+    purge(&mut log, 6001 + 59_999);
     assert!(fixture.files().contains(".deleted"));
-    log.purge_deleted(6001 + 60_000).unwrap();
+    purge(&mut log, 6001 + 60_000);
     assert!(!fixture.files().contains(".deleted"), "{}", fixture.files());
     assert_eq!(bases(&held), [0], "a reader that holds the file may finish");
     assert!(matches!(log.read(Offset(0), 1, Offset(1), true), Err(Error::OffsetOutOfRange { .. })));

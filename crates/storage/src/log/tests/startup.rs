@@ -238,3 +238,32 @@ fn a_damaged_checkpoint_of_leader_epochs_is_written_anew_from_the_batches() {
     assert_eq!(log.epochs().epoch_for(Offset(25)), Some(LeaderEpoch(4)));
     assert_eq!(log.epochs().epoch_for(Offset(24)), None, "before the start of the log");
 }
+
+#[test]
+fn a_damaged_sealed_segment_is_read_up_to_the_damage_and_its_index_built_once() {
+    let (fixture, mut log) = Fixture::new(small_segments(3000));
+    for _ in 0..8 {
+        append(&mut log, &Made::sized(10, 500));
+    }
+    log.close(0).unwrap();
+    let size = Made::sized(10, 500).bytes().len() as u64;
+    let (name, index) = ("00000000000000000000.log", "00000000000000000000.index");
+    file(&fixture, name).write_all_at(&[0xff; 4], 3 * size + 8).unwrap();
+    fs::remove_file(fixture.path().join(index)).unwrap();
+    let length = fs::metadata(fixture.path().join(name)).unwrap().len();
+    let (log, _) = fixture.open(true, 80);
+    let (found, calls) = trace::calls_of(|| read(&log, 20, size as u32, 80));
+    assert_eq!(found, [20]);
+    assert!(calls.contains(&format!("create {index}")), "{calls:?}");
+    let ((), calls) = trace::calls_of(|| {
+        for _ in 0..3 {
+            assert_eq!([0, 10, 20].map(|offset| read(&log, offset, size as u32, 80)), [[0], [10], [20]]);
+            let error = log.read(Offset(30), 1, Offset(80), true).unwrap_err();
+            assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+            log.close_idle_files();
+        }
+    });
+    assert!(!calls.contains(&format!("create {index}")), "{calls:?}");
+    assert_eq!(fs::metadata(fixture.path().join(name)).unwrap().len(), length, "only a recovery cuts");
+    assert_eq!(read(&log, 60, u32::MAX, 80), [60, 70], "the segments behind it can be read");
+}

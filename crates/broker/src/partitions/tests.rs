@@ -1,0 +1,211 @@
+//! Partitions over logs in a temporary folder, without a network.
+
+use std::fs;
+use std::path::Path;
+
+use ottla_base::{LeaderEpoch, ProducerEpoch, ProducerId};
+use ottla_protocol::records::control::ControlType;
+use ottla_protocol::records::validate::Validated;
+use ottla_protocol::records::{Batch, BatchBuilder};
+
+use super::append::{Outcome, Placed};
+use super::leader::{Acks, Reader};
+use super::partition::{Found, Read};
+use super::*;
+use crate::api::produce::Failed;
+use crate::config::Written;
+use crate::net::memory::FrameMemory;
+
+const LOCAL: BrokerId = BrokerId(1);
+
+fn config(folder: &Path) -> Config {
+    let folder = folder.display();
+    let text =
+        format!("process.roles=broker,controller\nnode.id=1\nlisteners=PLAINTEXT://127.0.0.1:0\nlog.dirs={folder}\n");
+    Config::new(Written::from_text("server.properties", &text).unwrap()).unwrap().0
+}
+
+fn open_log(folder: &Path, config: LogConfig) -> Log {
+    let topic_partition = TopicPartition::new("t", 0);
+    let (recovery_point, log_start_offset) = (Offset(0), Offset(0));
+    let options = OpenLog { topic_partition, clean: true, recovery_point, log_start_offset, now_ms: 0 };
+    Log::open(&folder.join("t-0"), config, options).unwrap().0
+}
+
+/// The only replica of `t-0`, over `log`.
+fn lead(folder: &Path, log: Log) -> Partition {
+    let nothing = BTreeMap::new();
+    let settings = TopicSettings::new(&nothing, &config(folder).values(&nothing, &nothing));
+    Partition::lead(Uuid::ZERO, log, Arc::new(settings), LOCAL, &registration(), Offset(0))
+}
+
+fn registration() -> ottla_metadata::image::Partition {
+    ottla_metadata::image::Partition {
+        replicas: vec![LOCAL],
+        isr: vec![LOCAL],
+        leader: Some(LOCAL),
+        ..Default::default()
+    }
+}
+
+fn append(partition: &Partition, builder: &BatchBuilder) -> Result<Placed, Failed> {
+    let bytes = builder.build().unwrap();
+    let (batch, _) = Batch::parse(&bytes).unwrap();
+    let memory = FrameMemory::new(1 << 20);
+    let appending = partition
+        .append(&batch, Acks::All, 0, &memory, |_| Ok(Validated { max_timestamp: batch.header().max_timestamp }));
+    match appending.outcome {
+        Outcome::Done(placed) => placed,
+        Outcome::Queued(_) => panic!("nobody else appends"),
+    }
+}
+
+fn one_record(builder: BatchBuilder) -> BatchBuilder {
+    let mut builder = builder;
+    builder.push(1000, None, Some(b"value"), &[]);
+    builder
+}
+
+fn read_from(partition: &Partition, reader: Reader, offset: i64) -> Found {
+    let (none, offset) = (LeaderEpoch::NONE, Offset(offset));
+    let read = Read {
+        reader,
+        offset,
+        max_bytes: u32::MAX,
+        at_least_one: true,
+        current_leader_epoch: none,
+        last_fetched_epoch: none,
+    };
+    partition.read(read).unwrap()
+}
+
+#[test]
+fn a_batch_whose_flush_failed_is_never_answered_as_if_it_were_safe() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open_log(folder.path(), LogConfig { flush_messages: Some(1), ..LogConfig::default() });
+    let partition = lead(folder.path(), log);
+    let numbered = |sequence| one_record(BatchBuilder::new().producer(ProducerId(7), ProducerEpoch(0), sequence));
+    append(&partition, &numbered(0)).unwrap();
+    // A folder in the place of a file that is flushed too: it cannot be opened.
+    let obstacle = folder.path().join("t-0/00000000000000000002.snapshot");
+    fs::create_dir(&obstacle).unwrap();
+    assert_eq!(append(&partition, &numbered(1)).unwrap_err().code(), ErrorCode::KafkaStorageError);
+    fs::remove_dir(&obstacle).unwrap();
+    for sequence in [1, 0, 2] {
+        let failed = append(&partition, &numbered(sequence)).unwrap_err();
+        assert_eq!(failed.code(), ErrorCode::KafkaStorageError, "sequence {sequence}");
+    }
+    assert!(read_from(&partition, Reader::Uncommitted, 0).slice.is_some(), "what is there may be read");
+}
+
+#[test]
+fn readers_of_committed_records_get_past_ended_transactions_and_are_told_of_aborted_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = open_log(folder.path(), LogConfig::default());
+    let producer = |id| BatchBuilder::new().producer(ProducerId(id), ProducerEpoch(0), 0).transactional();
+    let marker = |id, kind: ControlType, offset| {
+        let mut builder = BatchBuilder::new().base_offset(Offset(offset)).leader_epoch(LeaderEpoch(0));
+        builder = builder.producer(ProducerId(id), ProducerEpoch(0), -1).transactional().control();
+        builder.push(2000, Some(&kind.key()), Some(&[0; 6]), &[]);
+        builder.build().unwrap()
+    };
+    let data = |id, offset| one_record(producer(id).base_offset(Offset(offset)).leader_epoch(LeaderEpoch(0)));
+    for bytes in [
+        data(1, 0).build().unwrap(),
+        data(2, 1).build().unwrap(),
+        marker(1, ControlType::Abort, 2),
+        marker(2, ControlType::Commit, 3),
+    ] {
+        log.append_follower(&bytes, 0).unwrap();
+    }
+    let partition = lead(folder.path(), log);
+    let positions = partition.positions();
+    assert_eq!((positions.high_watermark, positions.last_stable), (Offset(4), Offset(4)));
+    let first_offsets = |found: &Found| found.aborted.iter().map(|aborted| aborted.first_offset.0).collect::<Vec<_>>();
+    assert_eq!(first_offsets(&read_from(&partition, Reader::Committed, 0)), [0]);
+    assert_eq!(first_offsets(&read_from(&partition, Reader::Committed, 3)), [0i64; 0]);
+    assert_eq!(first_offsets(&read_from(&partition, Reader::Uncommitted, 0)), [0i64; 0]);
+
+    let open = append(&partition, &one_record(producer(3))).unwrap();
+    append(&partition, &one_record(BatchBuilder::new())).unwrap();
+    assert_eq!(partition.positions().last_stable, open.base_offset, "an open transaction holds readers up");
+    partition.with_log(|log, _| log.append_follower(&marker(3, ControlType::Abort, 6), 0).unwrap());
+    assert_eq!(partition.positions().last_stable, Offset(7), "until its marker is replicated");
+    assert_eq!(first_offsets(&read_from(&partition, Reader::Committed, 4)), [4]);
+}
+
+/// What a start finds in an empty folder.
+fn partitions(folder: &Path) -> Partitions {
+    let config = config(folder);
+    let loaded = open_directories(&config, || 4).unwrap();
+    Partitions::new(&config, loaded)
+}
+
+/// Hosts the topic `t` with one partition.
+fn host(partitions: &Partitions, folder: &Path) -> Arc<Partition> {
+    let nothing = BTreeMap::new();
+    let settings = Arc::new(TopicSettings::new(&nothing, &config(folder).values(&nothing, &nothing)));
+    let mut topic = Topic { name: "t".into(), id: Uuid(7), partitions: Default::default() };
+    topic.partitions.insert(PartitionIndex(0), Arc::new(registration()));
+    partitions.host(&topic, &settings, 0).unwrap();
+    partitions.find("t", 0).unwrap()
+}
+
+#[test]
+fn a_partition_that_a_request_still_holds_is_closed_with_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = partitions(folder.path());
+    let held = host(&all, folder.path());
+    append(&held, &one_record(BatchBuilder::new())).unwrap();
+    assert_eq!(all.close(0).unwrap().len(), 1);
+    assert!(folder.path().join("t-0/00000000000000000001.snapshot").exists());
+    let points = checkpoint::read_offsets(&folder.path().join(RECOVERY_POINT_CHECKPOINT)).unwrap();
+    assert_eq!(points[&held.name], Offset(1));
+    let late = append(&held, &one_record(BatchBuilder::new())).unwrap_err();
+    assert_eq!(late.code(), ErrorCode::KafkaStorageError);
+}
+
+#[test]
+fn a_log_that_cannot_be_closed_keeps_the_directory_from_being_taken_for_clean() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = partitions(folder.path());
+    let held = host(&all, folder.path());
+    append(&held, &one_record(BatchBuilder::new())).unwrap();
+    fs::create_dir(folder.path().join("t-0/00000000000000000001.snapshot")).unwrap();
+    assert!(all.close(0).is_err());
+    assert!(!folder.path().join(RECOVERY_POINT_CHECKPOINT).exists());
+}
+
+#[test]
+fn a_folder_that_cannot_be_removed_is_tried_again_and_does_not_hold_up_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = partitions(folder.path());
+    let (file, other) = (folder.path().join("no-folder"), folder.path().join("other"));
+    fs::write(&file, "").unwrap();
+    fs::create_dir(&other).unwrap();
+    for path in [&file, &folder.path().join("gone"), &other] {
+        all.doom(path.clone(), 5);
+    }
+    all.purge_doomed(4).unwrap();
+    assert!(other.exists(), "its time has not come");
+    all.purge_doomed(5).unwrap_err();
+    assert!(!other.exists());
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    all.purge_doomed(5 + REMOVED_AGAIN_AFTER_MS).unwrap();
+    assert!(!file.exists());
+}
+
+#[test]
+fn files_of_deleted_segments_are_unlinked() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open_log(folder.path(), LogConfig { retention_bytes: Some(0), ..LogConfig::default() });
+    let partition = lead(folder.path(), log);
+    append(&partition, &one_record(BatchBuilder::new())).unwrap();
+    partition.with_log(|log, high_watermark| log.enforce_retention(0, high_watermark)).unwrap();
+    let is_left = || folder.path().join("t-0/00000000000000000000.log.deleted").exists();
+    partition.purge_deleted(59_999).unwrap();
+    assert!(is_left());
+    partition.purge_deleted(60_000).unwrap();
+    assert!(!is_left());
+}
