@@ -234,3 +234,16 @@ fn a_reader_is_told_of_the_aborted_transactions_that_overlap_what_it_was_given()
         }
     }
 }
+
+#[test]
+fn an_aborted_transaction_that_cannot_be_noted_is_for_good() {
+    let (fixture, mut log) = Fixture::new(LogConfig::default());
+    append(&mut log, &transactional(1, 0));
+    // A folder in the place of the index.
+    fs::create_dir(fixture.path().join("00000000000000000000.txnindex")).unwrap();
+    let mut builder = BatchBuilder::new().producer(ProducerId(1), ProducerEpoch(0), -1).transactional().control();
+    builder = builder.base_offset(log.end_offset()).leader_epoch(LeaderEpoch(5));
+    builder.push(2000, Some(&ControlType::Abort.key()), Some(&[0; 6]), &[]);
+    assert!(matches!(log.append_follower(&builder.build().unwrap(), 0), Err(Error::Io { .. })));
+    assert!(matches!(log.check_usable(), Err(Error::Unusable { .. })), "readers would be shown what was aborted");
+}
