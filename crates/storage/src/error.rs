@@ -68,7 +68,7 @@ pub enum Error {
 
 impl Error {
     /// A function for `map_err`: the operating system refused `operation` on `path`.
-    pub(crate) fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { operation, path: path.to_owned(), source }
     }
 

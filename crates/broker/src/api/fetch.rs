@@ -19,7 +19,7 @@ use ottla_protocol::error::ErrorCode;
 use ottla_protocol::messages::fetch_request::FetchRequest;
 use ottla_protocol::messages::fetch_response::{self, DivergingEpoch, FetchResponse, Response};
 use ottla_protocol::{ApiKey, Records, Region};
-use ottla_storage::LogSlice;
+use ottla_storage::{AbortedTransaction, LogSlice};
 
 use super::Api;
 use super::fetch_sessions::{Opened, Said, TopicKey, Wanted};
@@ -291,6 +291,10 @@ fn said(result: &Result<Found, ErrorCode>) -> Said {
     }
 }
 
+fn to_wire(aborted: &AbortedTransaction) -> fetch_response::AbortedTransaction {
+    fetch_response::AbortedTransaction { producer_id: aborted.producer_id.0, first_offset: aborted.first_offset.0 }
+}
+
 /// Whether the log was not even asked. As in Kafka, where the list is empty then, and absent where the log refused.
 fn is_of_request(code: ErrorCode) -> bool {
     use ErrorCode::{InconsistentTopicId, TopicAuthorizationFailed, UnknownTopicId, UnknownTopicOrPartition};
@@ -331,7 +335,7 @@ fn partition_data(
         last_stable_offset: found.positions.last_stable.0,
         log_start_offset: found.positions.log_start.0,
         diverging_epoch: diverging.unwrap_or_default(),
-        aborted_transactions: read_committed.then(Vec::new),
+        aborted_transactions: read_committed.then(|| found.aborted.iter().map(to_wire).collect()),
         records,
         ..Default::default()
     }

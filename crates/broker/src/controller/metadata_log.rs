@@ -23,7 +23,7 @@ use ottla_protocol::records::{Batch, BatchBuilder, RecordIter};
 use ottla_protocol::{Message, Writer};
 use ottla_storage::{Log, LogConfig, OpenLog, os, replace_file};
 use serde_json::{Value, json};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{intact, snapshot};
 use crate::config::Config;
@@ -135,6 +135,12 @@ impl MetadataLog {
         self.log.roll(now_ms)?;
         self.log.advance_start_offset(self.snapshot_end)?;
         self.log.enforce_retention(now_ms, self.snapshot_end)?;
+        // Segments of before the last snapshots; what cannot be unlinked now is tried again with the next one.
+        let mut deleted = self.log.take_deleted(now_ms);
+        if let Err(error) = deleted.unlink() {
+            warn!(%error, "cannot remove old segments of the metadata log");
+            self.log.put_back_deleted(deleted, now_ms);
+        }
         snapshot::remove_before(&folder, self.snapshot_end)
     }
 

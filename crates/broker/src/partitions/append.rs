@@ -170,6 +170,7 @@ impl Partition {
         };
         let appended = state.log.append_leader(batch, assign).map_err(|error| self.broken(&error))?;
         self.leading().note(&mut state.log);
+        self.touch();
         Ok(Placed {
             base_offset: appended.base_offset,
             next_offset: appended.last_offset.plus(1),

@@ -50,11 +50,11 @@ pub fn run(partitions: &Partitions, config: &Config, stop: &Receiver<()>) {
     while matches!(stop.recv_timeout(TICK), Err(RecvTimeoutError::Timeout)) {
         let (now, now_ms) = (Instant::now(), clock::now_ms());
         let all = partitions.all();
-        flush_what_is_due(&all, now_ms);
+        look_after_touched(&all, now_ms);
         if retention.is_due(now) {
             enforce_retention(&all, now_ms);
         }
-        purge(partitions, &all, now_ms);
+        report("remove the folders of deleted partitions", partitions.purge_doomed(now_ms));
         if producers.is_due(now) {
             for partition in &all {
                 partition.with_log(|log, _| log.expire_producers(now_ms));
@@ -69,13 +69,19 @@ pub fn run(partitions: &Partitions, config: &Config, stop: &Receiver<()>) {
     }
 }
 
-fn flush_what_is_due(all: &[Arc<Partition>], now_ms: i64) {
-    for partition in all {
+/// Flushes what is due, and unlinks what was deleted: of the partitions that something happened to, so that many idle ones
+/// cost nothing.
+fn look_after_touched(all: &[Arc<Partition>], now_ms: i64) {
+    for partition in all.iter().filter(|partition| partition.take_touched()) {
         let (due, rolled) = partition.with_log(|log, _| (log.is_flush_due(now_ms), log.has_unflushed_segments()));
         if due {
             report("flush a log", partition.flush(now_ms));
         } else if rolled {
             report("flush a rolled segment", partition.flush_sealed(now_ms));
+        }
+        report("remove deleted segments", partition.purge_deleted(now_ms));
+        if partition.with_log(|log, _| log.has_work_ahead()) {
+            partition.touch();
         }
     }
 }
@@ -84,6 +90,7 @@ fn enforce_retention(all: &[Arc<Partition>], now_ms: i64) {
     for partition in all {
         match partition.with_log(|log, high_watermark| log.enforce_retention(now_ms, high_watermark)) {
             Ok(deleted) => {
+                partition.touch();
                 for segment in deleted {
                     info!(
                         partition = %partition.name, first = %segment.base_offset, end = %segment.end_offset,
@@ -94,13 +101,6 @@ fn enforce_retention(all: &[Arc<Partition>], now_ms: i64) {
             Err(error) => error!(partition = %partition.name, %error, "retention failed"),
         }
     }
-}
-
-fn purge(partitions: &Partitions, all: &[Arc<Partition>], now_ms: i64) {
-    for partition in all {
-        report("remove deleted segments", partition.purge_deleted(now_ms));
-    }
-    report("remove the folders of deleted partitions", partitions.purge_doomed(now_ms));
 }
 
 /// Writes where each log starts, and up to where it is on the disk.

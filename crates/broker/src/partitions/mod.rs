@@ -10,9 +10,9 @@ mod startup;
 mod tests;
 mod turns;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
 use ottla_base::{BrokerId, Offset, PartitionIndex, Timestamp, TopicPartition, Uuid};
@@ -37,8 +37,10 @@ const REMOVED_AGAIN_AFTER_MS: i64 = 60_000;
 /// A topic, as far as it is hosted here.
 struct Hosted {
     id: Uuid,
-    /// By number; `None` where another broker has it.
+    /// By number; `None` where another broker has it, or its log cannot be opened.
     partitions: Vec<Option<Arc<Partition>>>,
+    /// Those whose log cannot be opened.
+    failed: BTreeSet<i32>,
 }
 
 /// A folder that waits to be removed, so that readers can finish.
@@ -78,7 +80,11 @@ impl Partitions {
         let topics = self.topics.read().expect("nobody panics while holding this lock");
         let hosted = topics.get(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         let place = usize::try_from(index).ok().and_then(|index| hosted.partitions.get(index));
-        place.ok_or(ErrorCode::UnknownTopicOrPartition)?.clone().ok_or(ErrorCode::NotLeaderOrFollower)
+        let partition = place.ok_or(ErrorCode::UnknownTopicOrPartition)?.clone();
+        partition.ok_or_else(|| match hosted.failed.contains(&index) {
+            true => ErrorCode::KafkaStorageError,
+            false => ErrorCode::NotLeaderOrFollower,
+        })
     }
 
     /// All of them.
@@ -95,11 +101,11 @@ impl Partitions {
     /// Makes, configures and leads what `topic` has on this broker.
     ///
     /// # Errors
-    /// The storage failed; the partition is not hosted then.
+    /// The storage failed; the partition answers KAFKA_STORAGE_ERROR then, and is tried again when its topic changes.
     pub fn host(&self, topic: &Topic, settings: &Arc<TopicSettings>, now_ms: Timestamp) -> ottla_storage::Result<()> {
         let mut partitions = self.take_hosted(topic.id, &topic.name);
         let log_config = self.log_config(settings);
-        let mut failed = None;
+        let (mut failed, mut failure) = (BTreeSet::new(), None);
         for (&PartitionIndex(index), registration) in topic.partitions.iter() {
             let place = usize::try_from(index).expect("partitions are numbered from 0");
             if partitions.len() <= place {
@@ -122,13 +128,14 @@ impl Partitions {
                 }
                 Err(error) => {
                     tracing::error!(partition = %name, %error, "cannot open the log; the partition is not served");
-                    failed.get_or_insert(error);
+                    failed.insert(index);
+                    failure.get_or_insert(error);
                 }
             }
         }
         let mut topics = self.topics.write().expect("nobody panics while holding this lock");
-        topics.insert(topic.name.to_string(), Hosted { id: topic.id, partitions });
-        failed.map_or(Ok(()), Err)
+        topics.insert(topic.name.to_string(), Hosted { id: topic.id, partitions, failed });
+        failure.map_or(Ok(()), Err)
     }
 
     /// Stops hosting a topic. Its folders are renamed at once, and removed after `file.delete.delay.ms`.
@@ -206,6 +213,7 @@ impl Partitions {
             }
         }
         let folder = self.emptiest_directory().path().join(name.to_string());
+        self.make_room(name, &folder, topic_id, now_ms)?;
         let options = OpenLog {
             topic_partition: name.clone(),
             clean: true,
@@ -216,6 +224,25 @@ impl Partitions {
         let (log, _) = Log::open(&folder, config.clone(), options)?;
         write_partition_metadata(&folder, topic_id)?;
         Ok(log)
+    }
+
+    /// Sets aside what lies where a new log is to be: the folder of a deleted topic that could not be renamed then.
+    fn make_room(
+        &self,
+        name: &TopicPartition,
+        folder: &Path,
+        topic_id: Uuid,
+        now_ms: Timestamp,
+    ) -> ottla_storage::Result<()> {
+        let exists = os::exists(folder).map_err(ottla_storage::Error::io("look for", folder))?;
+        if !exists || read_partition_metadata(folder)?.is_none_or(|id| id == topic_id) {
+            return Ok(());
+        }
+        let to = folder.with_file_name(PartitionFolder::name_of(name, FolderKind::Stray, Uuid::random(entropy)));
+        tracing::warn!(folder = %folder.display(), to = %to.display(), "another topic's log is in the way");
+        os::rename(folder, &to).map_err(ottla_storage::Error::io("rename", folder))?;
+        self.doom(to, now_ms);
+        Ok(())
     }
 
     /// The directory with the fewest partitions takes the next one, as in Kafka.
@@ -251,6 +278,22 @@ impl Partitions {
                 Ok(None) => {}
                 Err(error) => {
                     tracing::error!(partition = %partition.name, %error, "cannot close the log");
+                    failed.push((folder, error));
+                }
+            }
+        }
+        // Logs that nobody led keep their beginning too.
+        let found = std::mem::take(&mut *self.found.lock().expect("nobody panics while holding this lock"));
+        for (name, log) in found {
+            let (folder, log_start, log_end) = (log.folder().to_owned(), log.start_offset(), log.end_offset());
+            match log.close(now_ms) {
+                Ok(()) => {
+                    let high_watermark = self.high_watermarks.get(&name).copied().unwrap_or_default();
+                    let last = Positions { log_start, log_end, high_watermark, last_stable: high_watermark };
+                    positions.push((folder, name, last));
+                }
+                Err(error) => {
+                    tracing::error!(partition = %name, %error, "cannot close the log");
                     failed.push((folder, error));
                 }
             }

@@ -4,6 +4,7 @@
 //! the leader where both are.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use ottla_base::{BrokerId, LeaderEpoch, Offset, Timestamp, TopicPartition, Uuid};
@@ -28,6 +29,8 @@ pub struct Partition {
     pub parked: ParkingLot,
     /// Who appends, and what waits to be appended.
     pub(super) turns: Turns<Queued>,
+    /// The log was written to since the housekeeping looked last, or there is something ahead.
+    touched: AtomicBool,
     settings: RwLock<Arc<TopicSettings>>,
     state: Mutex<State>,
     leading: Mutex<Leading>,
@@ -170,6 +173,7 @@ impl Partition {
             topic_id,
             parked: ParkingLot::default(),
             turns: Turns::default(),
+            touched: AtomicBool::new(true),
             settings: RwLock::new(settings),
             state: Mutex::new(State { log, is_gone: false }),
             leading: Mutex::new(leading),
@@ -264,6 +268,16 @@ impl Partition {
                 return Ok(OffsetAt { offset, timestamp, leader_epoch });
             }
         }
+    }
+
+    /// From now on the housekeeping has something to look after here.
+    pub fn touch(&self) {
+        self.touched.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the housekeeping has something to look after; asking takes note of it.
+    pub fn take_touched(&self) -> bool {
+        self.touched.swap(false, Ordering::Relaxed)
     }
 
     /// Whether other brokers hold replicas of it.

@@ -101,6 +101,12 @@ impl Log {
         (is_behind || !self.unflushed.sealed.is_empty()) && self.unusable.is_none()
     }
 
+    /// Whether something will be due that no append tells of: a flush after `flush.ms`, or files to be unlinked.
+    pub fn has_work_ahead(&self) -> bool {
+        let flush_ahead = self.unflushed.records > 0 && self.config.flush_ms.is_some();
+        (flush_ahead && self.unusable.is_none()) || self.has_unflushed_segments() || !self.doomed.is_empty()
+    }
+
     /// Whether `flush.ms` asks for a flush now; `flush.messages` is looked after by appending.
     pub fn is_flush_due(&self, now_ms: Timestamp) -> bool {
         let Unflushed { records, since_ms, .. } = self.unflushed;
