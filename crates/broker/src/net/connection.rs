@@ -14,7 +14,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
@@ -34,6 +34,8 @@ use crate::request::Client;
 
 /// How long parked requests may still take once the broker stops.
 const DRAIN: Duration = Duration::from_secs(1);
+/// How often a connection that does not read looks whether others wait for the memory of what it has read.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// A request that took longer to handle lets other connections go before the next one of its own. None takes much longer
 /// than half a second: what one may unpack is bounded.
 const HOG: Duration = Duration::from_millis(2);
@@ -59,6 +61,7 @@ struct Connection {
     node: Arc<Node>,
     transport: Transport,
     client: Client,
+    frames: FrameReader,
     queue: AnswerQueue,
     held: Held,
     max_idle: Duration,
@@ -68,7 +71,9 @@ struct Connection {
 pub async fn serve(node: Arc<Node>, transport: Transport, client: Client, stopping: watch::Receiver<bool>) {
     let (peer, max_idle) = (client.peer, node.config.connections_max_idle);
     let held = node.budgets.answers.hold();
-    let mut connection = Connection { node, transport, client, queue: AnswerQueue::default(), held, max_idle };
+    let frames = FrameReader::new(node.frame_memory.share(), node.config.socket_request_max_bytes, max_idle);
+    let queue = AnswerQueue::default();
+    let mut connection = Connection { node, transport, client, frames, queue, held, max_idle };
     let ended = connection.run(stopping).await;
     log_end(peer, &ended);
 }
@@ -97,8 +102,6 @@ impl fmt::Display for Ended {
 
 impl Connection {
     async fn run(&mut self, mut stopping: watch::Receiver<bool>) -> Ended {
-        let share = self.node.frame_memory.share();
-        let mut frames = FrameReader::new(share, self.node.config.socket_request_max_bytes, self.max_idle);
         let mut stop = std::pin::pin!(async move { stopping.wait_for(|&stop| stop).await.is_ok() });
         loop {
             let may_read = !self.queue.is_full() && !self.client.hurry.load(Ordering::Relaxed);
@@ -107,7 +110,8 @@ impl Connection {
                 _ = &mut stop => return self.drain().await,
                 () = self.queue.first_ready() => Ok(Step::Send),
                 () = self.held.evicted() => return Ended::Evicted,
-                next = frames.next(&self.transport), if may_read => next.map(Step::Handle),
+                next = self.frames.next(&self.transport), if may_read => next.map(Step::Handle),
+                () = check_time(), if !may_read => Ok(Step::Check),
             };
             match step {
                 Ok(Step::Send) => {
@@ -117,8 +121,8 @@ impl Connection {
                 }
                 Ok(Step::Handle(Some(size))) => {
                     let begun = Instant::now();
-                    let reply = dispatch::dispatch(&self.node, &mut self.client, frames.frame(size));
-                    frames.consume(size);
+                    let reply = dispatch::dispatch(&self.node, &mut self.client, self.frames.frame(size));
+                    self.frames.consume(size);
                     if begun.elapsed() > HOG {
                         // The worker's other connections come first; this one may have the next request there already.
                         tokio::task::yield_now().await;
@@ -136,6 +140,12 @@ impl Connection {
                         Ok(Reply::Parked(parked)) => self.queue.push_parked(parked),
                         Ok(Reply::None) => {}
                         Err(refused) => return self.refuse(refused).await,
+                    }
+                }
+                Ok(Step::Check) => {
+                    self.frames.trim();
+                    if self.frames.is_in_the_way() {
+                        self.client.hurry.store(true, Ordering::Relaxed);
                     }
                 }
                 Ok(Step::Handle(None)) => return Ended::Closed,
@@ -161,29 +171,19 @@ impl Connection {
 
     /// Sends one answer; the client has `max_idle` to take it, or less where it does not take anything.
     async fn send(&mut self, answer: Answer) -> Result<(), Ended> {
-        let sent = {
+        {
             let mut sending = pin!(answer.send(&self.transport));
             // Most answers fit the socket and are gone at once.
             match poll_fn(|context| Poll::Ready(sending.as_mut().poll(context))).await {
-                Poll::Ready(sent) => sent,
+                Poll::Ready(sent) => sent.map_err(Ended::Write)?,
                 Poll::Pending => {
+                    self.frames.trim();
                     self.held.set(self.queue.ready_bytes() + answer.memory_bytes());
-                    // It is woken when there is room in the socket again.
-                    let sending = poll_fn(|context| {
-                        self.held.progressed();
-                        sending.as_mut().poll(context)
-                    });
-                    let sent = tokio::select! {
-                        biased;
-                        () = self.held.evicted() => return Err(Ended::Evicted),
-                        sent = tokio::time::timeout(self.max_idle, sending) => sent.map_err(|_| Ended::NotReading)?,
-                    };
+                    send_slowly(sending, &self.held, &self.frames, self.max_idle).await?;
                     self.held.set(self.queue.ready_bytes());
-                    sent
                 }
             }
-        };
-        sent.map_err(Ended::Write)?;
+        }
         if !answer.throttle.is_zero() {
             tokio::time::sleep(answer.throttle).await;
         }
@@ -211,4 +211,45 @@ impl Connection {
 enum Step {
     Send,
     Handle(Option<usize>),
+    Check,
+}
+
+/// Sends the rest of an answer that did not fit the socket.
+async fn send_slowly(
+    mut sending: Pin<&mut impl Future<Output = io::Result<()>>>,
+    held: &Held,
+    frames: &FrameReader,
+    max_idle: Duration,
+) -> Result<(), Ended> {
+    let begun = Instant::now();
+    let mut checked_without_progress = false;
+    loop {
+        let (mut is_first, mut has_progressed) = (true, false);
+        // After the first time it is polled because there is room in the socket again.
+        let sending = poll_fn(|context| {
+            if !std::mem::take(&mut is_first) {
+                has_progressed = true;
+                held.progressed();
+            }
+            sending.as_mut().poll(context)
+        });
+        tokio::select! {
+            biased;
+            () = held.evicted() => return Err(Ended::Evicted),
+            () = check_time() => {}
+            sent = sending => return sent.map_err(Ended::Write),
+        }
+        if begun.elapsed() >= max_idle {
+            return Err(Ended::NotReading);
+        }
+        if checked_without_progress && !has_progressed && frames.is_in_the_way() {
+            return Err(Ended::Evicted);
+        }
+        checked_without_progress = !has_progressed;
+    }
+}
+
+/// A timer that is not set before it is waited for.
+async fn check_time() {
+    tokio::time::sleep(CHECK_EVERY).await;
 }

@@ -136,6 +136,22 @@ impl FrameReader {
         self.checked_bytes = 0;
     }
 
+    /// Keeps no more memory than what has come and was not handled yet: nothing will be read for a while.
+    pub fn trim(&mut self) {
+        if self.share.bytes() == 0 {
+            return;
+        }
+        self.buffer.drain(..self.start);
+        self.start = 0;
+        self.buffer.shrink_to_fit();
+        self.share.shrink_to(self.buffer.capacity().saturating_sub(FREE_BYTES));
+    }
+
+    /// Whether it holds memory that others wait for.
+    pub fn is_in_the_way(&self) -> bool {
+        self.share.bytes() > 0 && self.share.memory().is_short()
+    }
+
     fn announced(&self) -> Result<Option<usize>, ReadError> {
         let Some(prefix) = self.buffer[self.start..].first_chunk::<SIZE_BYTES>() else { return Ok(None) };
         let size = i32::from_be_bytes(*prefix);
@@ -237,6 +253,24 @@ mod tests {
         }
         writer.await.expect("it does not panic");
         assert!(matches!(reader.next(&transport).await, Ok(None)));
+    }
+
+    #[tokio::test]
+    async fn a_trimmed_reader_keeps_what_has_come_and_nothing_more() {
+        let (transport, mut client) = pair().await;
+        for size in [300_000, 10, 20] {
+            client.write_i32(size).await.expect("it is open");
+            client.write_all(&vec![1; size as usize]).await.expect("it is open");
+        }
+        let mut reader = reader(1 << 20);
+        for size in [300_000, 10, 20] {
+            let length = reader.next(&transport).await.expect("well formed").expect("a frame");
+            assert_eq!(length, size);
+            assert!(reader.frame(length).iter().all(|&byte| byte == 1));
+            reader.consume(length);
+            reader.trim();
+            assert!(reader.share.bytes() < 2 * STEP_BYTES, "{} bytes", reader.share.bytes());
+        }
     }
 
     #[tokio::test]

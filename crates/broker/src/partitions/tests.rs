@@ -141,12 +141,18 @@ fn partitions(folder: &Path) -> Partitions {
     Partitions::new(&config, loaded)
 }
 
-/// Hosts the topic `t` with one partition.
-fn host(partitions: &Partitions, folder: &Path) -> Arc<Partition> {
+/// The topic `t` with one partition.
+fn topic(folder: &Path) -> (Topic, Arc<TopicSettings>) {
     let nothing = BTreeMap::new();
     let settings = Arc::new(TopicSettings::new(&nothing, &config(folder).values(&nothing, &nothing)));
     let mut topic = Topic { name: "t".into(), id: Uuid(7), partitions: Default::default() };
     topic.partitions.insert(PartitionIndex(0), Arc::new(registration()));
+    (topic, settings)
+}
+
+/// Hosts it.
+fn host(partitions: &Partitions, folder: &Path) -> Arc<Partition> {
+    let (topic, settings) = topic(folder);
     partitions.host(&topic, &settings, 0).unwrap();
     partitions.find("t", 0).unwrap()
 }
@@ -208,4 +214,31 @@ fn files_of_deleted_segments_are_unlinked() {
     assert!(is_left());
     partition.purge_deleted(60_000).unwrap();
     assert!(!is_left());
+}
+
+#[test]
+fn what_is_left_of_a_deleted_topic_makes_room_for_a_new_one_of_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = partitions(folder.path());
+    // Its folder could not be renamed when it was deleted.
+    fs::create_dir(folder.path().join("t-0")).unwrap();
+    write_partition_metadata(&folder.path().join("t-0"), Uuid(77)).unwrap();
+    fs::write(folder.path().join("t-0/00000000000000000000.log"), b"of the deleted topic").unwrap();
+    assert_eq!(host(&all, folder.path()).positions().log_end, Offset(0));
+    let names: Vec<String> =
+        fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(names.iter().filter(|name| name.ends_with("-stray")).count(), 1, "{names:?}");
+}
+
+#[test]
+fn a_partition_whose_log_cannot_be_opened_says_that_storage_is_at_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = partitions(folder.path());
+    fs::write(folder.path().join("t-0"), b"a file where a folder is to be").unwrap();
+    let (topic, settings) = topic(folder.path());
+    assert!(all.host(&topic, &settings, 0).is_err());
+    assert_eq!(all.find("t", 0).err(), Some(ErrorCode::KafkaStorageError));
+    fs::remove_file(folder.path().join("t-0")).unwrap();
+    all.host(&topic, &settings, 0).unwrap();
+    assert!(all.find("t", 0).is_ok());
 }

@@ -8,7 +8,7 @@ use super::{batch, connect, create_topic, fetch, options, produce};
 /// What the broker may take, whatever comes.
 const MOST_BYTES: u64 = 256 << 20;
 
-fn everybody_else_is_served(broker: &mut Broker, client: &mut RawClient, topic: &str) {
+pub fn everybody_else_is_served(broker: &mut Broker, client: &mut RawClient, topic: &str) {
     for _ in 0..20 {
         let placed = produce(client, topic, -1, &batch(&[7; 10_000])).expect("it is answered");
         assert_eq!(placed.error_code, 0);
