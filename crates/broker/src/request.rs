@@ -9,7 +9,7 @@ use ottla_protocol::frame::RequestHeader;
 use ottla_protocol::{ApiKey, DecodeError, Message, Reader, Writer};
 use ottla_storage::LogSlice;
 
-use crate::access::{Operation, Principal, Resource};
+use crate::access::{Asker, Operation, Principal, Resource};
 use crate::dispatch::{Refused, Reply};
 use crate::net::answer::Answer;
 use crate::net::budgets::Large;
@@ -25,12 +25,8 @@ const LARGE_BYTES: usize = 512 * 1024;
 
 /// What a connection knows of its client.
 pub struct Client {
-    /// Its address.
-    pub peer: IpAddr,
-    /// The name of the listener it came in by.
-    pub listener: Arc<str>,
-    /// Whom it has proved to be.
-    pub principal: Principal,
+    /// Who it is, and where.
+    pub asker: Asker,
     /// The compressed batches it has sent.
     pub compressed_batches: u64,
     /// Its requests that wait for records are not to wait any longer.
@@ -62,12 +58,10 @@ pub struct Responder {
 }
 
 impl Client {
-    /// A client from `peer` that has not authenticated.
-    pub fn new(peer: IpAddr, listener: Arc<str>, counted: Counted) -> Self {
+    /// A client from `host` that has not authenticated.
+    pub fn new(host: IpAddr, listener: Arc<str>, counted: Counted) -> Self {
         Self {
-            peer,
-            listener,
-            principal: Principal::anonymous(),
+            asker: Asker { principal: Principal::anonymous(), host, listener },
             compressed_batches: 0,
             hurry: Arc::default(),
             _counted: counted,
@@ -107,7 +101,7 @@ impl<'r> Request<'r> {
 
     /// Whether whoever sent it may do `operation` to `resource`.
     pub fn may(&self, operation: Operation, resource: Resource<'_>) -> bool {
-        self.node.authorizer.allows(&self.client.principal, operation, resource)
+        self.node.authorizer.allows(&self.client.asker, operation, resource)
     }
 
     /// What it takes to answer later.

@@ -4,6 +4,8 @@
 //! [`Authorizer`] than [`AllowAll`].
 
 use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 /// The name a connection acts under, `Type:name`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +27,17 @@ impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.kind, self.name)
     }
+}
+
+/// Who asks, from where: what rules are matched with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// Whom it has proved to be.
+    pub principal: Principal,
+    /// The other end of the connection.
+    pub host: IpAddr,
+    /// The name of the listener it came in by.
+    pub listener: Arc<str>,
 }
 
 /// What may be done to a resource; the numbers are the wire's.
@@ -92,8 +105,12 @@ impl Resource<'_> {
 
 /// Decides who may do what.
 pub trait Authorizer: Send + Sync {
-    /// Whether `principal` may do `operation` to `resource`.
-    fn allows(&self, principal: &Principal, operation: Operation, resource: Resource<'_>) -> bool;
+    /// Whether `asker` may do `operation` to `resource`.
+    fn allows(&self, asker: &Asker, operation: Operation, resource: Resource<'_>) -> bool;
+
+    /// Whether there is any topic at all that `asker` may do `operation` to: whoever may write to one may also take a
+    /// producer id (KIP-679).
+    fn allows_any_topic(&self, asker: &Asker, operation: Operation) -> bool;
 }
 
 /// Kafka without an `authorizer.class.name`: everybody may do everything.
@@ -101,19 +118,23 @@ pub trait Authorizer: Send + Sync {
 pub struct AllowAll;
 
 impl Authorizer for AllowAll {
-    fn allows(&self, _: &Principal, _: Operation, _: Resource<'_>) -> bool {
+    fn allows(&self, _: &Asker, _: Operation, _: Resource<'_>) -> bool {
+        true
+    }
+
+    fn allows_any_topic(&self, _: &Asker, _: Operation) -> bool {
         true
     }
 }
 
-/// The bit field of what `principal` may do, as Metadata and DescribeCluster give it: bit `n` for operation `n`.
+/// The bit field of what `asker` may do, as Metadata and DescribeCluster give it: bit `n` for operation `n`.
 pub fn authorized_operations(
     authorizer: &dyn Authorizer,
-    principal: &Principal,
+    asker: &Asker,
     resource: Resource<'_>,
     operations: &[Operation],
 ) -> i32 {
-    let allowed = operations.iter().filter(|&&operation| authorizer.allows(principal, operation, resource));
+    let allowed = operations.iter().filter(|&&operation| authorizer.allows(asker, operation, resource));
     allowed.fold(0, |bits, &operation| bits | 1 << operation as u8)
 }
 
@@ -123,12 +144,9 @@ mod tests {
 
     #[test]
     fn without_an_authorizer_a_topic_allows_what_kafka_says() {
-        let bits = authorized_operations(
-            &AllowAll,
-            &Principal::anonymous(),
-            Resource::Topic("t"),
-            &Resource::TOPIC_OPERATIONS,
-        );
+        let asker =
+            Asker { principal: Principal::anonymous(), host: [127, 0, 0, 1].into(), listener: "PLAINTEXT".into() };
+        let bits = authorized_operations(&AllowAll, &asker, Resource::Topic("t"), &Resource::TOPIC_OPERATIONS);
         assert_eq!(bits, 3576);
     }
 }

@@ -47,7 +47,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
             .reply(refused(ErrorCode::ClusterAuthorizationFailed, "Cluster authorization failed.".to_owned()));
     }
     let image = request.node.image();
-    let brokers = request.node.endpoints(&image, &request.client.listener).into_iter().map(|endpoint| Broker {
+    let brokers = request.node.endpoints(&image, &request.client.asker.listener).into_iter().map(|endpoint| Broker {
         broker_id: endpoint.id.0,
         host: Cow::Owned(endpoint.host),
         port: i32::from(endpoint.port),
@@ -57,7 +57,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let operations = match asked.include_cluster_authorized_operations {
         true => access::authorized_operations(
             &*request.node.authorizer,
-            &request.client.principal,
+            &request.client.asker,
             Resource::Cluster,
             &Resource::CLUSTER_OPERATIONS,
         ),

@@ -95,8 +95,8 @@ fn refused(asked: &DescribeTopicPartitionsRequest<'_>, code: ErrorCode) -> Descr
 }
 
 fn operations(request: &Request<'_>, topic: &str) -> i32 {
-    let (authorizer, principal) = (&*request.node.authorizer, &request.client.principal);
-    access::authorized_operations(authorizer, principal, Resource::Topic(topic), &Resource::TOPIC_OPERATIONS)
+    let (authorizer, asker) = (&*request.node.authorizer, &request.client.asker);
+    access::authorized_operations(authorizer, asker, Resource::Topic(topic), &Resource::TOPIC_OPERATIONS)
 }
 
 /// Describes `topic` from partition `from` on, at most `limit` partitions; and where to go on if there are more.

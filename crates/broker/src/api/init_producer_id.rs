@@ -44,11 +44,14 @@ fn check(request: &Request<'_>, asked: &InitProducerIdRequest<'_>) -> Result<(),
             Err(ErrorCode::TransactionalIdAuthorizationFailed)
         }
         Some(_) => Err(ErrorCode::UnsupportedVersion),
-        None if !request.may(Operation::IdempotentWrite, Resource::Cluster) => {
-            Err(ErrorCode::ClusterAuthorizationFailed)
-        }
+        None if !may_write_idempotently(request) => Err(ErrorCode::ClusterAuthorizationFailed),
         None => Ok(()),
     }
+}
+
+fn may_write_idempotently(request: &Request<'_>) -> bool {
+    request.may(Operation::IdempotentWrite, Resource::Cluster)
+        || request.node.authorizer.allows_any_topic(&request.client.asker, Operation::Write)
 }
 
 fn given(producer_id: i64) -> InitProducerIdResponse {

@@ -7,7 +7,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use ottla_base::Uuid;
 use ottla_metadata::image::{Image, Topic as ImageTopic};
@@ -18,7 +17,7 @@ use ottla_protocol::messages::metadata_request::{self, MetadataRequest};
 use ottla_protocol::messages::metadata_response::{Broker, MetadataResponse, Partition, Topic};
 
 use super::{Api, is_alive};
-use crate::access::{self, Operation, Principal, Resource};
+use crate::access::{self, Asker, Operation, Resource};
 use crate::dispatch::{Refused, Reply};
 use crate::node::Node;
 use crate::request::Request;
@@ -33,8 +32,7 @@ const NOT_ASKED: i32 = i32::MIN;
 
 /// A request, in its own words.
 struct Asked {
-    listener: Arc<str>,
-    principal: Principal,
+    asker: Asker,
     /// `None` asks for all.
     topics: Option<Vec<AskedTopic>>,
     topic_operations: bool,
@@ -64,8 +62,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         asked.collect()
     });
     let asked = Asked {
-        listener: request.client.listener.clone(),
-        principal: request.client.principal.clone(),
+        asker: request.client.asker.clone(),
         topics: asked_topics,
         topic_operations: wire.include_topic_authorized_operations,
         cluster_operations: wire.include_cluster_authorized_operations,
@@ -122,14 +119,13 @@ fn refused(wire: &MetadataRequest<'_>, code: ErrorCode) -> MetadataResponse<'sta
 
 fn answer(node: &Node, asked: &Asked) -> MetadataResponse<'static> {
     let image = node.image();
-    let brokers = node.endpoints(&image, &asked.listener).into_iter().map(|endpoint| Broker {
+    let brokers = node.endpoints(&image, &asked.asker.listener).into_iter().map(|endpoint| Broker {
         node_id: endpoint.id.0,
         host: Cow::Owned(endpoint.host),
         port: i32::from(endpoint.port),
         rack: endpoint.rack.map(Cow::Owned),
     });
-    let may_describe =
-        |name: &str| node.authorizer.allows(&asked.principal, Operation::Describe, Resource::Topic(name));
+    let may_describe = |name: &str| node.authorizer.allows(&asked.asker, Operation::Describe, Resource::Topic(name));
     let topics = match &asked.topics {
         None => image
             .topics()
@@ -153,7 +149,7 @@ fn answer(node: &Node, asked: &Asked) -> MetadataResponse<'static> {
         cluster_authorized_operations: match asked.cluster_operations {
             true => access::authorized_operations(
                 &*node.authorizer,
-                &asked.principal,
+                &asked.asker,
                 Resource::Cluster,
                 &Resource::CLUSTER_OPERATIONS,
             ),
@@ -211,7 +207,7 @@ fn describe(node: &Node, asked: &Asked, image: &Image, topic: &ImageTopic) -> To
     let operations = match asked.topic_operations {
         true => access::authorized_operations(
             &*node.authorizer,
-            &asked.principal,
+            &asked.asker,
             Resource::Topic(&topic.name),
             &Resource::TOPIC_OPERATIONS,
         ),

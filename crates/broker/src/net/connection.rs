@@ -69,7 +69,7 @@ struct Connection {
 
 /// Serves one connection until it ends.
 pub async fn serve(node: Arc<Node>, transport: Transport, client: Client, stopping: watch::Receiver<bool>) {
-    let (peer, max_idle) = (client.peer, node.config.connections_max_idle);
+    let (peer, max_idle) = (client.asker.host, node.config.connections_max_idle);
     let held = node.budgets.answers.hold();
     let frames = FrameReader::new(node.frame_memory.share(), node.config.socket_request_max_bytes, max_idle);
     let queue = AnswerQueue::default();
