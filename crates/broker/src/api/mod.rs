@@ -11,20 +11,25 @@ pub use crate::net::answer::Answer;
 use crate::dispatch::{Refused, Reply};
 use crate::request::Request;
 
+mod acls;
 mod alter_configs;
 pub mod api_versions;
 mod create_partitions;
 mod create_topics;
+mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_producers;
 mod describe_topic_partitions;
 mod fetch;
 pub mod fetch_sessions;
 mod find_coordinator;
 mod init_producer_id;
+mod list_config_resources;
 mod list_offsets;
 mod metadata;
+mod offset_for_leader_epoch;
 pub mod produce;
 
 /// One API.
@@ -47,12 +52,19 @@ pub const ALL: &[Api] = &[
     api_versions::API,
     create_topics::API,
     delete_topics::API,
+    delete_records::API,
     init_producer_id::API,
+    offset_for_leader_epoch::API,
+    acls::DESCRIBE,
+    acls::CREATE,
+    acls::DELETE,
     describe_configs::API,
     alter_configs::WHOLE,
     create_partitions::API,
     alter_configs::INCREMENTAL,
     describe_cluster::API,
+    describe_producers::API,
+    list_config_resources::API,
     describe_topic_partitions::API,
 ];
 

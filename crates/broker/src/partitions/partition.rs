@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use ottla_base::{BrokerId, LeaderEpoch, Offset, Timestamp, TopicPartition, Uuid};
 use ottla_metadata::settings::topic::TopicSettings;
 use ottla_protocol::error::ErrorCode;
+use ottla_storage::producer_snapshot::SnapshotEntry;
 use ottla_storage::{
     AbortedTransaction, Error as StorageError, Flush, FoundRecord, Log, LogConfig, LogSlice, TimeSearch,
 };
@@ -250,6 +251,54 @@ impl Partition {
         };
         drop(state);
         self.search(search)
+    }
+
+    /// Makes `to` the first offset that may be read; the high watermark, if none is given. Gives the first offset now.
+    pub fn delete_records(&self, to: Option<Offset>) -> Result<Offset, ErrorCode> {
+        if !self.settings().delete {
+            return Err(ErrorCode::PolicyViolation);
+        }
+        let mut state = self.lock();
+        state.check_serving()?;
+        let high_watermark = self.leading().leader.high_watermark();
+        let to = to.unwrap_or(high_watermark);
+        if to < Offset(0) || to > high_watermark {
+            return Err(ErrorCode::OffsetOutOfRange);
+        }
+        state.log.advance_start_offset(to).map_err(|error| self.broken(&error))?;
+        self.leading().note(&mut state.log);
+        let log_start = state.log.start_offset();
+        drop(state);
+        self.parked.wake_all();
+        Ok(log_start)
+    }
+
+    /// Where the records of the largest epoch up to `epoch` end, and which that is; `None` if there is none.
+    pub fn end_of_epoch(
+        &self,
+        current_leader_epoch: LeaderEpoch,
+        epoch: LeaderEpoch,
+    ) -> Result<Option<(LeaderEpoch, Offset)>, ErrorCode> {
+        let state = self.lock();
+        state.check_serving()?;
+        let leader_epoch = {
+            let leading = self.leading();
+            leading.leader.check_epoch(current_leader_epoch)?;
+            leading.leader.epoch()
+        };
+        let log_end = state.log.end_offset();
+        if epoch == leader_epoch {
+            return Ok(Some((epoch, log_end)));
+        }
+        let known = state.log.epochs().end_offset_for(epoch, log_end);
+        Ok(known.map(|known| (known.epoch, known.end_offset)))
+    }
+
+    /// What it remembers of producers.
+    pub fn producers(&self) -> Result<Vec<SnapshotEntry>, ErrorCode> {
+        let state = self.lock();
+        state.check_serving()?;
+        Ok(state.log.producers().entries().collect())
     }
 
     /// Looks for a record by its time. The log is locked for looking at headers only: others go on while a batch is

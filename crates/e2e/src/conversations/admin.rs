@@ -1,11 +1,19 @@
 //! Settings as they are described, the cluster, coordinators and producer ids.
 
+use ottla_protocol::messages::create_acls_request::{self, CreateAclsRequest};
+use ottla_protocol::messages::create_acls_response::CreateAclsResponse;
+use ottla_protocol::messages::delete_acls_request::{self, DeleteAclsRequest};
+use ottla_protocol::messages::delete_acls_response::DeleteAclsResponse;
+use ottla_protocol::messages::describe_acls_request::DescribeAclsRequest;
+use ottla_protocol::messages::describe_acls_response::DescribeAclsResponse;
 use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
 use ottla_protocol::messages::describe_cluster_response::DescribeClusterResponse;
 use ottla_protocol::messages::describe_configs_request::{DescribeConfigsRequest, Resource};
 use ottla_protocol::messages::describe_configs_response::DescribeConfigsResponse;
 use ottla_protocol::messages::init_producer_id_request::InitProducerIdRequest;
 use ottla_protocol::messages::init_producer_id_response::InitProducerIdResponse;
+use ottla_protocol::messages::list_config_resources_request::ListConfigResourcesRequest;
+use ottla_protocol::messages::list_config_resources_response::ListConfigResourcesResponse;
 use ottla_protocol::{ApiKey, Str};
 
 use super::{Conversation, Session, exchange};
@@ -16,6 +24,8 @@ pub(super) const ALL: &[Conversation] = &[
     Conversation::new("describe-configs-broker", describe_broker),
     Conversation::new("describe-configs-errors", describe_errors),
     Conversation::new("describe-cluster", describe_cluster),
+    Conversation::new("list-config-resources", list_config_resources),
+    Conversation::new("acls", acls),
     Conversation::new("init-producer-id", init_producer_id),
 ];
 
@@ -120,6 +130,61 @@ fn describe_errors(session: &mut Session) {
             let request = DescribeConfigsRequest { resources: vec![resource.clone()], ..Default::default() };
             describe(session, what, version, &request);
         }
+    }
+}
+
+fn list_config_resources(session: &mut Session) {
+    session.topic("listed", 1, &[]);
+    for (version, types) in
+        [(0, &[][..]), (1, &[]), (1, &[2]), (1, &[4]), (1, &[8]), (1, &[16, 32]), (1, &[77]), (1, &[0])]
+    {
+        let request = ListConfigResourcesRequest { resource_types: types.to_vec() };
+        let what = format!("types {types:?}");
+        let Some(answer) = session.ask(&what, ApiKey::ListConfigResources, version, &request) else { continue };
+        let mut response: ListConfigResourcesResponse<'_> = body(&answer, ApiKey::ListConfigResources, version);
+        // Of topics, only those of this conversation: others hold theirs before.
+        response
+            .config_resources
+            .retain(|resource| resource.resource_type != TOPIC || resource.resource_name == "listed");
+        response.config_resources.sort_by_key(|resource| resource.resource_type);
+        session.note(&response);
+    }
+}
+
+fn acls(session: &mut Session) {
+    for version in 1..=3 {
+        let request = DescribeAclsRequest {
+            resource_type_filter: 1,
+            resource_name_filter: None,
+            pattern_type_filter: 1,
+            principal_filter: None,
+            host_filter: None,
+            operation: 1,
+            permission_type: 1,
+        };
+        exchange!(session, "all", DescribeAcls version, &request => DescribeAclsResponse<'_>);
+        let creation = create_acls_request::Creation {
+            resource_type: 2,
+            resource_name: "t".into(),
+            resource_pattern_type: 3,
+            principal: "User:a".into(),
+            host: "*".into(),
+            operation: 3,
+            permission_type: 3,
+        };
+        let request = CreateAclsRequest { creations: vec![creation.clone(), creation] };
+        exchange!(session, "two", CreateAcls version, &request => CreateAclsResponse<'_>);
+        let filter = delete_acls_request::Filter {
+            resource_type_filter: 1,
+            pattern_type_filter: 1,
+            operation: 1,
+            permission_type: 1,
+            resource_name_filter: None,
+            principal_filter: None,
+            host_filter: None,
+        };
+        let request = DeleteAclsRequest { filters: vec![filter] };
+        exchange!(session, "all", DeleteAcls version, &request => DeleteAclsResponse<'_>);
     }
 }
 

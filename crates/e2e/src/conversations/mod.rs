@@ -12,6 +12,7 @@ mod frames;
 mod offsets;
 mod plain;
 mod producing;
+mod records;
 mod topics;
 
 use std::borrow::Cow;
@@ -44,7 +45,7 @@ pub struct Conversation {
 
 /// All conversations.
 pub fn all() -> Vec<Conversation> {
-    [frames::ALL, topics::ALL, admin::ALL, altering::ALL, producing::ALL, offsets::ALL, consuming::ALL]
+    [frames::ALL, topics::ALL, admin::ALL, altering::ALL, producing::ALL, records::ALL, offsets::ALL, consuming::ALL]
         .into_iter()
         .flatten()
         .copied()
@@ -52,7 +53,13 @@ pub fn all() -> Vec<Conversation> {
 }
 
 /// Settings that every broker has that a transcript is made of.
-pub const SETTINGS: &[&str] = &["num.partitions=2", "auto.create.topics.enable=true", "broker.rack=r1"];
+pub const SETTINGS: &[&str] = &[
+    "num.partitions=2",
+    "auto.create.topics.enable=true",
+    "broker.rack=r1",
+    // No retention meanwhile: the records of the conversations are of 1970.
+    "log.initial.task.delay.ms=86400000",
+];
 
 /// The folder of the transcripts.
 pub fn transcripts() -> PathBuf {
@@ -213,9 +220,13 @@ impl Session {
 
     /// Appends records that the conversation needs: `(time, key, value)` each, one batch.
     pub fn append(&mut self, topic: &str, partition: i32, records: &[(i64, &str)]) {
-        let batch = batch_of(records);
+        self.append_batch(topic, partition, &batch_of(records));
+    }
+
+    /// Appends a batch that the conversation needs.
+    pub fn append_batch(&mut self, topic: &str, partition: i32, batch: &[u8]) {
         let answer =
-            self.client.ask(ApiKey::Produce, 9, &produce_request(topic, partition, 1, &batch)).expect("it is answered");
+            self.client.ask(ApiKey::Produce, 9, &produce_request(topic, partition, 1, batch)).expect("it is answered");
         let response: ProduceResponse<'_> = body(&answer, ApiKey::Produce, 9);
         assert_eq!(response.responses[0].partition_responses[0].error_code, 0, "{response:?}");
     }

@@ -6,7 +6,8 @@ use ottla_protocol::messages::produce_response::ProduceResponse;
 use ottla_protocol::records::{BatchBuilder, Compression, crc_of};
 use ottla_protocol::{ApiKey, Records};
 
-use super::{Conversation, Session, batch_of, exchange, produce_request};
+use super::{Conversation, Session, batch_of, produce_request};
+use crate::raw::body;
 
 pub(super) const ALL: &[Conversation] = &[
     Conversation::new("produce-versions", versions),
@@ -38,8 +39,13 @@ fn patched(batch: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {
     batch
 }
 
+/// Produces; the order of partitions in the answer means nothing.
 fn produce(session: &mut Session, what: &str, version: i16, request: &ProduceRequest<'_>) {
-    exchange!(session, what, Produce version, request => ProduceResponse<'_>);
+    let Some(answer) = session.ask(what, ApiKey::Produce, version, request) else { return };
+    let mut response: ProduceResponse<'_> = body(&answer, ApiKey::Produce, version);
+    response.responses.iter_mut().for_each(|topic| topic.partition_responses.sort_by_key(|partition| partition.index));
+    response.responses.sort_by(|a, b| a.name.cmp(&b.name));
+    session.note(&response);
 }
 
 fn versions(session: &mut Session) {
@@ -234,7 +240,7 @@ fn codecs(session: &mut Session) {
     }
 }
 
-fn sequenced(id: i64, epoch: i16, sequence: i32, count: usize) -> Vec<u8> {
+pub(super) fn sequenced(id: i64, epoch: i16, sequence: i32, count: usize) -> Vec<u8> {
     let mut builder = BatchBuilder::new().producer(ProducerId(id), ProducerEpoch(epoch), sequence);
     for _ in 0..count {
         builder.push(1000, None, Some(b"v"), &[]);

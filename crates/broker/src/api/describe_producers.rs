@@ -1,0 +1,76 @@
+//! DescribeProducers (key 61, version 0): the producers that a partition remembers (KIP-664).
+
+use std::borrow::Cow;
+
+use ottla_metadata::names;
+use ottla_protocol::ApiKey;
+use ottla_protocol::error::ErrorCode;
+use ottla_protocol::messages::describe_producers_request::DescribeProducersRequest;
+use ottla_protocol::messages::describe_producers_response::{
+    ActiveProducer, DescribeProducersResponse, Partition, Topic,
+};
+use ottla_storage::producer_snapshot::SnapshotEntry;
+
+use super::Api;
+use crate::access::{Operation, Resource};
+use crate::dispatch::{Refused, Reply};
+use crate::request::Request;
+
+/// DescribeProducers.
+pub const API: Api = Api { key: ApiKey::DescribeProducers, versions: 0..=0, handle };
+
+fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
+    let asked: DescribeProducersRequest<'_> = request.decode()?;
+    let topics = asked.topics.iter().map(|topic| Topic {
+        name: Cow::Borrowed(&*topic.name),
+        partitions: topic.partition_indexes.iter().map(|&index| describe(request, &topic.name, index)).collect(),
+    });
+    request.reply(DescribeProducersResponse { topics: topics.collect(), ..Default::default() })
+}
+
+fn describe(request: &Request<'_>, topic: &str, partition_index: i32) -> Partition<'static> {
+    let found = match names::validate(topic) {
+        _ if !request.may(Operation::Read, Resource::Topic(topic)) => {
+            Err((ErrorCode::TopicAuthorizationFailed, "Topic authorization failed.".to_owned()))
+        }
+        Err(message) => Err((ErrorCode::InvalidTopicException, message)),
+        Ok(()) => request
+            .node
+            .partitions
+            .find(topic, partition_index)
+            .and_then(|partition| partition.producers())
+            .map_err(|code| (code, reason(code).to_owned())),
+    };
+    match found {
+        Ok(producers) => Partition {
+            partition_index,
+            error_message: None,
+            active_producers: producers.into_iter().map(to_wire).collect(),
+            ..Default::default()
+        },
+        Err((code, message)) => Partition {
+            partition_index,
+            error_code: code.code(),
+            error_message: Some(Cow::Owned(message)),
+            ..Default::default()
+        },
+    }
+}
+
+fn reason(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::UnknownTopicOrPartition => "This server does not host this topic-partition.",
+        code => code.name(),
+    }
+}
+
+fn to_wire(producer: SnapshotEntry) -> ActiveProducer {
+    ActiveProducer {
+        producer_id: producer.producer_id.0,
+        producer_epoch: producer.producer_epoch.0.into(),
+        last_sequence: producer.last_sequence,
+        last_timestamp: producer.timestamp,
+        coordinator_epoch: producer.coordinator_epoch,
+        current_txn_start_offset: producer.transaction_first_offset.map_or(-1, |offset| offset.0),
+    }
+}

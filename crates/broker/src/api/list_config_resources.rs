@@ -1,0 +1,58 @@
+//! ListConfigResources (key 74, versions 0-1): what has settings (KIP-1142).
+//!
+//! v0 lists client metrics only (KIP-714), of which there are none yet; v1 asks for types.
+
+use std::borrow::Cow;
+
+use ottla_protocol::ApiKey;
+use ottla_protocol::error::ErrorCode;
+use ottla_protocol::messages::list_config_resources_request::ListConfigResourcesRequest;
+use ottla_protocol::messages::list_config_resources_response::{ConfigResource, ListConfigResourcesResponse};
+
+use super::Api;
+use crate::access::{Operation, Resource};
+use crate::dispatch::{Refused, Reply};
+use crate::request::Request;
+
+/// ListConfigResources.
+pub const API: Api = Api { key: ApiKey::ListConfigResources, versions: 0..=1, handle };
+
+/// What there is.
+const TOPIC: i8 = 2;
+const BROKER: i8 = 4;
+/// Types that nothing is of here, but that may be asked for: groups and client metrics.
+const GROUP: i8 = 32;
+const CLIENT_METRICS: i8 = 16;
+/// The loggers of a broker are named as the broker is.
+const BROKER_LOGGER: i8 = 8;
+
+fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
+    let asked: ListConfigResourcesRequest = request.decode()?;
+    if !request.may(Operation::DescribeConfigs, Resource::Cluster) {
+        let error_code = ErrorCode::ClusterAuthorizationFailed.code();
+        return request.reply(ListConfigResourcesResponse { error_code, ..Default::default() });
+    }
+    let all = [TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP];
+    let wanted = match (request.version(), asked.resource_types.is_empty()) {
+        (0, _) => vec![CLIENT_METRICS],
+        (_, true) => all.to_vec(),
+        _ => asked.resource_types,
+    };
+    if wanted.iter().any(|wanted| !all.contains(wanted)) {
+        let error_code = ErrorCode::UnsupportedVersion.code();
+        return request.reply(ListConfigResourcesResponse { error_code, ..Default::default() });
+    }
+    let image = request.node.image();
+    let mut config_resources = Vec::new();
+    let mut list = |resource_type, names: &mut dyn Iterator<Item = String>| {
+        let resource = |name| ConfigResource { resource_name: Cow::Owned(name), resource_type };
+        if wanted.contains(&resource_type) {
+            config_resources.extend(names.map(resource));
+        }
+    };
+    let brokers = || request.node.endpoints(&image, &request.client.asker.listener).into_iter();
+    list(TOPIC, &mut image.topics().iter().map(|topic| topic.name.to_string()));
+    list(BROKER, &mut brokers().map(|broker| broker.id.to_string()));
+    list(BROKER_LOGGER, &mut brokers().map(|broker| broker.id.to_string()));
+    request.reply(ListConfigResourcesResponse { config_resources, ..Default::default() })
+}
