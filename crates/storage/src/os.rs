@@ -169,6 +169,12 @@ pub fn list(folder: &Path) -> io::Result<Vec<Entry>> {
     Ok(entries)
 }
 
+/// How large the volume of `path` is, and how much of it this process may still use; in bytes.
+pub fn volume_bytes(path: &Path) -> io::Result<(u64, u64)> {
+    let volume = rustix::fs::statvfs(path)?;
+    Ok((volume.f_blocks.saturating_mul(volume.f_frsize), volume.f_bavail.saturating_mul(volume.f_frsize)))
+}
+
 /// Takes the lock of an open file for this process alone, and says whether it was free. It is held until the file is
 /// closed, also by a kill.
 pub fn try_lock(file: &File) -> io::Result<bool> {

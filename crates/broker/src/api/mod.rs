@@ -20,6 +20,7 @@ mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_log_dirs;
 mod describe_producers;
 mod describe_topic_partitions;
 mod fetch;
@@ -60,6 +61,7 @@ pub const ALL: &[Api] = &[
     acls::DELETE,
     describe_configs::API,
     alter_configs::WHOLE,
+    describe_log_dirs::API,
     create_partitions::API,
     alter_configs::INCREMENTAL,
     describe_cluster::API,

@@ -10,6 +10,8 @@ use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
 use ottla_protocol::messages::describe_cluster_response::DescribeClusterResponse;
 use ottla_protocol::messages::describe_configs_request::{DescribeConfigsRequest, Resource};
 use ottla_protocol::messages::describe_configs_response::DescribeConfigsResponse;
+use ottla_protocol::messages::describe_log_dirs_request::{self, DescribeLogDirsRequest};
+use ottla_protocol::messages::describe_log_dirs_response::DescribeLogDirsResponse;
 use ottla_protocol::messages::init_producer_id_request::InitProducerIdRequest;
 use ottla_protocol::messages::init_producer_id_response::InitProducerIdResponse;
 use ottla_protocol::messages::list_config_resources_request::ListConfigResourcesRequest;
@@ -26,6 +28,7 @@ pub(super) const ALL: &[Conversation] = &[
     Conversation::new("describe-cluster", describe_cluster),
     Conversation::new("list-config-resources", list_config_resources),
     Conversation::new("acls", acls),
+    Conversation::new("describe-log-dirs", describe_log_dirs),
     Conversation::new("init-producer-id", init_producer_id),
 ];
 
@@ -185,6 +188,32 @@ fn acls(session: &mut Session) {
         };
         let request = DeleteAclsRequest { filters: vec![filter] };
         exchange!(session, "all", DeleteAcls version, &request => DeleteAclsResponse<'_>);
+    }
+}
+
+fn describe_log_dirs(session: &mut Session) {
+    session.topic("in-a-directory", 2, &[]);
+    session.append("in-a-directory", 1, &[(1, "a"), (2, "b")]);
+    for version in 1..=5 {
+        for (what, topic, partitions) in [
+            ("both", "in-a-directory", vec![1, 0]),
+            ("one twice", "in-a-directory", vec![1, 1]),
+            ("one that is not there", "in-a-directory", vec![1, 7]),
+            ("no partitions", "in-a-directory", vec![]),
+            ("no topic", "in-no-directory", vec![0]),
+        ] {
+            let topics = Some(vec![describe_log_dirs_request::Topic { topic: topic.into(), partitions }]);
+            let request = DescribeLogDirsRequest { topics };
+            let Some(answer) = session.ask(what, ApiKey::DescribeLogDirs, version, &request) else { continue };
+            let mut response: DescribeLogDirsResponse<'_> = body(&answer, ApiKey::DescribeLogDirs, version);
+            for directory in &mut response.results {
+                assert!(version < 4 || 0 < directory.usable_bytes && directory.usable_bytes <= directory.total_bytes);
+                // Of the machine, not of the broker.
+                (directory.total_bytes, directory.usable_bytes) = (-1, -1);
+                directory.topics.iter_mut().for_each(|topic| topic.partitions.sort_by_key(|one| one.partition_index));
+            }
+            session.note(&response);
+        }
     }
 }
 
