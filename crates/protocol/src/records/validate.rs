@@ -28,9 +28,9 @@ const BUFFER_BYTES: usize = 16 * 1024;
 /// What is kept of a codec's memory from batch to batch: every connection has its own.
 const KEPT_BYTES: usize = 256 * 1024;
 /// A batch may unpack to this ...
-const UNPACKED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+pub const UNPACKED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// ... or to this multiple of its own size, if that is more. No data is as dense, only bombs are.
-const UNPACKED_RATIO_MAX: u64 = 64;
+pub const UNPACKED_RATIO_MAX: u64 = 64;
 /// All batches of a request together may unpack to this, which keeps a thread busy for a few tenths of a second ...
 const REQUEST_UNPACKED_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// ... or to this multiple of the request's size, if that is more.

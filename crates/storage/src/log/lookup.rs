@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use ottla_base::{LeaderEpoch, Offset, Timestamp};
 use ottla_protocol::records::compression::decompressor;
+use ottla_protocol::records::validate::{UNPACKED_BYTES_MAX, UNPACKED_RATIO_MAX};
 use ottla_protocol::records::{Batch, RecordStream};
 
 use super::Log;
@@ -25,11 +26,6 @@ use crate::segment::{BatchAt, Segment};
 
 /// How much of a batch is unpacked at once.
 const UNPACK_BYTES: usize = 8 * 1024;
-/// A batch is unpacked up to this ...
-const UNPACKED_BYTES_MAX: u64 = 256 * 1024 * 1024;
-/// ... or to this multiple of its own size, if that is more: what a leader checks may be as large, see `validate` in
-/// `ottla_protocol::records`.
-const UNPACKED_RATIO_MAX: u64 = 64;
 /// One search unpacks so many batches; of later ones the header is believed. Only headers that lie need more than the
 /// two in which the log starts and the bound lies.
 const UNPACKED_BATCHES_MAX: usize = 16;
