@@ -5,9 +5,11 @@
 //!          \-> the rest waits here --budget spent--> whoever has taken nothing for longest is disconnected
 //! ```
 //!
-//! A new answer is never turned away for those that others left lying.
+//! A new answer is never turned away for those that others left lying. Before one is made, those who were told to go must be
+//! gone, but for a rest: else answers could be made faster than they are thrown away.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
@@ -15,6 +17,8 @@ use tokio::time::Instant;
 
 /// What all connections together may leave lying.
 const LIMIT_BYTES: usize = 32 * 1024 * 1024;
+/// What those may hold on top who have been told to go.
+const LEAVING_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// What each of them may that the limit does not count.
 const FREE_BYTES: usize = 1024;
 
@@ -23,6 +27,8 @@ const FREE_BYTES: usize = 1024;
 pub struct AnswerMemory {
     limit_bytes: usize,
     holders: Mutex<Holders>,
+    leaving_bytes: AtomicUsize,
+    left: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -35,6 +41,7 @@ struct Holders {
 #[derive(Debug)]
 struct Holder {
     bytes: usize,
+    is_leaving: bool,
     progressed: Instant,
     evicted: Arc<Notify>,
 }
@@ -54,7 +61,12 @@ impl AnswerMemory {
     }
 
     fn with_limit(limit_bytes: usize) -> Arc<Self> {
-        Arc::new(Self { limit_bytes, holders: Mutex::default() })
+        Arc::new(Self {
+            limit_bytes,
+            holders: Mutex::default(),
+            leaving_bytes: AtomicUsize::new(0),
+            left: Notify::new(),
+        })
     }
 
     /// For one connection.
@@ -62,6 +74,17 @@ impl AnswerMemory {
         let mut holders = self.holders.lock().expect("nobody panics while holding this lock");
         holders.next_id += 1;
         Held { memory: self.clone(), id: holders.next_id, evicted: Arc::default() }
+    }
+
+    /// Waits until those who were told to go are gone, but for a rest. It takes them no longer than it takes their threads to
+    /// come to it.
+    pub async fn settled(&self) {
+        while self.leaving_bytes.load(Ordering::Relaxed) > LEAVING_BYTES_MAX {
+            let left = self.left.notified();
+            if self.leaving_bytes.load(Ordering::Relaxed) > LEAVING_BYTES_MAX {
+                left.await;
+            }
+        }
     }
 
     /// Whether there is room enough that nobody needs to hurry.
@@ -74,14 +97,28 @@ impl Held {
     /// From now on the connection holds `bytes`. Others may have to go for that, even this one.
     pub fn set(&self, bytes: usize) {
         let bytes = bytes.saturating_sub(FREE_BYTES);
-        let mut holders = self.memory.holders.lock().expect("nobody panics while holding this lock");
-        holders.remove(self.id);
+        let memory = &*self.memory;
+        let mut holders = memory.holders.lock().expect("nobody panics while holding this lock");
+        if let Some(holder) = holders.by_id.remove(&self.id) {
+            if holder.is_leaving {
+                memory.leaving_bytes.fetch_sub(holder.bytes, Ordering::Relaxed);
+                memory.left.notify_waiters();
+            } else {
+                holders.used_bytes -= holder.bytes;
+            }
+        }
         if bytes > 0 {
             holders.used_bytes += bytes;
-            let holder = Holder { bytes, progressed: Instant::now(), evicted: self.evicted.clone() };
-            holders.by_id.insert(self.id, holder);
-            holders.evict(self.memory.limit_bytes);
+            let (progressed, evicted) = (Instant::now(), self.evicted.clone());
+            holders.by_id.insert(self.id, Holder { bytes, is_leaving: false, progressed, evicted });
+            let leaving_bytes = holders.evict(memory.limit_bytes);
+            memory.leaving_bytes.fetch_add(leaving_bytes, Ordering::Relaxed);
         }
+    }
+
+    /// The budget it is a part of.
+    pub fn memory(&self) -> &AnswerMemory {
+        &self.memory
     }
 
     /// The client has taken something.
@@ -89,6 +126,17 @@ impl Held {
         let mut holders = self.memory.holders.lock().expect("nobody panics while holding this lock");
         if let Some(holder) = holders.by_id.get_mut(&self.id) {
             holder.progressed = Instant::now();
+        }
+    }
+
+    /// It does not go after all: its client was not the reason for the delay.
+    pub fn stay(&self) {
+        let bytes = {
+            let holders = self.memory.holders.lock().expect("nobody panics while holding this lock");
+            holders.by_id.get(&self.id).map(|holder| holder.bytes)
+        };
+        if let Some(bytes) = bytes {
+            self.set(bytes + FREE_BYTES);
         }
     }
 
@@ -105,20 +153,18 @@ impl Drop for Held {
 }
 
 impl Holders {
-    fn remove(&mut self, id: u64) {
-        if let Some(holder) = self.by_id.remove(&id) {
-            self.used_bytes -= holder.bytes;
-        }
-    }
-
-    /// What an evicted connection holds counts no longer, although it takes a moment until it is gone.
-    fn evict(&mut self, limit_bytes: usize) {
+    /// Tells the slowest to go until the others keep to the limit, and how much it is that they hold.
+    fn evict(&mut self, limit_bytes: usize) -> usize {
+        let mut leaving_bytes = 0;
         while self.used_bytes > limit_bytes {
-            let slowest = self.by_id.iter().min_by_key(|(_, holder)| holder.progressed);
-            let id = *slowest.expect("somebody holds what is used").0;
-            self.by_id[&id].evicted.notify_one();
-            self.remove(id);
+            let staying = self.by_id.values_mut().filter(|holder| !holder.is_leaving);
+            let slowest = staying.min_by_key(|holder| holder.progressed).expect("somebody holds what is used");
+            slowest.is_leaving = true;
+            slowest.evicted.notify_one();
+            self.used_bytes -= slowest.bytes;
+            leaving_bytes += slowest.bytes;
         }
+        leaving_bytes
     }
 }
 
@@ -143,6 +189,13 @@ mod tests {
         assert!(!memory.is_plentiful());
         c.set(5000);
         assert!(is_evicted(&b).await);
+        a.progressed();
+        b.stay();
+        assert!(is_evicted(&c).await, "the other one has taken something since");
+        c.stay();
+        assert!(is_evicted(&a).await);
+        a.stay();
+        assert!(is_evicted(&b).await);
         assert!(!is_evicted(&a).await && !is_evicted(&c).await);
         drop(a);
         drop(b);
@@ -150,6 +203,22 @@ mod tests {
         c.set(20_000);
         assert!(is_evicted(&c).await, "it asks for more than there is");
         assert_eq!(memory.holders.lock().expect("no panic").used_bytes, 0);
+    }
+
+    #[tokio::test]
+    async fn nothing_new_is_made_before_those_who_go_are_gone() {
+        let memory = AnswerMemory::with_limit(10_000_000);
+        let (a, b) = (memory.hold(), memory.hold());
+        a.set(9_000_000);
+        memory.settled().await;
+        b.set(9_000_000);
+        assert!(is_evicted(&a).await);
+        let settled = |memory: Arc<AnswerMemory>| tokio::spawn(async move { memory.settled().await });
+        let waiting = settled(memory.clone());
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(a);
+        waiting.await.expect("it does not panic");
     }
 
     #[tokio::test]

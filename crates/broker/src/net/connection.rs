@@ -16,7 +16,7 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -104,12 +104,15 @@ impl Connection {
     async fn run(&mut self, mut stopping: watch::Receiver<bool>) -> Ended {
         let mut stop = std::pin::pin!(async move { stopping.wait_for(|&stop| stop).await.is_ok() });
         loop {
+            if self.queue.is_empty() {
+                self.client.hurry.store(false, Ordering::Relaxed);
+            }
             let may_read = !self.queue.is_full() && !self.client.hurry.load(Ordering::Relaxed);
             let step = tokio::select! {
                 biased;
                 _ = &mut stop => return self.drain().await,
                 () = self.queue.first_ready() => Ok(Step::Send),
-                () = self.held.evicted() => return Ended::Evicted,
+                () = self.held.evicted() => Ok(Step::Hurry),
                 next = self.frames.next(&self.transport), if may_read => next.map(Step::Handle),
                 () = check_time(), if !may_read => Ok(Step::Check),
             };
@@ -120,6 +123,7 @@ impl Connection {
                     }
                 }
                 Ok(Step::Handle(Some(size))) => {
+                    settled(&self.held, &self.client.hurry).await;
                     let begun = Instant::now();
                     let reply = dispatch::dispatch(&self.node, &mut self.client, self.frames.frame(size));
                     self.frames.consume(size);
@@ -141,6 +145,11 @@ impl Connection {
                         Ok(Reply::None) => {}
                         Err(refused) => return self.refuse(refused).await,
                     }
+                }
+                Ok(Step::Hurry) => {
+                    // What it holds is behind a parked request: the client could not have taken it.
+                    self.held.stay();
+                    self.client.hurry.store(true, Ordering::Relaxed);
                 }
                 Ok(Step::Check) => {
                     self.frames.trim();
@@ -179,7 +188,7 @@ impl Connection {
                 Poll::Pending => {
                     self.frames.trim();
                     self.held.set(self.queue.ready_bytes() + answer.memory_bytes());
-                    send_slowly(sending, &self.held, &self.frames, self.max_idle).await?;
+                    send_slowly(sending, &self.transport, &self.held, &self.frames, self.max_idle).await?;
                     self.held.set(self.queue.ready_bytes());
                 }
             }
@@ -212,11 +221,13 @@ enum Step {
     Send,
     Handle(Option<usize>),
     Check,
+    Hurry,
 }
 
 /// Sends the rest of an answer that did not fit the socket.
 async fn send_slowly(
     mut sending: Pin<&mut impl Future<Output = io::Result<()>>>,
+    transport: &Transport,
     held: &Held,
     frames: &FrameReader,
     max_idle: Duration,
@@ -235,7 +246,14 @@ async fn send_slowly(
         });
         tokio::select! {
             biased;
-            () = held.evicted() => return Err(Ended::Evicted),
+            () = held.evicted() => {
+                // Perhaps it was this thread that had no time, rather than the client.
+                tokio::task::yield_now().await;
+                if !transport.is_writable().await {
+                    return Err(Ended::Evicted);
+                }
+                held.stay();
+            }
             () = check_time() => {}
             sent = sending => return sent.map_err(Ended::Write),
         }
@@ -246,6 +264,21 @@ async fn send_slowly(
             return Err(Ended::Evicted);
         }
         checked_without_progress = !has_progressed;
+    }
+}
+
+/// Waits until there is memory for one more answer. Meanwhile this connection itself may be told to go, for what it has
+/// behind a parked request; the client could not have taken that.
+async fn settled(held: &Held, hurry: &AtomicBool) {
+    loop {
+        tokio::select! {
+            biased;
+            () = held.evicted() => {
+                held.stay();
+                hurry.store(true, Ordering::Relaxed);
+            }
+            () = held.memory().settled() => return,
+        }
     }
 }
 

@@ -72,6 +72,7 @@ pub struct FrameReader {
     max_idle: Duration,
     last_read: Instant,
     checked_bytes: usize,
+    is_excused: bool,
     check: Pin<Box<Sleep>>,
 }
 
@@ -87,6 +88,7 @@ impl FrameReader {
             max_idle,
             last_read: now,
             checked_bytes: 0,
+            is_excused: false,
             check: Box::pin(tokio::time::sleep_until(now + max_idle.min(CHECK_EVERY))),
         }
     }
@@ -101,9 +103,12 @@ impl FrameReader {
                 Some(size) => SIZE_BYTES + size - buffered,
                 None => 0,
             };
-            // Read once before a buffer is made: an idle connection holds none.
-            if self.buffer.capacity() == 0 {
-                self.wait_readable(transport).await?;
+            // A buffer is made or grows only for what has come: an idle connection holds none, and nobody waits for memory,
+            // holding some, who would have nothing to put into it.
+            if self.buffer.len() == self.buffer.capacity() && self.start == 0 {
+                while !transport.has_come().map_err(ReadError::Io)? {
+                    self.wait_readable(transport).await?;
+                }
             }
             self.make_room(buffered, missing).await;
             let room = self.buffer.capacity() - self.buffer.len();
@@ -134,6 +139,7 @@ impl FrameReader {
             }
         }
         self.checked_bytes = 0;
+        self.is_excused = false;
     }
 
     /// Keeps no more memory than what has come and was not handled yet: nothing will be read for a while.
@@ -178,7 +184,11 @@ impl FrameReader {
         }
         let doubled = if capacity < FREE_BYTES { FREE_BYTES } else { (capacity * 2).max(STEP_BYTES) };
         let target = if missing > 0 { doubled.min(buffered + missing) } else { doubled }.max(FREE_BYTES);
-        self.share.grow_to(target - FREE_BYTES).await;
+        if !self.share.try_grow_to(target - FREE_BYTES) {
+            self.share.grow_to(target - FREE_BYTES).await;
+            // While it waited, its client could not get on.
+            self.check.as_mut().reset(Instant::now() + CHECK_EVERY);
+        }
         self.buffer.reserve_exact(target - self.buffer.len());
     }
 
@@ -206,7 +216,12 @@ impl FrameReader {
             }
             if self.share.bytes() > 0 && self.share.memory().is_short() && buffered > 0 {
                 if buffered < self.checked_bytes + PROGRESS_BYTES {
-                    return Err(ReadError::Stalled);
+                    // Perhaps it was this thread that had no time, rather than the client: then there is something to
+                    // read. That is believed once a frame.
+                    tokio::task::yield_now().await;
+                    if std::mem::replace(&mut self.is_excused, true) || !transport.is_readable().await {
+                        return Err(ReadError::Stalled);
+                    }
                 }
                 self.checked_bytes = buffered;
             }
@@ -253,6 +268,36 @@ mod tests {
         }
         writer.await.expect("it does not panic");
         assert!(matches!(reader.next(&transport).await, Ok(None)));
+    }
+
+    #[tokio::test]
+    async fn waiting_for_memory_is_not_held_against_a_client() {
+        let memory = FrameMemory::new(200_000);
+        let (mut first, mut overdrawn) = (memory.share(), memory.share());
+        first.grow_to(200_000).await;
+        overdrawn.grow_to(1).await;
+        let (transport, mut client) = pair().await;
+        let mut reader = FrameReader::new(memory.share(), 1 << 20, Duration::from_secs(600));
+        client.write_i32(100_000).await.expect("it is open");
+        client.write_all(&[1; 10_000]).await.expect("it is open");
+        let moment = Duration::from_millis(20);
+        assert!(tokio::time::timeout(moment, reader.next(&transport)).await.is_err(), "there is no memory");
+        // Others wait all the time, and this one has waited for longer than between two checks.
+        let waiter = tokio::spawn(async move { memory.share().grow_to(1_000_000).await });
+        reader.check.as_mut().reset(Instant::now());
+        let free = async {
+            tokio::task::yield_now().await;
+            drop(first);
+            tokio::time::sleep(moment).await;
+        };
+        tokio::select! {
+            biased;
+            frame = reader.next(&transport) => panic!("it does not wait for its client: {frame:?}"),
+            () = free => {}
+        }
+        client.write_all(&[1; 90_000]).await.expect("it is open");
+        assert!(matches!(reader.next(&transport).await, Ok(Some(100_000))));
+        waiter.abort();
     }
 
     #[tokio::test]

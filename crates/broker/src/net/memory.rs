@@ -97,6 +97,14 @@ impl Share {
         self.bytes = bytes;
     }
 
+    /// Makes this share hold `bytes`, if that is possible at once.
+    pub fn try_grow_to(&mut self, bytes: usize) -> bool {
+        let missing = bytes.saturating_sub(self.bytes);
+        let grown = self.memory.try_take(missing);
+        self.bytes += if grown { missing } else { 0 };
+        grown
+    }
+
     /// Gives back all above `bytes`.
     pub fn shrink_to(&mut self, bytes: usize) {
         if bytes < self.bytes {

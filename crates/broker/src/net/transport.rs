@@ -1,12 +1,15 @@
 //! What a connection speaks over. Today a bare TCP socket; TLS joins here, and must then copy what a bare socket sends
 //! straight from the file.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::Poll;
 
 use bytes::BufMut;
 use ottla_storage::LogSlice;
-use rustix::net::SendFlags;
+use rustix::net::{RecvFlags, SendFlags};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -30,6 +33,31 @@ impl Transport {
         match self {
             Self::Plain(stream) => stream.readable().await,
         }
+    }
+
+    /// Whether there may be something to read, as far as is known now.
+    pub async fn is_readable(&self) -> bool {
+        let Self::Plain(stream) = self;
+        let mut ready = pin!(stream.readable());
+        poll_fn(|context| Poll::Ready(ready.as_mut().poll(context).is_ready())).await
+    }
+
+    /// Whether a read would give something now, be it the end.
+    pub fn has_come(&self) -> io::Result<bool> {
+        let Self::Plain(stream) = self;
+        let peek = || Ok(rustix::net::recv(stream, &mut [0], RecvFlags::PEEK)?);
+        match stream.try_io(Interest::READABLE, peek) {
+            Ok(_) => Ok(true),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether there is room for something to be written, as far as is known now.
+    pub async fn is_writable(&self) -> bool {
+        let Self::Plain(stream) = self;
+        let mut ready = pin!(stream.writable());
+        poll_fn(|context| Poll::Ready(ready.as_mut().poll(context).is_ready())).await
     }
 
     /// Reads what is there into `buffer`; `None` where nothing is, `Some(0)` where the other end has closed.
