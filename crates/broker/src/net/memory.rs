@@ -1,12 +1,18 @@
 //! The memory that request frames may hold, over all connections together.
 //!
 //! A connection pays for bytes that have come, never for bytes that were announced. Where the budget is spent, readers
-//! wait; one of them at a time may overdraw it, so that a set of half-read frames can never hold each other up.
+//! wait; one of them at a time may overdraw it, so that a set of half-read frames can never hold each other up. A part of the
+//! budget is for small frames alone, which then do not wait for large ones.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+/// Who holds no more than this may have all of the budget ...
+const SMALL_BYTES: usize = 64 * 1024;
+/// ... of which all others leave this part.
+const SMALL_PART: usize = 8;
 
 /// The budget that all connections share.
 #[derive(Debug)]
@@ -23,6 +29,8 @@ pub struct FrameMemory {
 pub struct Share {
     memory: Arc<FrameMemory>,
     bytes: usize,
+    /// How much of that is of the budget; the rest is overdrawn.
+    counted_bytes: usize,
     overdraft: Option<OwnedSemaphorePermit>,
 }
 
@@ -40,12 +48,13 @@ impl FrameMemory {
 
     /// An empty share of it.
     pub fn share(self: &Arc<Self>) -> Share {
-        Share { memory: self.clone(), bytes: 0, overdraft: None }
+        Share { memory: self.clone(), bytes: 0, counted_bytes: 0, overdraft: None }
     }
 
     /// A share of `bytes`, if there is as much left.
     pub fn try_share(self: &Arc<Self>, bytes: usize) -> Option<Share> {
-        self.try_take(bytes).then(|| Share { memory: self.clone(), bytes, overdraft: None })
+        let taken = self.try_take(bytes, self.limit_bytes);
+        taken.then(|| Share { memory: self.clone(), bytes, counted_bytes: bytes, overdraft: None })
     }
 
     /// Whether somebody waits: then those who hold memory and make no progress must go.
@@ -58,10 +67,10 @@ impl FrameMemory {
         self.used_bytes.load(Ordering::Relaxed) <= self.limit_bytes / 2
     }
 
-    fn try_take(&self, bytes: usize) -> bool {
+    fn try_take(&self, bytes: usize, limit_bytes: usize) -> bool {
         self.used_bytes
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                used.checked_add(bytes).filter(|&sum| sum <= self.limit_bytes)
+                used.checked_add(bytes).filter(|&sum| sum <= limit_bytes)
             })
             .is_ok()
     }
@@ -70,47 +79,49 @@ impl FrameMemory {
 impl Share {
     /// Waits until this share holds `bytes`. It may be dropped while it waits.
     pub async fn grow_to(&mut self, bytes: usize) {
-        let Some(missing) = bytes.checked_sub(self.bytes).filter(|&missing| missing > 0) else { return };
-        if self.overdraft.is_some() {
-            self.memory.used_bytes.fetch_add(missing, Ordering::Relaxed);
-            self.bytes = bytes;
+        if self.try_grow_to(bytes) {
             return;
         }
-        if !self.memory.try_take(missing) {
-            let memory = self.memory.clone();
-            let _waiting = Waiting::new(&memory.waiting);
-            loop {
-                let freed = memory.freed.notified();
-                if memory.try_take(missing) {
-                    break;
-                }
-                tokio::select! {
-                    () = freed => {}
-                    permit = memory.overdraft.clone().acquire_owned() => {
-                        self.overdraft = Some(permit.expect("the overdraft is never closed"));
-                        memory.used_bytes.fetch_add(missing, Ordering::Relaxed);
-                        break;
-                    }
+        let memory = self.memory.clone();
+        let _waiting = Waiting::new(&memory.waiting);
+        loop {
+            let freed = memory.freed.notified();
+            if self.try_grow_to(bytes) {
+                return;
+            }
+            tokio::select! {
+                () = freed => {}
+                permit = memory.overdraft.clone().acquire_owned() => {
+                    self.overdraft = Some(permit.expect("the overdraft is never closed"));
                 }
             }
         }
-        self.bytes = bytes;
     }
 
     /// Makes this share hold `bytes`, if that is possible at once.
     pub fn try_grow_to(&mut self, bytes: usize) -> bool {
         let missing = bytes.saturating_sub(self.bytes);
-        let grown = self.memory.try_take(missing);
-        self.bytes += if grown { missing } else { 0 };
-        grown
+        let limit_bytes = self.memory.limit_bytes;
+        let limit_bytes = if bytes <= SMALL_BYTES { limit_bytes } else { limit_bytes - limit_bytes / SMALL_PART };
+        if missing > 0 && self.overdraft.is_none() {
+            if !self.memory.try_take(missing, limit_bytes) {
+                return false;
+            }
+            self.counted_bytes += missing;
+        }
+        self.bytes += missing;
+        true
     }
 
     /// Gives back all above `bytes`.
     pub fn shrink_to(&mut self, bytes: usize) {
         if bytes < self.bytes {
-            let before = self.memory.used_bytes.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
-            assert!(before >= self.bytes - bytes, "more memory was given back than was taken");
+            // What is kept belongs to the budget, also where it was overdrawn.
+            self.memory.used_bytes.fetch_add(bytes, Ordering::Relaxed);
+            let before = self.memory.used_bytes.fetch_sub(self.counted_bytes, Ordering::Relaxed);
+            assert!(before >= self.counted_bytes, "more memory was given back than was taken");
             self.bytes = bytes;
+            self.counted_bytes = bytes;
             self.overdraft = None;
             if self.memory.is_short() {
                 self.memory.freed.notify_waiters();
@@ -165,15 +176,38 @@ mod tests {
     async fn one_reader_may_overdraw_and_the_others_wait_until_memory_is_given_back() {
         let memory = FrameMemory::new(100);
         let (mut a, mut b, mut c) = (memory.share(), memory.share(), memory.share());
-        a.grow_to(90).await;
+        a.grow_to(80).await;
         b.grow_to(50).await;
-        assert_eq!(memory.used_bytes.load(Ordering::Relaxed), 140, "the first that found no room overdraws");
+        assert_eq!(
+            (memory.used_bytes.load(Ordering::Relaxed), b.bytes()),
+            (80, 50),
+            "the first without room overdraws"
+        );
         assert!(waits(c.grow_to(50)).await);
         assert!(!memory.is_short(), "a waiter that was dropped is not counted");
         drop(a);
         drop(b);
         c.grow_to(50).await;
         assert!(c.overdraft.is_none());
+    }
+
+    #[tokio::test]
+    async fn small_frames_do_not_wait_for_large_ones() {
+        let memory = FrameMemory::new(8 << 20);
+        let mut large: Vec<Share> = (0..8).map(|_| memory.share()).collect();
+        for share in &mut large[..7] {
+            share.grow_to(1 << 20).await;
+        }
+        large[7].grow_to(50 << 20).await;
+        let mut one_more = memory.share();
+        assert!(waits(one_more.grow_to(1 << 20)).await);
+        let mut small: Vec<Share> = (0..16).map(|_| memory.share()).collect();
+        for share in &mut small {
+            share.grow_to(SMALL_BYTES).await;
+        }
+        assert!(waits(one_more.grow_to(SMALL_BYTES)).await);
+        drop((large, small));
+        assert_eq!(memory.used_bytes.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test]
