@@ -2,7 +2,7 @@
 //!
 //! What a real Kafka answered is kept in `transcripts/`, one file a conversation; `cargo xtask diff --record` writes them.
 //! The tests hold the same conversations with Ottla and compare. What differs from one cluster to the next (ids, hosts,
-//! times) is given the name under which it came up first; see [`plain`].
+//! times) is given the name under which it came up first; see `plain.rs`.
 
 mod admin;
 mod altering;
