@@ -11,6 +11,40 @@
 //! had never been decided: the host drops the whole outcome and decides `Input::WriteFailed` instead, which answers.
 //!
 //! JoinGroup and SyncGroup may be answered much later than they are asked. Every ticket is answered exactly once.
+//!
+//! ```
+//! use ottla_base::{Now, Offset, Shard};
+//! use ottla_coordinator::group::{Effect, GroupCoordinator, Input, Record, Settings};
+//! use ottla_protocol::ErrorCode;
+//!
+//! /// One step of a host. `append` gives the offset of the first record.
+//! fn step(
+//!     groups: &mut GroupCoordinator,
+//!     now: Now,
+//!     input: Input,
+//!     append: impl FnOnce(&[Record]) -> Result<Offset, ErrorCode>,
+//! ) -> Vec<Effect> {
+//!     let failure = input.failure();
+//!     let mut outcome = groups.decide(now, input);
+//!     if !outcome.records.is_empty() {
+//!         match append(&outcome.records) {
+//!             Ok(first) => {
+//!                 for (at, record) in (first.0..).zip(&outcome.records) {
+//!                     groups.replay(Offset(at), record);
+//!                 }
+//!             }
+//!             Err(error) => outcome = groups.decide(now, Input::WriteFailed { failure, error }),
+//!         }
+//!     }
+//!     outcome.notes.into_iter().for_each(|note| groups.note(note));
+//!     outcome.effects
+//! }
+//!
+//! let mut groups = GroupCoordinator::new(Settings::default());
+//! step(&mut groups, Now::at_ms(0), Input::Loaded, |_| Ok(Offset(0)));
+//! let deadline = groups.next_deadline().expect("offsets are searched for expired ones");
+//! step(&mut groups, deadline, Input::Time, |_| Ok(Offset(0)));
+//! ```
 
 mod check;
 pub mod classic;
@@ -139,7 +173,7 @@ pub enum Request {
     OffsetCommit(OffsetCommit),
     /// Forget offsets.
     OffsetDelete(OffsetDelete),
-    /// Forget groups.
+    /// Forget groups. Its records need not be one unit: a group goes last, after its offsets.
     DeleteGroups(DeleteGroups),
 }
 
@@ -253,6 +287,7 @@ impl Shard for GroupCoordinator {
         self.take_note(note.0);
     }
 
+    /// By the monotonic clock; the other says nothing.
     fn next_deadline(&self) -> Option<Now> {
         self.next_time().map(|monotonic| Now { monotonic, wall_ms: -1 })
     }

@@ -252,3 +252,15 @@ fn after_a_restart_members_go_on_or_are_missed_after_their_session() {
     host.pass_ms(1);
     assert_eq!(host.state(), GroupState::PreparingRebalance);
 }
+
+#[test]
+fn a_given_id_that_is_handed_back_is_not_awaited() {
+    let mut host = Host::prompt();
+    let ids = host.stable(1);
+    let asked = host.ask(join("late", ""));
+    let late = host.join(asked).member_id;
+    let waiting = host.ask(join("m1", &ids[0]));
+    assert_eq!(host.outcome(waiting), "waits");
+    let left = host.ask(leave(&late, None));
+    assert_eq!((host.outcome(left).as_str(), host.outcome(waiting).as_str()), ("0", "0"));
+}
