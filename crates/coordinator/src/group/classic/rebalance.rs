@@ -11,8 +11,9 @@ use super::join_group::{JoinGroupAnswer, JoinedMember};
 use super::state::{InitialDelay, Joining, Phase, Syncing, Waiting};
 use crate::group::{MemberId, Opaque};
 
-/// A barrier that nobody came to is not tried again at once, even where members give no time to come.
-const REJOIN_TIMEOUT_MIN_MS: i64 = 1;
+/// A barrier that nobody came to is not tried again sooner, even where members give less time to come: that would only
+/// keep the host busy.
+const REJOIN_TIMEOUT_MIN_MS: i64 = 100;
 
 impl Draft<'_> {
     /// Begins a rebalance, or ends the one that is under way if all have joined.

@@ -142,3 +142,27 @@ fn one_that_comes_back_before_it_has_synced_costs_no_rebalance_later() {
     }
     assert_eq!(host.state(), GroupState::Stable);
 }
+
+#[test]
+fn static_members_that_give_hardly_any_time_to_rejoin_do_not_keep_the_host_busy() {
+    let mut host = Host::prompt();
+    let hurried = |instance, life| JoinGroup { rebalance_timeout_ms: Some(1), ..born(instance, life) };
+    let first = host.ask(Request::JoinGroup(hurried("a", 1)));
+    host.pass_ms(0);
+    let id = host.join(first).member_id;
+    host.ask(sync(&id, 1, &[]));
+    // A second one begins a rebalance, and leaves it again: nobody has joined.
+    host.ask(Request::JoinGroup(JoinGroup { rebalance_timeout_ms: Some(1000), ..born("b", 2) }));
+    host.ask(leave("", Some("b")));
+    host.pass_ms(1000);
+    assert_eq!(host.state(), GroupState::PreparingRebalance);
+    let mut steps = 0;
+    while host.state() == GroupState::PreparingRebalance {
+        let deadline = host.coordinator.next_deadline().expect("it waits for something");
+        host.now_ms = host.now_ms.max(deadline.monotonic.as_millis() as u64);
+        host.decide(Input::Time);
+        steps += 1;
+    }
+    assert_eq!(host.state(), GroupState::Empty, "the session of the one that was left has ended");
+    assert!(steps <= SESSION_MS / 100 + 1, "{steps} steps in ten seconds");
+}
