@@ -1,0 +1,27 @@
+//! What is always true of the groups.
+
+use std::sync::Arc;
+
+use super::{GroupCoordinator, GroupState};
+
+impl GroupCoordinator {
+    pub(super) fn check_all(&self) {
+        for (id, group) in &self.groups {
+            group.classic.check();
+            group.offsets.check();
+            assert!(
+                group.is_recorded || group.classic.state() != GroupState::Stable,
+                "the assignments of group {id:?} are in the log"
+            );
+            if let Some(deadline) = group.classic.deadline() {
+                let indexed = group.indexed.expect("a group with a timer is among the deadlines");
+                assert!(indexed <= deadline, "group {id:?} would be woken too late");
+            }
+            if let Some(indexed) = group.indexed {
+                assert!(self.deadlines.contains(&(indexed, Arc::clone(id))), "group {id:?} is not among the deadlines");
+            }
+        }
+        let indexed = self.groups.values().filter(|group| group.indexed.is_some()).count();
+        assert_eq!(indexed, self.deadlines.len(), "deadlines are of groups");
+    }
+}

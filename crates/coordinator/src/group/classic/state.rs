@@ -1,0 +1,359 @@
+//! What a classic group and its members are. What becomes of them is for the other files to say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_base::Timestamp;
+use ottla_protocol::error::ErrorCode;
+
+use super::join_group::Protocol;
+use crate::group::records::{Record, RecordedGroup, RecordedMember};
+use crate::group::{GroupId, MemberId, Opaque, Ticket, from_ms};
+
+/// The protocol type of groups of consumers.
+pub(in crate::group) const CONSUMER: &str = "consumer";
+
+/// The name of a group's state, as clients see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum GroupState {
+    /// No members.
+    Empty,
+    /// Members are awaited.
+    PreparingRebalance,
+    /// The leader's assignment is awaited.
+    CompletingRebalance,
+    /// Members have their assignments.
+    Stable,
+    /// There is no such group.
+    Dead,
+}
+
+/// A classic group as it is now.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::group) struct ClassicGroup {
+    pub(super) phase: Phase,
+    /// Since when it is Empty, PreparingRebalance or CompletingRebalance; Stable keeps the time before it.
+    pub(super) state_timestamp_ms: Option<Timestamp>,
+    pub(super) generation: i32,
+    pub(super) protocol_type: Option<Arc<str>>,
+    pub(super) protocol: Option<Arc<str>>,
+    pub(super) leader: Option<MemberId>,
+    pub(super) members: BTreeMap<MemberId, Arc<Member>>,
+    /// Ids that were given out (KIP-394), and until when they may be used.
+    pub(super) pending_joins: BTreeMap<MemberId, Duration>,
+    /// What consumers read; nothing where that is not known.
+    pub(super) subscribed_topics: Option<Arc<BTreeSet<String>>>,
+}
+
+/// A state with what is valid in it alone.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Phase {
+    Empty,
+    PreparingRebalance(Joining),
+    CompletingRebalance(Syncing),
+    Stable(Syncing),
+}
+
+/// Members are awaited.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Joining {
+    pub(super) deadline: Duration,
+    /// Set where the group was empty before.
+    pub(super) initial: Option<InitialDelay>,
+}
+
+/// The wait of a group that was empty, which each new member makes longer (KIP-134).
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct InitialDelay {
+    pub(super) delay_ms: i64,
+    pub(super) remaining_ms: i64,
+    pub(super) is_new_member_added: bool,
+}
+
+/// The members that have not synced yet, and until when they may.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub(super) struct Syncing {
+    pub(super) deadline: Duration,
+    pub(super) pending: BTreeSet<MemberId>,
+}
+
+/// A member.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::group) struct Member {
+    pub(super) instance_id: Option<Arc<str>>,
+    pub(super) client_id: Arc<str>,
+    pub(super) client_host: Arc<str>,
+    pub(super) session_timeout_ms: i32,
+    pub(super) rebalance_timeout_ms: i32,
+    pub(super) protocols: Vec<Protocol>,
+    pub(super) assignment: Opaque,
+    pub(super) waiting: Waiting,
+    /// Whether its first join still waits: it cannot send heartbeats, so it expires all the same.
+    pub(super) is_new: bool,
+    /// When it is lost; a member whose time came while it waited has none.
+    pub(super) session_deadline: Option<Duration>,
+}
+
+/// The request of a member that is not answered yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waiting {
+    Nothing,
+    Join(Ticket),
+    Sync(Ticket),
+}
+
+impl GroupState {
+    /// Kafka's name for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "Empty",
+            Self::PreparingRebalance => "PreparingRebalance",
+            Self::CompletingRebalance => "CompletingRebalance",
+            Self::Stable => "Stable",
+            Self::Dead => "Dead",
+        }
+    }
+}
+
+impl fmt::Display for GroupState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl ClassicGroup {
+    /// A group without members.
+    pub(in crate::group) fn new(state_timestamp_ms: Option<Timestamp>) -> Self {
+        Self {
+            phase: Phase::Empty,
+            state_timestamp_ms,
+            generation: 0,
+            protocol_type: None,
+            protocol: None,
+            leader: None,
+            members: BTreeMap::new(),
+            pending_joins: BTreeMap::new(),
+            subscribed_topics: None,
+        }
+    }
+
+    /// The group that a record tells of. Its sessions have not begun.
+    pub(in crate::group) fn from_record(recorded: &RecordedGroup) -> Self {
+        let member = |recorded_member: &RecordedMember| {
+            let name = recorded.protocol.clone().unwrap_or_default();
+            let member = Member {
+                instance_id: recorded_member.instance_id.clone(),
+                client_id: Arc::clone(&recorded_member.client_id),
+                client_host: Arc::clone(&recorded_member.client_host),
+                session_timeout_ms: recorded_member.session_timeout_ms,
+                rebalance_timeout_ms: recorded_member.rebalance_timeout_ms,
+                protocols: vec![Protocol { name, metadata: Arc::clone(&recorded_member.subscription) }],
+                assignment: Arc::clone(&recorded_member.assignment),
+                waiting: Waiting::Nothing,
+                is_new: false,
+                session_deadline: None,
+            };
+            (Arc::clone(&recorded_member.member_id), Arc::new(member))
+        };
+        let members: BTreeMap<_, _> = recorded.members.iter().map(member).collect();
+        let is_known = |leader: &MemberId| members.contains_key(leader);
+        let mut group = Self {
+            phase: if members.is_empty() { Phase::Empty } else { Phase::Stable(Syncing::default()) },
+            state_timestamp_ms: (recorded.state_timestamp_ms != -1).then_some(recorded.state_timestamp_ms),
+            generation: recorded.generation,
+            protocol_type: (!recorded.protocol_type.is_empty()).then(|| Arc::clone(&recorded.protocol_type)),
+            // Members, and only they, have agreed on something, be it a name that an odd log left out.
+            protocol: (!members.is_empty()).then(|| recorded.protocol.clone().unwrap_or_default()),
+            leader: recorded.leader.clone().filter(is_known).or_else(|| members.keys().next().cloned()),
+            members,
+            ..Self::new(None)
+        };
+        group.subscribed_topics = group.compute_subscribed_topics();
+        group
+    }
+
+    /// The record that tells of this group.
+    pub(in crate::group) fn to_record(&self, id: &GroupId) -> Record {
+        let metadata = |member: &Member| match &self.protocol {
+            Some(protocol) => member.metadata(protocol),
+            None => Opaque::default(),
+        };
+        let members = self.members.iter().map(|(member_id, member)| RecordedMember {
+            member_id: Arc::clone(member_id),
+            instance_id: member.instance_id.clone(),
+            client_id: Arc::clone(&member.client_id),
+            client_host: Arc::clone(&member.client_host),
+            rebalance_timeout_ms: member.rebalance_timeout_ms,
+            session_timeout_ms: member.session_timeout_ms,
+            subscription: metadata(member),
+            assignment: Arc::clone(&member.assignment),
+        });
+        let value = RecordedGroup {
+            protocol_type: self.protocol_type.clone().unwrap_or_default(),
+            generation: self.generation,
+            protocol: self.protocol.clone(),
+            leader: self.leader.clone(),
+            state_timestamp_ms: self.state_timestamp_ms.unwrap_or(-1),
+            members: members.collect(),
+        };
+        Record::Group { group: Arc::clone(id), value: Some(value) }
+    }
+
+    pub(in crate::group) fn state(&self) -> GroupState {
+        match self.phase {
+            Phase::Empty => GroupState::Empty,
+            Phase::PreparingRebalance(_) => GroupState::PreparingRebalance,
+            Phase::CompletingRebalance(_) => GroupState::CompletingRebalance,
+            Phase::Stable(_) => GroupState::Stable,
+        }
+    }
+
+    pub(in crate::group) fn is_empty(&self) -> bool {
+        self.phase == Phase::Empty
+    }
+
+    pub(in crate::group) fn generation(&self) -> i32 {
+        self.generation
+    }
+
+    pub(in crate::group) fn protocol_type(&self) -> Option<&Arc<str>> {
+        self.protocol_type.as_ref()
+    }
+
+    pub(in crate::group) fn protocol(&self) -> Option<&Arc<str>> {
+        self.protocol.as_ref()
+    }
+
+    pub(in crate::group) fn members(&self) -> &BTreeMap<MemberId, Arc<Member>> {
+        &self.members
+    }
+
+    pub(in crate::group) fn has_pending_joins(&self) -> bool {
+        !self.pending_joins.is_empty()
+    }
+
+    pub(in crate::group) fn state_timestamp_ms(&self) -> Option<Timestamp> {
+        self.state_timestamp_ms
+    }
+
+    pub(in crate::group) fn uses_consumer_protocol(&self) -> bool {
+        self.protocol_type.as_deref() == Some(CONSUMER)
+    }
+
+    /// Whether the topics that consumers read are known.
+    pub(in crate::group) fn knows_subscribed_topics(&self) -> bool {
+        self.subscribed_topics.is_some()
+    }
+
+    /// Whether consumers of the group read the topic. Where their metadata cannot be read, they may.
+    pub(in crate::group) fn is_subscribed_to(&self, topic: &str) -> bool {
+        match &self.subscribed_topics {
+            Some(topics) => topics.contains(topic),
+            None => self.uses_consumer_protocol(),
+        }
+    }
+
+    /// Whether the ids name a member, and the instance is not another member's (KIP-345).
+    pub(in crate::group) fn validate_member(
+        &self,
+        member_id: &str,
+        instance_id: Option<&str>,
+    ) -> Result<(), ErrorCode> {
+        let Some(instance_id) = instance_id else {
+            return if self.members.contains_key(member_id) { Ok(()) } else { Err(ErrorCode::UnknownMemberId) };
+        };
+        if self.members.get(member_id).is_some_and(|member| member.instance_id.as_deref() == Some(instance_id)) {
+            return Ok(());
+        }
+        match self.member_of_instance(instance_id) {
+            Some(_) => Err(ErrorCode::FencedInstanceId),
+            None => Err(ErrorCode::UnknownMemberId),
+        }
+    }
+
+    /// The member that a static instance has now.
+    pub(super) fn member_of_instance(&self, instance_id: &str) -> Option<&MemberId> {
+        let is_it = |member: &Member| member.instance_id.as_deref() == Some(instance_id);
+        self.members.iter().find(|(_, member)| is_it(member)).map(|(member_id, _)| member_id)
+    }
+
+    pub(super) fn is_leader(&self, member_id: &str) -> bool {
+        self.leader.as_deref() == Some(member_id)
+    }
+
+    /// The longest that any member may take to rejoin.
+    pub(super) fn rebalance_timeout_ms(&self) -> i64 {
+        self.members.values().map(|member| i64::from(member.rebalance_timeout_ms)).max().unwrap_or(0).max(0)
+    }
+
+    pub(super) fn joined_count(&self) -> usize {
+        self.members.values().filter(|member| member.is_joining()).count()
+    }
+
+    pub(super) fn have_all_joined(&self) -> bool {
+        self.pending_joins.is_empty() && self.joined_count() == self.members.len()
+    }
+
+    /// The earliest of its timers.
+    pub(in crate::group) fn deadline(&self) -> Option<Duration> {
+        let phase = match &self.phase {
+            Phase::Empty => None,
+            Phase::PreparingRebalance(joining) => Some(joining.deadline),
+            Phase::CompletingRebalance(syncing) | Phase::Stable(syncing) => {
+                (!syncing.pending.is_empty()).then_some(syncing.deadline)
+            }
+        };
+        let sessions = self.members.values().filter_map(|member| member.session_deadline);
+        phase.into_iter().chain(sessions).chain(self.pending_joins.values().copied()).min()
+    }
+
+    /// Renews a session.
+    pub(in crate::group) fn heard(&mut self, member_id: &str, until: Duration) {
+        if let Some(member) = self.members.get_mut(member_id) {
+            Arc::make_mut(member).session_deadline = Some(until);
+        }
+    }
+
+    /// Begins all sessions.
+    pub(in crate::group) fn begin_sessions(&mut self, at: Duration) {
+        for member in self.members.values_mut() {
+            let member = Arc::make_mut(member);
+            member.session_deadline = Some(member.session_until(at));
+        }
+    }
+}
+
+impl Member {
+    pub(super) fn is_joining(&self) -> bool {
+        matches!(self.waiting, Waiting::Join(_))
+    }
+
+    /// Its metadata for a protocol; nothing where it does not have it.
+    pub(in crate::group) fn metadata(&self, name: &str) -> Opaque {
+        let protocol = self.protocols.iter().find(|protocol| &*protocol.name == name);
+        protocol.map(|protocol| Arc::clone(&protocol.metadata)).unwrap_or_default()
+    }
+
+    /// Until when it may be silent that was heard of `at`.
+    pub(in crate::group) fn session_until(&self, at: Duration) -> Duration {
+        at + from_ms(self.session_timeout_ms.into())
+    }
+
+    pub(in crate::group) fn instance_id(&self) -> Option<&Arc<str>> {
+        self.instance_id.as_ref()
+    }
+
+    pub(in crate::group) fn client_id(&self) -> &Arc<str> {
+        &self.client_id
+    }
+
+    pub(in crate::group) fn client_host(&self) -> &Arc<str> {
+        &self.client_host
+    }
+
+    pub(in crate::group) fn assignment(&self) -> &Opaque {
+        &self.assignment
+    }
+}

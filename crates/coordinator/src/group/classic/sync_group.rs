@@ -1,0 +1,150 @@
+//! SyncGroup (key 14): the leader brings the assignment of its generation, the others wait for it.
+//!
+//! v3 static members. v5 protocol type and name, which must be the group's (KIP-559).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ottla_base::{Now, Outcome};
+use ottla_protocol::error::ErrorCode;
+
+use super::draft::Draft;
+use super::state::{ClassicGroup, Phase, Syncing, Waiting};
+use crate::group::{Answer, GroupCoordinator, GroupId, MemberId, Opaque, Ticket, answered};
+
+/// A SyncGroup request.
+#[derive(Clone, Debug)]
+pub struct SyncGroup {
+    /// The group.
+    pub group_id: GroupId,
+    /// The generation that the member knows.
+    pub generation: i32,
+    /// The member.
+    pub member_id: MemberId,
+    /// The name that outlives its restarts.
+    pub instance_id: Option<Arc<str>>,
+    /// Since v5: the protocol type that the member knows.
+    pub protocol_type: Option<Arc<str>>,
+    /// Since v5: the protocol that the member knows.
+    pub protocol: Option<Arc<str>>,
+    /// Since v5: both must be there.
+    pub requires_protocol: bool,
+    /// Who gets what; from the leader alone.
+    pub assignments: Vec<(MemberId, Opaque)>,
+}
+
+/// The answer to a SyncGroup.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SyncGroupAnswer {
+    /// Whether there is an assignment.
+    pub error: ErrorCode,
+    /// As the members have it.
+    pub protocol_type: Option<Arc<str>>,
+    /// What the members have agreed on.
+    pub protocol: Option<Arc<str>>,
+    /// The member's own.
+    pub assignment: Opaque,
+}
+
+impl SyncGroup {
+    pub(in crate::group) fn decide(
+        self,
+        coordinator: &GroupCoordinator,
+        now: Now,
+        ticket: Ticket,
+    ) -> Outcome<GroupCoordinator> {
+        let refuse = |error| answered(ticket, Answer::SyncGroup(SyncGroupAnswer::refused(error)));
+        if self.group_id.is_empty() {
+            return refuse(ErrorCode::InvalidGroupId);
+        }
+        if self.requires_protocol && (self.protocol_type.is_none() || self.protocol.is_none()) {
+            return refuse(ErrorCode::InconsistentGroupProtocol);
+        }
+        let Some(group) = coordinator.classic(&self.group_id).filter(|group| !group.is_empty()) else {
+            return refuse(ErrorCode::UnknownMemberId);
+        };
+        if let Err(error) = self.validate(group) {
+            return refuse(error);
+        }
+        let mut draft = Draft::new(&coordinator.settings, now, &self.group_id, group.clone());
+        draft.sync(&self, ticket);
+        draft.into_outcome()
+    }
+
+    fn validate(&self, group: &ClassicGroup) -> Result<(), ErrorCode> {
+        group.validate_member(&self.member_id, self.instance_id.as_deref())?;
+        if self.generation != group.generation {
+            return Err(ErrorCode::IllegalGeneration);
+        }
+        if differs(&self.protocol_type, &group.protocol_type) || differs(&self.protocol, &group.protocol) {
+            return Err(ErrorCode::InconsistentGroupProtocol);
+        }
+        match group.phase {
+            Phase::PreparingRebalance(_) => Err(ErrorCode::RebalanceInProgress),
+            Phase::Empty | Phase::CompletingRebalance(_) | Phase::Stable(_) => Ok(()),
+        }
+    }
+}
+
+fn differs(theirs: &Option<Arc<str>>, ours: &Option<Arc<str>>) -> bool {
+    theirs.is_some() && ours.is_some() && theirs != ours
+}
+
+impl SyncGroupAnswer {
+    /// The answer to one who gets nothing.
+    pub fn refused(error: ErrorCode) -> Self {
+        Self { error, protocol_type: None, protocol: None, assignment: Opaque::default() }
+    }
+}
+
+impl Draft<'_> {
+    fn sync(&mut self, request: &SyncGroup, ticket: Ticket) {
+        let member_id = &request.member_id;
+        if let Phase::CompletingRebalance(syncing) | Phase::Stable(syncing) = &mut self.group.phase {
+            syncing.pending.remove(member_id);
+        }
+        match self.group.phase {
+            Phase::CompletingRebalance(_) => {
+                self.park(member_id, Waiting::Sync(ticket));
+                if self.group.is_leader(member_id) {
+                    self.assign(&request.assignments);
+                }
+            }
+            Phase::Stable(_) => {
+                self.renew_session(member_id);
+                let answer = self.assignment_of(member_id);
+                self.answer_sync(ticket, answer);
+            }
+            Phase::Empty | Phase::PreparingRebalance(_) => unreachable!("validated"),
+        }
+    }
+
+    /// Writes the leader's assignment, gives it to all who wait, and lets the others fetch it.
+    fn assign(&mut self, assignments: &[(MemberId, Opaque)]) {
+        let mut assignments: BTreeMap<MemberId, Opaque> = assignments.iter().cloned().collect();
+        let Phase::CompletingRebalance(syncing) = &mut self.group.phase else {
+            unreachable!("the leader brings the assignment of a generation that waits for it")
+        };
+        let syncing: Syncing = std::mem::take(syncing);
+        self.group.phase = Phase::Stable(syncing);
+        for member_id in self.member_ids() {
+            self.member_mut(&member_id).assignment = assignments.remove(&member_id).unwrap_or_default();
+            let waiting = std::mem::replace(&mut self.member_mut(&member_id).waiting, Waiting::Nothing);
+            if let Waiting::Sync(ticket) = waiting {
+                self.renew_session(&member_id);
+                let answer = self.assignment_of(&member_id);
+                self.answer_sync(ticket, answer);
+            }
+        }
+        self.records.push(self.group.to_record(&self.id));
+    }
+
+    fn assignment_of(&self, member_id: &MemberId) -> SyncGroupAnswer {
+        SyncGroupAnswer {
+            error: ErrorCode::None,
+            protocol_type: self.group.protocol_type.clone(),
+            protocol: self.group.protocol.clone(),
+            assignment: Arc::clone(&self.group.members[member_id].assignment),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! ListGroups (key 16): which groups there are.
+//!
+//! v4 states (KIP-518). v5 types (KIP-848).
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::GroupCoordinator;
+use super::GroupId;
+use super::classic::state::GroupState;
+
+/// Which groups are asked for. An empty list asks for all.
+#[derive(Clone, Debug, Default)]
+pub struct GroupFilter {
+    /// Names of states, in any case.
+    pub states: Vec<String>,
+    /// Names of types, in any case. Types that there are not have no groups.
+    pub types: Vec<String>,
+}
+
+/// By which protocol the members of a group agree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupType {
+    /// By JoinGroup and SyncGroup.
+    Classic,
+}
+
+/// A group in a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListedGroup {
+    /// Its name.
+    pub group_id: GroupId,
+    /// `consumer`, `connect`; empty where nobody ever was a member.
+    pub protocol_type: Arc<str>,
+    /// Its state.
+    pub state: GroupState,
+    /// Its type.
+    pub group_type: GroupType,
+}
+
+impl GroupType {
+    /// Kafka's name for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+        }
+    }
+}
+
+impl fmt::Display for GroupType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl GroupCoordinator {
+    /// The groups that pass the filter, by name.
+    pub fn list_groups(&self, filter: &GroupFilter) -> Vec<ListedGroup> {
+        let listed = self.groups.iter().map(|(id, group)| ListedGroup {
+            group_id: Arc::clone(id),
+            protocol_type: group.classic.protocol_type().cloned().unwrap_or_default(),
+            state: group.classic.state(),
+            group_type: GroupType::Classic,
+        });
+        let passes = |group: &ListedGroup| {
+            is_among(&filter.states, group.state.name()) && is_among(&filter.types, group.group_type.name())
+        };
+        listed.filter(passes).collect()
+    }
+}
+
+fn is_among(names: &[String], name: &str) -> bool {
+    names.is_empty() || names.iter().any(|candidate| candidate.trim().eq_ignore_ascii_case(name))
+}

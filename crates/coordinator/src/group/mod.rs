@@ -1,0 +1,313 @@
+//! The groups of one partition of `__consumer_offsets`. One file an operation.
+//!
+//! ```text
+//!   Input --decide--> records --append--> replay, each          what a restart finds again
+//!                     notes   ----------> note, each, after     what a restart forgets: timers, parked requests
+//!                     effects ----------> answers
+//! ```
+//!
+//! The host carries an outcome out before it asks for the next decision: it appends the records, replays them, gives
+//! the notes, and sends the answers once the records are committed. Records that could not be written are as if they
+//! had never been decided: the host drops the whole outcome and decides `Input::WriteFailed` instead, which answers.
+//!
+//! JoinGroup and SyncGroup may be answered much later than they are asked. Every ticket is answered exactly once.
+//!
+//! ```
+//! use ottla_base::{Now, Offset, Shard};
+//! use ottla_coordinator::group::{Effect, GroupCoordinator, Input, Record, Settings};
+//! use ottla_protocol::ErrorCode;
+//!
+//! /// One step of a host. `append` gives the offset of the first record.
+//! fn step(
+//!     groups: &mut GroupCoordinator,
+//!     now: Now,
+//!     input: Input,
+//!     append: impl FnOnce(&[Record]) -> Result<Offset, ErrorCode>,
+//! ) -> Vec<Effect> {
+//!     let failure = input.failure();
+//!     let mut outcome = groups.decide(now, input);
+//!     if !outcome.records.is_empty() {
+//!         match append(&outcome.records) {
+//!             Ok(first) => {
+//!                 for (at, record) in (first.0..).zip(&outcome.records) {
+//!                     groups.replay(Offset(at), record);
+//!                 }
+//!             }
+//!             Err(error) => outcome = groups.decide(now, Input::WriteFailed { failure, error }),
+//!         }
+//!     }
+//!     outcome.notes.into_iter().for_each(|note| groups.note(note));
+//!     outcome.effects
+//! }
+//!
+//! let mut groups = GroupCoordinator::new(Settings::default());
+//! step(&mut groups, Now::at_ms(0), Input::Loaded, |_| Ok(Offset(0)));
+//! let deadline = groups.next_deadline().expect("offsets are searched for expired ones");
+//! step(&mut groups, deadline, Input::Time, |_| Ok(Offset(0)));
+//! ```
+
+mod check;
+pub mod classic;
+mod delete_groups;
+mod describe_groups;
+mod list_groups;
+pub mod offsets;
+mod partition;
+mod records;
+mod replay;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod time;
+mod write_failed;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_base::{Now, Offset, Outcome, Shard, Uuid};
+use ottla_protocol::error::ErrorCode;
+
+pub use classic::heartbeat::Heartbeat;
+pub use classic::join_group::{JoinGroup, JoinGroupAnswer, JoinedMember, Protocol};
+pub use classic::leave_group::{LeaveGroup, LeavingMember, LeftMember};
+pub use classic::state::GroupState;
+pub use classic::sync_group::{SyncGroup, SyncGroupAnswer};
+pub use delete_groups::{DeleteGroups, DeletedGroup};
+pub use describe_groups::{DescribedGroup, DescribedMember};
+pub use list_groups::{GroupFilter, GroupType, ListedGroup};
+pub use offsets::commit::{OffsetCommit, OffsetToCommit};
+pub use offsets::delete::OffsetDelete;
+pub use offsets::fetch::{FetchedOffset, FetchedTopic, TopicToFetch};
+pub use offsets::{CommittedOffset, DeletedTopic};
+pub use partition::partition_of;
+pub use records::{GROUP_METADATA_VERSION, Record, RecordedGroup, RecordedMember};
+pub use settings::Settings;
+pub use write_failed::{Failure, write_error};
+
+use classic::state::ClassicGroup;
+use offsets::Offsets;
+
+/// The name of a group. Cheap to copy.
+pub type GroupId = Arc<str>;
+/// The name of a member: given by the coordinator. Cheap to copy.
+pub type MemberId = Arc<str>;
+/// Bytes that only the clients understand. Cheap to copy.
+pub type Opaque = Arc<[u8]>;
+
+/// Decides over the groups of one partition of `__consumer_offsets`.
+#[derive(Debug)]
+pub struct GroupCoordinator {
+    settings: Settings,
+    groups: BTreeMap<GroupId, Group>,
+    /// For each group with a timer, a time at which or before which the first of them ends.
+    deadlines: BTreeSet<(Duration, GroupId)>,
+    expiry: Expiry,
+    /// After a failed write nothing is tried before this time.
+    held_until: Duration,
+}
+
+/// A group: its members and its offsets.
+#[derive(Debug)]
+struct Group {
+    /// Whether the log holds a GroupMetadata record of it. A group without one has offsets alone, or had some.
+    is_recorded: bool,
+    classic: ClassicGroup,
+    offsets: Offsets,
+    /// Its entry in the deadlines.
+    indexed: Option<Duration>,
+}
+
+/// How far the search for expired offsets has got.
+#[derive(Clone, Debug, Default)]
+struct Expiry {
+    /// When it begins or goes on; nothing before the log was loaded.
+    next: Option<Duration>,
+    /// The group with which it goes on.
+    from: Option<GroupId>,
+}
+
+/// Names a request to the host that waits for its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// What can happen to the groups.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Someone asks for something.
+    Request {
+        /// Comes back with the answer.
+        ticket: Ticket,
+        /// What is asked.
+        request: Request,
+    },
+    /// The log was replayed to its end: sessions begin anew.
+    Loaded,
+    /// Time has passed. Handles one group: to be decided again while [`Shard::next_deadline`] is not in the future.
+    Time,
+    /// Topics are gone. Its records need not be one unit.
+    TopicsDeleted(Vec<DeletedTopic>),
+    /// The records that were decided could not be written; nothing of that outcome was replayed, noted or answered.
+    WriteFailed {
+        /// What [`Input::failure`] gave for the input.
+        failure: Failure,
+        /// Why.
+        error: ErrorCode,
+    },
+    /// Another broker coordinates these groups from now on: all who wait are told. The last input.
+    Unloaded,
+}
+
+/// What can be asked of the groups and may change them. What only reads is a method of [`GroupCoordinator`].
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// Become a member, or come back for a new generation.
+    JoinGroup(JoinGroup),
+    /// Fetch the assignment of a generation; the leader brings it.
+    SyncGroup(SyncGroup),
+    /// Stay a member.
+    Heartbeat(Heartbeat),
+    /// Stop being a member.
+    LeaveGroup(LeaveGroup),
+    /// Store offsets.
+    OffsetCommit(OffsetCommit),
+    /// Forget offsets.
+    OffsetDelete(OffsetDelete),
+    /// Forget groups. Its records need not be one unit: a group goes last, after its offsets.
+    DeleteGroups(DeleteGroups),
+}
+
+/// What is answered, each to the request of its name.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// The generation that the member is in, or why it is in none.
+    JoinGroup(JoinGroupAnswer),
+    /// The member's assignment, or why it has none.
+    SyncGroup(SyncGroupAnswer),
+    /// Whether the member may go on.
+    Heartbeat(ErrorCode),
+    /// One result a member, in the order of the request; or an error for all.
+    LeaveGroup(Result<Vec<LeftMember>, ErrorCode>),
+    /// One result an offset, in the order of the request.
+    OffsetCommit(Vec<ErrorCode>),
+    /// One result a partition, in the order of the request; or an error for all.
+    OffsetDelete(Result<Vec<ErrorCode>, ErrorCode>),
+    /// One result a group, in the order of the request.
+    DeleteGroups(Vec<DeletedGroup>),
+}
+
+/// What the host does once the records are committed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Send the answer to whom the ticket names.
+    Answer {
+        /// That of the request, which may have come long ago.
+        ticket: Ticket,
+        /// The answer.
+        answer: Answer,
+    },
+}
+
+/// A change of soft state. Made by deciding and taken back by [`Shard::note`]; nobody else looks into it.
+#[derive(Clone, Debug)]
+pub struct Note(NoteKind);
+
+#[derive(Clone, Debug)]
+enum NoteKind {
+    /// The group is now so. Its records, if any, are replayed before.
+    Group { id: GroupId, classic: Box<ClassicGroup> },
+    /// A member was heard of.
+    Heard { id: GroupId, member: MemberId, until: Duration },
+    /// Nothing of the group was due yet.
+    Reindex { id: GroupId },
+    /// The log was loaded: all sessions begin.
+    Loaded { at: Duration },
+    /// The search for expired offsets got so far.
+    Expiry(Expiry),
+    /// Nothing is to be tried before.
+    Hold { until: Duration },
+}
+
+impl GroupCoordinator {
+    /// A coordinator without groups: replay the log into it, then decide `Input::Loaded`.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            groups: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            expiry: Expiry::default(),
+            held_until: Duration::ZERO,
+        }
+    }
+
+    /// How many groups there are.
+    pub fn group_count(&self) -> usize {
+        self.groups.len()
+    }
+
+    fn group(&self, id: &str) -> Option<&Group> {
+        self.groups.get(id)
+    }
+
+    fn classic(&self, id: &str) -> Option<&ClassicGroup> {
+        self.groups.get(id).map(|group| &group.classic)
+    }
+}
+
+impl Shard for GroupCoordinator {
+    type Input = Input;
+    type Record = Record;
+    type Note = Note;
+    type Effect = Effect;
+
+    fn decide(&self, now: Now, input: Input) -> Outcome<Self> {
+        match input {
+            Input::Request { ticket, request } => match request {
+                Request::JoinGroup(request) => request.decide(self, now, ticket),
+                Request::SyncGroup(request) => request.decide(self, now, ticket),
+                Request::Heartbeat(request) => request.decide(self, now, ticket),
+                Request::LeaveGroup(request) => request.decide(self, now, ticket),
+                Request::OffsetCommit(request) => request.decide(self, now, ticket),
+                Request::OffsetDelete(request) => request.decide(self, ticket),
+                Request::DeleteGroups(request) => request.decide(self, ticket),
+            },
+            Input::Loaded => self.decide_loaded(now),
+            Input::Time => self.decide_time(now),
+            Input::TopicsDeleted(topics) => self.decide_topics_deleted(&topics),
+            Input::WriteFailed { failure, error } => self.decide_write_failed(now, failure, error),
+            Input::Unloaded => self.decide_unloaded(now),
+        }
+    }
+
+    fn replay(&mut self, _at: Offset, record: &Record) {
+        self.replay_record(record);
+    }
+
+    fn note(&mut self, note: Note) {
+        self.take_note(note.0);
+    }
+
+    /// By the monotonic clock; the other says nothing.
+    fn next_deadline(&self) -> Option<Now> {
+        self.next_time().map(|monotonic| Now { monotonic, wall_ms: -1 })
+    }
+
+    fn check(&self) {
+        self.check_all();
+    }
+}
+
+/// An outcome that only answers.
+fn answered(ticket: Ticket, answer: Answer) -> Outcome<GroupCoordinator> {
+    Outcome { effects: vec![Effect::Answer { ticket, answer }], ..Outcome::default() }
+}
+
+/// The text of a UUID as Java prints it, which ends the member ids.
+fn java_uuid(id: Uuid) -> String {
+    let hex = format!("{:032x}", id.0);
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+fn from_ms(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}

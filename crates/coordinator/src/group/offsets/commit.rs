@@ -1,0 +1,129 @@
+//! OffsetCommit (key 8): a group, or somebody without one, notes how far it has got.
+//!
+//! v2-4 retention time. v6 leader epoch. v7 static members. v9 an unknown group is 69. v10 topic ids.
+
+use std::sync::Arc;
+
+use ottla_base::{Now, Outcome, Timestamp, Uuid};
+use ottla_protocol::error::ErrorCode;
+
+use super::CommittedOffset;
+use crate::group::classic::heartbeat::heard;
+use crate::group::classic::state::{ClassicGroup, GroupState};
+use crate::group::records::Record;
+use crate::group::{Answer, GroupCoordinator, GroupId, MemberId, Ticket, answered};
+
+/// An OffsetCommit request. The host keeps back partitions that are not there, and refuses them itself.
+#[derive(Clone, Debug)]
+pub struct OffsetCommit {
+    /// The group; may be empty, as very old clients have it.
+    pub group_id: GroupId,
+    /// The generation that the member knows; -1 of one who is no member.
+    pub generation: i32,
+    /// The member, or empty.
+    pub member_id: MemberId,
+    /// The name that outlives its restarts.
+    pub instance_id: Option<Arc<str>>,
+    /// How long to keep the offsets, from now on; -1 as long as the broker says.
+    pub retention_time_ms: i64,
+    /// Since v9: a group that there is not is error 69, else 22.
+    pub knows_group_id_not_found: bool,
+    /// How far it has got.
+    pub offsets: Vec<OffsetToCommit>,
+}
+
+/// How far somebody has got in one partition.
+#[derive(Clone, Debug)]
+pub struct OffsetToCommit {
+    /// The topic's name.
+    pub topic: Arc<str>,
+    /// The topic's id, or zero.
+    pub topic_id: Uuid,
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+    /// Of the last record read, or -1.
+    pub leader_epoch: i32,
+    /// Anything.
+    pub metadata: Option<Arc<str>>,
+}
+
+impl OffsetCommit {
+    pub(in crate::group) fn decide(
+        self,
+        coordinator: &GroupCoordinator,
+        now: Now,
+        ticket: Ticket,
+    ) -> Outcome<GroupCoordinator> {
+        let group = coordinator.classic(&self.group_id);
+        if let Err(error) = self.validate(group) {
+            return answered(ticket, Answer::OffsetCommit(vec![error; self.offsets.len()]));
+        }
+        let mut outcome = Outcome::default();
+        // A commit is as good as a heartbeat (KIP-62).
+        if let Some(group) = group.filter(|group| !group.is_empty()) {
+            outcome.notes.push(heard(&self.group_id, group, &self.member_id, now));
+        }
+        let expire_timestamp_ms =
+            (self.retention_time_ms >= 0).then(|| now.wall_ms.saturating_add(self.retention_time_ms));
+        let max_length = coordinator.settings.offset_metadata_max_bytes;
+        let mut results = Vec::with_capacity(self.offsets.len());
+        for offset in self.offsets {
+            if offset.metadata.as_ref().is_some_and(|metadata| is_longer(metadata, max_length)) {
+                results.push(ErrorCode::OffsetMetadataTooLarge);
+                continue;
+            }
+            results.push(ErrorCode::None);
+            outcome.records.push(offset.into_record(&self.group_id, now.wall_ms, expire_timestamp_ms));
+        }
+        outcome.effects = answered(ticket, Answer::OffsetCommit(results)).effects;
+        outcome
+    }
+
+    fn validate(&self, group: Option<&ClassicGroup>) -> Result<(), ErrorCode> {
+        let Some(group) = group else {
+            // One who is no member makes a group by committing.
+            return match self.generation {
+                ..0 => Ok(()),
+                _ if self.knows_group_id_not_found => Err(ErrorCode::GroupIdNotFound),
+                _ => Err(ErrorCode::IllegalGeneration),
+            };
+        };
+        if self.generation < 0 && group.is_empty() {
+            return Ok(());
+        }
+        if self.generation < 0 && self.member_id.is_empty() && self.instance_id.is_none() {
+            return Err(ErrorCode::UnknownMemberId);
+        }
+        group.validate_member(&self.member_id, self.instance_id.as_deref())?;
+        if self.generation != group.generation() {
+            return Err(ErrorCode::IllegalGeneration);
+        }
+        match group.state() {
+            GroupState::CompletingRebalance => Err(ErrorCode::RebalanceInProgress),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// As Java counts: in UTF-16 units, of which there are never more than bytes.
+fn is_longer(text: &str, max_length: usize) -> bool {
+    text.len() > max_length && text.encode_utf16().count() > max_length
+}
+
+impl OffsetToCommit {
+    /// A record with a time of expiry is of a version that has neither the leader epoch nor the topic's id.
+    fn into_record(self, group_id: &GroupId, now_ms: Timestamp, expire_timestamp_ms: Option<Timestamp>) -> Record {
+        let is_plain = expire_timestamp_ms.is_none();
+        let value = CommittedOffset {
+            offset: self.offset,
+            leader_epoch: if is_plain { self.leader_epoch } else { -1 },
+            metadata: self.metadata.unwrap_or_default(),
+            commit_timestamp_ms: now_ms,
+            expire_timestamp_ms,
+            topic_id: if is_plain { self.topic_id } else { Uuid::ZERO },
+        };
+        Record::Offset { group: Arc::clone(group_id), topic: self.topic, partition: self.partition, value: Some(value) }
+    }
+}

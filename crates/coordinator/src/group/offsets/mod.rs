@@ -1,0 +1,83 @@
+//! How far groups have got: what they commit, fetch, delete and forget.
+
+mod check;
+pub mod commit;
+pub mod delete;
+pub mod expire;
+pub mod fetch;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ottla_base::{Timestamp, Uuid};
+
+/// An offset that a group has committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommittedOffset {
+    /// The next offset that the group wants. Nobody checks it.
+    pub offset: i64,
+    /// Of the last record that it has read, or -1.
+    pub leader_epoch: i32,
+    /// What it wrote to itself.
+    pub metadata: Arc<str>,
+    /// When it was committed.
+    pub commit_timestamp_ms: Timestamp,
+    /// When it expires, where its client said so (before v5).
+    pub expire_timestamp_ms: Option<Timestamp>,
+    /// The topic's id, or zero.
+    pub topic_id: Uuid,
+}
+
+/// A topic that is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeletedTopic {
+    /// Its name, which another topic may have by now.
+    pub name: String,
+    /// Its id, or zero.
+    pub id: Uuid,
+}
+
+/// The offsets of one group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Offsets {
+    topics: BTreeMap<Arc<str>, BTreeMap<i32, CommittedOffset>>,
+}
+
+impl Offsets {
+    pub(super) fn put(&mut self, topic: &Arc<str>, partition: i32, offset: CommittedOffset) {
+        match self.topics.get_mut(topic) {
+            Some(partitions) => drop(partitions.insert(partition, offset)),
+            None => drop(self.topics.insert(Arc::clone(topic), BTreeMap::from([(partition, offset)]))),
+        }
+    }
+
+    pub(super) fn remove(&mut self, topic: &str, partition: i32) {
+        if let Some(partitions) = self.topics.get_mut(topic) {
+            partitions.remove(&partition);
+            if partitions.is_empty() {
+                self.topics.remove(topic);
+            }
+        }
+    }
+
+    pub(super) fn get(&self, topic: &str, partition: i32) -> Option<&CommittedOffset> {
+        self.topics.get(topic)?.get(&partition)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.topics.is_empty()
+    }
+
+    /// All of them, by topic and partition.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, i32, &CommittedOffset)> {
+        let of_topic = |(topic, partitions)| {
+            let partitions: &BTreeMap<i32, CommittedOffset> = partitions;
+            partitions.iter().map(move |(partition, offset)| (topic, *partition, offset))
+        };
+        self.topics.iter().flat_map(of_topic)
+    }
+
+    fn of_topic(&self, topic: &str) -> impl Iterator<Item = (i32, &CommittedOffset)> {
+        self.topics.get(topic).into_iter().flatten().map(|(partition, offset)| (*partition, offset))
+    }
+}

@@ -1,0 +1,95 @@
+//! How records and notes change the groups. Nothing else does.
+
+use std::sync::Arc;
+
+use super::classic::state::ClassicGroup;
+use super::offsets::Offsets;
+use super::records::Record;
+use super::{Group, GroupCoordinator, GroupId, NoteKind};
+
+impl GroupCoordinator {
+    pub(super) fn replay_record(&mut self, record: &Record) {
+        match record {
+            Record::Group { group, value: Some(value) } => {
+                let entry = self.groups.entry(Arc::clone(group)).or_insert_with(Group::simple);
+                entry.is_recorded = true;
+                entry.classic = ClassicGroup::from_record(value);
+                self.reindex(group);
+            }
+            Record::Group { group, value: None } => self.forget(group),
+            Record::Offset { group, topic, partition, value: Some(value) } => {
+                let entry = self.groups.entry(Arc::clone(group)).or_insert_with(Group::simple);
+                entry.offsets.put(topic, *partition, value.clone());
+            }
+            Record::Offset { group, topic, partition, value: None } => {
+                if let Some(entry) = self.groups.get_mut(group) {
+                    entry.offsets.remove(topic, *partition);
+                }
+            }
+        }
+    }
+
+    pub(super) fn take_note(&mut self, note: NoteKind) {
+        match note {
+            NoteKind::Group { id, classic } => {
+                let group = self.groups.get_mut(&id).expect("a group is made by a record, which is replayed before");
+                group.classic = *classic;
+                self.reindex(&id);
+            }
+            NoteKind::Heard { id, member, until } => {
+                let group = self.groups.get_mut(&id).expect("the group was there when it was decided");
+                group.classic.heard(&member, until);
+                // An entry that is too early costs a look at the group when its time comes, one a session at most.
+                if group.indexed.is_none_or(|indexed| until < indexed) {
+                    self.reindex(&id);
+                }
+            }
+            NoteKind::Reindex { id } => self.reindex(&id),
+            NoteKind::Loaded { at } => {
+                let ids: Vec<GroupId> = self.groups.keys().cloned().collect();
+                for id in ids {
+                    self.groups.get_mut(&id).expect("listed above").classic.begin_sessions(at);
+                    self.reindex(&id);
+                }
+            }
+            NoteKind::Expiry(expiry) => self.expiry = expiry,
+            NoteKind::Hold { until } => self.held_until = until,
+        }
+    }
+
+    /// Forgets a group; offsets that a strange log still has for it remain.
+    fn forget(&mut self, id: &GroupId) {
+        let Some(group) = self.groups.get_mut(id) else { return };
+        if let Some(indexed) = group.indexed.take() {
+            self.deadlines.remove(&(indexed, Arc::clone(id)));
+        }
+        if group.offsets.is_empty() {
+            self.groups.remove(id);
+        } else {
+            let offsets = std::mem::take(&mut group.offsets);
+            *group = Group { offsets, ..Group::simple() };
+        }
+    }
+
+    /// Notes the group's first timer.
+    fn reindex(&mut self, id: &GroupId) {
+        let group = self.groups.get_mut(id).expect("the caller found the group");
+        let deadline = group.classic.deadline();
+        if group.indexed == deadline {
+            return;
+        }
+        if let Some(indexed) = std::mem::replace(&mut group.indexed, deadline) {
+            self.deadlines.remove(&(indexed, Arc::clone(id)));
+        }
+        if let Some(deadline) = deadline {
+            self.deadlines.insert((deadline, Arc::clone(id)));
+        }
+    }
+}
+
+impl Group {
+    /// A group that nobody ever joined: it has offsets, which somebody committed without being a member.
+    fn simple() -> Self {
+        Self { is_recorded: false, classic: ClassicGroup::new(None), offsets: Offsets::default(), indexed: None }
+    }
+}
