@@ -7,6 +7,7 @@ pub mod access;
 pub mod api;
 pub mod config;
 mod controller;
+mod coordinators;
 mod dispatch;
 mod error;
 mod features;

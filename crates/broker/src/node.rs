@@ -12,6 +12,7 @@ use crate::access::Authorizer;
 use crate::api::fetch_sessions::FetchSessions;
 use crate::config::Config;
 use crate::controller::{Controller, Place};
+use crate::coordinators::GroupCoordinators;
 use crate::net::budgets::Budgets;
 use crate::net::listener::ConnectionCounts;
 use crate::net::memory::FrameMemory;
@@ -33,6 +34,8 @@ pub struct Node {
     pub fetch_sessions: FetchSessions,
     /// The partitions it hosts.
     pub partitions: Arc<Partitions>,
+    /// The groups it coordinates.
+    pub groups: Arc<GroupCoordinators>,
     /// The producer ids it may give away.
     pub producer_ids: ProducerIds,
     /// The way to the controller.
@@ -121,8 +124,13 @@ impl Node {
             assignments: Vec::new(),
             configs: Vec::new(),
         };
+        self.create_topics(place, names.into_iter().map(topic).collect()).await;
+    }
+
+    /// Creates topics that clients need without having asked for them, as [`Node::create_missing_topics`] does.
+    pub async fn create_topics(&self, place: &Place, topics: Vec<NewTopic>) {
         let command = Command::CreateTopics(CreateTopics {
-            topics: names.into_iter().map(topic).collect(),
+            topics,
             validate_only: false,
             default_partitions: self.config.num_partitions,
             default_replication_factor: i16::try_from(self.config.default_replication_factor).unwrap_or(i16::MAX),

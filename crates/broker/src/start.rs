@@ -24,6 +24,7 @@ use crate::access::AllowAll;
 use crate::api::fetch_sessions::FetchSessions;
 use crate::config::{Config, Listener};
 use crate::controller::{Host, Publisher, Running, epoch_of};
+use crate::coordinators::{GroupCoordinators, Threads as GroupThreads};
 use crate::error::{Error, Result};
 use crate::features;
 use crate::net::budgets::Budgets;
@@ -46,6 +47,7 @@ pub struct Broker {
     workers: Arc<Workers>,
     housekeeping: (mpsc::Sender<()>, JoinHandle<()>),
     controller: Running,
+    group_threads: GroupThreads,
     /// Locked for as long as this is here.
     metadata_directory: Option<LogDirectory>,
 }
@@ -63,12 +65,17 @@ impl Broker {
         let previous_epoch = loaded.previous_broker_epoch;
         let partitions = Arc::new(Partitions::new(&config, loaded));
         let published = Arc::new(PublishedImage::default());
-        let publisher =
-            Publisher { config: config.clone(), partitions: partitions.clone(), published: published.clone() };
+        let thread = |source| Error::Io { what: "start a thread".to_owned(), source };
+        let (groups, group_threads) = GroupCoordinators::start(config.clone()).map_err(thread)?;
+        let publisher = Publisher {
+            config: config.clone(),
+            partitions: partitions.clone(),
+            groups: groups.clone(),
+            published: published.clone(),
+        };
         let mut host = Host::open(config.clone(), &cluster_id, publisher)?;
         let broker_epoch = join_cluster(&mut host, &config, &cluster_id, directory_ids, previous_epoch)?;
         partitions.set_strays_aside(&published.get(), clock::now_ms())?;
-        let thread = |source| Error::Io { what: "start a thread".to_owned(), source };
         let (controller, running) = host.run().map_err(thread)?;
         let housekeeping = start_housekeeping(partitions.clone(), config.clone()).map_err(thread)?;
         let node = Arc::new(Node {
@@ -80,6 +87,7 @@ impl Broker {
             producer_ids: ProducerIds::default(),
             config,
             partitions,
+            groups,
             controller,
             broker_epoch,
             published,
@@ -112,6 +120,7 @@ impl Broker {
             workers,
             housekeeping,
             controller: running,
+            group_threads,
             metadata_directory,
         })
     }
@@ -138,6 +147,8 @@ impl Broker {
     /// Stops in order: nothing that was acknowledged is lost, and the next start has nothing to check.
     pub async fn stop(mut self) -> Result<()> {
         self.stopping.send_replace(true);
+        // Members that wait for others are told to look for another coordinator.
+        self.node.groups.stop();
         for mut listener in self.listeners.drain(..) {
             if tokio::time::timeout(CONNECTIONS_END_WITHIN, &mut listener).await.is_err() {
                 warn!("some connections did not end in time and are cut");
@@ -152,9 +163,10 @@ impl Broker {
         let (partitions, epoch) = (self.node.partitions.clone(), self.node.broker_epoch);
         // The last way to the controller is in the node.
         drop(self.node);
-        let (running, metadata_directory) = (self.controller, self.metadata_directory);
+        let (running, groups, metadata_directory) = (self.controller, self.group_threads, self.metadata_directory);
         let closed = tokio::task::spawn_blocking(move || {
             drop(workers);
+            groups.join();
             housekeeping.join().expect("the housekeeping does not panic");
             running.join()?;
             close(partitions, epoch)?;

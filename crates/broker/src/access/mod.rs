@@ -91,6 +91,9 @@ impl Resource<'_> {
         Operation::DescribeConfigs,
         Operation::AlterConfigs,
     ];
+    /// The operations that make sense for a group.
+    pub const GROUP_OPERATIONS: [Operation; 5] =
+        [Operation::Read, Operation::Delete, Operation::Describe, Operation::DescribeConfigs, Operation::AlterConfigs];
     /// The operations that make sense for the cluster.
     pub const CLUSTER_OPERATIONS: [Operation; 7] = [
         Operation::Create,

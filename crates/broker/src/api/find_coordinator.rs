@@ -1,11 +1,14 @@
 //! FindCoordinator (key 10, versions 0-6): who looks after a group or a transaction.
 //!
 //! v1 key types. v3 flexible. v4 many keys at once (KIP-699). v6 share groups (KIP-932).
-//! Differs from Kafka: there are no coordinators yet, and the answer says so: COORDINATOR_NOT_AVAILABLE. It is served all
-//! the same, from version 0 on, because librdkafka takes its presence for that of LZ4 and sends uncompressed otherwise.
+//! Differs from Kafka: the topic of the groups is created before the first answer, where Kafka answers
+//! COORDINATOR_NOT_AVAILABLE until it is there. There are no coordinators of transactions and share groups yet.
 
 use std::borrow::Cow;
 
+use ottla_base::PartitionIndex;
+use ottla_coordinator::group::partition_of;
+use ottla_metadata::image::Image;
 use ottla_protocol::ApiKey;
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
@@ -13,7 +16,9 @@ use ottla_protocol::messages::find_coordinator_response::{Coordinator, FindCoord
 
 use super::Api;
 use crate::access::{Operation, Resource};
+use crate::coordinators::offsets_topic;
 use crate::dispatch::{Refused, Reply};
+use crate::node::{BrokerEndpoint, Node};
 use crate::request::Request;
 
 /// FindCoordinator.
@@ -28,46 +33,112 @@ const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
 const SHARE: i8 = 2;
 
+/// Somebody who is looked for: refused here, or to be looked up.
+type Sought = (String, Result<(), ErrorCode>);
+
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: FindCoordinatorRequest<'_> = request.decode()?;
-    if request.version() >= MANY_FROM {
-        if asked.coordinator_keys.len() > KEYS_MAX {
-            return Err(request.responder().too_large());
-        }
-        let coordinators = asked.coordinator_keys.iter().map(|key| {
-            let code = refusal(request, asked.key_type, key);
-            Coordinator {
-                key: Cow::Borrowed(key),
-                node_id: -1,
-                host: Cow::Borrowed(""),
-                port: -1,
-                error_code: code.code(),
-                error_message: Some(Cow::Borrowed(message(code))),
-            }
-        });
-        let coordinators = coordinators.collect();
-        return request.reply(FindCoordinatorResponse { coordinators, ..Default::default() });
+    let is_many = request.version() >= MANY_FROM;
+    if asked.coordinator_keys.len() > KEYS_MAX {
+        return Err(request.responder().too_large());
     }
-    let code = refusal(request, asked.key_type, &asked.key);
-    request.reply(FindCoordinatorResponse {
-        error_code: code.code(),
-        error_message: Some(Cow::Borrowed(message(code))),
-        node_id: -1,
-        host: Cow::Borrowed(""),
-        port: -1,
-        ..Default::default()
-    })
+    let check = |key: &str| (key.to_owned(), check(request, asked.key_type, key));
+    let sought: Vec<Sought> = match is_many {
+        true => asked.coordinator_keys.iter().map(|key| check(key)).collect(),
+        false => vec![check(&asked.key)],
+    };
+    let listener = request.client.asker.listener.clone();
+    let image = request.node.image();
+    let is_missing = image.topic(offsets_topic::NAME).is_none();
+    if !is_missing || sought.iter().all(|(_, checked)| checked.is_err()) {
+        return request.reply(answer(request.node, &image, &listener, sought, is_many));
+    }
+    let Some(place) = request.node.controller.place(sought.len(), request.body.len()) else {
+        // The client asks again, as it does where Kafka's controller takes its time.
+        return request.reply(answer(request.node, &image, &listener, sought, is_many));
+    };
+    let (node, responder) = (request.node.clone(), request.responder());
+    Ok(Reply::Parked(Box::pin(async move {
+        node.create_topics(&place, vec![offsets_topic::new_topic(&node.config, &image)]).await;
+        responder.answer(answer(&node, &node.image(), &listener, sought, is_many))
+    })))
 }
 
-fn refusal(request: &Request<'_>, key_type: i8, key: &str) -> ErrorCode {
+fn check(request: &Request<'_>, key_type: i8, key: &str) -> Result<(), ErrorCode> {
     match key_type {
-        GROUP if !request.may(Operation::Describe, Resource::Group(key)) => ErrorCode::GroupAuthorizationFailed,
+        GROUP if !request.may(Operation::Describe, Resource::Group(key)) => Err(ErrorCode::GroupAuthorizationFailed),
         TRANSACTION if !request.may(Operation::Describe, Resource::TransactionalId(key)) => {
-            ErrorCode::TransactionalIdAuthorizationFailed
+            Err(ErrorCode::TransactionalIdAuthorizationFailed)
         }
-        SHARE if !request.may(Operation::ClusterAction, Resource::Cluster) => ErrorCode::ClusterAuthorizationFailed,
-        GROUP | TRANSACTION | SHARE => ErrorCode::CoordinatorNotAvailable,
-        _ => ErrorCode::InvalidRequest,
+        SHARE if !request.may(Operation::ClusterAction, Resource::Cluster) => {
+            Err(ErrorCode::ClusterAuthorizationFailed)
+        }
+        GROUP => Ok(()),
+        TRANSACTION | SHARE => Err(ErrorCode::CoordinatorNotAvailable),
+        _ => Err(ErrorCode::InvalidRequest),
+    }
+}
+
+fn answer(
+    node: &Node,
+    image: &Image,
+    listener: &str,
+    sought: Vec<Sought>,
+    is_many: bool,
+) -> FindCoordinatorResponse<'static> {
+    let endpoints = node.endpoints(image, listener);
+    let coordinators = sought.into_iter().map(|(key, checked)| {
+        let found = checked.and_then(|()| coordinator_of(image, &endpoints, &key));
+        to_wire(key, found)
+    });
+    let mut coordinators: Vec<Coordinator<'static>> = coordinators.collect();
+    if is_many {
+        return FindCoordinatorResponse { coordinators, ..Default::default() };
+    }
+    let only = coordinators.pop().expect("one is looked for");
+    FindCoordinatorResponse {
+        error_code: only.error_code,
+        // What Kafka says in these versions where nothing is wrong.
+        error_message: if only.error_code == 0 { Some(Cow::Borrowed("NONE")) } else { only.error_message },
+        node_id: only.node_id,
+        host: only.host,
+        port: only.port,
+        ..Default::default()
+    }
+}
+
+/// Whoever leads the partition that holds the group.
+fn coordinator_of<'e>(
+    image: &Image,
+    endpoints: &'e [BrokerEndpoint],
+    group_id: &str,
+) -> Result<&'e BrokerEndpoint, ErrorCode> {
+    let topic = image.topic(offsets_topic::NAME).ok_or(ErrorCode::CoordinatorNotAvailable)?;
+    let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+    let partition = topic.partitions.get(&PartitionIndex(partition_of(group_id, count)));
+    let leader = partition.and_then(|partition| partition.leader).ok_or(ErrorCode::CoordinatorNotAvailable)?;
+    endpoints.iter().find(|endpoint| endpoint.id == leader).ok_or(ErrorCode::CoordinatorNotAvailable)
+}
+
+fn to_wire(key: String, found: Result<&BrokerEndpoint, ErrorCode>) -> Coordinator<'static> {
+    let key = Cow::Owned(key);
+    match found {
+        Ok(endpoint) => Coordinator {
+            key,
+            node_id: endpoint.id.0,
+            host: Cow::Owned(endpoint.host.clone()),
+            port: i32::from(endpoint.port),
+            error_code: ErrorCode::None.code(),
+            error_message: Some(Cow::Borrowed("")),
+        },
+        Err(code) => Coordinator {
+            key,
+            node_id: -1,
+            host: Cow::Borrowed(""),
+            port: -1,
+            error_code: code.code(),
+            error_message: Some(Cow::Borrowed(message(code))),
+        },
     }
 }
 

@@ -16,22 +16,32 @@ mod alter_configs;
 pub mod api_versions;
 mod create_partitions;
 mod create_topics;
+mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod describe_topic_partitions;
 mod fetch;
 pub mod fetch_sessions;
 mod find_coordinator;
+mod heartbeat;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
 mod list_config_resources;
+mod list_groups;
 mod list_offsets;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 pub mod produce;
+mod sync_group;
 
 /// One API.
 pub struct Api {
@@ -49,7 +59,15 @@ pub const ALL: &[Api] = &[
     fetch::API,
     list_offsets::API,
     metadata::API,
+    offset_commit::API,
+    offset_fetch::API,
     find_coordinator::API,
+    join_group::API,
+    heartbeat::API,
+    leave_group::API,
+    sync_group::API,
+    describe_groups::API,
+    list_groups::API,
     api_versions::API,
     create_topics::API,
     delete_topics::API,
@@ -63,7 +81,9 @@ pub const ALL: &[Api] = &[
     alter_configs::WHOLE,
     describe_log_dirs::API,
     create_partitions::API,
+    delete_groups::API,
     alter_configs::INCREMENTAL,
+    offset_delete::API,
     describe_cluster::API,
     describe_producers::API,
     list_config_resources::API,

@@ -31,6 +31,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ottla_base::BrokerId;
+use ottla_protocol::records::Compression;
 
 pub use describe::Values;
 pub use error::{ConfigError, Origin, Warning};
@@ -90,6 +91,13 @@ pub struct Config {
     /// `max.incremental.fetch.session.cache.slots`.
     pub max_incremental_fetch_session_cache_slots: usize,
 
+    /// `group.*` and `offsets.*`, as far as classic groups and their offsets depend on them.
+    pub groups: ottla_coordinator::group::Settings,
+    /// `offsets.topic.*`.
+    pub offsets_topic: OffsetsTopic,
+    /// `offsets.load.buffer.size`.
+    pub offsets_load_buffer_bytes: u32,
+
     /// `num.recovery.threads.per.data.dir`.
     pub num_recovery_threads_per_data_dir: usize,
     /// `log.initial.task.delay.ms`.
@@ -124,6 +132,21 @@ pub struct Config {
 
     /// Every value as it was written, for DescribeConfigs and for the defaults of topics.
     pub written: Written,
+}
+
+/// How `__consumer_offsets` is created, and written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OffsetsTopic {
+    /// `offsets.topic.num.partitions`.
+    pub partitions: i32,
+    /// `offsets.topic.replication.factor`.
+    pub replication_factor: i16,
+    /// Somebody has set it.
+    pub is_replication_factor_set: bool,
+    /// `offsets.topic.segment.bytes`.
+    pub segment_bytes: i32,
+    /// `offsets.topic.compression.codec`.
+    pub compression: Compression,
 }
 
 impl Config {
@@ -174,6 +197,16 @@ impl Config {
             fetch_max_bytes: size32(&written, "fetch.max.bytes"),
             max_request_partition_size_limit: written.size("max.request.partition.size.limit"),
             max_incremental_fetch_session_cache_slots: written.size("max.incremental.fetch.session.cache.slots"),
+            groups: group_settings(&written),
+            offsets_topic: OffsetsTopic {
+                partitions: int(&written, "offsets.topic.num.partitions"),
+                replication_factor: i16::try_from(written.number("offsets.topic.replication.factor"))
+                    .unwrap_or(i16::MAX),
+                is_replication_factor_set: written.get("offsets.topic.replication.factor").is_some(),
+                segment_bytes: int(&written, "offsets.topic.segment.bytes"),
+                compression: offsets_compression(&written)?,
+            },
+            offsets_load_buffer_bytes: size32(&written, "offsets.load.buffer.size"),
             num_recovery_threads_per_data_dir: written.size("num.recovery.threads.per.data.dir"),
             log_initial_task_delay: duration("log.initial.task.delay.ms"),
             log_retention_check_interval: duration("log.retention.check.interval.ms"),
@@ -214,6 +247,24 @@ impl Config {
         cluster: &'a BTreeMap<String, String>,
     ) -> Values<'a> {
         Values { written: &self.written, own, cluster }
+    }
+}
+
+fn offsets_compression(written: &Written) -> Result<Compression, ConfigError> {
+    const KEY: &str = "offsets.topic.compression.codec";
+    let codec = i8::try_from(written.number(KEY)).ok().and_then(Compression::from_id);
+    codec.ok_or_else(|| written.error(KEY, "there are the codecs 0 none, 1 gzip, 2 snappy, 3 lz4 and 4 zstd"))
+}
+
+fn group_settings(written: &Written) -> ottla_coordinator::group::Settings {
+    ottla_coordinator::group::Settings {
+        group_max_size: written.size("group.max.size"),
+        group_initial_rebalance_delay_ms: written.number("group.initial.rebalance.delay.ms"),
+        group_min_session_timeout_ms: int(written, "group.min.session.timeout.ms"),
+        group_max_session_timeout_ms: int(written, "group.max.session.timeout.ms"),
+        offset_metadata_max_bytes: usize::try_from(written.number("offset.metadata.max.bytes")).unwrap_or(0),
+        offsets_retention_ms: written.number("offsets.retention.minutes") * 60_000,
+        offsets_retention_check_interval_ms: written.number("offsets.retention.check.interval.ms"),
     }
 }
 

@@ -10,6 +10,7 @@ use ottla_metadata::settings::topic::TopicSettings;
 use tracing::error;
 
 use crate::config::Config;
+use crate::coordinators::GroupCoordinators;
 use crate::node::{PublishedImage, clock};
 use crate::partitions::Partitions;
 
@@ -19,6 +20,8 @@ pub struct Publisher {
     pub config: Arc<Config>,
     /// What it hosts.
     pub partitions: Arc<Partitions>,
+    /// The groups it coordinates.
+    pub groups: Arc<GroupCoordinators>,
     /// What its handlers see.
     pub published: Arc<PublishedImage>,
 }
@@ -42,6 +45,7 @@ impl Publisher {
                 error!(topic = %topic.name, %error, "some partitions of the topic are not served");
             }
         }
+        self.groups.take_over(&self.partitions, &delta, newer);
         self.published.set(Arc::new(newer.clone()));
     }
 

@@ -108,6 +108,23 @@ impl Partition {
         Appending { outcome: Outcome::Done(placed), leaves_others }
     }
 
+    /// Appends a batch of the broker's own, built by it, and waits for its turn where others write. Their batches that are
+    /// left meanwhile are appended too.
+    pub fn append_own(&self, batch: &Batch<'_>, now_ms: Timestamp) -> Result<Placed, ErrorCode> {
+        let max_timestamp = batch.header().max_timestamp;
+        let no_check = |_: &Rules<'_>| Ok(Validated { max_timestamp });
+        let terms = self.check(batch, Acks::All, now_ms, no_check).map_err(|failed| failed.code())?;
+        let mut turn = self.turns.enter(|| None).expect("who leaves nothing is let in");
+        turn.waiting().into_iter().for_each(|queued| self.write_queued(queued));
+        let placed = self.write(batch, terms);
+        let mut leaves_others = turn.leave();
+        while leaves_others {
+            leaves_others = self.append_left();
+        }
+        self.parked.wake_all();
+        placed.map_err(|failed| failed.code())
+    }
+
     /// Appends what was left by others, and says whether there is still more.
     pub fn append_left(&self) -> bool {
         // Whoever has the turn now answers for what is left.

@@ -1,0 +1,63 @@
+//! DeleteGroups (key 42, versions 0-3): forget empty groups, with their offsets (KIP-229).
+//!
+//! v2 flexible. v3 error messages.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ottla_base::PartitionIndex;
+use ottla_coordinator::group::{self, Answer};
+use ottla_protocol::ApiKey;
+use ottla_protocol::error::ErrorCode;
+use ottla_protocol::messages::delete_groups_request::DeleteGroupsRequest;
+use ottla_protocol::messages::delete_groups_response::{DeleteGroupsResponse, DeleteGroupsResult};
+use tokio::sync::oneshot;
+
+use super::Api;
+use crate::access::{Operation, Resource};
+use crate::dispatch::{Refused, Reply};
+use crate::request::Request;
+
+/// DeleteGroups.
+pub const API: Api = Api { key: ApiKey::DeleteGroups, versions: 0..=3, handle };
+
+/// What a coordinator was asked.
+type Asked = (Vec<group::GroupId>, Result<oneshot::Receiver<Answer>, ErrorCode>);
+
+fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
+    let asked: DeleteGroupsRequest<'_> = request.decode()?;
+    let mut results = Vec::with_capacity(asked.groups_names.len());
+    // Each coordinator is asked once, for all of its groups.
+    let mut by_partition: BTreeMap<Option<PartitionIndex>, Vec<group::GroupId>> = BTreeMap::new();
+    for name in &asked.groups_names {
+        match request.may(Operation::Delete, Resource::Group(name)) {
+            false => results.push(to_wire(name, ErrorCode::GroupAuthorizationFailed)),
+            true if name.is_empty() => results.push(to_wire(name, ErrorCode::InvalidGroupId)),
+            true => by_partition.entry(request.node.groups.partition_of(name)).or_default().push((**name).into()),
+        }
+    }
+    let ask = |groups: Vec<group::GroupId>| -> Asked {
+        let question = group::Request::DeleteGroups(group::DeleteGroups { group_ids: groups.clone() });
+        let answered = request.node.groups.ask(&Arc::clone(&groups[0]), question);
+        (groups, answered)
+    };
+    for (groups, answered) in by_partition.into_values().map(ask) {
+        let answer = answered.and_then(|mut answered| {
+            // Nothing that it waits for: it is answered when its records are written.
+            answered.try_recv().map_err(|_| ErrorCode::NotCoordinator)
+        });
+        match answer {
+            Ok(Answer::DeleteGroups(deleted)) => {
+                results.extend(deleted.iter().map(|group| to_wire(&group.group_id, group.error)));
+            }
+            Ok(other) => unreachable!("a DeleteGroups is answered as one, not by {other:?}"),
+            Err(code) => results.extend(groups.iter().map(|group| to_wire(group, code))),
+        }
+    }
+    request.reply(DeleteGroupsResponse { results, ..Default::default() })
+}
+
+fn to_wire(group: &str, code: ErrorCode) -> DeleteGroupsResult<'static> {
+    DeleteGroupsResult { group_id: Cow::Owned(group.to_owned()), error_code: code.code(), error_message: None }
+}

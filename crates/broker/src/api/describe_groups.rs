@@ -1,0 +1,111 @@
+//! DescribeGroups (key 15, versions 0-6): what classic groups are doing.
+//!
+//! v1 throttle time. v3 authorized operations (KIP-430). v4 static members (KIP-345). v5 flexible. v6 error messages, and an
+//! error for a group that there is not (KIP-1043); before, such a group is Dead.
+
+use std::borrow::Cow;
+
+use ottla_coordinator::group::{DescribedGroup, DescribedMember};
+use ottla_protocol::error::ErrorCode;
+use ottla_protocol::messages::describe_groups_request::DescribeGroupsRequest;
+use ottla_protocol::messages::describe_groups_response::{DescribeGroupsResponse, Group, Member};
+use ottla_protocol::{ApiKey, Str};
+
+use super::Api;
+use crate::access::{self, Operation, Resource};
+use crate::dispatch::{Refused, Reply};
+use crate::request::Request;
+
+/// DescribeGroups.
+pub const API: Api = Api { key: ApiKey::DescribeGroups, versions: 0..=6, handle };
+
+const ERROR_FOR_UNKNOWN_FROM: i16 = 6;
+const INSTANCES_FROM: i16 = 4;
+/// What a bit field of operations says when it was not asked for.
+const NOT_ASKED: i32 = i32::MIN;
+/// Members in one answer: one group may be asked for many times.
+const MEMBERS_MAX: usize = 100_000;
+
+fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
+    let asked: DescribeGroupsRequest<'_> = request.decode()?;
+    let mut room = MEMBERS_MAX;
+    let mut groups = Vec::with_capacity(asked.groups.len());
+    for group_id in &asked.groups {
+        let group = describe(request, group_id, asked.include_authorized_operations);
+        room = room.checked_sub(group.members.len()).ok_or_else(|| request.responder().too_large())?;
+        groups.push(group);
+    }
+    request.reply(DescribeGroupsResponse { groups, ..Default::default() })
+}
+
+fn describe(request: &Request<'_>, group_id: &str, with_operations: bool) -> Group<'static> {
+    if !request.may(Operation::Describe, Resource::Group(group_id)) {
+        return refused(group_id, ErrorCode::GroupAuthorizationFailed);
+    }
+    if group_id.is_empty() {
+        return refused(group_id, ErrorCode::InvalidGroupId);
+    }
+    let described = match request.node.groups.read(group_id, |groups| groups.describe_group(group_id)) {
+        Ok(Some(described)) => described,
+        Ok(None) => return unknown(group_id, request.version()),
+        Err(code) => return refused(group_id, code),
+    };
+    let authorized_operations = match with_operations {
+        true => access::authorized_operations(
+            &*request.node.authorizer,
+            &request.client.asker,
+            Resource::Group(group_id),
+            &Resource::GROUP_OPERATIONS,
+        ),
+        false => NOT_ASKED,
+    };
+    to_wire(group_id, described, authorized_operations, request.version())
+}
+
+fn to_wire(group_id: &str, group: DescribedGroup, authorized_operations: i32, version: i16) -> Group<'static> {
+    Group {
+        group_id: owned(group_id),
+        group_state: Cow::Borrowed(group.state.name()),
+        protocol_type: owned(&group.protocol_type),
+        protocol_data: owned(&group.protocol),
+        members: group.members.iter().map(|member| member_to_wire(member, version)).collect(),
+        authorized_operations,
+        error_message: None,
+        ..Default::default()
+    }
+}
+
+fn member_to_wire(member: &DescribedMember, version: i16) -> Member<'static> {
+    Member {
+        member_id: owned(&member.member_id),
+        group_instance_id: member.instance_id.as_deref().filter(|_| version >= INSTANCES_FROM).map(owned),
+        client_id: owned(&member.client_id),
+        client_host: owned(&member.client_host),
+        member_metadata: Cow::Owned(member.metadata.to_vec()),
+        member_assignment: Cow::Owned(member.assignment.to_vec()),
+    }
+}
+
+fn unknown(group_id: &str, version: i16) -> Group<'static> {
+    let is_error = version >= ERROR_FOR_UNKNOWN_FROM;
+    let code = if is_error { ErrorCode::GroupIdNotFound } else { ErrorCode::None };
+    Group {
+        group_state: Cow::Borrowed("Dead"),
+        error_message: is_error.then(|| Cow::Owned(format!("Group {group_id} not found."))),
+        ..refused(group_id, code)
+    }
+}
+
+fn refused(group_id: &str, code: ErrorCode) -> Group<'static> {
+    Group {
+        error_code: code.code(),
+        error_message: None,
+        group_id: owned(group_id),
+        authorized_operations: NOT_ASKED,
+        ..Default::default()
+    }
+}
+
+fn owned(text: &str) -> Str<'static> {
+    Cow::Owned(text.to_owned())
+}

@@ -1,0 +1,127 @@
+//! OffsetCommit (key 8, versions 2-10): a group, or somebody without one, notes how far it has got.
+//!
+//! v2-4 retention time. v3 throttle time. v6 leader epoch. v7 static members (KIP-345). v8 flexible. v9 member epochs
+//! (KIP-848). v10 topic ids (KIP-848).
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use ottla_base::{PartitionIndex, Uuid};
+use ottla_coordinator::group::{self, Answer, OffsetToCommit};
+use ottla_metadata::image::Image;
+use ottla_protocol::error::ErrorCode;
+use ottla_protocol::messages::offset_commit_request::{OffsetCommitRequest, Topic as AskedTopic};
+use ottla_protocol::messages::offset_commit_response::{OffsetCommitResponse, Partition, Topic};
+use ottla_protocol::{ApiKey, Str};
+
+use super::Api;
+use crate::access::{Operation, Resource};
+use crate::coordinators::reply;
+use crate::dispatch::{Refused, Reply};
+use crate::request::Request;
+
+/// OffsetCommit.
+pub const API: Api = Api { key: ApiKey::OffsetCommit, versions: 2..=10, handle };
+
+/// The last version in which a client says how long its offsets are kept.
+const RETENTION_UNTIL: i16 = 4;
+const LEADER_EPOCH_FROM: i16 = 6;
+const GROUP_ID_NOT_FOUND_FROM: i16 = 9;
+const TOPIC_IDS_FROM: i16 = 10;
+
+/// The answer in the making: what is not refused here is filled in by the coordinator.
+struct Draft {
+    topics: Vec<Topic<'static>>,
+    /// For each offset that the coordinator is asked to store, its place in `topics`.
+    places: Vec<(usize, usize)>,
+}
+
+fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
+    let asked: OffsetCommitRequest<'_> = request.decode()?;
+    let version = request.version();
+    let may_read_group = request.may(Operation::Read, Resource::Group(&asked.group_id));
+    let image = request.node.image();
+    let mut draft = Draft { topics: Vec::with_capacity(asked.topics.len()), places: Vec::new() };
+    let mut offsets = Vec::new();
+    for topic in &asked.topics {
+        let found = match may_read_group {
+            false => Err(ErrorCode::GroupAuthorizationFailed),
+            true => find(request, &image, topic),
+        };
+        let (name, topic_id) = match &found {
+            Ok((name, id)) => (Arc::clone(name), *id),
+            Err(_) => ((*topic.name).into(), topic.topic_id),
+        };
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for partition in &topic.partitions {
+            let is_there = || has_partition(&image, &name, partition.partition_index);
+            let refused = match found {
+                Err(code) => Some(code),
+                Ok(_) => (!is_there()).then_some(ErrorCode::UnknownTopicOrPartition),
+            };
+            if refused.is_none() {
+                draft.places.push((draft.topics.len(), partitions.len()));
+                offsets.push(OffsetToCommit {
+                    topic: Arc::clone(&name),
+                    topic_id,
+                    partition: partition.partition_index,
+                    offset: partition.committed_offset,
+                    leader_epoch: if version >= LEADER_EPOCH_FROM { partition.committed_leader_epoch } else { -1 },
+                    metadata: partition.committed_metadata.as_deref().map(Into::into),
+                });
+            }
+            let code = refused.unwrap_or(ErrorCode::None).code();
+            partitions.push(Partition { partition_index: partition.partition_index, error_code: code });
+        }
+        draft.topics.push(Topic { name: Cow::Owned(topic.name.to_string()), topic_id: topic.topic_id, partitions });
+    }
+    if offsets.is_empty() {
+        return request.reply(draft.finish(&[]));
+    }
+    let count = offsets.len();
+    let question = group::Request::OffsetCommit(group::OffsetCommit {
+        group_id: (*asked.group_id).into(),
+        generation: asked.generation_id_or_member_epoch,
+        member_id: (*asked.member_id).into(),
+        instance_id: asked.group_instance_id.as_deref().map(Into::into),
+        retention_time_ms: if version <= RETENTION_UNTIL { asked.retention_time_ms } else { -1 },
+        knows_group_id_not_found: version >= GROUP_ID_NOT_FOUND_FROM,
+        offsets,
+    });
+    reply::ask(request, &asked.group_id, question, move |answer| match answer {
+        Ok(Answer::OffsetCommit(codes)) => draft.finish(&codes),
+        Err(code) => draft.finish(&vec![code; count]),
+        Ok(other) => unreachable!("an OffsetCommit is answered as one, not by {other:?}"),
+    })
+}
+
+/// The topic's name and id, if there is one that may be read.
+fn find(request: &Request<'_>, image: &Image, topic: &AskedTopic<'_>) -> Result<(Arc<str>, Uuid), ErrorCode> {
+    let by_id = request.version() >= TOPIC_IDS_FROM;
+    let found = if by_id { image.topic_by_id(topic.topic_id) } else { image.topic(&topic.name) };
+    let unknown = if by_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
+    let name: Str<'_> = match found {
+        Some(found) => Cow::Borrowed(&found.name),
+        None if by_id => return Err(unknown),
+        None => Cow::Borrowed(&topic.name),
+    };
+    if !request.may(Operation::Read, Resource::Topic(&name)) {
+        return Err(ErrorCode::TopicAuthorizationFailed);
+    }
+    let found = found.ok_or(unknown)?;
+    Ok((Arc::clone(&found.name), found.id))
+}
+
+fn has_partition(image: &Image, topic: &str, partition: i32) -> bool {
+    image.topic(topic).is_some_and(|topic| topic.partitions.get(&PartitionIndex(partition)).is_some())
+}
+
+impl Draft {
+    fn finish(mut self, codes: &[ErrorCode]) -> OffsetCommitResponse<'static> {
+        assert_eq!(self.places.len(), codes.len(), "one result an offset");
+        for ((topic, partition), code) in self.places.into_iter().zip(codes) {
+            self.topics[topic].partitions[partition].error_code = code.code();
+        }
+        OffsetCommitResponse { topics: self.topics, ..Default::default() }
+    }
+}

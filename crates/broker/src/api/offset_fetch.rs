@@ -1,0 +1,193 @@
+//! OffsetFetch (key 9, versions 1-10): how far groups have got.
+//!
+//! v2 all topics of a group, an error for the group. v3 throttle time. v5 leader epoch. v6 flexible. v7 stable offsets
+//! (KIP-447): without transactions all are. v8 several groups (KIP-709). v9 member epochs. v10 topic ids (KIP-848).
+//! What a group never committed is -1, without an error.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use ottla_base::Uuid;
+use ottla_coordinator::group::{CommittedOffset, FetchedTopic, TopicToFetch};
+use ottla_metadata::image::Image;
+use ottla_protocol::ApiKey;
+use ottla_protocol::error::ErrorCode;
+use ottla_protocol::messages::offset_fetch_request::{
+    Group as AskedGroup, GroupTopic as AskedTopic, OffsetFetchRequest,
+};
+use ottla_protocol::messages::offset_fetch_response::{
+    Group, GroupPartition, GroupTopic, OffsetFetchResponse, Partition, Topic,
+};
+
+use super::Api;
+use crate::access::{Operation, Resource};
+use crate::dispatch::{Refused, Reply};
+use crate::request::Request;
+
+/// OffsetFetch.
+pub const API: Api = Api { key: ApiKey::OffsetFetch, versions: 1..=10, handle };
+
+const GROUP_ERROR_FROM: i16 = 2;
+const MANY_FROM: i16 = 8;
+const TOPIC_IDS_FROM: i16 = 10;
+/// What was never committed.
+const NOTHING: i64 = -1;
+/// Partitions in one answer; all topics of all groups cannot be counted by the size of the request.
+const PARTITIONS_MAX: usize = 500_000;
+
+fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
+    let asked: OffsetFetchRequest<'_> = request.decode()?;
+    let image = request.node.image();
+    if request.version() >= MANY_FROM {
+        let mut room = PARTITIONS_MAX;
+        let mut groups = Vec::with_capacity(asked.groups.len());
+        for group in &asked.groups {
+            let fetched = fetch(request, &image, group);
+            let count: usize = fetched.topics.iter().map(|topic| topic.partitions.len()).sum();
+            room = room.checked_sub(count).ok_or_else(|| request.responder().too_large())?;
+            groups.push(fetched);
+        }
+        return request.reply(OffsetFetchResponse { groups, ..Default::default() });
+    }
+    let topic = |topic: &ottla_protocol::messages::offset_fetch_request::Topic<'_>| AskedTopic {
+        name: Cow::Owned(topic.name.to_string()),
+        topic_id: Uuid::ZERO,
+        partition_indexes: topic.partition_indexes.clone(),
+    };
+    let group = AskedGroup {
+        group_id: Cow::Borrowed(&*asked.group_id),
+        member_id: None,
+        member_epoch: -1,
+        topics: asked.topics.as_ref().map(|topics| topics.iter().map(topic).collect()),
+    };
+    let fetched = fetch(request, &image, &group);
+    request.reply(single(fetched, &group, request.version()))
+}
+
+/// The answer to somebody who knows only one group.
+fn single(fetched: Group<'static>, asked: &AskedGroup<'_>, version: i16) -> OffsetFetchResponse<'static> {
+    let error_code = fetched.error_code;
+    let topics = match version < GROUP_ERROR_FROM && error_code != ErrorCode::None.code() {
+        // Here an error has no other place than the partitions.
+        true => asked.topics.iter().flatten().map(|topic| failed(topic, error_code)).collect(),
+        false => fetched.topics,
+    };
+    let to_topic = |topic: GroupTopic<'static>| Topic {
+        name: topic.name,
+        partitions: topic.partitions.into_iter().map(to_partition).collect(),
+    };
+    OffsetFetchResponse { topics: topics.into_iter().map(to_topic).collect(), error_code, ..Default::default() }
+}
+
+fn to_partition(partition: GroupPartition<'static>) -> Partition<'static> {
+    Partition {
+        partition_index: partition.partition_index,
+        committed_offset: partition.committed_offset,
+        committed_leader_epoch: partition.committed_leader_epoch,
+        metadata: partition.metadata,
+        error_code: partition.error_code,
+    }
+}
+
+fn fetch(request: &Request<'_>, image: &Image, asked: &AskedGroup<'_>) -> Group<'static> {
+    let answer = |topics, code: ErrorCode| Group {
+        group_id: Cow::Owned(asked.group_id.to_string()),
+        topics,
+        error_code: code.code(),
+    };
+    if !request.may(Operation::Describe, Resource::Group(&asked.group_id)) {
+        return answer(Vec::new(), ErrorCode::GroupAuthorizationFailed);
+    }
+    let fetched = match &asked.topics {
+        None => fetch_all(request, image, &asked.group_id),
+        Some(topics) => fetch_some(request, image, &asked.group_id, topics),
+    };
+    match fetched {
+        Ok(topics) => answer(topics, ErrorCode::None),
+        Err(code) => answer(Vec::new(), code),
+    }
+}
+
+fn fetch_all(request: &Request<'_>, image: &Image, group_id: &str) -> Result<Vec<GroupTopic<'static>>, ErrorCode> {
+    let fetched = request.node.groups.read(group_id, |groups| groups.fetch_all_offsets(group_id))?;
+    let mut topics = Vec::with_capacity(fetched.len());
+    for mut topic in fetched {
+        if !request.may(Operation::Describe, Resource::Topic(&topic.topic)) {
+            continue;
+        }
+        let topic_id = image.topic(&topic.topic).map_or(Uuid::ZERO, |topic| topic.id);
+        let is_of_it = |offset: &CommittedOffset| offset.topic_id.is_zero() || offset.topic_id == topic_id;
+        topic.offsets.retain(|offset| offset.committed.as_ref().is_some_and(is_of_it));
+        let is_known = request.version() < TOPIC_IDS_FROM || !topic_id.is_zero();
+        if is_known && !topic.offsets.is_empty() {
+            topics.push(to_wire(topic, topic_id));
+        }
+    }
+    Ok(topics)
+}
+
+fn fetch_some(
+    request: &Request<'_>,
+    image: &Image,
+    group_id: &str,
+    asked: &[AskedTopic<'_>],
+) -> Result<Vec<GroupTopic<'static>>, ErrorCode> {
+    let by_id = request.version() >= TOPIC_IDS_FROM;
+    let mut found = Vec::with_capacity(asked.len());
+    let mut wanted = Vec::new();
+    for topic in asked {
+        let known = if by_id { image.topic_by_id(topic.topic_id) } else { image.topic(&topic.name) };
+        let name: Arc<str> = match known {
+            Some(known) => Arc::clone(&known.name),
+            None => (*topic.name).into(),
+        };
+        found.push(if by_id && known.is_none() {
+            Err(ErrorCode::UnknownTopicId)
+        } else if !request.may(Operation::Describe, Resource::Topic(&name)) {
+            Err(ErrorCode::TopicAuthorizationFailed)
+        } else {
+            let topic_id = known.map_or(Uuid::ZERO, |known| known.id);
+            wanted.push(TopicToFetch { topic: name, topic_id, partitions: topic.partition_indexes.clone() });
+            Ok(topic_id)
+        });
+    }
+    let fetched = request.node.groups.read(group_id, |groups| groups.fetch_offsets(group_id, &wanted))?;
+    let mut fetched = fetched.into_iter();
+    let topics = asked.iter().zip(found).map(|(asked, found)| match found {
+        Ok(topic_id) => to_wire(fetched.next().expect("one for each that was wanted"), topic_id),
+        Err(code) => failed(asked, code.code()),
+    });
+    Ok(topics.collect())
+}
+
+fn to_wire(topic: FetchedTopic, topic_id: Uuid) -> GroupTopic<'static> {
+    let partitions = topic.offsets.into_iter().map(|offset| match offset.committed {
+        Some(committed) => GroupPartition {
+            partition_index: offset.partition,
+            committed_offset: committed.offset,
+            committed_leader_epoch: committed.leader_epoch,
+            metadata: Some(Cow::Owned(committed.metadata.to_string())),
+            error_code: ErrorCode::None.code(),
+        },
+        None => nothing(offset.partition, ErrorCode::None.code()),
+    });
+    GroupTopic { name: Cow::Owned(topic.topic.to_string()), topic_id, partitions: partitions.collect() }
+}
+
+fn failed(topic: &AskedTopic<'_>, code: i16) -> GroupTopic<'static> {
+    GroupTopic {
+        name: Cow::Owned(topic.name.to_string()),
+        topic_id: topic.topic_id,
+        partitions: topic.partition_indexes.iter().map(|&partition| nothing(partition, code)).collect(),
+    }
+}
+
+fn nothing(partition_index: i32, error_code: i16) -> GroupPartition<'static> {
+    GroupPartition {
+        partition_index,
+        committed_offset: NOTHING,
+        committed_leader_epoch: -1,
+        metadata: Some(Cow::Borrowed("")),
+        error_code,
+    }
+}

@@ -1,0 +1,187 @@
+//! Runs the group coordinators: one for each partition of `__consumer_offsets` that this broker leads.
+//!
+//! ```text
+//!   handler --ask--> shard: decide -> append -> replay -> answer      (shard.rs, on the thread that asks)
+//!   timers  -------> shard: what only time asks for                   (timers.rs, a thread)
+//!   image   -------> shards come and go with their partitions         (here)
+//!                    and read their logs to the end first             (loading.rs, a thread)
+//! ```
+//!
+//! What is decided is the matter of `ottla_coordinator`; nothing here knows what a group is.
+
+mod loading;
+pub mod offsets_topic;
+pub mod reply;
+mod shard;
+#[cfg(test)]
+mod tests;
+mod timers;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock};
+use std::thread::JoinHandle;
+
+use ottla_base::{BrokerId, PartitionIndex, Uuid};
+use ottla_coordinator::group::{Answer, DeletedTopic, GroupCoordinator, Input, Request, partition_of};
+use ottla_metadata::delta::BrokerDelta;
+use ottla_metadata::image::{Image, Topic};
+use ottla_protocol::error::ErrorCode;
+use tokio::sync::oneshot;
+
+use self::loading::Loader;
+use self::shard::Shard;
+use self::timers::Timers;
+use crate::config::Config;
+use crate::partitions::Partitions;
+
+/// The group coordinators of this broker.
+pub struct GroupCoordinators {
+    config: Arc<Config>,
+    shards: RwLock<Shards>,
+    timers: Arc<Timers>,
+    loader: Loader,
+}
+
+/// The threads of the coordinators.
+pub struct Threads {
+    timers: JoinHandle<()>,
+    loader: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Shards {
+    /// Of `__consumer_offsets`; zero where there is no such topic.
+    topic_id: Uuid,
+    partition_count: i32,
+    /// No others come.
+    is_stopped: bool,
+    by_partition: BTreeMap<PartitionIndex, Arc<Shard>>,
+}
+
+impl GroupCoordinators {
+    /// None yet; they come with the first image.
+    ///
+    /// # Errors
+    /// There can be no more threads.
+    pub fn start(config: Arc<Config>) -> std::io::Result<(Arc<Self>, Threads)> {
+        let timers = Arc::new(Timers::default());
+        let (loader, loading) = Loader::start(config.offsets_load_buffer_bytes)?;
+        let coordinators = Arc::new(Self { config, shards: RwLock::default(), timers: Arc::clone(&timers), loader });
+        // The thread does not keep the coordinators alive: it ends by `stop`.
+        let watched = Arc::clone(&coordinators);
+        let thread = std::thread::Builder::new().name("ottla-groups".to_owned());
+        let running = thread.spawn(move || timers.run(|| watched.all()))?;
+        Ok((coordinators, Threads { timers: running, loader: loading }))
+    }
+
+    /// Asks the coordinator of `group_id`. The answer may take as long as a rebalance.
+    ///
+    /// # Errors
+    /// NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS.
+    pub fn ask(&self, group_id: &str, request: Request) -> Result<oneshot::Receiver<Answer>, ErrorCode> {
+        self.shard_of(group_id)?.ask(request)
+    }
+
+    /// Looks at the groups among which `group_id` is.
+    ///
+    /// # Errors
+    /// Those of [`GroupCoordinators::ask`].
+    pub fn read<T>(&self, group_id: &str, look: impl FnOnce(&GroupCoordinator) -> T) -> Result<T, ErrorCode> {
+        self.shard_of(group_id)?.read(look)
+    }
+
+    /// Looks at all groups, one partition after the other. Says COORDINATOR_LOAD_IN_PROGRESS where some are not loaded yet.
+    pub fn read_all(&self, mut look: impl FnMut(&GroupCoordinator)) -> Result<(), ErrorCode> {
+        let mut whole = Ok(());
+        for shard in self.all() {
+            whole = whole.and(shard.read(&mut look));
+        }
+        whole
+    }
+
+    /// In which partition of `__consumer_offsets` a group is; nothing before there is such a topic.
+    pub fn partition_of(&self, group_id: &str) -> Option<PartitionIndex> {
+        let count = self.shards.read().expect("nobody panics while holding this lock").partition_count;
+        (count > 0).then(|| PartitionIndex(partition_of(group_id, count)))
+    }
+
+    /// Takes over what a new image means: partitions of `__consumer_offsets` that this broker leads now, or no longer, and
+    /// topics that are gone.
+    pub fn take_over(&self, partitions: &Partitions, delta: &BrokerDelta, newer: &Image) {
+        self.host(partitions, newer.topic(offsets_topic::NAME).map(|topic| &**topic));
+        let deleted = delta.deleted_topics.iter().filter(|topic| &*topic.name != offsets_topic::NAME);
+        let deleted: Vec<_> =
+            deleted.map(|topic| DeletedTopic { name: topic.name.to_string(), id: topic.id }).collect();
+        if !deleted.is_empty() {
+            for shard in self.all() {
+                shard.tell(Input::TopicsDeleted(deleted.clone()));
+            }
+        }
+    }
+
+    /// Tells all who wait to ask another broker. From now on everybody is told so, and the threads end.
+    pub fn stop(&self) {
+        self.loader.stop();
+        let mut shards = self.shards.write().expect("nobody panics while holding this lock");
+        shards.by_partition.values().for_each(|shard| shard.unload());
+        *shards = Shards { is_stopped: true, ..Shards::default() };
+        drop(shards);
+        self.timers.stop();
+    }
+
+    fn host(&self, partitions: &Partitions, topic: Option<&Topic>) {
+        let local = self.config.node_id;
+        let mut shards = self.shards.write().expect("nobody panics while holding this lock");
+        if shards.is_stopped {
+            return;
+        }
+        let topic_id = topic.map_or(Uuid::ZERO, |topic| topic.id);
+        let is_led = |index: &PartitionIndex| topic.is_some_and(|topic| is_leader(topic, *index, local));
+        let same_topic = shards.topic_id == topic_id;
+        shards.by_partition.retain(|index, shard| {
+            let stays = same_topic && is_led(index);
+            if !stays {
+                shard.unload();
+            }
+            stays
+        });
+        shards.topic_id = topic_id;
+        shards.partition_count = topic.map_or(0, |topic| i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX));
+        let Some(topic) = topic else { return };
+        for (&index, _) in topic.partitions.iter().filter(|(index, _)| is_led(index)) {
+            if shards.by_partition.contains_key(&index) {
+                continue;
+            }
+            // A partition whose log cannot be opened has no coordinator, and its groups are told so.
+            let Ok(partition) = partitions.find(offsets_topic::NAME, index.0) else { continue };
+            let shard = Arc::new(Shard::new(partition, &self.config, Arc::clone(&self.timers)));
+            shards.by_partition.insert(index, Arc::clone(&shard));
+            self.loader.load(shard);
+        }
+    }
+
+    fn shard_of(&self, group_id: &str) -> Result<Arc<Shard>, ErrorCode> {
+        let shards = self.shards.read().expect("nobody panics while holding this lock");
+        if shards.partition_count == 0 {
+            return Err(ErrorCode::NotCoordinator);
+        }
+        let index = PartitionIndex(partition_of(group_id, shards.partition_count));
+        shards.by_partition.get(&index).cloned().ok_or(ErrorCode::NotCoordinator)
+    }
+
+    fn all(&self) -> Vec<Arc<Shard>> {
+        self.shards.read().expect("nobody panics while holding this lock").by_partition.values().cloned().collect()
+    }
+}
+
+impl Threads {
+    /// Waits until they have ended, after [`GroupCoordinators::stop`].
+    pub fn join(self) {
+        self.timers.join().expect("the groups' timers do not panic");
+        self.loader.join().expect("loading groups does not panic");
+    }
+}
+
+fn is_leader(topic: &Topic, index: PartitionIndex, broker: BrokerId) -> bool {
+    topic.partitions.get(&index).is_some_and(|partition| partition.leader == Some(broker))
+}

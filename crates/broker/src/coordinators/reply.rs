@@ -1,0 +1,62 @@
+//! Puts a question to a group's coordinator, and makes the reply to the client of its answer.
+
+use std::net::IpAddr;
+
+use ottla_coordinator::group::{Answer, Request as Question};
+use ottla_protocol::Message;
+use ottla_protocol::error::ErrorCode;
+use tokio::sync::oneshot::error::TryRecvError;
+
+use crate::dispatch::{Refused, Reply};
+use crate::request::Request;
+
+/// Asks the coordinator of `group_id`. The reply is there at once where the answer is, and parked where members wait for each
+/// other.
+pub fn ask<M: Message<'static>>(
+    request: &Request<'_>,
+    group_id: &str,
+    question: Question,
+    to_wire: impl FnOnce(Result<Answer, ErrorCode>) -> M + Send + 'static,
+) -> Result<Reply, Refused> {
+    let mut answered = match request.node.groups.ask(group_id, question) {
+        Ok(answered) => answered,
+        Err(code) => return request.reply(to_wire(Err(code))),
+    };
+    match answered.try_recv() {
+        Ok(answer) => request.reply(to_wire(Ok(answer))),
+        Err(TryRecvError::Closed) => request.reply(to_wire(Err(ErrorCode::NotCoordinator))),
+        Err(TryRecvError::Empty) => {
+            let responder = request.responder();
+            Ok(Reply::Parked(Box::pin(async move {
+                // It is dropped where the coordinator goes to another broker.
+                let answer = answered.await.map_err(|_| ErrorCode::NotCoordinator);
+                responder.answer(to_wire(answer))
+            })))
+        }
+    }
+}
+
+/// An address as Java prints it, which is how Kafka's tools show where a member is: `/127.0.0.1`, `/0:0:0:0:0:0:0:1`.
+pub fn java_host(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => format!("/{address}"),
+        IpAddr::V6(address) => {
+            let groups: Vec<String> = address.segments().iter().map(|group| format!("{group:x}")).collect();
+            format!("/{}", groups.join(":"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_written_as_java_does() {
+        let host = |text: &str| java_host(text.parse().expect("an address"));
+        assert_eq!(host("127.0.0.1"), "/127.0.0.1");
+        assert_eq!(host("::ffff:10.0.0.1"), "/10.0.0.1");
+        assert_eq!(host("::1"), "/0:0:0:0:0:0:0:1");
+        assert_eq!(host("fe80::a:0:b"), "/fe80:0:0:0:0:a:0:b");
+    }
+}

@@ -1,0 +1,230 @@
+//! The groups of one partition of `__consumer_offsets`: the pure coordinator, its log, and who waits for its answers.
+//!
+//! A single replica has committed what it appended, so answers go out as soon as the records are written. The coordinator is
+//! locked before the partition's log.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use ottla_base::{Offset, Shard as _};
+use ottla_coordinator::group::{Answer, Effect, GroupCoordinator, Input, Record, Request, Ticket};
+use ottla_protocol::error::ErrorCode;
+use ottla_protocol::records::{Batch, BatchBuilder, Compression};
+use tokio::sync::oneshot;
+use tracing::{error, warn};
+
+use super::timers::Timers;
+use crate::config::Config;
+use crate::node::clock;
+use crate::partitions::partition::Partition;
+
+/// So many steps are taken at once of what only time asks for; requests may come between.
+const STEPS_AT_ONCE: usize = 100;
+
+/// The groups of one partition.
+pub struct Shard {
+    partition: Arc<Partition>,
+    compression: Compression,
+    timers: Arc<Timers>,
+    state: Mutex<State>,
+}
+
+enum State {
+    Loading(Box<GroupCoordinator>),
+    Active(Active),
+    /// For good: of another broker, or of a log that cannot be read.
+    Inactive,
+}
+
+struct Active {
+    machine: GroupCoordinator,
+    /// Whoever asks waits here.
+    waiting: BTreeMap<Ticket, oneshot::Sender<Answer>>,
+    next_ticket: u64,
+    /// What the timers know.
+    deadline: Option<Duration>,
+}
+
+impl Shard {
+    /// Groups that have to be loaded.
+    pub fn new(partition: Arc<Partition>, config: &Config, timers: Arc<Timers>) -> Self {
+        let machine = Box::new(GroupCoordinator::new(config.groups.clone()));
+        let compression = config.offsets_topic.compression;
+        Self { partition, compression, timers, state: Mutex::new(State::Loading(machine)) }
+    }
+
+    /// The partition that holds them.
+    pub fn partition(&self) -> &Arc<Partition> {
+        &self.partition
+    }
+
+    /// Asks, and gives where the answer will come.
+    pub fn ask(&self, request: Request) -> Result<oneshot::Receiver<Answer>, ErrorCode> {
+        let mut state = self.lock();
+        if let (State::Loading(_), Request::Heartbeat(_)) = (&*state, &request) {
+            // A member is not to leave its group because its coordinator has moved.
+            let (answer, answered) = oneshot::channel();
+            let _ = answer.send(Answer::Heartbeat(ErrorCode::None));
+            return Ok(answered);
+        }
+        let active = state.active()?;
+        let ticket = Ticket(active.next_ticket);
+        active.next_ticket += 1;
+        let (answer, answered) = oneshot::channel();
+        active.waiting.insert(ticket, answer);
+        self.step(active, Input::Request { ticket, request });
+        Ok(answered)
+    }
+
+    /// Looks at the groups.
+    pub fn read<T>(&self, look: impl FnOnce(&GroupCoordinator) -> T) -> Result<T, ErrorCode> {
+        Ok(look(&self.lock().active()?.machine))
+    }
+
+    /// Tells the groups something that nobody asks.
+    pub fn tell(&self, input: Input) {
+        if let Ok(active) = self.lock().active() {
+            self.step(active, input);
+        }
+    }
+
+    /// Takes over one record of the log while it is loaded. Says whether loading is still wanted.
+    pub fn load(&self, at: Offset, record: &Record) -> bool {
+        match &mut *self.lock() {
+            State::Loading(machine) => {
+                machine.replay(at, record);
+                true
+            }
+            State::Active(_) | State::Inactive => false,
+        }
+    }
+
+    /// The log was read to its end, or cannot be.
+    pub fn loaded(&self, whole: bool) {
+        let mut state = self.lock();
+        let State::Loading(machine) = std::mem::replace(&mut *state, State::Inactive) else { return };
+        if whole {
+            let mut active = Active { machine: *machine, waiting: BTreeMap::new(), next_ticket: 0, deadline: None };
+            self.step(&mut active, Input::Loaded);
+            *state = State::Active(active);
+        }
+    }
+
+    /// The groups are another broker's from now on. Whoever waits is told.
+    pub fn unload(&self) {
+        let mut state = self.lock();
+        if let State::Active(active) = &mut *state {
+            self.step(active, Input::Unloaded);
+        }
+        *state = State::Inactive;
+    }
+
+    /// Does what is due by now, and says when there is more to do.
+    pub fn run_due(&self) -> Option<Duration> {
+        let mut state = self.lock();
+        let active = state.active().ok()?;
+        let now = clock::now().monotonic;
+        for _ in 0..STEPS_AT_ONCE {
+            if active.machine.next_deadline().is_none_or(|deadline| deadline.monotonic > now) {
+                break;
+            }
+            self.step(active, Input::Time);
+        }
+        active.deadline
+    }
+
+    /// One step of the machine: decided, written, replayed, answered.
+    fn step(&self, active: &mut Active, input: Input) {
+        let now = clock::now();
+        let (failure, splits) = (input.failure(), may_be_split(&input));
+        let mut outcome = active.machine.decide(now, input);
+        if let Err(error) = self.write(&mut active.machine, &outcome.records, splits, now.wall_ms) {
+            outcome = active.machine.decide(now, Input::WriteFailed { failure, error });
+            assert!(outcome.records.is_empty(), "a failure is answered, not written");
+        }
+        outcome.notes.into_iter().for_each(|note| active.machine.note(note));
+        for Effect::Answer { ticket, answer } in outcome.effects {
+            let waiting = active.waiting.remove(&ticket).expect("every ticket is answered once");
+            // Whoever asked may have gone away.
+            let _ = waiting.send(answer);
+        }
+        let deadline = active.machine.next_deadline().map(|deadline| deadline.monotonic);
+        if let Some(next) = deadline
+            && active.deadline.is_none_or(|known| next < known)
+        {
+            self.timers.wake_at(next);
+        }
+        active.deadline = deadline;
+    }
+
+    /// Appends `records` in one batch, or in several where they need not be one unit, and replays each batch.
+    fn write(
+        &self,
+        machine: &mut GroupCoordinator,
+        records: &[Record],
+        splits: bool,
+        now_ms: i64,
+    ) -> Result<(), ErrorCode> {
+        let size_max = self.partition.settings().max_message_bytes as usize;
+        let mut rest = records;
+        while !rest.is_empty() {
+            let mut batch = BatchBuilder::new().compression(self.compression, None);
+            let mut count = 0;
+            for record in rest {
+                let (key, value) = record.encode();
+                let value_bytes = value.as_ref().map_or(0, Vec::len);
+                let size_bytes = batch.size_bytes() + key.len() + value_bytes + RECORD_OVERHEAD_BYTES;
+                if splits && count > 0 && size_bytes > size_max {
+                    break;
+                }
+                batch.push(now_ms, Some(&key), value.as_deref(), &[]);
+                count += 1;
+            }
+            let first = self.append(&batch, now_ms)?;
+            for (at, record) in (first.0..).zip(&rest[..count]) {
+                machine.replay(Offset(at), record);
+            }
+            rest = &rest[count..];
+        }
+        Ok(())
+    }
+
+    fn append(&self, batch: &BatchBuilder, now_ms: i64) -> Result<Offset, ErrorCode> {
+        let bytes = batch.build().map_err(|error| {
+            error!(partition = %self.partition.name, %error, "cannot pack records of groups");
+            ErrorCode::UnknownServerError
+        })?;
+        let (batch, _) = Batch::parse(&bytes).expect("it was built here");
+        let placed = self.partition.append_own(&batch, now_ms).inspect_err(|error| {
+            warn!(partition = %self.partition.name, error = error.name(), "cannot write records of groups");
+        })?;
+        Ok(placed.base_offset)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nobody panics while holding this lock")
+    }
+}
+
+/// More than a record takes beside its key and its value.
+const RECORD_OVERHEAD_BYTES: usize = 32;
+
+impl State {
+    fn active(&mut self) -> Result<&mut Active, ErrorCode> {
+        match self {
+            Self::Active(active) => Ok(active),
+            Self::Loading(_) => Err(ErrorCode::CoordinatorLoadInProgress),
+            Self::Inactive => Err(ErrorCode::NotCoordinator),
+        }
+    }
+}
+
+/// Whether its records need not be one unit.
+fn may_be_split(input: &Input) -> bool {
+    match input {
+        Input::Time | Input::TopicsDeleted(_) => true,
+        Input::Request { request, .. } => matches!(request, Request::DeleteGroups(_)),
+        Input::Loaded | Input::WriteFailed { .. } | Input::Unloaded => false,
+    }
+}

@@ -1,0 +1,259 @@
+//! Groups over logs in a temporary folder, without a network.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use ottla_base::{BrokerId, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
+use ottla_coordinator::group::{
+    CommittedOffset, DeleteGroups, GroupFilter, GroupState, Heartbeat, JoinGroup, OffsetCommit, OffsetToCommit,
+    Protocol, Record, TopicToFetch,
+};
+use ottla_metadata::settings::topic::TopicSettings;
+use ottla_protocol::records::BatchBuilder;
+use ottla_protocol::records::control::ControlType;
+use ottla_storage::{Log, LogConfig, OpenLog};
+
+use super::*;
+use crate::config::Written;
+use crate::partitions::partition::Partition;
+
+/// One partition of `__consumer_offsets`, and what coordinates its groups.
+struct Fixture {
+    config: Arc<Config>,
+    loader: Loader,
+    threads: Option<JoinHandle<()>>,
+}
+
+impl Fixture {
+    fn new(folder: &Path) -> Self {
+        let text = format!(
+            "process.roles=broker,controller\nnode.id=1\nlisteners=PLAINTEXT://127.0.0.1:0\nlog.dirs={}\n\
+             group.initial.rebalance.delay.ms=0\n",
+            folder.display()
+        );
+        let config = Config::new(Written::from_text("server.properties", &text).unwrap()).unwrap().0;
+        // Small, so that it takes several reads.
+        let (loader, thread) = Loader::start(100).unwrap();
+        Self { config: Arc::new(config), loader, threads: Some(thread) }
+    }
+
+    fn partition(&self, folder: &Path, overrides: &[(&str, &str)]) -> Arc<Partition> {
+        self.partition_with(folder, overrides, |_| ())
+    }
+
+    fn partition_with(&self, folder: &Path, overrides: &[(&str, &str)], fill: impl FnOnce(&mut Log)) -> Arc<Partition> {
+        let options = OpenLog {
+            topic_partition: TopicPartition::new(offsets_topic::NAME, 0),
+            clean: true,
+            recovery_point: Offset(0),
+            log_start_offset: Offset(0),
+            now_ms: 0,
+        };
+        let (mut log, _) = Log::open(&folder.join("__consumer_offsets-0"), LogConfig::default(), options).unwrap();
+        fill(&mut log);
+        let own = overrides.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let nothing = BTreeMap::new();
+        let settings = TopicSettings::new(&own, &self.config.values(&nothing, &nothing));
+        let registration = ottla_metadata::image::Partition {
+            replicas: vec![BrokerId(1)],
+            isr: vec![BrokerId(1)],
+            leader: Some(BrokerId(1)),
+            ..Default::default()
+        };
+        let led = Partition::lead(Uuid::ZERO, log, Arc::new(settings), BrokerId(1), &registration, Offset(0));
+        Arc::new(led)
+    }
+
+    fn shard(&self, partition: &Arc<Partition>) -> Arc<Shard> {
+        Arc::new(Shard::new(Arc::clone(partition), &self.config, Arc::default()))
+    }
+
+    /// A shard whose log was read to its end.
+    fn loaded(&mut self, partition: &Arc<Partition>) -> Arc<Shard> {
+        let shard = self.shard(partition);
+        self.loader.load(Arc::clone(&shard));
+        // The thread ends once it has done what it was given.
+        self.loader.finish();
+        self.threads.take().expect("one load a test").join().unwrap();
+        shard
+    }
+}
+
+fn commit(group: &str, partition: i32, offset: i64) -> Request {
+    Request::OffsetCommit(OffsetCommit {
+        group_id: group.into(),
+        generation: -1,
+        member_id: "".into(),
+        instance_id: None,
+        retention_time_ms: -1,
+        knows_group_id_not_found: true,
+        offsets: vec![OffsetToCommit {
+            topic: "t".into(),
+            topic_id: Uuid::ZERO,
+            partition,
+            offset,
+            leader_epoch: -1,
+            metadata: None,
+        }],
+    })
+}
+
+fn join(group: &str, fresh_id: u128) -> Request {
+    Request::JoinGroup(JoinGroup {
+        group_id: group.into(),
+        member_id: "".into(),
+        instance_id: None,
+        client_id: "c".into(),
+        client_host: "/127.0.0.1".into(),
+        session_timeout_ms: 10_000,
+        rebalance_timeout_ms: Some(10_000),
+        protocol_type: "consumer".into(),
+        protocols: vec![Protocol { name: "range".into(), metadata: [1, 2, 3][..].into() }],
+        requires_member_id: false,
+        may_skip_assignment: false,
+        fresh_id: Uuid(fresh_id),
+    })
+}
+
+fn answer(shard: &Shard, request: Request) -> Answer {
+    shard.ask(request).unwrap().try_recv().unwrap()
+}
+
+fn offset(shard: &Shard, group: &str, partition: i32) -> Option<i64> {
+    let topics = [TopicToFetch { topic: "t".into(), topic_id: Uuid::ZERO, partitions: vec![partition] }];
+    let fetched = shard.read(|groups| groups.fetch_offsets(group, &topics)).unwrap();
+    fetched[0].offsets[0].committed.as_ref().map(|committed| committed.offset)
+}
+
+#[test]
+fn groups_and_offsets_are_found_again_in_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(folder.path());
+    let partition = fixture.partition(folder.path(), &[]);
+    let shard = fixture.shard(&partition);
+    shard.loaded(true);
+    for offset in 0..50 {
+        assert_eq!(answer(&shard, commit("a", 0, offset)), Answer::OffsetCommit(vec![ErrorCode::None]));
+    }
+    assert_eq!(answer(&shard, commit("b", 3, 7)), Answer::OffsetCommit(vec![ErrorCode::None]));
+    let mut joining = shard.ask(join("c", 1)).unwrap();
+    shard.run_due();
+    let Ok(Answer::JoinGroup(joined)) = joining.try_recv() else { panic!("it joins") };
+    assert_eq!((joined.error, joined.generation), (ErrorCode::None, 1));
+
+    let again = fixture.loaded(&partition);
+    assert_eq!((offset(&again, "a", 0), offset(&again, "b", 3), offset(&again, "b", 0)), (Some(49), Some(7), None));
+    let listed = again.read(|groups| groups.list_groups(&GroupFilter::default())).unwrap();
+    let listed: Vec<_> = listed.iter().map(|group| (&*group.group_id, group.state)).collect();
+    // What "c" agreed on was never written, for its leader brought no assignment.
+    assert_eq!(listed, [("a", GroupState::Empty), ("b", GroupState::Empty), ("c", GroupState::Empty)]);
+}
+
+#[test]
+fn what_a_transaction_commits_counts_from_its_marker_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(folder.path());
+    let partition = fixture.partition_with(folder.path(), &[], append_transactions);
+    let shard = fixture.loaded(&partition);
+    assert_eq!([1, 2, 3].map(|partition| offset(&shard, "g", partition)), [Some(11), None, None]);
+}
+
+/// Offsets of a transaction that was committed, of one that was aborted, and of one that is open.
+fn append_transactions(log: &mut Log) {
+    let mut append = |builder: BatchBuilder| {
+        let end = log.end_offset();
+        log.append_follower(&builder.base_offset(end).leader_epoch(LeaderEpoch(0)).build().unwrap(), 0).unwrap();
+    };
+    for (id, marker) in [(1, Some(ControlType::Commit)), (2, Some(ControlType::Abort)), (3, None)] {
+        let producer = || BatchBuilder::new().producer(ProducerId(id), ProducerEpoch(0), 0).transactional();
+        let committed = CommittedOffset {
+            offset: 10 + id,
+            leader_epoch: -1,
+            metadata: "".into(),
+            commit_timestamp_ms: 0,
+            expire_timestamp_ms: None,
+            topic_id: Uuid::ZERO,
+        };
+        let partition = i32::try_from(id).unwrap();
+        let record = Record::Offset { group: "g".into(), topic: "t".into(), partition, value: Some(committed) };
+        let (key, value) = record.encode();
+        let mut batch = producer();
+        batch.push(0, Some(&key), value.as_deref(), &[]);
+        append(batch);
+        if let Some(marker) = marker {
+            let mut batch =
+                BatchBuilder::new().producer(ProducerId(id), ProducerEpoch(0), -1).transactional().control();
+            batch.push(0, Some(&marker.key()), Some(&[0; 6]), &[]);
+            append(batch);
+        }
+    }
+}
+
+#[test]
+fn until_the_log_is_read_members_are_told_to_stay_and_others_to_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = Fixture::new(folder.path());
+    let shard = fixture.shard(&fixture.partition(folder.path(), &[]));
+    let heartbeat = || {
+        let (group_id, member_id) = ("g".into(), "m".into());
+        Request::Heartbeat(Heartbeat { group_id, generation: 1, member_id, instance_id: None })
+    };
+    assert_eq!(answer(&shard, heartbeat()), Answer::Heartbeat(ErrorCode::None));
+    assert_eq!(shard.ask(commit("g", 0, 1)).unwrap_err(), ErrorCode::CoordinatorLoadInProgress);
+    assert_eq!(shard.read(|_| ()).unwrap_err(), ErrorCode::CoordinatorLoadInProgress);
+    shard.loaded(true);
+    assert_eq!(answer(&shard, heartbeat()), Answer::Heartbeat(ErrorCode::UnknownMemberId));
+    shard.unload();
+    assert_eq!(shard.ask(heartbeat()).unwrap_err(), ErrorCode::NotCoordinator);
+}
+
+#[test]
+fn who_waits_is_told_when_the_groups_go_to_another_broker() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = Fixture::new(folder.path());
+    let shard = fixture.shard(&fixture.partition(folder.path(), &[]));
+    shard.loaded(true);
+    let _joining = shard.ask(join("g", 1)).unwrap();
+    shard.run_due();
+    // A second member waits for the first one to come again.
+    let mut waiting = shard.ask(join("g", 2)).unwrap();
+    assert!(waiting.try_recv().is_err());
+    shard.unload();
+    let Ok(Answer::JoinGroup(told)) = waiting.try_recv() else { panic!("it is told") };
+    assert_eq!(told.error, ErrorCode::NotCoordinator);
+}
+
+#[test]
+fn many_tombstones_are_written_in_several_batches() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = Fixture::new(folder.path());
+    let partition = fixture.partition(folder.path(), &[("max.message.bytes", "500")]);
+    let shard = fixture.shard(&partition);
+    shard.loaded(true);
+    for partition in 0..30 {
+        answer(&shard, commit("g", partition, 1));
+    }
+    let before = partition.positions().log_end;
+    let Answer::DeleteGroups(deleted) =
+        answer(&shard, Request::DeleteGroups(DeleteGroups { group_ids: vec!["g".into()] }))
+    else {
+        panic!("it is answered")
+    };
+    assert_eq!(deleted[0].error, ErrorCode::None);
+    assert_eq!(partition.positions().log_end, before.plus(31), "one for each offset, and one for the group");
+    assert_eq!(offset(&shard, "g", 7), None);
+}
+
+#[test]
+fn what_cannot_be_written_is_refused_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = Fixture::new(folder.path());
+    let partition = fixture.partition(folder.path(), &[("max.message.bytes", "200")]);
+    let shard = fixture.shard(&partition);
+    shard.loaded(true);
+    let long = "g".repeat(200);
+    assert_eq!(answer(&shard, commit(&long, 0, 1)), Answer::OffsetCommit(vec![ErrorCode::UnknownServerError]));
+    assert_eq!(shard.read(GroupCoordinator::group_count).unwrap(), 0);
+    partition.close(0).unwrap();
+    assert_eq!(answer(&shard, commit("g", 0, 1)), Answer::OffsetCommit(vec![ErrorCode::NotCoordinator]));
+}
