@@ -19,9 +19,8 @@ const KAFKA_SETTLES: Duration = Duration::from_millis(150);
 /// `cargo xtask diff`
 #[derive(clap::Args)]
 pub struct Command {
-    /// Only conversations whose name contains this.
-    #[arg(default_value = "")]
-    names: String,
+    /// Only conversations whose name contains one of these.
+    names: Vec<String>,
     /// Keep what Kafka answers, for the tests to compare with.
     #[arg(long)]
     record: bool,
@@ -31,8 +30,10 @@ pub struct Command {
 pub fn run(command: &Command) -> Fallible<()> {
     let scratch = tempfile::tempdir_in(files::target_folder("diff")?)?;
     let settings: Vec<String> = SETTINGS.iter().map(|&setting| setting.to_owned()).collect();
-    let all = conversations::all().into_iter().filter(|conversation| conversation.name.contains(&command.names));
-    let all: Vec<Conversation> = all.collect();
+    let is_meant = |conversation: &Conversation| {
+        command.names.is_empty() || command.names.iter().any(|name| conversation.name.contains(name))
+    };
+    let all: Vec<Conversation> = conversations::all().into_iter().filter(is_meant).collect();
     let installed = kafka::install()?;
     let kind = server::Kind::Kafka { installed, heap: KAFKA_HEAP.to_owned() };
     let mut kafka = Server::new(kind, &scratch.path().join("kafka"), &settings, None)?;

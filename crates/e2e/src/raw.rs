@@ -21,16 +21,22 @@ pub struct Closed;
 pub struct RawClient {
     stream: TcpStream,
     correlation_id: i32,
+    client_id: String,
 }
 
 impl RawClient {
     /// Connects to `host:port`.
     pub fn connect(address: &str) -> io::Result<Self> {
+        Self::connect_as("raw", address)
+    }
+
+    /// Connects to `host:port` under a name of its own.
+    pub fn connect_as(client_id: &str, address: &str) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(ANSWER_WITHIN))?;
         stream.set_write_timeout(Some(ANSWER_WITHIN))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, correlation_id: 0 })
+        Ok(Self { stream, correlation_id: 0, client_id: client_id.to_owned() })
     }
 
     /// Sends bytes as they are. Fails where the broker has closed.
@@ -63,7 +69,7 @@ impl RawClient {
             api_key: key.code(),
             api_version: version,
             correlation_id: self.correlation_id,
-            client_id: Some("raw".into()),
+            client_id: Some(self.client_id.as_str().into()),
         };
         header.encode(&mut writer);
         message.encode(&mut writer, version);
@@ -74,6 +80,11 @@ impl RawClient {
     pub fn ask<'m, M: Message<'m>>(&mut self, key: ApiKey, version: i16, message: &M) -> Result<Vec<u8>, Closed> {
         let frame = self.frame_of(key, version, message);
         self.send_frame(&frame).map_err(|error| closed(&error))?;
+        self.answer()
+    }
+
+    /// The answer to the request whose frame was made last.
+    pub fn answer(&mut self) -> Result<Vec<u8>, Closed> {
         let answer = self.receive()?;
         assert_eq!(answer[..4], self.correlation_id.to_be_bytes(), "the answer belongs to the request");
         Ok(answer)

@@ -3,7 +3,7 @@
 //! v2 flexible. v3 error messages.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ottla_base::PartitionIndex;
@@ -30,11 +30,11 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let mut results = Vec::with_capacity(asked.groups_names.len());
     // Each coordinator is asked once, for all of its groups.
     let mut by_partition: BTreeMap<Option<PartitionIndex>, Vec<group::GroupId>> = BTreeMap::new();
-    for name in &asked.groups_names {
+    let names: BTreeSet<&str> = asked.groups_names.iter().map(|name| &**name).collect();
+    for name in names {
         match request.may(Operation::Delete, Resource::Group(name)) {
             false => results.push(to_wire(name, ErrorCode::GroupAuthorizationFailed)),
-            true if name.is_empty() => results.push(to_wire(name, ErrorCode::InvalidGroupId)),
-            true => by_partition.entry(request.node.groups.partition_of(name)).or_default().push((**name).into()),
+            true => by_partition.entry(request.node.groups.partition_of(name)).or_default().push(name.into()),
         }
     }
     let ask = |groups: Vec<group::GroupId>| -> Asked {

@@ -42,9 +42,6 @@ fn describe(request: &Request<'_>, group_id: &str, with_operations: bool) -> Gro
     if !request.may(Operation::Describe, Resource::Group(group_id)) {
         return refused(group_id, ErrorCode::GroupAuthorizationFailed);
     }
-    if group_id.is_empty() {
-        return refused(group_id, ErrorCode::InvalidGroupId);
-    }
     let described = match request.node.groups.read(group_id, |groups| groups.describe_group(group_id)) {
         Ok(Some(described)) => described,
         Ok(None) => return unknown(group_id, request.version()),
@@ -59,10 +56,10 @@ fn describe(request: &Request<'_>, group_id: &str, with_operations: bool) -> Gro
         ),
         false => NOT_ASKED,
     };
-    to_wire(group_id, described, authorized_operations, request.version())
+    to_wire(group_id, &described, authorized_operations, request.version())
 }
 
-fn to_wire(group_id: &str, group: DescribedGroup, authorized_operations: i32, version: i16) -> Group<'static> {
+fn to_wire(group_id: &str, group: &DescribedGroup, authorized_operations: i32, version: i16) -> Group<'static> {
     Group {
         group_id: owned(group_id),
         group_state: Cow::Borrowed(group.state.name()),

@@ -145,7 +145,10 @@ fn to_wire(key: String, found: Result<&BrokerEndpoint, ErrorCode>) -> Coordinato
 fn message(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::CoordinatorNotAvailable => "The coordinator is not available.",
-        ErrorCode::InvalidRequest => "This most likely occurs because of a request being malformed.",
+        ErrorCode::InvalidRequest => {
+            "This most likely occurs because of a request being malformed by the client library or the message was sent \
+             to an incompatible broker. See the broker logs for more details."
+        }
         _ => "Not authorized.",
     }
 }

@@ -12,7 +12,10 @@ pub(super) const ALL: &[Conversation] =
     &[Conversation::new("api-versions", api_versions), Conversation::new("frames", frames)];
 
 /// APIs that are there in the version of Kafka that the transcripts are of; others come later.
-const SERVED: &[i16] = &[0, 1, 2, 3, 10, 18, 19, 20, 21, 22, 23, 29, 30, 31, 32, 33, 35, 37, 44, 60, 61, 74, 75];
+const SERVED: &[i16] = &[
+    0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 29, 30, 31, 32, 33, 35, 37, 42, 44, 47, 60,
+    61, 74, 75,
+];
 
 fn api_versions(session: &mut Session) {
     for version in 0..=5 {

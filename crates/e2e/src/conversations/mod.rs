@@ -6,9 +6,12 @@
 
 mod admin;
 mod altering;
+mod committing;
 mod compare;
 mod consuming;
 mod frames;
+mod groups;
+mod membership;
 mod offsets;
 mod plain;
 mod producing;
@@ -16,6 +19,7 @@ mod records;
 mod topics;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::{Debug, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -34,6 +38,9 @@ use crate::raw::{Closed, RawClient, body};
 
 pub use compare::DIFFERENT;
 
+/// So long after a request it is handled, or waits for something else.
+const IN_TURN: Duration = Duration::from_millis(25);
+
 /// A conversation.
 #[derive(Clone, Copy)]
 pub struct Conversation {
@@ -45,11 +52,23 @@ pub struct Conversation {
 
 /// All conversations.
 pub fn all() -> Vec<Conversation> {
-    [frames::ALL, topics::ALL, admin::ALL, altering::ALL, producing::ALL, records::ALL, offsets::ALL, consuming::ALL]
-        .into_iter()
-        .flatten()
-        .copied()
-        .collect()
+    [
+        frames::ALL,
+        topics::ALL,
+        admin::ALL,
+        altering::ALL,
+        producing::ALL,
+        records::ALL,
+        offsets::ALL,
+        consuming::ALL,
+        membership::ALL,
+        groups::ALL,
+        committing::ALL,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+    .collect()
 }
 
 /// Settings that every broker has that a transcript is made of.
@@ -59,6 +78,9 @@ pub const SETTINGS: &[&str] = &[
     "broker.rack=r1",
     // No retention meanwhile: the records of the conversations are of 1970.
     "log.initial.task.delay.ms=86400000",
+    // Groups need not wait long for members to come, or to be gone.
+    "group.initial.rebalance.delay.ms=500",
+    "group.min.session.timeout.ms=100",
 ];
 
 /// The folder of the transcripts.
@@ -89,6 +111,8 @@ impl Conversation {
 pub struct Session {
     address: String,
     client: RawClient,
+    /// Connections of others who take part, by name.
+    others: BTreeMap<&'static str, RawClient>,
     text: String,
     settled: Duration,
 }
@@ -107,7 +131,7 @@ pub(crate) use exchange;
 impl Session {
     fn new(address: &str, settled: Duration) -> Self {
         let client = RawClient::connect(address).expect("the broker listens");
-        Self { address: address.to_owned(), client, text: String::new(), settled }
+        Self { address: address.to_owned(), client, others: BTreeMap::new(), text: String::new(), settled }
     }
 
     /// Writes down what is asked, asks, and gives the answer. Where the broker closes instead, that is written down, and
@@ -121,6 +145,27 @@ impl Session {
                 None
             }
         }
+    }
+
+    /// Has somebody else ask, over a connection of their own; the answer may take its time.
+    pub fn begin<'m, M: Message<'m>>(&mut self, who: &'static str, what: &str, key: ApiKey, version: i16, request: &M) {
+        self.heading(&format!("{who} asks {key:?} v{version}, {what}"));
+        let client = self.other(who);
+        let frame = client.frame_of(key, version, request);
+        client.send_frame(&frame).expect("the connection is open");
+        // What comes by one connection is not ordered with what comes by another.
+        std::thread::sleep(self.settled + IN_TURN);
+    }
+
+    /// The answer to what they asked last.
+    pub fn finish(&mut self, who: &'static str) -> Vec<u8> {
+        self.heading(&format!("{who} is answered"));
+        self.other(who).answer().expect("it is answered")
+    }
+
+    fn other(&mut self, who: &'static str) -> &mut RawClient {
+        let connect = || RawClient::connect_as(who, &self.address).expect("the broker listens");
+        self.others.entry(who).or_insert_with(connect)
     }
 
     /// Sends a frame as it is; the answer is written down byte for byte.
