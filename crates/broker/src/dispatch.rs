@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ottla_protocol::frame::RequestHeader;
 use ottla_protocol::{ApiKey, DecodeError};
@@ -59,7 +60,8 @@ impl fmt::Display for Refused {
 /// Handles the request in `frame`.
 pub fn dispatch(node: &Arc<Node>, client: &mut Client, frame: &[u8]) -> Result<Reply, Refused> {
     let (header, body) = RequestHeader::decode(frame).map_err(Refused::Malformed)?;
-    let entry = api::find(header.api_key).ok_or(Refused::UnknownApi(header.api_key))?;
+    let begun = Instant::now();
+    let (place, entry) = api::find(header.api_key).ok_or(Refused::UnknownApi(header.api_key))?;
     let version = header.api_version;
     let mut request = Request { node, client, api: entry.key, header, body, large: OnceCell::new() };
     if !entry.versions.contains(&version) {
@@ -68,5 +70,19 @@ pub fn dispatch(node: &Arc<Node>, client: &mut Client, frame: &[u8]) -> Result<R
             key => Err(Refused::UnsupportedVersion(key, version)),
         };
     }
-    (entry.handle)(&mut request)
+    let answered = move |node: &Node| node.metrics.answered(place, version, begun.elapsed());
+    match (entry.handle)(&mut request)? {
+        Reply::Parked(parked) => {
+            let node = Arc::clone(node);
+            Ok(Reply::Parked(Box::pin(async move {
+                let answer = parked.await;
+                answered(&node);
+                answer
+            })))
+        }
+        ready => {
+            answered(node);
+            Ok(ready)
+        }
+    }
 }

@@ -11,6 +11,7 @@ mod coordinators;
 mod dispatch;
 mod error;
 mod features;
+mod metrics;
 mod net;
 mod node;
 mod partitions;

@@ -13,6 +13,7 @@ use crate::api::fetch_sessions::FetchSessions;
 use crate::config::Config;
 use crate::controller::{Controller, Place};
 use crate::coordinators::GroupCoordinators;
+use crate::metrics::Metrics;
 use crate::net::budgets::Budgets;
 use crate::net::listener::ConnectionCounts;
 use crate::net::memory::FrameMemory;
@@ -28,6 +29,8 @@ pub struct Node {
     pub frame_memory: Arc<FrameMemory>,
     /// Other memory of requests.
     pub budgets: Budgets,
+    /// What is counted for people to look at.
+    pub metrics: Metrics,
     /// The open connections.
     pub connections: Arc<ConnectionCounts>,
     /// What consumers fetch.

@@ -22,11 +22,12 @@ use tracing::{info, warn};
 
 use crate::access::AllowAll;
 use crate::api::fetch_sessions::FetchSessions;
-use crate::config::{Config, Listener};
+use crate::config::{Config, HttpListener, Listener};
 use crate::controller::{Host, Publisher, Running, epoch_of};
 use crate::coordinators::{GroupCoordinators, Threads as GroupThreads};
 use crate::error::{Error, Result};
 use crate::features;
+use crate::metrics::{self, Metrics};
 use crate::net::budgets::Budgets;
 use crate::net::listener::{self, ConnectionCounts};
 use crate::net::memory::FrameMemory;
@@ -58,6 +59,7 @@ impl Broker {
         let begun = Instant::now();
         let mut config = config;
         let bound = bind(&mut config)?;
+        let http = bind_http(config.http_listener.as_ref()).await?;
         let config = Arc::new(config);
         let mut loaded = open_directories(&config, entropy)?;
         let metadata_directory = loaded.metadata_directory.take();
@@ -80,6 +82,7 @@ impl Broker {
         let housekeeping = start_housekeeping(partitions.clone(), config.clone()).map_err(thread)?;
         let node = Arc::new(Node {
             authorizer: Box::new(AllowAll),
+            metrics: Metrics::new(),
             frame_memory: FrameMemory::new(config.request_memory_bytes),
             budgets: Budgets::default(),
             connections: Arc::new(ConnectionCounts::default()),
@@ -107,6 +110,9 @@ impl Broker {
                 stopping.subscribe(),
             );
             listeners.push(tokio::spawn(task));
+        }
+        if let Some(http) = http {
+            listeners.push(tokio::spawn(metrics::http::serve(node.clone(), http, stopping.subscribe())));
         }
         info!(
             node = %node.config.node_id, cluster = %cluster_id, addresses = %addresses.join(","), took = ?begun.elapsed(),
@@ -190,6 +196,24 @@ fn bind(config: &mut Config) -> Result<Vec<(TcpListener, Listener)>> {
         bound.push((socket, listener.clone()));
     }
     Ok(bound)
+}
+
+/// Binds the listener of the metrics. Where nobody has set it and somebody else has its port, there is none.
+async fn bind_http(listener: Option<&HttpListener>) -> Result<Option<TcpListener>> {
+    let Some(HttpListener { host, port, is_set }) = listener else { return Ok(None) };
+    let bound = TcpListener::bind((host.as_str(), *port)).await;
+    let address = bound.and_then(|bound| Ok((bound.local_addr()?, bound)));
+    match address {
+        Ok((address, bound)) => {
+            info!("metrics are at http://{address}/metrics");
+            Ok(Some(bound))
+        }
+        Err(source) if *is_set => Err(Error::Bind { listener: format!("ottla.http.listener={host}:{port}"), source }),
+        Err(error) => {
+            warn!(%error, "there are no metrics: set ottla.http.listener to a free address, or to nothing");
+            Ok(None)
+        }
+    }
 }
 
 /// Writes the first records of a new cluster, registers this life of the broker, and lets it lead.

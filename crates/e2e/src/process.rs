@@ -38,7 +38,8 @@ impl Options {
     /// The program, with its files under `folder`, on a free port of the loopback interface.
     pub fn new(program: impl Into<PathBuf>, folder: &Path) -> Self {
         let data = format!("log.dirs={}", folder.join("data").display());
-        let overrides = vec!["listeners=PLAINTEXT://127.0.0.1:0".to_owned(), data];
+        let listeners = "listeners=PLAINTEXT://127.0.0.1:0".to_owned();
+        let overrides = vec![listeners, data, "ottla.http.listener=127.0.0.1:0".to_owned()];
         Self { program: program.into(), folder: folder.to_owned(), overrides }
     }
 
@@ -89,6 +90,13 @@ impl Options {
 }
 
 impl Broker {
+    /// `host:port` of its metrics, which it says in its log.
+    pub fn http_address(&self) -> String {
+        let log = fs::read_to_string(self.options.folder.join("stderr")).expect("it was started");
+        let (_, after) = log.split_once("metrics are at http://").expect("it says so before it is ready");
+        after.split('/').next().expect("a path follows").to_owned()
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()

@@ -246,9 +246,11 @@ impl Fetch {
         let mut response = FetchResponse { session_id: self.opened.session_id, ..Default::default() };
         let mut slices = Vec::new();
         let read_committed = self.reader == Reader::Committed;
-        for ((wanted, result), _) in
-            self.opened.wanted.iter().zip(look.results).zip(carried).filter(|(_, carried)| *carried)
-        {
+        let looked = self.opened.wanted.iter().zip(&self.partitions).zip(look.results);
+        for (((wanted, partition), result), _) in looked.zip(carried).filter(|(_, carried)| *carried) {
+            if let (Ok(partition), Ok(Found { slice: Some(slice), .. })) = (partition, &result) {
+                partition.traffic.went(slice.length.into());
+            }
             let data = partition_data(wanted.partition, result, read_committed, &mut slices);
             topic_response(&mut response, &wanted.topic).partitions.push(data);
         }

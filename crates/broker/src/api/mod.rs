@@ -95,9 +95,9 @@ fn is_alive(image: &Image, broker: BrokerId) -> bool {
     image.broker(broker).is_some_and(|broker| !broker.fenced)
 }
 
-/// The API with this key.
-pub fn find(key: i16) -> Option<&'static Api> {
-    ALL.iter().find(|api| api.key.code() == key)
+/// The API with this key, and its place in the list.
+pub fn find(key: i16) -> Option<(usize, &'static Api)> {
+    ALL.iter().enumerate().find(|(_, api)| api.key.code() == key)
 }
 
 #[cfg(test)]
@@ -122,7 +122,7 @@ mod tests {
         );
         let range = |versions: &RangeInclusive<i16>| format!("{}-{}", versions.start(), versions.end());
         for key in ApiKey::all().filter(|key| key.is_on_broker()) {
-            let served = find(key.code()).map_or_else(|| "not yet".to_owned(), |api| range(&api.versions));
+            let served = find(key.code()).map_or_else(|| "not yet".to_owned(), |(_, api)| range(&api.versions));
             let (code, name, kafka) = (key.code(), key.name(), range(&key.kafka_versions()));
             page.push_str(&format!("| {code} | {name} | {served} | {kafka} |\n"));
         }

@@ -73,6 +73,8 @@ pub struct Config {
     pub max_connections_per_ip_overrides: BTreeMap<IpAddr, usize>,
     /// `ottla.request.memory.bytes`.
     pub request_memory_bytes: usize,
+    /// `ottla.http.listener`; `None` where there is to be none.
+    pub http_listener: Option<HttpListener>,
     /// `ottla.validate.compressed.records`.
     pub validate_compressed_records: bool,
 
@@ -134,6 +136,17 @@ pub struct Config {
     pub written: Written,
 }
 
+/// Where metrics are to be looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpListener {
+    /// An address or a name.
+    pub host: String,
+    /// 0 for any that is free.
+    pub port: u16,
+    /// Somebody has set it: it has to be there.
+    pub is_set: bool,
+}
+
 /// How `__consumer_offsets` is created, and written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OffsetsTopic {
@@ -189,6 +202,7 @@ impl Config {
             max_connections_per_ip: written.size("max.connections.per.ip"),
             max_connections_per_ip_overrides,
             request_memory_bytes: written.size("ottla.request.memory.bytes"),
+            http_listener: http_listener(&written)?,
             validate_compressed_records: written.boolean("ottla.validate.compressed.records"),
             auto_create_topics_enable: written.boolean("auto.create.topics.enable"),
             delete_topic_enable: written.boolean("delete.topic.enable"),
@@ -248,6 +262,18 @@ impl Config {
     ) -> Values<'a> {
         Values { written: &self.written, own, cluster }
     }
+}
+
+fn http_listener(written: &Written) -> Result<Option<HttpListener>, ConfigError> {
+    const KEY: &str = "ottla.http.listener";
+    let text = written.text(KEY);
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    let parsed = text.trim().rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+    let (host, port) = parsed.ok_or_else(|| written.error(KEY, "it is not of the form host:port"))?;
+    let host = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(host).to_owned();
+    Ok(Some(HttpListener { host, port, is_set: written.get(KEY).is_some() }))
 }
 
 fn offsets_compression(written: &Written) -> Result<Compression, ConfigError> {

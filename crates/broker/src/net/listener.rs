@@ -44,6 +44,11 @@ pub struct Counted {
 }
 
 impl ConnectionCounts {
+    /// How many there are.
+    pub fn all(&self) -> usize {
+        self.counts.lock().expect("nobody panics while holding this lock").all
+    }
+
     /// Counts a connection from `address`, unless there are too many already.
     pub fn admit(self: &Arc<Self>, address: IpAddr, max_all: usize, max_by_address: usize) -> Option<Counted> {
         let mut counts = self.counts.lock().expect("nobody panics while holding this lock");

@@ -188,6 +188,8 @@ impl Partition {
         let appended = state.log.append_leader(batch, assign).map_err(|error| self.broken(&error))?;
         self.leading().note(&mut state.log);
         self.touch();
+        let messages = appended.last_offset.plus(1).0.abs_diff(appended.base_offset.0);
+        self.traffic.came(messages, batch.bytes().len() as u64);
         Ok(Placed {
             base_offset: appended.base_offset,
             next_offset: appended.last_offset.plus(1),

@@ -118,6 +118,11 @@ impl Leader {
         self.replica_count > 1
     }
 
+    /// Whether fewer replicas are in sync than there are.
+    pub fn is_under_replicated(&self) -> bool {
+        self.in_sync.len() < self.replica_count
+    }
+
     /// The epoch of this leadership.
     pub fn epoch(&self) -> LeaderEpoch {
         self.epoch

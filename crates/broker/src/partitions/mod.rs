@@ -27,6 +27,7 @@ use ottla_storage::{
 
 use self::partition::{Partition, Positions};
 use crate::config::Config;
+use crate::metrics::Traffic;
 use crate::node::entropy;
 
 pub use startup::{Loaded, open_directories};
@@ -59,6 +60,8 @@ pub struct Partitions {
     found: Mutex<BTreeMap<TopicPartition, Log>>,
     high_watermarks: BTreeMap<TopicPartition, Offset>,
     doomed: Mutex<Vec<Doomed>>,
+    /// What was counted for partitions that are gone.
+    pub departed: Traffic,
 }
 
 impl Partitions {
@@ -72,6 +75,7 @@ impl Partitions {
             found: Mutex::new(loaded.logs),
             high_watermarks: loaded.high_watermarks,
             doomed: Mutex::default(),
+            departed: Traffic::default(),
         }
     }
 
@@ -91,6 +95,12 @@ impl Partitions {
     pub fn all(&self) -> Vec<Arc<Partition>> {
         let topics = self.topics.read().expect("nobody panics while holding this lock");
         topics.values().flat_map(|hosted| hosted.partitions.iter().flatten().cloned()).collect()
+    }
+
+    /// How many cannot be served because their logs cannot be opened.
+    pub fn failed_count(&self) -> usize {
+        let topics = self.topics.read().expect("nobody panics while holding this lock");
+        topics.values().map(|hosted| hosted.failed.len()).sum()
     }
 
     /// The log directories.
@@ -142,6 +152,7 @@ impl Partitions {
     pub fn drop_topic(&self, topic: &str, now_ms: Timestamp) {
         let removed = self.topics.write().expect("nobody panics while holding this lock").remove(topic);
         for partition in removed.into_iter().flat_map(|hosted| hosted.partitions).flatten() {
+            self.departed.add(partition.traffic.totals());
             let delay_ms = partition.settings().file_delete_delay_ms;
             let name = PartitionFolder::name_of(&partition.name, FolderKind::Deleted, Uuid::random(entropy));
             match partition.retire(&name) {

@@ -19,6 +19,7 @@ use super::append::Queued;
 use super::leader::{Leader, Reader};
 use super::parked::ParkingLot;
 use super::turns::Turns;
+use crate::metrics::Traffic;
 
 /// One hosted partition.
 pub struct Partition {
@@ -28,6 +29,8 @@ pub struct Partition {
     pub topic_id: Uuid,
     /// Requests that wait for it to change.
     pub parked: ParkingLot,
+    /// What came in and went out.
+    pub traffic: Traffic,
     /// Who appends, and what waits to be appended.
     pub(super) turns: Turns<Queued>,
     /// The log was written to since the housekeeping looked last, or there is something ahead.
@@ -173,6 +176,7 @@ impl Partition {
             name: log.topic_partition().clone(),
             topic_id,
             parked: ParkingLot::default(),
+            traffic: Traffic::default(),
             turns: Turns::default(),
             touched: AtomicBool::new(true),
             settings: RwLock::new(settings),
@@ -332,6 +336,11 @@ impl Partition {
     /// Whether other brokers hold replicas of it.
     pub fn is_replicated(&self) -> bool {
         self.leading().leader.is_replicated()
+    }
+
+    /// Whether fewer replicas are in sync than there are.
+    pub fn is_under_replicated(&self) -> bool {
+        self.leading().leader.is_under_replicated()
     }
 
     /// The offsets that describe the log now.

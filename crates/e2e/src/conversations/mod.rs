@@ -278,7 +278,7 @@ impl Session {
 }
 
 /// A batch of records with a time and a value each.
-pub(crate) fn batch_of(records: &[(i64, &str)]) -> Vec<u8> {
+pub fn batch_of(records: &[(i64, &str)]) -> Vec<u8> {
     let mut builder = BatchBuilder::new();
     for (timestamp, value) in records {
         builder.push(*timestamp, Some(b"key"), Some(value.as_bytes()), &[]);
@@ -287,7 +287,7 @@ pub(crate) fn batch_of(records: &[(i64, &str)]) -> Vec<u8> {
 }
 
 /// A request with one batch.
-pub(crate) fn produce_request<'a>(topic: &'a str, partition: i32, acks: i16, batch: &'a [u8]) -> ProduceRequest<'a> {
+pub fn produce_request<'a>(topic: &'a str, partition: i32, acks: i16, batch: &'a [u8]) -> ProduceRequest<'a> {
     let data = PartitionData { index: partition, records: Records::Bytes(batch) };
     let topic = TopicData { name: topic.into(), partition_data: vec![data], ..Default::default() };
     ProduceRequest { transactional_id: None, acks, timeout_ms: 10_000, topic_data: vec![topic] }

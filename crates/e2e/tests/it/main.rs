@@ -2,10 +2,12 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod conversations;
+mod groups;
 mod hostile;
 mod kills;
 mod memory;
 mod metadata;
+mod metrics;
 mod slice;
 
 use std::borrow::Cow;

@@ -4,9 +4,11 @@ use ottla_metadata::settings::Check::{Any, AtLeast};
 use ottla_metadata::settings::Dynamic::ReadOnly;
 use ottla_metadata::settings::Setting;
 
-use super::{boolean, long};
+use super::{boolean, long, string};
 
 pub(super) const SETTINGS: &[Setting] = &[
+    string("ottla.http.listener", Some("127.0.0.1:9644"), Any, ReadOnly)
+        .doc("Where /metrics, /health/live and /health/ready are answered, as host:port; nowhere if it is empty."),
     boolean("ottla.validate.compressed.records", Some("false"), Any, ReadOnly)
         .doc("Whether every compressed batch is opened and checked, as Kafka does, or only some of each connection."),
     long("ottla.request.memory.bytes", Some("67108864"), AtLeast(1048576), ReadOnly)

@@ -1,0 +1,63 @@
+//! What an operator can look at: `/metrics` in Prometheus text, `/health/live`, `/health/ready`.
+//!
+//! ```text
+//!   request, batch --> a few atomic counters       (here, traffic.rs, times.rs; nothing per record)
+//!   scrape --------> asks partitions, logs, groups (gather.rs) --> text (page.rs) --> http.rs
+//! ```
+//!
+//! Names are Kafka's own: those of its MBeans as the usual exporter rules write them, `kafka.server:type=BrokerTopicMetrics,
+//! name=BytesInPerSec,topic=t` as `kafka_server_brokertopicmetrics_bytesin_total{topic="t"}`. Those of groups' lag, which
+//! Kafka's brokers do not have, are the ones of the exporter that most dashboards are made for.
+
+mod gather;
+pub mod http;
+mod page;
+mod process;
+mod times;
+mod traffic;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ottla_protocol::ApiKey;
+
+use self::times::Times;
+use crate::api;
+
+pub use traffic::Traffic;
+
+/// What is counted on the way of requests.
+pub struct Metrics {
+    /// In the order of [`api::ALL`].
+    requests: Vec<Requests>,
+}
+
+/// The requests of one API.
+struct Requests {
+    key: ApiKey,
+    /// How many were answered, by version.
+    by_version: Vec<AtomicU64>,
+    /// How long they took.
+    times: Times,
+}
+
+impl Metrics {
+    /// Nothing has happened yet.
+    pub fn new() -> Self {
+        let requests = api::ALL.iter().map(|api| Requests {
+            key: api.key,
+            by_version: (0..=*api.versions.end()).map(|_| AtomicU64::new(0)).collect(),
+            times: Times::new(),
+        });
+        Self { requests: requests.collect() }
+    }
+
+    /// A request of the API at `place` in the list was answered.
+    pub fn answered(&self, place: usize, version: i16, took: Duration) {
+        let requests = &self.requests[place];
+        if let Some(count) = usize::try_from(version).ok().and_then(|version| requests.by_version.get(version)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        requests.times.note(took);
+    }
+}

@@ -1,0 +1,174 @@
+//! Groups, as the process keeps them: through kills, stops and crowds.
+
+use std::time::{Duration, Instant};
+
+use ottla_e2e::{Broker, Closed, RawClient, body};
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
+use ottla_protocol::messages::find_coordinator_response::FindCoordinatorResponse;
+use ottla_protocol::messages::heartbeat_request::HeartbeatRequest;
+use ottla_protocol::messages::heartbeat_response::HeartbeatResponse;
+use ottla_protocol::messages::join_group_request::{JoinGroupRequest, Protocol};
+use ottla_protocol::messages::join_group_response::JoinGroupResponse;
+use ottla_protocol::messages::offset_commit_request::{self, OffsetCommitRequest};
+use ottla_protocol::messages::offset_commit_response::OffsetCommitResponse;
+use ottla_protocol::messages::offset_fetch_request::{self, OffsetFetchRequest};
+use ottla_protocol::messages::offset_fetch_response::OffsetFetchResponse;
+use ottla_protocol::messages::sync_group_request::{Assignment, SyncGroupRequest};
+use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
+
+use super::{connect, create_topic, options};
+
+const LOADING: i16 = 14;
+const NOT_COORDINATOR: i16 = 16;
+const REBALANCING: i16 = 27;
+
+/// Has the topic of the groups made, and says where their coordinator is.
+pub fn coordinator(client: &mut RawClient, group: &str) -> i32 {
+    let request = FindCoordinatorRequest { coordinator_keys: vec![group.into()], ..Default::default() };
+    let answer = client.ask(ApiKey::FindCoordinator, 4, &request).expect("it is answered");
+    let response: FindCoordinatorResponse<'_> = body(&answer, ApiKey::FindCoordinator, 4);
+    assert_eq!(response.coordinators[0].error_code, 0, "{response:?}");
+    response.coordinators[0].node_id
+}
+
+fn join_request<'a>(group: &'a str, member: &'a str) -> JoinGroupRequest<'a> {
+    let protocol = Protocol { name: "range".into(), metadata: b"metadata"[..].into() };
+    JoinGroupRequest {
+        group_id: group.into(),
+        session_timeout_ms: 60_000,
+        rebalance_timeout_ms: 60_000,
+        member_id: member.into(),
+        protocol_type: "consumer".into(),
+        protocols: vec![protocol],
+        ..Default::default()
+    }
+}
+
+/// Becomes the only member of a stable group: its id, and its generation.
+fn join_alone(client: &mut RawClient, group: &str) -> (String, i32) {
+    let answer = client.ask(ApiKey::JoinGroup, 3, &join_request(group, "")).expect("it is answered");
+    let joined: JoinGroupResponse<'_> = body(&answer, ApiKey::JoinGroup, 3);
+    assert_eq!(joined.error_code, 0, "{joined:?}");
+    let assignment = Assignment { member_id: joined.member_id.clone(), assignment: b"all"[..].into() };
+    let request = SyncGroupRequest {
+        group_id: group.into(),
+        generation_id: joined.generation_id,
+        member_id: joined.member_id.clone(),
+        assignments: vec![assignment],
+        ..Default::default()
+    };
+    let answer = client.ask(ApiKey::SyncGroup, 2, &request).expect("it is answered");
+    let synced: SyncGroupResponse<'_> = body(&answer, ApiKey::SyncGroup, 2);
+    assert_eq!((synced.error_code, &*synced.assignment), (0, &b"all"[..]));
+    (joined.member_id.to_string(), joined.generation_id)
+}
+
+fn heartbeat(client: &mut RawClient, group: &str, member: &str, generation_id: i32) -> i16 {
+    let request =
+        HeartbeatRequest { group_id: group.into(), generation_id, member_id: member.into(), group_instance_id: None };
+    let answer = client.ask(ApiKey::Heartbeat, 2, &request).expect("it is answered");
+    body::<HeartbeatResponse>(&answer, ApiKey::Heartbeat, 2).error_code
+}
+
+fn commit(client: &mut RawClient, group: &str, member: &str, generation: i32, offset: i64) -> i16 {
+    let partition =
+        offset_commit_request::Partition { partition_index: 0, committed_offset: offset, ..Default::default() };
+    let topic = offset_commit_request::Topic { name: "t".into(), partitions: vec![partition], ..Default::default() };
+    let request = OffsetCommitRequest {
+        group_id: group.into(),
+        generation_id_or_member_epoch: generation,
+        member_id: member.into(),
+        topics: vec![topic],
+        ..Default::default()
+    };
+    let answer = client.ask(ApiKey::OffsetCommit, 7, &request).expect("it is answered");
+    body::<OffsetCommitResponse<'_>>(&answer, ApiKey::OffsetCommit, 7).topics[0].partitions[0].error_code
+}
+
+/// The committed offset, once the groups are loaded.
+fn committed(client: &mut RawClient, group: &str) -> i64 {
+    loop {
+        let topic = offset_fetch_request::Topic { name: "t".into(), partition_indexes: vec![0] };
+        let request = OffsetFetchRequest { group_id: group.into(), topics: Some(vec![topic]), ..Default::default() };
+        let answer = client.ask(ApiKey::OffsetFetch, 5, &request).expect("it is answered");
+        let response: OffsetFetchResponse<'_> = body(&answer, ApiKey::OffsetFetch, 5);
+        if response.error_code != LOADING {
+            assert_eq!(response.error_code, 0, "{response:?}");
+            return response.topics[0].partitions[0].committed_offset;
+        }
+    }
+}
+
+fn start(folder: &std::path::Path) -> Broker {
+    let options = options(folder).with("group.initial.rebalance.delay.ms=0");
+    options.with("group.min.session.timeout.ms=100").start()
+}
+
+#[test]
+fn members_and_offsets_survive_kills() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut broker = start(folder.path());
+    let mut client = connect(&broker);
+    create_topic(&mut client, "t");
+    assert_eq!(coordinator(&mut client, "g"), 1);
+    let (member, generation) = join_alone(&mut client, "g");
+    for offset in 1..=5 {
+        for step in 0..20 {
+            assert_eq!(commit(&mut client, "g", &member, generation, 100 * offset + step), 0);
+        }
+        broker = broker.kill().start();
+        client = connect(&broker);
+        // While its group is loaded a member is told to stay, and afterwards it still is one.
+        assert_eq!(heartbeat(&mut client, "g", &member, generation), 0);
+        assert_eq!(committed(&mut client, "g"), 100 * offset + 19);
+        assert_eq!(heartbeat(&mut client, "g", &member, generation), 0);
+        assert_eq!(commit(&mut client, "g", &member, generation, 0), 0, "it may go back");
+    }
+}
+
+#[test]
+fn a_thousand_who_join_and_never_sync_disturb_nobody() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = start(folder.path());
+    let mut client = connect(&broker);
+    create_topic(&mut client, "t");
+    coordinator(&mut client, "honest");
+    let (member, generation) = join_alone(&mut client, "honest");
+    let mut crowd: Vec<RawClient> = (0..1000).map(|_| connect(&broker)).collect();
+    for joiner in &mut crowd {
+        let frame = joiner.frame_of(ApiKey::JoinGroup, 3, &join_request("crowd", ""));
+        joiner.send_frame(&frame).expect("it is open");
+    }
+    let begun = Instant::now();
+    for offset in 0..200 {
+        assert_eq!(commit(&mut client, "honest", &member, generation, offset), 0);
+        assert_eq!(heartbeat(&mut client, "honest", &member, generation), 0);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(broker.peak_resident_bytes() < 256 << 20, "{} bytes", broker.peak_resident_bytes());
+}
+
+#[test]
+fn a_stop_tells_those_who_wait_for_a_generation() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = start(folder.path());
+    let mut first = connect(&broker);
+    coordinator(&mut first, "g");
+    let (member, generation) = join_alone(&mut first, "g");
+    let mut second = connect(&broker);
+    let frame = second.frame_of(ApiKey::JoinGroup, 3, &join_request("g", ""));
+    second.send_frame(&frame).expect("it is open");
+    while heartbeat(&mut first, "g", &member, generation) != REBALANCING {}
+    let begun = Instant::now();
+    let (_, status) = broker.stop();
+    assert!(status.success());
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    match second.answer() {
+        Ok(answer) => {
+            let told: JoinGroupResponse<'_> = body(&answer, ApiKey::JoinGroup, 3);
+            assert_eq!(told.error_code, NOT_COORDINATOR);
+        }
+        Err(Closed) => panic!("it is told before the connection is closed"),
+    }
+}

@@ -1,0 +1,89 @@
+//! What people look at, over HTTP.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use ottla_e2e::conversations::{batch_of, produce_request};
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::offset_commit_request::{OffsetCommitRequest, Partition, Topic};
+
+use super::groups::coordinator;
+use super::{connect, create_topic, options};
+
+/// The status line, and the body.
+fn get(address: &str, request: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout can be set");
+    write!(stream, "{request} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("it is open");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("it answers in text");
+    let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
+    (head.lines().next().unwrap_or_default().to_owned(), body.to_owned())
+}
+
+#[test]
+fn metrics_tell_of_requests_logs_and_lag() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = options(folder.path()).start();
+    let http = broker.http_address();
+    let mut client = connect(&broker);
+    create_topic(&mut client, "measured");
+    let batch = batch_of(&[(1, "a"), (2, "b"), (3, "c")]);
+    client.ask(ApiKey::Produce, 9, &produce_request("measured", 0, 1, &batch)).expect("it is answered");
+    coordinator(&mut client, "readers");
+    let partition = Partition { partition_index: 0, committed_offset: 1, ..Default::default() };
+    let topic = Topic { name: "measured".into(), partitions: vec![partition], ..Default::default() };
+    let request = OffsetCommitRequest {
+        group_id: "readers".into(),
+        generation_id_or_member_epoch: -1,
+        topics: vec![topic],
+        ..Default::default()
+    };
+    client.ask(ApiKey::OffsetCommit, 8, &request).expect("it is answered");
+
+    let (status, page) = get(&http, "GET /metrics");
+    assert_eq!(status, "HTTP/1.1 200 OK");
+    for line in [
+        "kafka_server_brokertopicmetrics_messagesin_total{topic=\"measured\"} 3",
+        &format!("kafka_server_brokertopicmetrics_bytesin_total{{topic=\"measured\"}} {}", batch.len()),
+        &format!("kafka_log_log_size{{topic=\"measured\",partition=\"0\"}} {}", batch.len()),
+        "kafka_log_log_logendoffset{topic=\"measured\",partition=\"0\"} 3",
+        "kafka_network_requestmetrics_requests_total{request=\"Produce\",version=\"9\"} 1",
+        "kafka_network_requestmetrics_totaltimems_count{request=\"Produce\"} 1",
+        "kafka_consumergroup_lag{consumergroup=\"readers\",topic=\"measured\",partition=\"0\"} 2",
+        "kafka_coordinator_group_groupmetadatamanager_numgroups 1",
+        "# TYPE kafka_network_requestmetrics_requests_total counter",
+    ] {
+        assert!(page.lines().any(|other| other == line), "{line} is not in\n{page}");
+    }
+    assert_eq!(get(&http, "GET /health/live").0, "HTTP/1.1 200 OK");
+    assert_eq!(get(&http, "GET /health/ready"), ("HTTP/1.1 200 OK".to_owned(), "ready\n".to_owned()));
+    assert_eq!(get(&http, "GET /elsewhere").0, "HTTP/1.1 404 Not Found");
+    assert_eq!(get(&http, "DELETE /metrics").0, "HTTP/1.1 405 Method Not Allowed");
+}
+
+#[test]
+fn clients_of_the_metrics_that_say_nothing_do_not_keep_the_broker_from_stopping() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = options(folder.path()).start();
+    let silent: Vec<TcpStream> =
+        (0..100).map(|_| TcpStream::connect(broker.http_address()).expect("it listens")).collect();
+    let mut client = connect(&broker);
+    create_topic(&mut client, "served-meanwhile");
+    let begun = Instant::now();
+    let (_, status) = broker.stop();
+    assert!(status.success());
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    drop(silent);
+}
+
+#[test]
+fn a_port_that_was_asked_for_and_is_taken_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = taken.local_addr().expect("it is bound");
+    let options = options(folder.path()).with(&format!("ottla.http.listener={address}"));
+    let (_, stderr) = options.try_start().expect_err("the port is taken");
+    assert!(stderr.contains(&format!("ottla.http.listener={address}")), "{stderr}");
+}
