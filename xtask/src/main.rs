@@ -8,6 +8,7 @@ mod bench;
 mod codegen;
 mod diff;
 mod files;
+mod groups;
 mod interop;
 mod kafka;
 mod packages;
@@ -46,6 +47,8 @@ enum Task {
     Diff(diff::Command),
     /// Measures the broker, beside a real Kafka and beside what is possible at all.
     Bench(bench::Command),
+    /// Tries a large group under churn, and very many small ones, beside a real Kafka.
+    Groups(groups::Command),
     /// One of the servers that show what is possible at all.
     #[command(hide = true)]
     LimitServer(bench::limits::Command),
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Task::Interop(command) => interop::run(&command),
         Task::Diff(command) => diff::run(&command),
         Task::Bench(command) => bench::run(&command),
+        Task::Groups(command) => groups::run(&command),
         Task::LimitServer(command) => bench::limits::run(&command),
         Task::Kafka(command) => kafka::run(command),
         Task::KafkaTool(command) => kafka::run_tool(&command),

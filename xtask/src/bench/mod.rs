@@ -10,7 +10,7 @@ pub mod limits;
 mod report;
 mod row;
 mod topic;
-mod usage;
+pub mod usage;
 
 use std::fs;
 use std::path::Path;
