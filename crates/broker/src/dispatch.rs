@@ -21,8 +21,10 @@ pub type Parked = Pin<Box<dyn Future<Output = Result<Answer, Refused>> + Send>>;
 pub enum Reply {
     /// The answer.
     Ready(Answer),
-    /// The answer comes later.
+    /// The answer comes later. What the request takes meanwhile is little, or counted elsewhere.
     Parked(Parked),
+    /// The answer comes later, and the request takes so many bytes of memory meanwhile.
+    Holding(Parked, usize),
     /// The client wants none (acks=0).
     None,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ottla_e2e::{Broker, Closed, RawClient, body};
 use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
 use ottla_protocol::messages::api_versions_response::ApiVersionsResponse;
-use ottla_protocol::messages::create_topics_request::{Config, CreateTopicsRequest, Topic as NewTopic};
+use ottla_protocol::messages::create_topics_request::{Assignment, Config, CreateTopicsRequest, Topic as NewTopic};
 use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
 use ottla_protocol::messages::describe_configs_request::{DescribeConfigsRequest, Resource};
 use ottla_protocol::messages::describe_configs_response::DescribeConfigsResponse;
@@ -455,6 +455,52 @@ fn a_large_answer_ends_the_long_poll_before_it() {
     // In order, and long before the ten minutes are over.
     assert_eq!(impatient.receive().expect("it is answered")[..4], [0, 0, 0, 1]);
     assert_eq!(impatient.receive().expect("it is answered")[..4], [0, 0, 0, 2]);
+    everybody_else_is_served(&mut broker, &mut client, "t");
+}
+
+#[test]
+fn commands_behind_a_long_poll_are_carried_out_and_keep_nobody_from_their_own() {
+    let (mut broker, mut client, _folder) = start(&["auto.create.topics.enable=false"]);
+    let mut hostile = connect(&broker);
+    let poll = hostile.frame_of(ApiKey::Fetch, 12, &poll());
+    hostile.send_frame(&poll).expect("it is open");
+    let creation = |name: &'static str, broker_ids: Vec<i32>| {
+        let (num_partitions, replication_factor) = (-1, -1);
+        let assignments = vec![Assignment { partition_index: 0, broker_ids }];
+        let name = Cow::Borrowed(name);
+        let topic = NewTopic { name, num_partitions, replication_factor, assignments, configs: Vec::new() };
+        CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, validate_only: false }
+    };
+    // Together they take all the room that there is for commands that wait; their answers are small.
+    let filler = creation("filler", vec![1; 17_000]);
+    for _ in 0..61 {
+        let frame = hostile.frame_of(ApiKey::CreateTopics, 4, &filler);
+        hostile.send_frame(&frame).expect("it is open");
+    }
+    let last = hostile.frame_of(ApiKey::CreateTopics, 4, &creation("behind", vec![1]));
+    hostile.send_frame(&last).expect("it is open");
+    let mut is_there = || {
+        let answer = client.ask(ApiKey::Metadata, 12, &about(&["behind"])).expect("it is answered");
+        body::<MetadataResponse<'_>>(&answer, ApiKey::Metadata, 12).topics[0].error_code == 0
+    };
+    assert!((0..20_000).any(|_| is_there()), "its command waits for its poll");
+    create_topic(&mut client, "of-somebody-else");
+    everybody_else_is_served(&mut broker, &mut client, "t");
+}
+
+#[test]
+fn a_request_that_is_refused_does_not_cost_the_answers_before_it() {
+    let (mut broker, mut client, _folder) = start(&["auto.create.topics.enable=false"]);
+    let mut wrong = connect(&broker);
+    let frames = [
+        wrong.frame_of(ApiKey::Fetch, 12, &poll()),
+        wrong.frame_of(ApiKey::Metadata, 12, &about(&["t"])),
+        [&i16::MAX.to_be_bytes()[..], &[0; 20]].concat(),
+    ];
+    frames.iter().for_each(|frame| wrong.send_frame(frame).expect("it is open"));
+    assert_eq!(wrong.receive().expect("the poll ends early")[..4], [0, 0, 0, 1]);
+    assert_eq!(wrong.receive().expect("it was ready")[..4], [0, 0, 0, 2]);
+    assert!(wrong.is_closed());
     everybody_else_is_served(&mut broker, &mut client, "t");
 }
 
