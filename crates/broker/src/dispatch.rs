@@ -14,6 +14,12 @@ use crate::net::answer::Answer;
 use crate::node::Node;
 use crate::request::{Client, Request};
 
+/// A request is no larger than this, whatever `socket.request.max.bytes` allows, unless it brings records: handlers copy what
+/// it names, and answer with it. Differs from Kafka. A Fetch of 100,000 partitions has a third of it.
+const REQUEST_MAX_BYTES: usize = 16 * 1024 * 1024;
+/// A request that is larger than this is a large one, unless it brings records.
+const LARGE_BYTES: usize = 1024 * 1024;
+
 /// An answer that is not there yet.
 pub type Parked = Pin<Box<dyn Future<Output = Result<Answer, Refused>> + Send>>;
 
@@ -40,6 +46,8 @@ pub enum Refused {
     UnsupportedVersion(ApiKey, i16),
     /// A Produce with acks=0 failed: closing is the only way to say so.
     UnacknowledgedFailure,
+    /// It is larger than any request that is meant.
+    TooLarge(ApiKey, usize),
     /// It asks for more than one answer may hold.
     AnswerTooLarge(ApiKey),
 }
@@ -51,6 +59,11 @@ impl fmt::Display for Refused {
             Self::UnknownApi(key) => write!(f, "API key {key} is not served"),
             Self::UnsupportedVersion(api, version) => write!(f, "version {version} of {} is not served", api.name()),
             Self::UnacknowledgedFailure => f.write_str("a Produce with acks=0 failed"),
+            Self::TooLarge(api, bytes) => write!(
+                f,
+                "a request of {} has {bytes} bytes, and may have {REQUEST_MAX_BYTES}: ask for less at once",
+                api.name()
+            ),
             Self::AnswerTooLarge(api) => {
                 write!(f, "the answer to a request of {} would be too large: ask for less at once", api.name())
             }
@@ -69,6 +82,14 @@ pub fn dispatch(node: &Arc<Node>, client: &mut Client, frame: &[u8]) -> Result<R
             ApiKey::ApiVersions => api::api_versions::refuse_version(&request),
             key => Err(Refused::UnsupportedVersion(key, version)),
         };
+    }
+    if entry.key != ApiKey::Produce {
+        if body.len() > REQUEST_MAX_BYTES {
+            return Err(Refused::TooLarge(entry.key, body.len()));
+        }
+        if body.len() > LARGE_BYTES {
+            request.is_large();
+        }
     }
     (entry.handle)(&mut request)
 }

@@ -330,6 +330,37 @@ fn what_is_named_over_and_over_is_answered_once() {
     everybody_else_is_served(&mut broker, &mut client, "t");
 }
 
+#[test]
+fn requests_of_names_at_great_length_cost_little() {
+    let (mut broker, mut client, _folder) = start(&["auto.create.topics.enable=false"]);
+    let names: Vec<String> = (0..3000).map(|number| format!("{number}-{}", "n".repeat(32_000))).collect();
+    let (some, all) = (about(&names[..500]), about(&names));
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            let mut hostile = [connect(&broker), connect(&broker), connect(&broker)];
+            let (some, all) = (&some, &all);
+            scope.spawn(move || {
+                let [of_some, of_all, of_no_text] = &mut hostile;
+                of_some.ask(ApiKey::Metadata, 12, some).expect("16 MB are answered");
+                let frame = of_all.frame_of(ApiKey::Metadata, 12, all);
+                // It may be closed while it is being sent.
+                let _ = of_all.send_frame(&frame);
+                assert!(of_all.is_closed(), "96 MB are too much");
+                // Three times as long when replaced.
+                let frame: Vec<u8> = frame.iter().map(|&byte| if byte == b'n' { 0xff } else { byte }).collect();
+                let _ = of_no_text.send_frame(&frame);
+                assert!(of_no_text.is_closed(), "96 MB are too much");
+                let frame = of_some.frame_of(ApiKey::Metadata, 12, some);
+                let frame: Vec<u8> = frame.iter().map(|&byte| if byte == b'n' { 0xff } else { byte }).collect();
+                of_some.send_frame(&frame).expect("it is open");
+                assert!(of_some.is_closed(), "no name is so long");
+            });
+        }
+        everybody_else_is_served(&mut broker, &mut client, "t");
+    });
+    everybody_else_is_served(&mut broker, &mut client, "t");
+}
+
 fn named(name: &str) -> Topic<'_> {
     Topic { name: Some(Cow::Borrowed(name)), ..Default::default() }
 }
