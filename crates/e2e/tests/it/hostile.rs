@@ -11,6 +11,8 @@ use ottla_protocol::messages::create_topics_request::{Assignment, Config, Create
 use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
 use ottla_protocol::messages::describe_configs_request::{DescribeConfigsRequest, Resource};
 use ottla_protocol::messages::describe_configs_response::DescribeConfigsResponse;
+use ottla_protocol::messages::describe_producers_request::{DescribeProducersRequest, Topic as DescribedTopic};
+use ottla_protocol::messages::describe_producers_response::DescribeProducersResponse;
 use ottla_protocol::messages::fetch_request::{FetchRequest, Partition, Topic as FetchedTopic};
 use ottla_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
 use ottla_protocol::messages::metadata_request::{MetadataRequest, Topic};
@@ -323,6 +325,12 @@ fn what_is_named_over_and_over_is_answered_once() {
     let request = MetadataRequest { topics: Some(vec![by_id; 100_000]), ..Default::default() };
     let answer = hostile.ask(ApiKey::Metadata, 12, &request).expect("it is answered");
     assert_eq!(body::<MetadataResponse<'_>>(&answer, ApiKey::Metadata, 12).topics.len(), 1);
+
+    let topic = DescribedTopic { name: Cow::Borrowed("t"), partition_indexes: vec![0; 100_000] };
+    let request = DescribeProducersRequest { topics: vec![topic.clone(), topic] };
+    let answer = hostile.ask(ApiKey::DescribeProducers, 0, &request).expect("it is answered");
+    let described: DescribeProducersResponse<'_> = body(&answer, ApiKey::DescribeProducers, 0);
+    assert_eq!(described.topics.iter().map(|topic| topic.partitions.len()).collect::<Vec<_>>(), [1, 0]);
 
     let keys = vec![Cow::Borrowed("g"); 100_001];
     let request = FindCoordinatorRequest { coordinator_keys: keys, ..Default::default() };
