@@ -119,7 +119,7 @@ impl Log {
             log.restart_at(log.start_offset, now_ms)?;
         } else {
             log.epochs.truncate_from_end(end)?;
-            log.epochs.truncate_from_start(log.start_offset)?;
+            log.epochs.truncate_from_start(log.start_offset);
             log.replayed.truncate(end)?;
             log.replay(aborted_from.min(end))?;
             let bases: Vec<Offset> = log.segments().map(|segment| segment.base_offset).collect();
