@@ -12,7 +12,7 @@ use ottla_metadata::settings::topic::TopicSettings;
 use ottla_protocol::error::ErrorCode;
 use ottla_storage::producer_snapshot::SnapshotEntry;
 use ottla_storage::{
-    AbortedTransaction, Error as StorageError, Flush, FoundRecord, Log, LogConfig, LogSlice, TimeSearch,
+    AbortedTransaction, Error as StorageError, Flush, FoundRecord, Log, LogConfig, LogSlice, TimeSearch, UnpackBudget,
 };
 
 use super::append::Queued;
@@ -229,6 +229,7 @@ impl Partition {
         query: TimeQuery,
         reader: Reader,
         current_leader_epoch: LeaderEpoch,
+        budget: &mut UnpackBudget,
     ) -> Result<OffsetAt, ErrorCode> {
         let state = self.lock();
         state.check_serving()?;
@@ -250,7 +251,7 @@ impl Partition {
             TimeQuery::At(timestamp) => TimeSearch::at(timestamp, bound),
         };
         drop(state);
-        self.search(search)
+        self.search(search, budget)
     }
 
     /// Makes `to` the first offset that may be read; the high watermark, if none is given. Gives the first offset now.
@@ -303,7 +304,7 @@ impl Partition {
 
     /// Looks for a record by its time. The log is locked for looking at headers only: others go on while a batch is
     /// unpacked.
-    fn search(&self, mut search: TimeSearch) -> Result<OffsetAt, ErrorCode> {
+    fn search(&self, mut search: TimeSearch, budget: &mut UnpackBudget) -> Result<OffsetAt, ErrorCode> {
         loop {
             let batch = {
                 let state = self.lock();
@@ -312,7 +313,7 @@ impl Partition {
             };
             let Some(batch) = batch else { return Ok(OffsetAt::NOTHING) };
             if let Some(FoundRecord { offset, timestamp, leader_epoch }) =
-                batch.find().map_err(|error| self.broken(&error))?
+                batch.find(budget).map_err(|error| self.broken(&error))?
             {
                 return Ok(OffsetAt { offset, timestamp, leader_epoch });
             }
