@@ -60,7 +60,7 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
     let (cluster_id, mut directory_ids) = identify(config, &all_directories, &mut random)?;
     directory_ids.truncate(directories.len());
     let begun = Instant::now();
-    let mut unopened = Vec::new();
+    let (mut unopened, mut places) = (Vec::new(), BTreeMap::new());
     let mut high_watermarks = BTreeMap::new();
     let mut previous_broker_epoch = None;
     let mut all_clean = true;
@@ -74,6 +74,10 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
         for folder in directory.partitions()? {
             match folder.kind {
                 FolderKind::Current if folder.name == METADATA_FOLDER => {}
+                FolderKind::Current if let Some(other) = places.insert(folder.partition.clone(), directory.path()) => {
+                    let directories = [other.to_owned(), directory.path().to_owned()];
+                    return Err(Error::TwoLogs { partition: folder.partition, directories });
+                }
                 FolderKind::Current => unopened.push(Unopened {
                     directory: directory.path(),
                     options: OpenLog {
