@@ -35,6 +35,8 @@ pub use log::{
 pub use meta_properties::{META_PROPERTIES, MetaProperties};
 pub use offset_index::{OffsetIndex, OffsetPosition};
 pub use partition_metadata::{PARTITION_METADATA, read_partition_metadata, write_partition_metadata};
-pub use producers::{EndMarker, EndedTransaction, PRODUCERS_MAX, ProducerBatch, Producers, SequenceError, Verdict};
+pub use producers::{
+    EndMarker, EndedTransaction, PRODUCERS_MAX, ProducerBatch, ProducerCount, Producers, SequenceError, Verdict,
+};
 pub use small_file::replace as replace_file;
 pub use time_index::{TimeIndex, TimestampOffset};

@@ -21,7 +21,7 @@ use ottla_metadata::settings::topic::TopicSettings;
 use ottla_protocol::error::ErrorCode;
 use ottla_storage::checkpoint::{self, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
 use ottla_storage::{
-    FolderKind, Log, LogConfig, LogDirectory, OpenLog, PartitionFolder, os, read_partition_metadata,
+    FolderKind, Log, LogConfig, LogDirectory, OpenLog, PartitionFolder, ProducerCount, os, read_partition_metadata,
     write_partition_metadata,
 };
 
@@ -58,6 +58,8 @@ pub struct Partitions {
     /// The logs that were found on the disk and whose topics the metadata has not named yet.
     found: Mutex<BTreeMap<TopicPartition, Log>>,
     high_watermarks: BTreeMap<TopicPartition, Offset>,
+    /// Counts the producers of all logs.
+    producers: ProducerCount,
     doomed: Mutex<Vec<Doomed>>,
 }
 
@@ -71,6 +73,7 @@ impl Partitions {
             topics: RwLock::default(),
             found: Mutex::new(loaded.logs),
             high_watermarks: loaded.high_watermarks,
+            producers: loaded.producers,
             doomed: Mutex::default(),
         }
     }
@@ -231,6 +234,7 @@ impl Partitions {
             recovery_point: Offset(0),
             log_start_offset: Offset(0),
             now_ms,
+            producers: self.producers.clone(),
         };
         let (log, _) = Log::open(&folder, config.clone(), options)?;
         write_partition_metadata(&folder, topic_id)?;

@@ -12,7 +12,9 @@ use std::time::Instant;
 
 use ottla_base::{Offset, TopicPartition, Uuid};
 use ottla_storage::checkpoint::{self, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
-use ottla_storage::{Error as StorageError, FolderKind, Log, LogConfig, LogDirectory, MetaProperties, OpenLog, os};
+use ottla_storage::{
+    Error as StorageError, FolderKind, Log, LogConfig, LogDirectory, MetaProperties, OpenLog, ProducerCount, os,
+};
 use tracing::{info, warn};
 
 use crate::config::Config;
@@ -36,6 +38,8 @@ pub struct Loaded {
     pub logs: BTreeMap<TopicPartition, Log>,
     /// The high watermarks that were written last.
     pub high_watermarks: BTreeMap<TopicPartition, Offset>,
+    /// Counts the producers of all logs.
+    pub producers: ProducerCount,
     /// The broker's epoch in its last life, where that ended cleanly in every directory (KIP-966).
     pub previous_broker_epoch: Option<i64>,
 }
@@ -63,6 +67,7 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
     let (mut unopened, mut places) = (Vec::new(), BTreeMap::new());
     let mut high_watermarks = BTreeMap::new();
     let mut previous_broker_epoch = None;
+    let producers = ProducerCount::default();
     let mut all_clean = true;
     for directory in &directories {
         let clean = directory.take_clean_shutdown()?;
@@ -86,6 +91,7 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
                         recovery_point: recovery_points.get(&folder.partition).copied().unwrap_or_default(),
                         log_start_offset: log_starts.get(&folder.partition).copied().unwrap_or_default(),
                         now_ms: clock::now_ms(),
+                        producers: producers.clone(),
                     },
                     partition: folder.partition,
                 }),
@@ -114,6 +120,7 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
         cluster_id,
         logs,
         high_watermarks,
+        producers,
         previous_broker_epoch,
     })
 }

@@ -29,7 +29,8 @@ fn config(folder: &Path) -> Config {
 fn open_log(folder: &Path, config: LogConfig) -> Log {
     let topic_partition = TopicPartition::new("t", 0);
     let (recovery_point, log_start_offset) = (Offset(0), Offset(0));
-    let options = OpenLog { topic_partition, clean: true, recovery_point, log_start_offset, now_ms: 0 };
+    let producers = ProducerCount::default();
+    let options = OpenLog { topic_partition, clean: true, recovery_point, log_start_offset, now_ms: 0, producers };
     Log::open(&folder.join("t-0"), config, options).unwrap().0
 }
 
