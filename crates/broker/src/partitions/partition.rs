@@ -431,9 +431,14 @@ impl State {
 
 impl Leading {
     /// Takes over what a change of the log has made different, and tells the log how far it is replicated now: transactions
-    /// are over once their marker is.
+    /// are over once their marker is. What a log ends with that takes no more is not shown: its producer was told that it
+    /// failed.
     pub fn note(&mut self, log: &mut Log) {
-        (self.log_start, self.log_end) = (log.start_offset(), log.end_offset());
+        self.log_start = log.start_offset();
+        if log.check_usable().is_err() {
+            return;
+        }
+        self.log_end = log.end_offset();
         self.leader.on_appended(self.log_end);
         self.leader.check(self.log_end);
         log.on_high_watermark(self.leader.high_watermark());

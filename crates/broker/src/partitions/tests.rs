@@ -97,6 +97,10 @@ fn a_batch_whose_flush_failed_is_never_answered_as_if_it_were_safe() {
         let failed = append(&partition, &numbered(sequence)).unwrap_err();
         assert_eq!(failed.code(), ErrorCode::KafkaStorageError, "sequence {sequence}");
     }
+    // The housekeeping looks after it as after any other.
+    partition.with_log(|_, _| ());
+    let positions = partition.positions();
+    assert_eq!((positions.high_watermark, positions.log_end), (Offset(1), Offset(1)), "nobody sees what failed");
     assert!(read_from(&partition, Reader::Uncommitted, 0).slice.is_some(), "what is there may be read");
 }
 
