@@ -9,6 +9,8 @@ use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
 use ottla_protocol::messages::api_versions_response::ApiVersionsResponse;
 use ottla_protocol::messages::create_topics_request::{Assignment, Config, CreateTopicsRequest, Topic as NewTopic};
 use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
+use ottla_protocol::messages::delete_records_request::{self, DeleteRecordsRequest};
+use ottla_protocol::messages::delete_records_response::DeleteRecordsResponse;
 use ottla_protocol::messages::describe_configs_request::{DescribeConfigsRequest, Resource};
 use ottla_protocol::messages::describe_configs_response::DescribeConfigsResponse;
 use ottla_protocol::messages::describe_producers_request::{DescribeProducersRequest, Topic as DescribedTopic};
@@ -29,6 +31,7 @@ const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 const CORRUPT_MESSAGE: i16 = 2;
 const INVALID_RECORD: i16 = 87;
+const INVALID_TOPIC_EXCEPTION: i16 = 17;
 const MIB: usize = 1 << 20;
 
 /// A broker with a topic `t`, a client of it that means well, and the folder of its files.
@@ -173,6 +176,22 @@ fn wrong_batches_get_kafkas_codes_and_the_connection_goes_on() {
         assert_eq!(produce_all(&mut client, "t", &[&batch]), Ok(vec![code]), "{what}");
         assert_eq!(produce_all(&mut client, "t", &[&good]), Ok(vec![0]), "after {what}");
     }
+    everybody_else_is_served(&mut broker, &mut client, "t");
+}
+
+#[test]
+fn records_of_internal_topics_are_not_deleted_by_clients() {
+    let (mut broker, mut client, _folder) = start(&[]);
+    create_topic(&mut client, "__consumer_offsets");
+    let errors = ["t", "__consumer_offsets"].map(|name| {
+        let partitions = vec![delete_records_request::Partition { partition_index: 0, offset: 0 }];
+        let topic = delete_records_request::Topic { name: Cow::Borrowed(name), partitions };
+        let request = DeleteRecordsRequest { topics: vec![topic], timeout_ms: 10_000 };
+        let answer = client.ask(ApiKey::DeleteRecords, 2, &request).expect("it is answered");
+        let response: DeleteRecordsResponse<'_> = body(&answer, ApiKey::DeleteRecords, 2);
+        response.topics[0].partitions[0].error_code
+    });
+    assert_eq!(errors, [0, INVALID_TOPIC_EXCEPTION]);
     everybody_else_is_served(&mut broker, &mut client, "t");
 }
 
