@@ -281,9 +281,12 @@ fn a_log_that_cannot_be_claimed_is_not_replaced_by_an_empty_one_in_another_direc
         assert_eq!(all.find("t", 0).err(), Some(ErrorCode::KafkaStorageError));
     }
     assert!(!folder.path().join("a/t-0").exists());
+    let points = || checkpoint::read_offsets(&folder.path().join("b").join(RECOVERY_POINT_CHECKPOINT)).unwrap();
+    let known = BTreeMap::from([(TopicPartition::new("t", 0), Offset(1))]);
+    housekeeping::write_checkpoints(&all, &all.all()).unwrap();
+    assert_eq!(points(), known, "it is not read again after a kill");
     all.close(0).unwrap();
-    let points = checkpoint::read_offsets(&folder.path().join("b").join(RECOVERY_POINT_CHECKPOINT)).unwrap();
-    assert_eq!(points[&TopicPartition::new("t", 0)], Offset(1), "it counts as left cleanly");
+    assert_eq!(points(), known, "it counts as left cleanly");
     let all = in_two_directories(folder.path()).unwrap();
     assert!(all.host(&topic, &settings, 0).is_err());
     fs::write(&metadata, whole).unwrap();
