@@ -81,6 +81,7 @@ mod tests {
     use ottla_protocol::Writer;
     use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::oneshot;
 
     use super::super::answer_memory::AnswerMemory;
     use super::super::memory::FrameMemory;
@@ -94,20 +95,28 @@ mod tests {
         (Transport::Plain(listener.accept().await.expect("it connected").0), client)
     }
 
+    /// How sending ended, and whether a request that was parked behind it went on.
     async fn send(
         transport: &Transport,
         memory: &Arc<AnswerMemory>,
         bytes: usize,
         max_idle: Duration,
-    ) -> Option<Ended> {
+    ) -> (Option<Ended>, bool) {
         let mut writer = Writer::new();
         writer.buffer.resize(bytes, 1);
         let answer = Answer::new(writer, Vec::new());
         let frames = FrameReader::new(FrameMemory::new(MIB).share(), MIB, max_idle);
         let (held, mut queue) = (memory.hold(), AnswerQueue::default());
+        let (begin, mut begun) = oneshot::channel();
+        let behind = async move {
+            begin.send(()).expect("the test listens");
+            std::future::pending().await
+        };
+        queue.push_parked(Box::pin(behind), 0);
         let sending = pin!(answer.send(transport));
         let (answer, queue, held, frames) = (&answer, &mut queue, &held, &frames);
-        SlowSending { answer, transport, queue, held, frames, max_idle }.finish(sending).await.err()
+        let ended = SlowSending { answer, transport, queue, held, frames, max_idle }.finish(sending).await.err();
+        (ended, begun.try_recv().is_ok())
     }
 
     #[tokio::test]
@@ -121,7 +130,7 @@ mod tests {
             }
             client.read_exact(&mut vec![0; 17 * MIB]).await.expect("there is more");
         });
-        let ended = send(&transport, &AnswerMemory::new(), 32 * MIB, Duration::from_millis(500)).await;
+        let (ended, _) = send(&transport, &AnswerMemory::new(), 32 * MIB, Duration::from_millis(500)).await;
         assert!(ended.is_none(), "{ended:?}");
         reader.await.expect("it does not panic");
     }
@@ -129,8 +138,9 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_takes_nothing_is_disconnected() {
         let (transport, _client) = pair().await;
-        let ended = send(&transport, &AnswerMemory::new(), 32 * MIB, Duration::from_millis(10)).await;
+        let (ended, goes_on) = send(&transport, &AnswerMemory::new(), 32 * MIB, Duration::from_millis(10)).await;
         assert!(matches!(ended, Some(Ended::NotReading)), "{ended:?}");
+        assert!(goes_on, "what was behind it went on meanwhile");
     }
 
     #[tokio::test]
@@ -138,7 +148,7 @@ mod tests {
         let (transport, mut client) = pair().await;
         let reader =
             tokio::spawn(async move { while client.read(&mut [0; 4096]).await.is_ok_and(|count| count > 0) {} });
-        let ended = send(&transport, &AnswerMemory::with_limit(MIB), 32 * MIB, Duration::from_secs(600)).await;
+        let (ended, _) = send(&transport, &AnswerMemory::with_limit(MIB), 32 * MIB, Duration::from_secs(600)).await;
         assert!(matches!(ended, Some(Ended::Evicted)), "{ended:?}");
         drop(transport);
         reader.await.expect("it does not panic");
