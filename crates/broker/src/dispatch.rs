@@ -15,6 +15,12 @@ use crate::net::answer::Answer;
 use crate::node::Node;
 use crate::request::{Client, Request};
 
+/// A request is no larger than this, whatever `socket.request.max.bytes` allows, unless it brings records: handlers copy what
+/// it names, and answer with it. Differs from Kafka. A Fetch of 100,000 partitions has a third of it.
+const REQUEST_MAX_BYTES: usize = 16 * 1024 * 1024;
+/// A request that is larger than this is a large one, unless it brings records.
+const LARGE_BYTES: usize = 1024 * 1024;
+
 /// An answer that is not there yet.
 pub type Parked = Pin<Box<dyn Future<Output = Result<Answer, Refused>> + Send>>;
 
@@ -22,8 +28,10 @@ pub type Parked = Pin<Box<dyn Future<Output = Result<Answer, Refused>> + Send>>;
 pub enum Reply {
     /// The answer.
     Ready(Answer),
-    /// The answer comes later.
+    /// The answer comes later. What the request takes meanwhile is little, or counted elsewhere.
     Parked(Parked),
+    /// The answer comes later, and the request takes so many bytes of memory meanwhile.
+    Holding(Parked, usize),
     /// The client wants none (acks=0).
     None,
 }
@@ -39,6 +47,8 @@ pub enum Refused {
     UnsupportedVersion(ApiKey, i16),
     /// A Produce with acks=0 failed: closing is the only way to say so.
     UnacknowledgedFailure,
+    /// It is larger than any request that is meant.
+    TooLarge(ApiKey, usize),
     /// It asks for more than one answer may hold.
     AnswerTooLarge(ApiKey),
 }
@@ -50,6 +60,11 @@ impl fmt::Display for Refused {
             Self::UnknownApi(key) => write!(f, "API key {key} is not served"),
             Self::UnsupportedVersion(api, version) => write!(f, "version {version} of {} is not served", api.name()),
             Self::UnacknowledgedFailure => f.write_str("a Produce with acks=0 failed"),
+            Self::TooLarge(api, bytes) => write!(
+                f,
+                "a request of {} has {bytes} bytes, and may have {REQUEST_MAX_BYTES}: ask for less at once",
+                api.name()
+            ),
             Self::AnswerTooLarge(api) => {
                 write!(f, "the answer to a request of {} would be too large: ask for less at once", api.name())
             }
@@ -70,19 +85,29 @@ pub fn dispatch(node: &Arc<Node>, client: &mut Client, frame: &[u8]) -> Result<R
             key => Err(Refused::UnsupportedVersion(key, version)),
         };
     }
-    let answered = move |node: &Node| node.metrics.answered(place, version, begun.elapsed());
-    match (entry.handle)(&mut request)? {
-        Reply::Parked(parked) => {
-            let node = Arc::clone(node);
-            Ok(Reply::Parked(Box::pin(async move {
-                let answer = parked.await;
-                answered(&node);
-                answer
-            })))
+    if entry.key != ApiKey::Produce {
+        if body.len() > REQUEST_MAX_BYTES {
+            return Err(Refused::TooLarge(entry.key, body.len()));
         }
-        ready => {
-            answered(node);
-            Ok(ready)
+        if body.len() > LARGE_BYTES {
+            request.is_large();
         }
     }
+    let answered = move |node: &Node| node.metrics.answered(place, version, begun.elapsed());
+    let timed = |parked: Parked| -> Parked {
+        let node = Arc::clone(node);
+        Box::pin(async move {
+            let answer = parked.await;
+            answered(&node);
+            answer
+        })
+    };
+    Ok(match (entry.handle)(&mut request)? {
+        Reply::Parked(parked) => Reply::Parked(timed(parked)),
+        Reply::Holding(parked, memory_bytes) => Reply::Holding(timed(parked), memory_bytes),
+        ready => {
+            answered(node);
+            ready
+        }
+    })
 }

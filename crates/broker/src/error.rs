@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ottla_base::BrokerId;
+use ottla_base::{BrokerId, TopicPartition};
 use ottla_storage::Error as StorageError;
 
 /// What the broker answers.
@@ -39,6 +39,13 @@ pub enum Error {
         path: PathBuf,
         /// One of the logs.
         folder: String,
+    },
+    /// Two directories hold a log of the same partition.
+    TwoLogs {
+        /// The partition.
+        partition: TopicPartition,
+        /// The directories.
+        directories: [PathBuf; 2],
     },
     /// A listener cannot be bound.
     Bind {
@@ -108,6 +115,13 @@ impl fmt::Display for Error {
                 "log directory {} holds logs ({folder}) but no meta.properties, so it is not known whose they are. Restore \
                  that file, or set log.dirs to an empty directory",
                 path.display()
+            ),
+            Self::TwoLogs { partition, directories: [one, other] } => write!(
+                f,
+                "both {} and {} hold a log of {partition}, and it is not known which one counts. Move the folder of one of them \
+                 out of its log directory: the one with less in it, as a rule",
+                one.display(),
+                other.display()
             ),
             Self::Bind { listener, source } => write!(
                 f,

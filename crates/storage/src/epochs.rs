@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A follower or consumer asks where an epoch ended to learn whether its copy of the log still agrees with the leader's
-//! (KIP-101, KIP-279, KIP-320). Epochs and start offsets both rise strictly. Every change is on the disk when it returns.
+//! (KIP-101, KIP-279, KIP-320). Epochs and start offsets both rise strictly. Every change is on the disk when it returns, but
+//! for what is forgotten because the log begins later: a start finds that out again, and nobody waits for the disk for it.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -25,6 +26,8 @@ pub const LEADER_EPOCH_CHECKPOINT: &str = "leader-epoch-checkpoint";
 pub struct LeaderEpochs {
     path: Box<Path>,
     entries: Vec<EpochStart>,
+    /// The file still holds what lies before the log's start.
+    is_file_behind: bool,
 }
 
 /// Where the records of one leader begin.
@@ -60,12 +63,13 @@ impl LeaderEpochs {
         if entries.windows(2).any(|pair| !pair[1].follows(pair[0])) {
             return Err(Error::corrupt(&path, "epochs and start offsets do not both rise"));
         }
-        Ok(Self { path: path.into(), entries })
+        Ok(Self { path: path.into(), entries, is_file_behind: false })
     }
 
     /// These epochs, which were found in the batches, in the place of a checkpoint that is damaged.
     pub fn rebuilt(folder: &Path, entries: Vec<EpochStart>) -> Result<Self> {
-        let mut this = Self { path: folder.join(LEADER_EPOCH_CHECKPOINT).into(), entries: Vec::new() };
+        let path = folder.join(LEADER_EPOCH_CHECKPOINT).into();
+        let mut this = Self { path, entries: Vec::new(), is_file_behind: false };
         this.write(entries)?;
         Ok(this)
     }
@@ -127,16 +131,23 @@ impl LeaderEpochs {
         self.write(self.entries[..kept].to_vec())
     }
 
-    /// Forgets what lies before `start_offset`: the log begins there now. The epoch that it lies in begins there too.
-    pub fn truncate_from_start(&mut self, start_offset: Offset) -> Result<()> {
+    /// Forgets what lies before `start_offset`: the log begins there now. The epoch that it lies in begins there too. The file
+    /// follows with the next other change, or with [`Self::catch_up`].
+    pub fn truncate_from_start(&mut self, start_offset: Offset) {
         let after = self.entries.partition_point(|entry| entry.start_offset <= start_offset);
-        let Some(current) = after.checked_sub(1) else { return Ok(()) };
+        let Some(current) = after.checked_sub(1) else { return };
         if current == 0 && self.entries[0].start_offset == start_offset {
-            return Ok(());
+            return;
         }
-        let mut entries = self.entries[current..].to_vec();
-        entries[0].start_offset = start_offset;
-        self.write(entries)
+        self.entries.drain(..current);
+        self.entries[0].start_offset = start_offset;
+        self.is_file_behind = true;
+        self.check();
+    }
+
+    /// Writes the file if it is behind.
+    pub fn catch_up(&mut self) -> Result<()> {
+        if self.is_file_behind { self.write(self.entries.clone()) } else { Ok(()) }
     }
 
     /// Notes that the partition's folder was renamed.
@@ -148,6 +159,7 @@ impl LeaderEpochs {
     fn write(&mut self, entries: Vec<EpochStart>) -> Result<()> {
         write_lines(&self.path, &entries, |text, entry| writeln!(text, "{} {}", entry.epoch, entry.start_offset))?;
         self.entries = entries;
+        self.is_file_behind = false;
         self.check();
         Ok(())
     }
@@ -248,7 +260,8 @@ mod tests {
         ] {
             let folder = tempfile::tempdir().unwrap();
             let mut epochs = sample(folder.path());
-            epochs.truncate_from_start(Offset(start)).unwrap();
+            epochs.truncate_from_start(Offset(start));
+            epochs.catch_up().unwrap();
             check(&epochs, expected);
         }
     }

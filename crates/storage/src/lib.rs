@@ -30,11 +30,13 @@ pub use epochs::{EpochEnd, EpochStart, LEADER_EPOCH_CHECKPOINT, LeaderEpochs};
 pub use error::{Error, Result};
 pub use log::{
     Appended, Cut, Deleted, DeletedBecause, DeletedFiles, Flush, FoundRecord, LateBatch, LeaderAppend, Log, LogSlice,
-    OpenLog, Recovery, SegmentInfo, TimeSearch,
+    OpenLog, Recovery, SegmentInfo, TimeSearch, UnpackBudget,
 };
 pub use meta_properties::{META_PROPERTIES, MetaProperties};
 pub use offset_index::{OffsetIndex, OffsetPosition};
 pub use partition_metadata::{PARTITION_METADATA, read_partition_metadata, write_partition_metadata};
-pub use producers::{EndMarker, EndedTransaction, PRODUCERS_MAX, ProducerBatch, Producers, SequenceError, Verdict};
+pub use producers::{
+    EndMarker, EndedTransaction, PRODUCERS_MAX, ProducerBatch, ProducerCount, Producers, SequenceError, Verdict,
+};
 pub use small_file::replace as replace_file;
 pub use time_index::{TimeIndex, TimestampOffset};

@@ -12,6 +12,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ottla_base::{Offset, ProducerEpoch, ProducerId, Timestamp};
 
@@ -20,16 +22,35 @@ use crate::producer_snapshot::SnapshotEntry;
 /// How many batches are remembered per producer: as many as a client may have in flight.
 const BATCHES_MAX: usize = 5;
 /// How many producers a partition remembers. Past it, those that wrote longest ago are forgotten: one that comes back
-/// is then taken at its word, like one that expired. Those with an open transaction are kept in any case. Differs from Kafka: it has no limit, and runs out of memory.
+/// is then taken at its word, like one that expired. Those with an open transaction are kept in any case. Differs from Kafka: it
+/// has no limit, and runs out of memory.
 pub const PRODUCERS_MAX: usize = 65_536;
-/// How many are forgotten at once when there are too many, so that looking for them is rare.
-const FORGOTTEN_AT_ONCE: usize = PRODUCERS_MAX / 16;
+/// How many all partitions of a broker remember together, at about 250 bytes each. Past it, each one forgets its own first.
+const PRODUCERS_OF_ALL_MAX: usize = 131_072;
+/// But so many any partition may remember, whatever the others do.
+const PRODUCERS_OF_EACH: usize = 128;
+/// Of those that are remembered, one in so many is forgotten at once when there are too many, so that looking for them is rare.
+const FORGOTTEN_ONE_IN: usize = 16;
 /// Sequences count from 0 to this and then again from 0.
 const SEQUENCE_MASK: i64 = i32::MAX as i64;
+
+/// How many producers all partitions of a broker remember. Clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct ProducerCount {
+    of_all: Arc<AtomicUsize>,
+}
+
+/// The part of one partition in that.
+#[derive(Debug, Default)]
+struct Counted {
+    count: ProducerCount,
+    own: usize,
+}
 
 /// The producers of one partition.
 #[derive(Debug, Default)]
 pub struct Producers {
+    counted: Counted,
     producers: BTreeMap<ProducerId, Producer>,
     /// Open transactions, by their first offset.
     ongoing: BTreeMap<Offset, ProducerId>,
@@ -151,14 +172,14 @@ impl ProducerBatch {
 }
 
 impl Producers {
-    /// No producers.
-    pub fn new() -> Self {
-        Self::default()
+    /// No producers, that are counted with those of others.
+    pub fn new(count: ProducerCount) -> Self {
+        Self { counted: Counted { count, own: 0 }, ..Self::default() }
     }
 
     /// The producers of a snapshot. The batches before the last one of each are not in it.
-    pub fn from_snapshot(entries: impl IntoIterator<Item = SnapshotEntry>) -> Self {
-        let mut this = Self::default();
+    pub fn from_snapshot(entries: impl IntoIterator<Item = SnapshotEntry>, count: ProducerCount) -> Self {
+        let mut this = Self::new(count);
         for entry in entries {
             let has_batch = entry.last_offset >= Offset(0);
             let batch = BatchPlace {
@@ -178,7 +199,10 @@ impl Producers {
         }
         let open = |(id, producer): (&ProducerId, &Producer)| Some((producer.transaction_first_offset?, *id));
         this.ongoing = this.producers.iter().filter_map(open).collect();
-        this.forget_surplus();
+        this.recount();
+        if this.is_full() {
+            this.forget_surplus();
+        }
         this.check_invariants();
         this
     }
@@ -203,6 +227,11 @@ impl Producers {
     /// How many producers are remembered.
     pub fn count(&self) -> usize {
         self.producers.len()
+    }
+
+    /// With which others they are counted.
+    pub fn count_of_all(&self) -> &ProducerCount {
+        &self.counted.count
     }
 
     /// Decides about a batch that a client sent, before it has offsets.
@@ -242,9 +271,7 @@ impl Producers {
         if batch.producer_id < ProducerId(0) || batch.producer_epoch < ProducerEpoch(0) {
             return;
         }
-        if self.producers.len() >= PRODUCERS_MAX && !self.producers.contains_key(&batch.producer_id) {
-            self.forget_surplus();
-        }
+        self.make_room_for(batch.producer_id);
         let producer = self.producers.entry(batch.producer_id).or_insert_with(|| Producer::new(batch.producer_epoch));
         producer.enter_epoch(batch.producer_epoch);
         if producer.batches.len() == BATCHES_MAX {
@@ -261,18 +288,19 @@ impl Producers {
             producer.transaction_first_offset = Some(batch.base_offset);
             self.ongoing.insert(batch.base_offset, batch.producer_id);
         }
+        self.recount();
     }
 
     /// Notes a marker that is in the log now; gives the transaction it ended, if one was open.
     pub fn end_transaction(&mut self, marker: &EndMarker) -> Option<EndedTransaction> {
-        if self.producers.len() >= PRODUCERS_MAX && !self.producers.contains_key(&marker.producer_id) {
-            self.forget_surplus();
-        }
+        self.make_room_for(marker.producer_id);
         let producer = self.producers.entry(marker.producer_id).or_insert_with(|| Producer::new(marker.producer_epoch));
         producer.enter_epoch(marker.producer_epoch);
         producer.coordinator_epoch = marker.coordinator_epoch;
         producer.last_timestamp = marker.timestamp;
-        let first_offset = producer.transaction_first_offset.take()?;
+        let first_offset = producer.transaction_first_offset.take();
+        self.recount();
+        let first_offset = first_offset?;
         self.ongoing.remove(&first_offset);
         self.unreplicated.insert(first_offset, marker.offset);
         Some(EndedTransaction {
@@ -309,15 +337,28 @@ impl Producers {
             producer.transaction_first_offset.is_some()
                 || now_ms.saturating_sub(producer.last_timestamp) < expiration_ms
         });
+        self.recount();
         before - self.producers.len()
     }
 
-    /// Makes room when there are too many producers. By offset, not by timestamp: a client chooses its timestamps.
-    fn forget_surplus(&mut self) {
-        if self.producers.len() < PRODUCERS_MAX {
-            return;
+    fn make_room_for(&mut self, producer_id: ProducerId) {
+        if self.is_full() && !self.producers.contains_key(&producer_id) {
+            self.forget_surplus();
         }
-        let forgotten = self.producers.len() - PRODUCERS_MAX + FORGOTTEN_AT_ONCE;
+    }
+
+    fn is_full(&self) -> bool {
+        let own = self.producers.len();
+        own >= PRODUCERS_MAX || (own >= PRODUCERS_OF_EACH && self.counted.count.get() >= PRODUCERS_OF_ALL_MAX)
+    }
+
+    /// Forgets those that are too many, and some more. By offset, not by timestamp: a client chooses its timestamps.
+    fn forget_surplus(&mut self) {
+        let own = self.producers.len();
+        let of_all =
+            self.counted.count.get().saturating_sub(PRODUCERS_OF_ALL_MAX).min(own.saturating_sub(PRODUCERS_OF_EACH));
+        let surplus = own.saturating_sub(PRODUCERS_MAX).max(of_all);
+        let forgotten = surplus + (own - surplus) / FORGOTTEN_ONE_IN;
         let mut idle: Vec<(Option<Offset>, ProducerId)> = self
             .producers
             .iter()
@@ -328,11 +369,38 @@ impl Producers {
         for (_, id) in idle.iter().take(forgotten) {
             self.producers.remove(id);
         }
+        self.recount();
+    }
+
+    fn recount(&mut self) {
+        self.counted.set(self.producers.len());
     }
 
     fn check_invariants(&self) {
         let open = self.producers.values().filter(|producer| producer.transaction_first_offset.is_some()).count();
         assert!(open >= self.ongoing.len(), "an open transaction belongs to a producer that is known");
+    }
+}
+
+impl ProducerCount {
+    fn get(&self) -> usize {
+        self.of_all.load(Ordering::Relaxed)
+    }
+}
+
+impl Counted {
+    fn set(&mut self, own: usize) {
+        if own != self.own {
+            // The difference may be negative, which wraps around.
+            self.count.of_all.fetch_add(own.wrapping_sub(self.own), Ordering::Relaxed);
+            self.own = own;
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.set(0);
     }
 }
 

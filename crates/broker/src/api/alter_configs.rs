@@ -23,6 +23,7 @@ use ottla_protocol::messages::incremental_alter_configs_response::{self, Increme
 use super::Api;
 use crate::access::{Operation, Resource};
 use crate::config::table;
+use crate::controller::Place;
 use crate::dispatch::{Refused, Reply};
 use crate::node::Node;
 use crate::request::Request;
@@ -43,6 +44,16 @@ struct Outcome {
 
 fn replace(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: AlterConfigsRequest<'_> = request.decode()?;
+    let entries = asked.resources.iter().map(|resource| 1 + resource.configs.len()).sum();
+    let Some(place) = request.node.controller.place(entries, request.body.len()) else {
+        let responses = asked.resources.iter().map(|resource| alter_configs_response::Response {
+            error_code: ErrorCode::RequestTimedOut.code(),
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name.clone(),
+            ..Default::default()
+        });
+        return request.reply(AlterConfigsResponse { responses: responses.collect(), ..Default::default() });
+    };
     let resources = asked.resources.iter().map(|resource| ResourceAlteration {
         resource_type: resource.resource_type,
         name: resource.resource_name.to_string(),
@@ -54,7 +65,7 @@ fn replace(request: &mut Request<'_>) -> Result<Reply, Refused> {
                 .collect(),
         ),
     });
-    let altering = alter(request, resources.collect(), asked.validate_only);
+    let altering = alter(request, place, resources.collect(), asked.validate_only);
     let responder = request.responder();
     Ok(Reply::Parked(Box::pin(async move {
         let responses = altering.await.into_iter().map(|outcome| alter_configs_response::Response {
@@ -69,6 +80,16 @@ fn replace(request: &mut Request<'_>) -> Result<Reply, Refused> {
 
 fn edit(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: IncrementalAlterConfigsRequest<'_> = request.decode()?;
+    let entries = asked.resources.iter().map(|resource| 1 + resource.configs.len()).sum();
+    let Some(place) = request.node.controller.place(entries, request.body.len()) else {
+        let responses = asked.resources.iter().map(|resource| incremental_alter_configs_response::Response {
+            error_code: ErrorCode::RequestTimedOut.code(),
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name.clone(),
+            ..Default::default()
+        });
+        return request.reply(IncrementalAlterConfigsResponse { responses: responses.collect(), ..Default::default() });
+    };
     let config_edit = |one: &incremental_alter_configs_request::Config<'_>| ConfigEdit {
         key: one.name.to_string(),
         operation: one.config_operation,
@@ -79,7 +100,7 @@ fn edit(request: &mut Request<'_>) -> Result<Reply, Refused> {
         name: resource.resource_name.to_string(),
         change: ResourceChange::Edit(resource.configs.iter().map(config_edit).collect()),
     });
-    let altering = alter(request, resources.collect(), asked.validate_only);
+    let altering = alter(request, place, resources.collect(), asked.validate_only);
     let responder = request.responder();
     Ok(Reply::Parked(Box::pin(async move {
         let responses = altering.await.into_iter().map(|outcome| incremental_alter_configs_response::Response {
@@ -95,11 +116,10 @@ fn edit(request: &mut Request<'_>) -> Result<Reply, Refused> {
 /// Refuses what this broker would not take, and lets the controller decide on the rest.
 fn alter(
     request: &Request<'_>,
+    place: Place,
     resources: Vec<ResourceAlteration>,
     validate_only: bool,
 ) -> impl Future<Output = Vec<Outcome>> + Send + use<> {
-    let entries: usize = resources.iter().map(|resource| 1 + resource.change.len()).sum();
-    let place = request.node.controller.place(entries, request.body.len());
     let mut taken = Vec::with_capacity(resources.len());
     let mut outcomes = Vec::new();
     for resource in resources {
@@ -114,21 +134,16 @@ fn alter(
         }
     }
     async move {
-        let failed: Vec<_> = taken.iter().map(|resource| (resource.resource_type, resource.name.clone())).collect();
+        let unanswered: Vec<_> = taken.iter().map(|resource| (resource.resource_type, resource.name.clone())).collect();
         let failed = |code| {
             let outcome = move |(resource_type, name)| Outcome { resource_type, name, code, message: None };
-            failed.into_iter().map(outcome).collect::<Vec<_>>()
+            unanswered.into_iter().map(outcome).collect::<Vec<_>>()
         };
-        let mut decided: Vec<Outcome> = match place {
-            None => failed(ErrorCode::RequestTimedOut),
-            Some(place) => {
-                let command = AlterConfigs { resources: taken, validate_only };
-                match place.ask(Command::AlterConfigs(command)).await {
-                    Ok(Answer::AlterConfigs(altered)) => altered.into_iter().map(Outcome::from).collect(),
-                    Ok(other) => unreachable!("AlterConfigs is answered as such, not by {other:?}"),
-                    Err(_) => failed(ErrorCode::NotController),
-                }
-            }
+        let command = AlterConfigs { resources: taken, validate_only };
+        let mut decided: Vec<Outcome> = match place.ask(Command::AlterConfigs(command)).await {
+            Ok(Answer::AlterConfigs(altered)) => altered.into_iter().map(Outcome::from).collect(),
+            Ok(other) => unreachable!("AlterConfigs is answered as such, not by {other:?}"),
+            Err(_) => failed(ErrorCode::NotController),
         };
         decided.append(&mut outcomes);
         decided

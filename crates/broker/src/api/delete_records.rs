@@ -1,10 +1,12 @@
 //! DeleteRecords (key 21, versions 0-2): everything before an offset goes (KIP-107).
 //!
-//! v2 flexible. Whole segments are removed by the next retention; until then the log begins inside of one.
+//! v2 flexible. Whole segments are removed by the next retention; until then the log begins inside of one. Internal topics
+//! are the coordinators' own.
 
 use std::borrow::Cow;
 
 use ottla_base::Offset;
+use ottla_metadata::names;
 use ottla_protocol::ApiKey;
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::messages::delete_records_request::DeleteRecordsRequest;
@@ -42,5 +44,8 @@ fn delete(request: &Request<'_>, topic: &str, index: i32, offset: i64) -> Result
         return Err(ErrorCode::TopicAuthorizationFailed);
     }
     let partition = request.node.partitions.find(topic, index)?;
+    if names::is_internal(topic) {
+        return Err(ErrorCode::InvalidTopicException);
+    }
     partition.delete_records((offset != ALL).then_some(Offset(offset)))
 }

@@ -1,6 +1,9 @@
 //! DescribeProducers (key 61, version 0): the producers that a partition remembers (KIP-664).
+//!
+//! Differs from Kafka: a partition that is named twice is described once.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use ottla_metadata::names;
 use ottla_protocol::ApiKey;
@@ -19,13 +22,30 @@ use crate::request::Request;
 /// DescribeProducers.
 pub const API: Api = Api { key: ApiKey::DescribeProducers, versions: 0..=0, handle };
 
+/// An answer tells of at most so many producers. They take more memory than the encoded answer, so that its limit would come
+/// too late.
+const PRODUCERS_MAX: usize = 200_000;
+
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: DescribeProducersRequest<'_> = request.decode()?;
-    let topics = asked.topics.iter().map(|topic| Topic {
-        name: Cow::Borrowed(&*topic.name),
-        partitions: topic.partition_indexes.iter().map(|&index| describe(request, &topic.name, index)).collect(),
-    });
-    request.reply(DescribeProducersResponse { topics: topics.collect(), ..Default::default() })
+    // A partition may remember many producers, however short the request is.
+    request.is_large();
+    let mut seen = BTreeSet::new();
+    let mut producers = 0;
+    let mut response = DescribeProducersResponse::default();
+    for topic in &asked.topics {
+        let mut partitions = Vec::new();
+        for &index in topic.partition_indexes.iter().filter(|&&index| seen.insert((&*topic.name, index))) {
+            let partition = describe(request, &topic.name, index);
+            producers += partition.active_producers.len();
+            if producers > PRODUCERS_MAX {
+                return Err(request.responder().too_large());
+            }
+            partitions.push(partition);
+        }
+        response.topics.push(Topic { name: Cow::Borrowed(&*topic.name), partitions });
+    }
+    request.reply(response)
 }
 
 fn describe(request: &Request<'_>, topic: &str, partition_index: i32) -> Partition<'static> {

@@ -185,7 +185,8 @@ impl Fetch {
     }
 
     fn parked_bytes(&self) -> usize {
-        PARKED_BYTES + self.partitions.len() * PARKED_PARTITION_BYTES
+        let names = self.opened.wanted.iter().map(|wanted| wanted.topic.name_bytes()).sum::<usize>();
+        PARKED_BYTES + self.partitions.len() * PARKED_PARTITION_BYTES + names
     }
 
     async fn wait(
@@ -340,5 +341,36 @@ fn partition_data(
         aborted_transactions: read_committed.then(|| found.aborted.iter().map(to_wire).collect()),
         records,
         ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fetch_sessions::FetchSessions;
+    use super::*;
+
+    #[test]
+    fn the_names_of_topics_are_counted_while_a_fetch_waits() {
+        let parked_bytes = |topic: TopicKey| {
+            let wanted = (0..100).map(|partition| Wanted {
+                topic: topic.clone(),
+                partition,
+                offset: 0,
+                max_bytes: 1,
+                current_leader_epoch: -1,
+                last_fetched_epoch: -1,
+            });
+            let opened = FetchSessions::new(0, 1).open(Instant::now(), (0, -1), false, wanted.collect(), []);
+            let fetch = Fetch {
+                opened: opened.expect("it asks for no session"),
+                partitions: vec![Err(ErrorCode::UnknownTopicId); 100],
+                reader: Reader::Uncommitted,
+                max_bytes: 1,
+                min_bytes: 1,
+            };
+            fetch.parked_bytes()
+        };
+        let by_id = parked_bytes(TopicKey::Id(Uuid(1)));
+        assert_eq!(parked_bytes(TopicKey::Name("n".repeat(249).into())), by_id + 100 * 249);
     }
 }

@@ -306,12 +306,17 @@ impl Session {
 }
 
 impl TopicKey {
-    /// What a partition of this topic takes to remember. The name is counted with each of them, though they share it.
-    fn memory_bytes(&self) -> usize {
+    /// The bytes of its name. They are counted with each of its partitions, though these may share it.
+    pub fn name_bytes(&self) -> usize {
         match self {
-            Self::Name(name) => ENTRY_BYTES + name.len(),
-            Self::Id(_) => ENTRY_BYTES,
+            Self::Name(name) => name.len(),
+            Self::Id(_) => 0,
         }
+    }
+
+    /// What a partition of this topic takes to remember.
+    fn memory_bytes(&self) -> usize {
+        ENTRY_BYTES + self.name_bytes()
     }
 }
 

@@ -58,10 +58,12 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         return request.reply(answer(request.node, &image, &listener, sought, is_many));
     };
     let (node, responder) = (request.node.clone(), request.responder());
-    Ok(Reply::Parked(Box::pin(async move {
+    let memory_bytes = sought.iter().map(|(key, _)| size_of::<Sought>() + key.len()).sum();
+    let later = Box::pin(async move {
         node.create_topics(&place, vec![offsets_topic::new_topic(&node.config, &image)]).await;
         responder.answer(answer(&node, &node.image(), &listener, sought, is_many))
-    })))
+    });
+    Ok(Reply::Holding(later, memory_bytes))
 }
 
 fn check(request: &Request<'_>, key_type: i8, key: &str) -> Result<(), ErrorCode> {

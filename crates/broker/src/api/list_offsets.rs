@@ -12,6 +12,7 @@ use ottla_protocol::ApiKey;
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::messages::list_offsets_request::{self, ListOffsetsRequest};
 use ottla_protocol::messages::list_offsets_response::{ListOffsetsResponse, Partition, Topic};
+use ottla_storage::UnpackBudget;
 
 use super::Api;
 use crate::access::{Operation, Resource};
@@ -34,13 +35,14 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         _ => Reader::Uncommitted,
     };
     let duplicates = duplicates(&asked);
+    let mut budget = UnpackBudget::for_request();
     let mut response = ListOffsetsResponse::default();
     for topic in &asked.topics {
         let mut answered = BTreeSet::new();
         let answer = |partition: &list_offsets_request::Partition| {
             let found = match duplicates.contains(&(topic.name.as_ref(), partition.partition_index)) {
                 true => Err(ErrorCode::InvalidRequest),
-                false => look_up(request, &topic.name, partition, reader),
+                false => look_up(request, &topic.name, partition, reader, &mut budget),
             };
             to_wire(request.version(), partition, found)
         };
@@ -68,13 +70,14 @@ fn look_up(
     topic: &str,
     asked: &list_offsets_request::Partition,
     reader: Reader,
+    budget: &mut UnpackBudget,
 ) -> Result<OffsetAt, ErrorCode> {
     if !request.may(Operation::Describe, Resource::Topic(topic)) {
         return Err(ErrorCode::TopicAuthorizationFailed);
     }
     let query = TimeQuery::from_wire(asked.timestamp, request.version()).ok_or(ErrorCode::UnsupportedVersion)?;
     let partition = request.node.partitions.find(topic, asked.partition_index)?;
-    partition.offset_at(query, reader, LeaderEpoch(asked.current_leader_epoch))
+    partition.offset_at(query, reader, LeaderEpoch(asked.current_leader_epoch), budget)
 }
 
 fn to_wire(version: i16, asked: &list_offsets_request::Partition, found: Result<OffsetAt, ErrorCode>) -> Partition {

@@ -127,10 +127,12 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         _ => {
             let timeout = Duration::from_millis(u64::try_from(produce.timeout_ms).unwrap_or(0));
             let responder = request.responder();
-            Ok(Reply::Parked(Box::pin(async move {
+            let memory_bytes = memory_bytes(&response) + waiting.capacity() * size_of::<Waiting>();
+            let finished = async move {
                 finish(&mut response, waiting, acks == Some(Acks::All), timeout).await;
                 responder.answer(response)
-            })))
+            };
+            Ok(Reply::Holding(Box::pin(finished), memory_bytes))
         }
     }
 }
@@ -269,6 +271,22 @@ fn failure(index: i32, failed: Failed) -> PartitionResponse<'static> {
 
 fn is_committed(partition: &Partition, next_offset: Offset) -> bool {
     partition.positions().high_watermark >= next_offset
+}
+
+/// About what an answer takes that is not encoded yet.
+fn memory_bytes(response: &ProduceResponse<'_>) -> usize {
+    let text_bytes = |text: &Option<Cow<'_, str>>| text.as_ref().map_or(0, |text| text.len());
+    let of_error =
+        |error: &RecordError<'_>| size_of::<RecordError<'_>>() + text_bytes(&error.batch_index_error_message);
+    let of_partition = |partition: &PartitionResponse<'_>| {
+        let errors = partition.record_errors.iter().map(of_error).sum::<usize>();
+        size_of::<PartitionResponse<'_>>() + text_bytes(&partition.error_message) + errors
+    };
+    let of_topic = |topic: &Response<'_>| {
+        let partitions = topic.partition_responses.iter().map(of_partition).sum::<usize>();
+        size_of::<Response<'_>>() + topic.name.len() + partitions
+    };
+    size_of::<ProduceResponse<'_>>() + response.responses.iter().map(of_topic).sum::<usize>()
 }
 
 /// Waits for what each of `waiting` waits for, and puts it into the answer.

@@ -21,7 +21,7 @@ use ottla_protocol::records::batch::Batches;
 use ottla_protocol::records::control::ControlType;
 use ottla_protocol::records::{Batch, BatchBuilder, RecordIter};
 use ottla_protocol::{Message, Writer};
-use ottla_storage::{Log, LogConfig, OpenLog, os, replace_file};
+use ottla_storage::{Log, LogConfig, OpenLog, ProducerCount, os, replace_file};
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
@@ -71,6 +71,7 @@ impl MetadataLog {
             recovery_point: Offset(0),
             log_start_offset: snapshot_end,
             now_ms,
+            producers: ProducerCount::default(),
         };
         let (log, recovery) = Log::open(&folder, log_config, options)?;
         if let Some(cut) = recovery.cut {

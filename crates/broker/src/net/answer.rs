@@ -10,13 +10,14 @@ use std::time::Duration;
 use ottla_protocol::{Splice, Writer};
 use ottla_storage::LogSlice;
 
-use super::transport::Transport;
+use super::transport::{Taken, Transport};
 
 /// An encoded answer, its size prefix included.
 #[derive(Debug)]
 pub struct Answer {
     encoded: Writer,
     slices: Vec<LogSlice>,
+    taken: Taken,
     /// How long the client is to hold back; the connection is not read meanwhile (KIP-219).
     pub throttle: Duration,
 }
@@ -24,7 +25,7 @@ pub struct Answer {
 impl Answer {
     /// The encoded frame, whose regions are `slices`, by index.
     pub fn new(encoded: Writer, slices: Vec<LogSlice>) -> Self {
-        Self { encoded, slices, throttle: Duration::ZERO }
+        Self { encoded, slices, taken: Taken::default(), throttle: Duration::ZERO }
     }
 
     /// The bytes of memory that it takes.
@@ -46,10 +47,15 @@ impl Answer {
         for splice in &self.encoded.regions {
             let slice = &self.slices[splice.region.index as usize];
             assert_eq!(slice.length, splice.region.length, "the answer announces what the file gives");
-            transport.write_all(&bytes[sent..splice.at], true).await?;
-            transport.send_slice(slice).await?;
+            transport.write_all(&bytes[sent..splice.at], true, &self.taken).await?;
+            transport.send_slice(slice, &self.taken).await?;
             sent = splice.at;
         }
-        transport.write_all(&bytes[sent..], false).await
+        transport.write_all(&bytes[sent..], false, &self.taken).await
+    }
+
+    /// How much of it has been sent.
+    pub fn taken_bytes(&self) -> u64 {
+        self.taken.bytes()
     }
 }

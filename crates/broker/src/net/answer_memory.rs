@@ -8,8 +8,8 @@
 //! A new answer is never turned away for those that others left lying. Before one is made, those who were told to go must be
 //! gone, but for a rest: else answers could be made faster than they are thrown away.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
@@ -27,15 +27,18 @@ const FREE_BYTES: usize = 1024;
 pub struct AnswerMemory {
     limit_bytes: usize,
     holders: Mutex<Holders>,
+    /// What those hold who stay; written under the lock.
+    used_bytes: AtomicUsize,
     leaving_bytes: AtomicUsize,
     left: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Holders {
-    used_bytes: usize,
     next_id: u64,
     by_id: BTreeMap<u64, Holder>,
+    /// Those who stay, the slowest first.
+    staying: BTreeSet<(Instant, u64)>,
 }
 
 #[derive(Debug)]
@@ -51,6 +54,8 @@ struct Holder {
 pub struct Held {
     memory: Arc<AnswerMemory>,
     id: u64,
+    /// Whether it holds anything that is counted.
+    is_counted: AtomicBool,
     evicted: Arc<Notify>,
 }
 
@@ -60,10 +65,12 @@ impl AnswerMemory {
         Self::with_limit(LIMIT_BYTES)
     }
 
-    fn with_limit(limit_bytes: usize) -> Arc<Self> {
+    /// With another limit than the usual one.
+    pub(super) fn with_limit(limit_bytes: usize) -> Arc<Self> {
         Arc::new(Self {
             limit_bytes,
             holders: Mutex::default(),
+            used_bytes: AtomicUsize::new(0),
             leaving_bytes: AtomicUsize::new(0),
             left: Notify::new(),
         })
@@ -73,15 +80,19 @@ impl AnswerMemory {
     pub fn hold(self: &Arc<Self>) -> Held {
         let mut holders = self.holders.lock().expect("nobody panics while holding this lock");
         holders.next_id += 1;
-        Held { memory: self.clone(), id: holders.next_id, evicted: Arc::default() }
+        Held { memory: self.clone(), id: holders.next_id, is_counted: AtomicBool::new(false), evicted: Arc::default() }
     }
 
-    /// Waits until those who were told to go are gone, but for a rest. It takes them no longer than it takes their threads to
-    /// come to it.
+    /// Whether those who were told to go are gone, but for a rest.
+    pub fn is_settled(&self) -> bool {
+        self.leaving_bytes.load(Ordering::SeqCst) <= LEAVING_BYTES_MAX
+    }
+
+    /// Waits until it is. It takes them no longer than it takes their threads to come to it.
     pub async fn settled(&self) {
-        while self.leaving_bytes.load(Ordering::Relaxed) > LEAVING_BYTES_MAX {
+        while !self.is_settled() {
             let left = self.left.notified();
-            if self.leaving_bytes.load(Ordering::Relaxed) > LEAVING_BYTES_MAX {
+            if !self.is_settled() {
                 left.await;
             }
         }
@@ -89,7 +100,7 @@ impl AnswerMemory {
 
     /// Whether there is room enough that nobody needs to hurry.
     pub fn is_plentiful(&self) -> bool {
-        self.holders.lock().expect("nobody panics while holding this lock").used_bytes <= self.limit_bytes / 2
+        self.used_bytes.load(Ordering::Relaxed) <= self.limit_bytes / 2
     }
 }
 
@@ -97,22 +108,29 @@ impl Held {
     /// From now on the connection holds `bytes`. Others may have to go for that, even this one.
     pub fn set(&self, bytes: usize) {
         let bytes = bytes.saturating_sub(FREE_BYTES);
+        let was_counted = self.is_counted.swap(bytes > 0, Ordering::Relaxed);
+        if !was_counted && bytes == 0 {
+            return;
+        }
         let memory = &*self.memory;
         let mut holders = memory.holders.lock().expect("nobody panics while holding this lock");
         if let Some(holder) = holders.by_id.remove(&self.id) {
             if holder.is_leaving {
-                memory.leaving_bytes.fetch_sub(holder.bytes, Ordering::Relaxed);
+                memory.leaving_bytes.fetch_sub(holder.bytes, Ordering::SeqCst);
                 memory.left.notify_waiters();
             } else {
-                holders.used_bytes -= holder.bytes;
+                memory.used_bytes.fetch_sub(holder.bytes, Ordering::Relaxed);
+                holders.staying.remove(&(holder.progressed, self.id));
             }
         }
         if bytes > 0 {
-            holders.used_bytes += bytes;
+            let used_bytes = memory.used_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
             let (progressed, evicted) = (Instant::now(), self.evicted.clone());
             holders.by_id.insert(self.id, Holder { bytes, is_leaving: false, progressed, evicted });
-            let leaving_bytes = holders.evict(memory.limit_bytes);
-            memory.leaving_bytes.fetch_add(leaving_bytes, Ordering::Relaxed);
+            holders.staying.insert((progressed, self.id));
+            let leaving_bytes = holders.evict(used_bytes.saturating_sub(memory.limit_bytes));
+            memory.used_bytes.fetch_sub(leaving_bytes, Ordering::Relaxed);
+            memory.leaving_bytes.fetch_add(leaving_bytes, Ordering::SeqCst);
         }
     }
 
@@ -124,25 +142,40 @@ impl Held {
     /// The client has taken something.
     pub fn progressed(&self) {
         let mut holders = self.memory.holders.lock().expect("nobody panics while holding this lock");
-        if let Some(holder) = holders.by_id.get_mut(&self.id) {
-            holder.progressed = Instant::now();
+        let Holders { by_id, staying, .. } = &mut *holders;
+        if let Some(holder) = by_id.get_mut(&self.id) {
+            let before = std::mem::replace(&mut holder.progressed, Instant::now());
+            if staying.remove(&(before, self.id)) {
+                staying.insert((holder.progressed, self.id));
+            }
         }
     }
 
-    /// It does not go after all: its client was not the reason for the delay.
-    pub fn stay(&self) {
+    /// It does not go after all: its client was not the reason for the delay. False where that cannot be, because it alone
+    /// holds more than all may.
+    #[must_use]
+    pub fn stay(&self) -> bool {
         let bytes = {
             let holders = self.memory.holders.lock().expect("nobody panics while holding this lock");
             holders.by_id.get(&self.id).map(|holder| holder.bytes)
         };
-        if let Some(bytes) = bytes {
+        let fits = bytes.is_none_or(|bytes| bytes <= self.memory.limit_bytes);
+        if let (Some(bytes), true) = (bytes, fits) {
             self.set(bytes + FREE_BYTES);
         }
+        fits
     }
 
     /// Waits until the connection has to go.
     pub async fn evicted(&self) {
-        self.evicted.notified().await;
+        loop {
+            self.evicted.notified().await;
+            // It may have been told so for what it has got rid of since.
+            let holders = self.memory.holders.lock().expect("nobody panics while holding this lock");
+            if holders.by_id.get(&self.id).is_some_and(|holder| holder.is_leaving) {
+                return;
+            }
+        }
     }
 }
 
@@ -153,15 +186,14 @@ impl Drop for Held {
 }
 
 impl Holders {
-    /// Tells the slowest to go until the others keep to the limit, and how much it is that they hold.
-    fn evict(&mut self, limit_bytes: usize) -> usize {
+    /// Tells the slowest to go until it is `surplus_bytes` that they hold, and how much it is.
+    fn evict(&mut self, surplus_bytes: usize) -> usize {
         let mut leaving_bytes = 0;
-        while self.used_bytes > limit_bytes {
-            let staying = self.by_id.values_mut().filter(|holder| !holder.is_leaving);
-            let slowest = staying.min_by_key(|holder| holder.progressed).expect("somebody holds what is used");
+        while leaving_bytes < surplus_bytes {
+            let (_, id) = self.staying.pop_first().expect("somebody holds what is used");
+            let slowest = self.by_id.get_mut(&id).expect("whoever stays holds something");
             slowest.is_leaving = true;
             slowest.evicted.notify_one();
-            self.used_bytes -= slowest.bytes;
             leaving_bytes += slowest.bytes;
         }
         leaving_bytes
@@ -190,11 +222,11 @@ mod tests {
         c.set(5000);
         assert!(is_evicted(&b).await);
         a.progressed();
-        b.stay();
+        assert!(b.stay());
         assert!(is_evicted(&c).await, "the other one has taken something since");
-        c.stay();
+        assert!(c.stay());
         assert!(is_evicted(&a).await);
-        a.stay();
+        assert!(a.stay());
         assert!(is_evicted(&b).await);
         assert!(!is_evicted(&a).await && !is_evicted(&c).await);
         drop(a);
@@ -202,7 +234,22 @@ mod tests {
         assert!(memory.is_plentiful());
         c.set(20_000);
         assert!(is_evicted(&c).await, "it asks for more than there is");
-        assert_eq!(memory.holders.lock().expect("no panic").used_bytes, 0);
+        assert!(!c.stay(), "nobody could go in its place");
+        assert_eq!(memory.used_bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn who_was_told_to_go_for_what_it_has_got_rid_of_may_stay() {
+        let memory = AnswerMemory::with_limit(10_000);
+        let (a, b) = (memory.hold(), memory.hold());
+        a.set(8000);
+        b.set(8000);
+        // It is told, but has sent everything before it hears of it.
+        a.set(0);
+        a.set(3500);
+        assert!(!is_evicted(&a).await);
+        b.set(9900);
+        assert!(is_evicted(&a).await, "now it is the slowest again");
     }
 
     #[tokio::test]

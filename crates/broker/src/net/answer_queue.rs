@@ -1,26 +1,35 @@
 //! The answers of one connection that have not left yet, in the order of the requests.
+//!
+//! ```text
+//!   first [ ready | parked | ready | parked ] last        every parked one goes on, wherever it stands
+//! ```
+//!
+//! A request that waits behind another one is not held up by it: what it has taken (a place with the controller, memory)
+//! it gives back as soon as it can, although its answer leaves later.
 
 use std::collections::VecDeque;
-use std::future::pending;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
 
 use super::answer::Answer;
 use crate::dispatch::{Parked, Refused};
 
 /// So many requests of one connection are answered or parked before the first answer has left.
 const ANSWERS_MAX: usize = 64;
-/// And so many bytes of answers are ready behind a parked request.
-const READY_BYTES_MAX: usize = 64 * 1024;
+/// And so many bytes are taken by them.
+const HEAVY_BYTES: usize = 64 * 1024;
 
 /// Answers, and requests that wait for theirs.
 #[derive(Default)]
 pub struct AnswerQueue {
     queued: VecDeque<Queued>,
-    ready_bytes: usize,
+    parked: usize,
+    memory_bytes: usize,
 }
 
 enum Queued {
     Ready(Result<Answer, Refused>),
-    Parked(Parked),
+    Parked { answer: Parked, memory_bytes: usize },
 }
 
 impl AnswerQueue {
@@ -34,38 +43,66 @@ impl AnswerQueue {
         self.queued.len() >= ANSWERS_MAX || self.is_heavy()
     }
 
-    /// Whether what is ready should not wait much longer for what is before it.
+    /// Whether what is queued should not wait much longer for what is before it.
     pub fn is_heavy(&self) -> bool {
-        self.ready_bytes > READY_BYTES_MAX
+        self.memory_bytes > HEAVY_BYTES
     }
 
-    /// The memory of the answers that are ready.
-    pub fn ready_bytes(&self) -> usize {
-        self.ready_bytes
+    /// Whether the first answer can be taken.
+    pub fn is_first_ready(&self) -> bool {
+        matches!(self.queued.front(), Some(Queued::Ready(_)))
+    }
+
+    /// The memory of the answers that are ready, and of those parked requests that said what they take.
+    pub fn memory_bytes(&self) -> usize {
+        self.memory_bytes
     }
 
     /// Adds an answer.
     pub fn push_ready(&mut self, answer: Answer) {
-        self.ready_bytes += answer.memory_bytes();
+        self.memory_bytes += answer.memory_bytes();
         self.queued.push_back(Queued::Ready(Ok(answer)));
     }
 
-    /// Adds a request that is answered later.
-    pub fn push_parked(&mut self, parked: Parked) {
-        self.queued.push_back(Queued::Parked(parked));
+    /// Adds a request that is answered later, and takes so much memory meanwhile.
+    pub fn push_parked(&mut self, answer: Parked, memory_bytes: usize) {
+        self.memory_bytes += memory_bytes;
+        self.parked += 1;
+        self.queued.push_back(Queued::Parked { answer, memory_bytes });
     }
 
-    /// Waits until the first answer is ready; forever where nothing is queued. May be dropped and called again.
-    pub async fn first_ready(&mut self) {
-        match self.queued.front_mut() {
-            None => pending().await,
-            Some(Queued::Ready(_)) => {}
-            Some(Queued::Parked(parked)) => {
-                let answer = parked.as_mut().await;
-                self.ready_bytes += answer.as_ref().map_or(0, Answer::memory_bytes);
-                *self.queued.front_mut().expect("nothing was taken meanwhile") = Queued::Ready(answer);
+    /// Lets the parked requests go on until the first answer is ready, or another one has become so; forever where nothing is
+    /// queued. May be dropped and called again.
+    pub async fn progressed(&mut self) {
+        poll_fn(|context| match self.poll_parked(context) || self.is_first_ready() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
+    }
+
+    /// As [`Self::progressed`], where only what becomes ready now counts.
+    pub async fn changed(&mut self) {
+        poll_fn(|context| if self.poll_parked(context) { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+
+    /// Whether one of them became ready.
+    fn poll_parked(&mut self, context: &mut Context<'_>) -> bool {
+        if self.parked == 0 {
+            return false;
+        }
+        let before = self.parked;
+        for queued in &mut self.queued {
+            if let Queued::Parked { answer, memory_bytes } = queued
+                && let Poll::Ready(ready) = answer.as_mut().poll(context)
+            {
+                self.memory_bytes -= *memory_bytes;
+                self.memory_bytes += memory_bytes_of(&ready);
+                self.parked -= 1;
+                *queued = Queued::Ready(ready);
             }
         }
+        self.parked < before
     }
 
     /// Takes the first answer.
@@ -76,7 +113,67 @@ impl AnswerQueue {
         let Some(Queued::Ready(answer)) = self.queued.pop_front() else {
             unreachable!("the first answer was just seen to be ready");
         };
-        self.ready_bytes -= answer.as_ref().map_or(0, Answer::memory_bytes);
+        self.memory_bytes -= memory_bytes_of(&answer);
         answer
+    }
+}
+
+fn memory_bytes_of(answer: &Result<Answer, Refused>) -> usize {
+    answer.as_ref().map_or(0, Answer::memory_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::time::Duration;
+
+    use ottla_protocol::Writer;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    fn answer(bytes: usize) -> Answer {
+        let mut writer = Writer::new();
+        writer.buffer.reserve_exact(bytes);
+        Answer::new(writer, Vec::new())
+    }
+
+    #[tokio::test]
+    async fn what_is_behind_a_parked_request_goes_on_and_is_counted() {
+        let mut queue = AnswerQueue::default();
+        let (asked, was_asked) = oneshot::channel();
+        let (decide, decided) = oneshot::channel::<()>();
+        queue.push_parked(Box::pin(pending()), 0);
+        let behind = async move {
+            asked.send(()).expect("the test listens");
+            decided.await.expect("the test decides");
+            Ok(answer(3000))
+        };
+        queue.push_parked(Box::pin(behind), 100_000);
+        assert!(queue.is_heavy() && queue.is_full());
+        let moment = Duration::from_millis(1);
+        assert!(tokio::time::timeout(moment, queue.progressed()).await.is_err(), "neither is ready");
+        was_asked.await.expect("it was asked although another one is before it");
+        decide.send(()).expect("it waits");
+        queue.progressed().await;
+        assert_eq!((queue.memory_bytes(), queue.is_first_ready()), (3000, false));
+        assert!(tokio::time::timeout(moment, queue.progressed()).await.is_err(), "the first one still waits");
+    }
+
+    #[tokio::test]
+    async fn answers_leave_in_the_order_of_the_requests() {
+        let mut queue = AnswerQueue::default();
+        let (first, is_first) = oneshot::channel();
+        queue.push_parked(Box::pin(async move { Ok(is_first.await.expect("it is sent")) }), 10);
+        queue.push_parked(Box::pin(async { Ok(answer(2000)) }), 10);
+        queue.push_ready(answer(3000));
+        queue.progressed().await;
+        assert!(!queue.is_first_ready());
+        first.send(answer(1000)).expect("it waits");
+        for bytes in [1000, 2000, 3000] {
+            queue.progressed().await;
+            assert_eq!(queue.pop().expect("it is no refusal").memory_bytes(), bytes);
+        }
+        assert_eq!((queue.memory_bytes(), queue.is_empty()), (0, true));
     }
 }

@@ -5,16 +5,18 @@
 //!                      \--> parked --> [queue] --/        the next frames are handled meanwhile
 //! ```
 //!
-//! What is ready and cannot leave is counted ([`AnswerMemory`](super::answer_memory::AnswerMemory)): behind a long poll it
-//! makes that poll end early; where the client does not read, it may cost the connection.
+//! What is ready and cannot leave, and what parked requests take, is counted
+//! ([`AnswerMemory`](super::answer_memory::AnswerMemory)): behind a long poll it makes that poll end early; where the client
+//! does not read, it may cost the connection.
 //!
-//! Differs from Kafka: a request behind a parked one (a long poll) is handled at once, though answered after it.
+//! Differs from Kafka: a request behind a parked one (a long poll) is handled and carried out at once, though answered after
+//! it.
 
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
@@ -27,6 +29,7 @@ use super::answer::Answer;
 use super::answer_memory::Held;
 use super::answer_queue::AnswerQueue;
 use super::frames::{FrameReader, ReadError};
+use super::slow_sending::SlowSending;
 use super::transport::Transport;
 use crate::dispatch::{self, Refused, Reply};
 use crate::node::Node;
@@ -65,6 +68,8 @@ struct Connection {
     queue: AnswerQueue,
     held: Held,
     max_idle: Duration,
+    /// No further request is handled.
+    is_ending: bool,
 }
 
 /// Serves one connection until it ends.
@@ -73,7 +78,7 @@ pub async fn serve(node: Arc<Node>, transport: Transport, client: Client, stoppi
     let held = node.budgets.answers.hold();
     let frames = FrameReader::new(node.frame_memory.share(), node.config.socket_request_max_bytes, max_idle);
     let queue = AnswerQueue::default();
-    let mut connection = Connection { node, transport, client, frames, queue, held, max_idle };
+    let mut connection = Connection { node, transport, client, frames, queue, held, max_idle, is_ending: false };
     let ended = connection.run(stopping).await;
     log_end(peer, &ended);
 }
@@ -111,19 +116,21 @@ impl Connection {
             let step = tokio::select! {
                 biased;
                 _ = &mut stop => return self.drain().await,
-                () = self.queue.first_ready() => Ok(Step::Send),
+                () = self.queue.progressed() => Ok(Step::Send),
                 () = self.held.evicted() => Ok(Step::Hurry),
                 next = self.frames.next(&self.transport), if may_read => next.map(Step::Handle),
                 () = check_time(), if !may_read => Ok(Step::Check),
             };
             match step {
                 Ok(Step::Send) => {
-                    if let Err(ended) = self.send_first().await {
+                    if let Err(ended) = self.send_ready().await {
                         return ended;
                     }
                 }
                 Ok(Step::Handle(Some(size))) => {
-                    settled(&self.held, &self.client.hurry).await;
+                    if !self.held.memory().is_settled() && !settled(&self.held, &self.client.hurry).await {
+                        return Ended::Evicted;
+                    }
                     let begun = Instant::now();
                     let reply = dispatch::dispatch(&self.node, &mut self.client, self.frames.frame(size));
                     self.frames.consume(size);
@@ -141,15 +148,21 @@ impl Connection {
                             self.queue.push_ready(answer);
                             self.account();
                         }
-                        Ok(Reply::Parked(parked)) => self.queue.push_parked(parked),
+                        Ok(Reply::Parked(parked)) => self.queue.push_parked(parked, 0),
+                        Ok(Reply::Holding(parked, memory_bytes)) => {
+                            self.queue.push_parked(parked, memory_bytes);
+                            self.account();
+                        }
                         Ok(Reply::None) => {}
                         Err(refused) => return self.refuse(refused).await,
                     }
                 }
                 Ok(Step::Hurry) => {
-                    // What it holds is behind a parked request: the client could not have taken it.
-                    self.held.stay();
-                    self.client.hurry.store(true, Ordering::Relaxed);
+                    // What it holds is behind a parked request: the client could not have taken it. In a hurry that request
+                    // has ended by now, if it is one that can.
+                    if self.client.hurry.swap(true, Ordering::Relaxed) || !self.held.stay() {
+                        return Ended::Evicted;
+                    }
                 }
                 Ok(Step::Check) => {
                     self.frames.trim();
@@ -163,22 +176,25 @@ impl Connection {
         }
     }
 
-    /// Counts what is ready; where that is much, the requests before it are not to wait any longer.
+    /// Counts what is queued; where that is much, the requests before it are not to wait any longer.
     fn account(&self) {
-        self.held.set(self.queue.ready_bytes());
-        let hurry =
-            self.queue.is_heavy() || (self.queue.ready_bytes() > 0 && !self.node.budgets.answers.is_plentiful());
-        self.client.hurry.store(hurry, Ordering::Relaxed);
+        let bytes = self.queue.memory_bytes();
+        self.held.set(bytes);
+        let is_much = self.queue.is_heavy() || (bytes > 0 && !self.node.budgets.answers.is_plentiful());
+        self.client.hurry.store(self.is_ending || is_much, Ordering::Relaxed);
     }
 
-    async fn send_first(&mut self) -> Result<(), Ended> {
-        let answer = self.queue.pop().map_err(Ended::Refused)?;
-        self.send(answer).await?;
+    /// Sends the first answer if it is ready.
+    async fn send_ready(&mut self) -> Result<(), Ended> {
+        if self.queue.is_first_ready() {
+            let answer = self.queue.pop().map_err(Ended::Refused)?;
+            self.send(answer).await?;
+        }
         self.account();
         Ok(())
     }
 
-    /// Sends one answer; the client has `max_idle` to take it, or less where it does not take anything.
+    /// Sends one answer; the client has `max_idle` to take any of it, or less where others need the memory.
     async fn send(&mut self, answer: Answer) -> Result<(), Ended> {
         {
             let mut sending = pin!(answer.send(&self.transport));
@@ -187,9 +203,16 @@ impl Connection {
                 Poll::Ready(sent) => sent.map_err(Ended::Write)?,
                 Poll::Pending => {
                     self.frames.trim();
-                    self.held.set(self.queue.ready_bytes() + answer.memory_bytes());
-                    send_slowly(sending, &self.transport, &self.held, &self.frames, self.max_idle).await?;
-                    self.held.set(self.queue.ready_bytes());
+                    let slow = SlowSending {
+                        answer: &answer,
+                        transport: &self.transport,
+                        queue: &mut self.queue,
+                        held: &self.held,
+                        frames: &self.frames,
+                        max_idle: self.max_idle,
+                    };
+                    slow.finish(sending).await?;
+                    self.held.set(self.queue.memory_bytes());
                 }
             }
         }
@@ -205,11 +228,17 @@ impl Connection {
         Ended::Refused(refused)
     }
 
+    /// Sends what is left. Requests that wait for records do not wait any longer.
     async fn drain(&mut self) -> Ended {
+        self.is_ending = true;
+        self.client.hurry.store(true, Ordering::Relaxed);
         let all = async {
             while !self.queue.is_empty() {
-                self.queue.first_ready().await;
-                self.send_first().await?;
+                tokio::select! {
+                    biased;
+                    () = self.queue.progressed() => self.send_ready().await?,
+                    () = self.held.evicted() => return Err(Ended::Evicted),
+                }
             }
             Ok(Ended::Closed)
         };
@@ -224,65 +253,24 @@ enum Step {
     Hurry,
 }
 
-/// Sends the rest of an answer that did not fit the socket.
-async fn send_slowly(
-    mut sending: Pin<&mut impl Future<Output = io::Result<()>>>,
-    transport: &Transport,
-    held: &Held,
-    frames: &FrameReader,
-    max_idle: Duration,
-) -> Result<(), Ended> {
-    let begun = Instant::now();
-    let mut checked_without_progress = false;
-    loop {
-        let (mut is_first, mut has_progressed) = (true, false);
-        // After the first time it is polled because there is room in the socket again.
-        let sending = poll_fn(|context| {
-            if !std::mem::take(&mut is_first) {
-                has_progressed = true;
-                held.progressed();
-            }
-            sending.as_mut().poll(context)
-        });
-        tokio::select! {
-            biased;
-            () = held.evicted() => {
-                // Perhaps it was this thread that had no time, rather than the client.
-                tokio::task::yield_now().await;
-                if !transport.is_writable().await {
-                    return Err(Ended::Evicted);
-                }
-                held.stay();
-            }
-            () = check_time() => {}
-            sent = sending => return sent.map_err(Ended::Write),
-        }
-        if begun.elapsed() >= max_idle {
-            return Err(Ended::NotReading);
-        }
-        if checked_without_progress && !has_progressed && frames.is_in_the_way() {
-            return Err(Ended::Evicted);
-        }
-        checked_without_progress = !has_progressed;
-    }
-}
-
 /// Waits until there is memory for one more answer. Meanwhile this connection itself may be told to go, for what it has
-/// behind a parked request; the client could not have taken that.
-async fn settled(held: &Held, hurry: &AtomicBool) {
+/// behind a parked request; the client could not have taken that. False where it has to go nevertheless.
+async fn settled(held: &Held, hurry: &AtomicBool) -> bool {
     loop {
         tokio::select! {
             biased;
             () = held.evicted() => {
-                held.stay();
                 hurry.store(true, Ordering::Relaxed);
+                if !held.stay() {
+                    return false;
+                }
             }
-            () = held.memory().settled() => return,
+            () = held.memory().settled() => return true,
         }
     }
 }
 
 /// A timer that is not set before it is waited for.
-async fn check_time() {
+pub(super) async fn check_time() {
     tokio::time::sleep(CHECK_EVERY).await;
 }

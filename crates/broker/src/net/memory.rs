@@ -3,6 +3,9 @@
 //! A connection pays for bytes that have come, never for bytes that were announced. Where the budget is spent, readers
 //! wait; one of them at a time may overdraw it, so that a set of half-read frames can never hold each other up. A part of the
 //! budget is for small frames alone, which then do not wait for large ones.
+//!
+//! Who waits says so and then looks once more; who gives back does so and then looks whether anybody waits. One of them sees
+//! the other, since all of it is in one order (`SeqCst`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -53,23 +56,27 @@ impl FrameMemory {
 
     /// A share of `bytes`, if there is as much left.
     pub fn try_share(self: &Arc<Self>, bytes: usize) -> Option<Share> {
-        let taken = self.try_take(bytes, self.limit_bytes);
+        let taken = self.try_take(bytes, self.limit_bytes_for(bytes));
         taken.then(|| Share { memory: self.clone(), bytes, counted_bytes: bytes, overdraft: None })
     }
 
     /// Whether somebody waits: then those who hold memory and make no progress must go.
     pub fn is_short(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0
+        self.waiting.load(Ordering::SeqCst) > 0
     }
 
     /// Whether idle connections may keep their buffers for the next frame.
     pub fn is_plentiful(&self) -> bool {
-        self.used_bytes.load(Ordering::Relaxed) <= self.limit_bytes / 2
+        self.used_bytes.load(Ordering::SeqCst) <= self.limit_bytes / 2
+    }
+
+    fn limit_bytes_for(&self, bytes: usize) -> usize {
+        if bytes <= SMALL_BYTES { self.limit_bytes } else { self.limit_bytes - self.limit_bytes / SMALL_PART }
     }
 
     fn try_take(&self, bytes: usize, limit_bytes: usize) -> bool {
         self.used_bytes
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |used| {
                 used.checked_add(bytes).filter(|&sum| sum <= limit_bytes)
             })
             .is_ok()
@@ -101,8 +108,7 @@ impl Share {
     /// Makes this share hold `bytes`, if that is possible at once.
     pub fn try_grow_to(&mut self, bytes: usize) -> bool {
         let missing = bytes.saturating_sub(self.bytes);
-        let limit_bytes = self.memory.limit_bytes;
-        let limit_bytes = if bytes <= SMALL_BYTES { limit_bytes } else { limit_bytes - limit_bytes / SMALL_PART };
+        let limit_bytes = self.memory.limit_bytes_for(bytes);
         if missing > 0 && self.overdraft.is_none() {
             if !self.memory.try_take(missing, limit_bytes) {
                 return false;
@@ -117,8 +123,8 @@ impl Share {
     pub fn shrink_to(&mut self, bytes: usize) {
         if bytes < self.bytes {
             // What is kept belongs to the budget, also where it was overdrawn.
-            self.memory.used_bytes.fetch_add(bytes, Ordering::Relaxed);
-            let before = self.memory.used_bytes.fetch_sub(self.counted_bytes, Ordering::Relaxed);
+            self.memory.used_bytes.fetch_add(bytes, Ordering::SeqCst);
+            let before = self.memory.used_bytes.fetch_sub(self.counted_bytes, Ordering::SeqCst);
             assert!(before >= self.counted_bytes, "more memory was given back than was taken");
             self.bytes = bytes;
             self.counted_bytes = bytes;
@@ -151,14 +157,14 @@ struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
     fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
+        count.fetch_add(1, Ordering::SeqCst);
         Self(count)
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -208,6 +214,14 @@ mod tests {
         assert!(waits(one_more.grow_to(SMALL_BYTES)).await);
         drop((large, small));
         assert_eq!(memory.used_bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_is_large_leaves_a_part_also_where_nobody_waits() {
+        let memory = FrameMemory::new(8 << 20);
+        let large: Vec<Share> = std::iter::from_fn(|| memory.try_share(1 << 20)).collect();
+        let small: Vec<Share> = std::iter::from_fn(|| memory.try_share(SMALL_BYTES)).collect();
+        assert_eq!((large.len(), small.len()), (7, 16));
     }
 
     #[tokio::test]

@@ -8,5 +8,6 @@ pub mod connection;
 pub mod frames;
 pub mod listener;
 pub mod memory;
+mod slow_sending;
 pub mod transport;
 pub mod workers;

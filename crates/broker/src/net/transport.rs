@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 
 use bytes::BufMut;
@@ -18,6 +19,21 @@ use tokio::net::TcpStream;
 pub enum Transport {
     /// No encryption: files go out by `sendfile`.
     Plain(TcpStream),
+}
+
+/// How many bytes the other end, or the kernel for it, has taken. One task counts.
+#[derive(Debug, Default)]
+pub struct Taken(AtomicU64);
+
+impl Taken {
+    /// So far.
+    pub fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, bytes: u64) {
+        self.0.store(self.bytes() + bytes, Ordering::Relaxed);
+    }
 }
 
 impl Transport {
@@ -84,7 +100,7 @@ impl Transport {
     }
 
     /// Writes all of `bytes`. With `more`, further bytes follow at once and the kernel may wait for them.
-    pub async fn write_all(&self, mut bytes: &[u8], more: bool) -> io::Result<()> {
+    pub async fn write_all(&self, mut bytes: &[u8], more: bool, taken: &Taken) -> io::Result<()> {
         let Self::Plain(stream) = self;
         let flags = if more { SendFlags::MORE | SendFlags::NOSIGNAL } else { SendFlags::NOSIGNAL };
         while !bytes.is_empty() {
@@ -97,13 +113,14 @@ impl Transport {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
+            taken.add(sent as u64);
             bytes = &bytes[sent..];
         }
         Ok(())
     }
 
     /// Sends a piece of a log file without its bytes passing through this process.
-    pub async fn send_slice(&self, slice: &LogSlice) -> io::Result<()> {
+    pub async fn send_slice(&self, slice: &LogSlice, taken: &Taken) -> io::Result<()> {
         let Self::Plain(stream) = self;
         let mut position = slice.position;
         let end = slice.position + u64::from(slice.length);
@@ -112,9 +129,11 @@ impl Transport {
             let send = || match rustix::fs::sendfile(stream, &*slice.file, Some(&mut position), left)? {
                 // The file is shorter than the slice says: it was cut behind our back. The answer cannot be finished.
                 0 => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
-                // The socket is full: wait, without asking in vain first.
-                sent if sent < left => Err(io::Error::from(io::ErrorKind::WouldBlock)),
-                _ => Ok(()),
+                sent => {
+                    taken.add(sent as u64);
+                    // Where the socket is full: wait, without asking in vain first.
+                    if sent < left { Err(io::Error::from(io::ErrorKind::WouldBlock)) } else { Ok(()) }
+                }
             };
             match stream.try_io(Interest::WRITABLE, send) {
                 Ok(()) => {}

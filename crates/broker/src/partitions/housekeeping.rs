@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use ottla_base::{Offset, TopicPartition};
+use ottla_storage::Log;
 use ottla_storage::checkpoint::{self, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
 use tracing::{error, info};
 
@@ -104,30 +105,38 @@ fn enforce_retention(all: &[Arc<Partition>], now_ms: i64) {
 }
 
 /// Writes where each log starts, and up to where it is on the disk.
-fn write_checkpoints(partitions: &Partitions, all: &[Arc<Partition>]) -> ottla_storage::Result<()> {
-    write_each(partitions, all, RECOVERY_POINT_CHECKPOINT, |partition| {
-        partition.with_log(|log, _| log.recovery_point())
-    })?;
-    write_each(partitions, all, LOG_START_CHECKPOINT, |partition| partition.positions().log_start)
+pub(super) fn write_checkpoints(partitions: &Partitions, all: &[Arc<Partition>]) -> ottla_storage::Result<()> {
+    let recovery_point = |partition: &Partition| partition.with_log(|log, _| log.recovery_point());
+    write_each(partitions, all, RECOVERY_POINT_CHECKPOINT, recovery_point, |_, log| log.recovery_point())?;
+    let log_start = |partition: &Partition| partition.positions().log_start;
+    write_each(partitions, all, LOG_START_CHECKPOINT, log_start, |_, log| log.start_offset())
 }
 
 /// Writes the high watermarks. A partition without other replicas finds its own again from its log, so that a broker
 /// that leads only such ones spares the disk an fsync every five seconds.
 fn write_high_watermarks(partitions: &Partitions, all: &[Arc<Partition>]) -> ottla_storage::Result<()> {
-    write_each(partitions, all, HIGH_WATERMARK_CHECKPOINT, |partition| partition.positions().high_watermark)
+    let high_watermark = |partition: &Partition| partition.positions().high_watermark;
+    let of_found = |name: &TopicPartition, _: &Log| partitions.high_watermarks.get(name).copied().unwrap_or_default();
+    write_each(partitions, all, HIGH_WATERMARK_CHECKPOINT, high_watermark, of_found)
 }
 
+/// Logs that nobody leads, or that cannot be claimed, keep their offsets too.
 fn write_each(
     partitions: &Partitions,
     all: &[Arc<Partition>],
     file: &str,
     offset: impl Fn(&Partition) -> Offset,
+    of_found: impl Fn(&TopicPartition, &Log) -> Offset,
 ) -> ottla_storage::Result<()> {
     for directory in partitions.directories() {
         let here =
             |partition: &&Arc<Partition>| partition.with_log(|log, _| log.folder().parent() == Some(directory.path()));
-        let offsets: BTreeMap<TopicPartition, Offset> =
+        let mut offsets: BTreeMap<TopicPartition, Offset> =
             all.iter().filter(here).map(|partition| (partition.name.clone(), offset(partition))).collect();
+        let found = partitions.found();
+        let found_here = found.iter().filter(|(_, log)| log.folder().parent() == Some(directory.path()));
+        offsets.extend(found_here.map(|(name, log)| (name.clone(), of_found(name, log))));
+        drop(found);
         write_if_changed(&directory.path().join(file), &offsets)?;
     }
     Ok(())

@@ -13,7 +13,7 @@ mod turns;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use ottla_base::{BrokerId, Offset, PartitionIndex, Timestamp, TopicPartition, Uuid};
 use ottla_metadata::image::{Image, Topic};
@@ -21,7 +21,7 @@ use ottla_metadata::settings::topic::TopicSettings;
 use ottla_protocol::error::ErrorCode;
 use ottla_storage::checkpoint::{self, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
 use ottla_storage::{
-    FolderKind, Log, LogConfig, LogDirectory, OpenLog, PartitionFolder, os, read_partition_metadata,
+    FolderKind, Log, LogConfig, LogDirectory, OpenLog, PartitionFolder, ProducerCount, os, read_partition_metadata,
     write_partition_metadata,
 };
 
@@ -59,6 +59,8 @@ pub struct Partitions {
     /// The logs that were found on the disk and whose topics the metadata has not named yet.
     found: Mutex<BTreeMap<TopicPartition, Log>>,
     high_watermarks: BTreeMap<TopicPartition, Offset>,
+    /// Counts the producers of all logs.
+    producers: ProducerCount,
     doomed: Mutex<Vec<Doomed>>,
     /// What was counted for partitions that are gone.
     pub departed: Traffic,
@@ -74,6 +76,7 @@ impl Partitions {
             topics: RwLock::default(),
             found: Mutex::new(loaded.logs),
             high_watermarks: loaded.high_watermarks,
+            producers: loaded.producers,
             doomed: Mutex::default(),
             departed: Traffic::default(),
         }
@@ -166,29 +169,39 @@ impl Partitions {
 
     /// One of the logs that were found on the disk and are not hosted yet, if there are any.
     pub fn any_found(&self) -> Option<TopicPartition> {
-        self.found.lock().expect("nobody panics while holding this lock").keys().next().cloned()
+        self.found().keys().next().cloned()
     }
 
     /// Sets aside, as strays to be removed later, the logs that were found on the disk and that `image` gives to no topic, to
-    /// another topic of the same name, or to other brokers. Logs of partitions that merely have no leader stay.
-    pub fn set_strays_aside(&self, image: &Image, now_ms: Timestamp) -> ottla_storage::Result<()> {
-        let mut found = self.found.lock().expect("nobody panics while holding this lock");
-        for (name, log) in std::mem::take(&mut *found) {
+    /// another topic of the same name, or to other brokers. Logs of partitions that merely have no leader stay, and so do those
+    /// of which it cannot be known, or that cannot be renamed: they hold up nobody.
+    pub fn set_strays_aside(&self, image: &Image, now_ms: Timestamp) {
+        let is_ours = |name: &TopicPartition, log: &Log| {
             let topic = image.topic(&name.topic);
             let claimed = topic.and_then(|topic| topic.partitions.get(&name.partition));
-            let id = read_partition_metadata(log.folder())?;
-            let is_ours = claimed.is_some_and(|partition| partition.is_replica(self.local))
-                && id.is_none_or(|id| topic.is_some_and(|topic| topic.id == id));
-            if is_ours {
-                found.insert(name, log);
-            } else {
-                self.set_aside(log, now_ms)?;
+            if !claimed.is_some_and(|partition| partition.is_replica(self.local)) {
+                return Ok(false);
             }
-        }
-        Ok(())
+            let id = read_partition_metadata(log.folder())?;
+            Ok(id.is_none_or(|id| topic.is_some_and(|topic| topic.id == id)))
+        };
+        self.found().retain(|name, log| {
+            let is_kept = match is_ours(name, log) {
+                Ok(false) => self.set_aside(log, now_ms).map(|()| false),
+                known => known,
+            };
+            is_kept.unwrap_or_else(|error| {
+                tracing::error!(log = %name, %error, "cannot set aside a log that may be a stray; it is left alone");
+                true
+            })
+        });
     }
 
-    fn set_aside(&self, mut log: Log, now_ms: Timestamp) -> ottla_storage::Result<()> {
+    fn found(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, Log>> {
+        self.found.lock().expect("nobody panics while holding this lock")
+    }
+
+    fn set_aside(&self, log: &mut Log, now_ms: Timestamp) -> ottla_storage::Result<()> {
         let name = PartitionFolder::name_of(log.topic_partition(), FolderKind::Stray, Uuid::random(entropy));
         let to = log.folder().with_file_name(name);
         tracing::warn!(log = %log.topic_partition(), folder = %to.display(), "no topic has this log: it is removed later");
@@ -209,21 +222,22 @@ impl Partitions {
         config: &LogConfig,
         now_ms: Timestamp,
     ) -> ottla_storage::Result<Log> {
-        let found = self.found.lock().expect("nobody panics while holding this lock").remove(name);
+        let found = self.found().remove(name);
         if let Some(mut log) = found {
-            match read_partition_metadata(log.folder())? {
-                // The log of an older topic of the same name must make room.
-                Some(id) if id != topic_id => self.set_aside(log, now_ms)?,
-                known => {
-                    if known.is_none() {
-                        write_partition_metadata(log.folder(), topic_id)?;
-                    }
+            match self.claim(&mut log, topic_id, now_ms) {
+                Ok(true) => {
                     log.configure(config.clone());
                     return Ok(log);
                 }
+                Ok(false) => {}
+                Err(error) => {
+                    // It is tried again, and never lost sight of: an empty log must not come into its place.
+                    self.found().insert(name.clone(), log);
+                    return Err(error);
+                }
             }
         }
-        let folder = self.emptiest_directory().path().join(name.to_string());
+        let folder = self.directory_for(name)?.path().join(name.to_string());
         self.make_room(name, &folder, topic_id, now_ms)?;
         let options = OpenLog {
             topic_partition: name.clone(),
@@ -231,10 +245,21 @@ impl Partitions {
             recovery_point: Offset(0),
             log_start_offset: Offset(0),
             now_ms,
+            producers: self.producers.clone(),
         };
         let (log, _) = Log::open(&folder, config.clone(), options)?;
         write_partition_metadata(&folder, topic_id)?;
         Ok(log)
+    }
+
+    /// Whether a log that was found is that of this topic. That of an older topic of the same name makes room.
+    fn claim(&self, log: &mut Log, topic_id: Uuid, now_ms: Timestamp) -> ottla_storage::Result<bool> {
+        match read_partition_metadata(log.folder())? {
+            Some(id) if id != topic_id => return self.set_aside(log, now_ms).map(|()| false),
+            Some(_) => {}
+            None => write_partition_metadata(log.folder(), topic_id)?,
+        }
+        Ok(true)
     }
 
     /// Sets aside what lies where a new log is to be: the folder of a deleted topic that could not be renamed then.
@@ -254,6 +279,17 @@ impl Partitions {
         os::rename(folder, &to).map_err(ottla_storage::Error::io("rename", folder))?;
         self.doom(to, now_ms);
         Ok(())
+    }
+
+    /// Where the partition's folder lies already, in whatever state, or where a new one is to be.
+    fn directory_for(&self, name: &TopicPartition) -> ottla_storage::Result<&LogDirectory> {
+        for directory in &self.directories {
+            let folder = directory.path().join(name.to_string());
+            if os::exists(&folder).map_err(ottla_storage::Error::io("look for", &folder))? {
+                return Ok(directory);
+            }
+        }
+        Ok(self.emptiest_directory())
     }
 
     /// The directory with the fewest partitions takes the next one, as in Kafka.
@@ -294,7 +330,7 @@ impl Partitions {
             }
         }
         // Logs that nobody led keep their beginning too.
-        let found = std::mem::take(&mut *self.found.lock().expect("nobody panics while holding this lock"));
+        let found = std::mem::take(&mut *self.found());
         for (name, log) in found {
             let (folder, log_start, log_end) = (log.folder().to_owned(), log.start_offset(), log.end_offset());
             match log.close(now_ms) {

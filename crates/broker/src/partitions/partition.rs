@@ -12,7 +12,7 @@ use ottla_metadata::settings::topic::TopicSettings;
 use ottla_protocol::error::ErrorCode;
 use ottla_storage::producer_snapshot::SnapshotEntry;
 use ottla_storage::{
-    AbortedTransaction, Error as StorageError, Flush, FoundRecord, Log, LogConfig, LogSlice, TimeSearch,
+    AbortedTransaction, Error as StorageError, Flush, FoundRecord, Log, LogConfig, LogSlice, TimeSearch, UnpackBudget,
 };
 
 use super::append::Queued;
@@ -233,6 +233,7 @@ impl Partition {
         query: TimeQuery,
         reader: Reader,
         current_leader_epoch: LeaderEpoch,
+        budget: &mut UnpackBudget,
     ) -> Result<OffsetAt, ErrorCode> {
         let state = self.lock();
         state.check_serving()?;
@@ -254,7 +255,7 @@ impl Partition {
             TimeQuery::At(timestamp) => TimeSearch::at(timestamp, bound),
         };
         drop(state);
-        self.search(search)
+        self.search(search, budget)
     }
 
     /// Makes `to` the first offset that may be read; the high watermark, if none is given. Gives the first offset now.
@@ -307,7 +308,7 @@ impl Partition {
 
     /// Looks for a record by its time. The log is locked for looking at headers only: others go on while a batch is
     /// unpacked.
-    fn search(&self, mut search: TimeSearch) -> Result<OffsetAt, ErrorCode> {
+    fn search(&self, mut search: TimeSearch, budget: &mut UnpackBudget) -> Result<OffsetAt, ErrorCode> {
         loop {
             let batch = {
                 let state = self.lock();
@@ -316,7 +317,7 @@ impl Partition {
             };
             let Some(batch) = batch else { return Ok(OffsetAt::NOTHING) };
             if let Some(FoundRecord { offset, timestamp, leader_epoch }) =
-                batch.find().map_err(|error| self.broken(&error))?
+                batch.find(budget).map_err(|error| self.broken(&error))?
             {
                 return Ok(OffsetAt { offset, timestamp, leader_epoch });
             }
@@ -439,9 +440,14 @@ impl State {
 
 impl Leading {
     /// Takes over what a change of the log has made different, and tells the log how far it is replicated now: transactions
-    /// are over once their marker is.
+    /// are over once their marker is. What a log ends with that takes no more is not shown: its producer was told that it
+    /// failed.
     pub fn note(&mut self, log: &mut Log) {
-        (self.log_start, self.log_end) = (log.start_offset(), log.end_offset());
+        self.log_start = log.start_offset();
+        if log.check_usable().is_err() {
+            return;
+        }
+        self.log_end = log.end_offset();
         self.leader.on_appended(self.log_end);
         self.leader.check(self.log_end);
         log.on_high_watermark(self.leader.high_watermark());

@@ -12,7 +12,9 @@ use std::time::Instant;
 
 use ottla_base::{Offset, TopicPartition, Uuid};
 use ottla_storage::checkpoint::{self, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
-use ottla_storage::{Error as StorageError, FolderKind, Log, LogConfig, LogDirectory, MetaProperties, OpenLog, os};
+use ottla_storage::{
+    Error as StorageError, FolderKind, Log, LogConfig, LogDirectory, MetaProperties, OpenLog, ProducerCount, os,
+};
 use tracing::{info, warn};
 
 use crate::config::Config;
@@ -36,6 +38,8 @@ pub struct Loaded {
     pub logs: BTreeMap<TopicPartition, Log>,
     /// The high watermarks that were written last.
     pub high_watermarks: BTreeMap<TopicPartition, Offset>,
+    /// Counts the producers of all logs.
+    pub producers: ProducerCount,
     /// The broker's epoch in its last life, where that ended cleanly in every directory (KIP-966).
     pub previous_broker_epoch: Option<i64>,
 }
@@ -60,9 +64,10 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
     let (cluster_id, mut directory_ids) = identify(config, &all_directories, &mut random)?;
     directory_ids.truncate(directories.len());
     let begun = Instant::now();
-    let mut unopened = Vec::new();
+    let (mut unopened, mut places) = (Vec::new(), BTreeMap::new());
     let mut high_watermarks = BTreeMap::new();
     let mut previous_broker_epoch = None;
+    let producers = ProducerCount::default();
     let mut all_clean = true;
     for directory in &directories {
         let clean = directory.take_clean_shutdown()?;
@@ -74,6 +79,10 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
         for folder in directory.partitions()? {
             match folder.kind {
                 FolderKind::Current if folder.name == METADATA_FOLDER => {}
+                FolderKind::Current if let Some(other) = places.insert(folder.partition.clone(), directory.path()) => {
+                    let directories = [other.to_owned(), directory.path().to_owned()];
+                    return Err(Error::TwoLogs { partition: folder.partition, directories });
+                }
                 FolderKind::Current => unopened.push(Unopened {
                     directory: directory.path(),
                     options: OpenLog {
@@ -82,6 +91,7 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
                         recovery_point: recovery_points.get(&folder.partition).copied().unwrap_or_default(),
                         log_start_offset: log_starts.get(&folder.partition).copied().unwrap_or_default(),
                         now_ms: clock::now_ms(),
+                        producers: producers.clone(),
                     },
                     partition: folder.partition,
                 }),
@@ -110,6 +120,7 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
         cluster_id,
         logs,
         high_watermarks,
+        producers,
         previous_broker_epoch,
     })
 }

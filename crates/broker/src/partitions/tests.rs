@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use ottla_base::{LeaderEpoch, ProducerEpoch, ProducerId};
+use ottla_protocol::internal::metadata::{MetadataRecord, PartitionRecord, TopicRecord};
 use ottla_protocol::records::control::ControlType;
 use ottla_protocol::records::validate::Validated;
 use ottla_protocol::records::{Batch, BatchBuilder};
@@ -28,7 +29,8 @@ fn config(folder: &Path) -> Config {
 fn open_log(folder: &Path, config: LogConfig) -> Log {
     let topic_partition = TopicPartition::new("t", 0);
     let (recovery_point, log_start_offset) = (Offset(0), Offset(0));
-    let options = OpenLog { topic_partition, clean: true, recovery_point, log_start_offset, now_ms: 0 };
+    let producers = ProducerCount::default();
+    let options = OpenLog { topic_partition, clean: true, recovery_point, log_start_offset, now_ms: 0, producers };
     Log::open(&folder.join("t-0"), config, options).unwrap().0
 }
 
@@ -95,6 +97,10 @@ fn a_batch_whose_flush_failed_is_never_answered_as_if_it_were_safe() {
         let failed = append(&partition, &numbered(sequence)).unwrap_err();
         assert_eq!(failed.code(), ErrorCode::KafkaStorageError, "sequence {sequence}");
     }
+    // The housekeeping looks after it as after any other.
+    partition.with_log(|_, _| ());
+    let positions = partition.positions();
+    assert_eq!((positions.high_watermark, positions.log_end), (Offset(1), Offset(1)), "nobody sees what failed");
     assert!(read_from(&partition, Reader::Uncommitted, 0).slice.is_some(), "what is there may be read");
 }
 
@@ -241,4 +247,89 @@ fn a_partition_whose_log_cannot_be_opened_says_that_storage_is_at_fault() {
     fs::remove_file(folder.path().join("t-0")).unwrap();
     all.host(&topic, &settings, 0).unwrap();
     assert!(all.find("t", 0).is_ok());
+}
+
+/// What a start finds in two folders of one.
+fn in_two_directories(folder: &Path) -> crate::error::Result<Partitions> {
+    let directories = format!("{}/a,{}/b", folder.display(), folder.display());
+    let mut config = config(folder);
+    config.log_dirs = directories.split(',').map(PathBuf::from).collect();
+    config.metadata_log_dir = config.log_dirs[0].clone();
+    Ok(Partitions::new(&config, open_directories(&config, || 4)?))
+}
+
+/// One record of `t-0` in the folder `b`, after a clean stop.
+fn one_record_in_b(folder: &Path) {
+    let all = in_two_directories(folder).unwrap();
+    fs::create_dir(folder.join("b/t-0")).unwrap();
+    append(&host(&all, folder), &one_record(BatchBuilder::new())).unwrap();
+    all.close(0).unwrap();
+    assert!(folder.join("b/t-0/00000000000000000001.snapshot").exists());
+}
+
+#[test]
+fn a_log_that_cannot_be_claimed_is_not_replaced_by_an_empty_one_in_another_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    one_record_in_b(folder.path());
+    let all = in_two_directories(folder.path()).unwrap();
+    let metadata = folder.path().join("b/t-0/partition.metadata");
+    let whole = fs::read(&metadata).unwrap();
+    fs::write(&metadata, "damaged").unwrap();
+    let (topic, settings) = topic(folder.path());
+    for _ in 0..2 {
+        assert!(all.host(&topic, &settings, 0).is_err());
+        assert_eq!(all.find("t", 0).err(), Some(ErrorCode::KafkaStorageError));
+    }
+    assert!(!folder.path().join("a/t-0").exists());
+    let points = || checkpoint::read_offsets(&folder.path().join("b").join(RECOVERY_POINT_CHECKPOINT)).unwrap();
+    let known = BTreeMap::from([(TopicPartition::new("t", 0), Offset(1))]);
+    housekeeping::write_checkpoints(&all, &all.all()).unwrap();
+    assert_eq!(points(), known, "it is not read again after a kill");
+    all.close(0).unwrap();
+    assert_eq!(points(), known, "it counts as left cleanly");
+    let all = in_two_directories(folder.path()).unwrap();
+    assert!(all.host(&topic, &settings, 0).is_err());
+    fs::write(&metadata, whole).unwrap();
+    assert_eq!(host(&all, folder.path()).positions().log_end, Offset(1));
+}
+
+#[test]
+fn two_logs_of_one_partition_stop_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    one_record_in_b(folder.path());
+    fs::create_dir(folder.path().join("a/t-0")).unwrap();
+    let error = in_two_directories(folder.path()).err().unwrap().to_string();
+    assert!(error.contains("/a and ") && error.contains("/b hold a log of t-0"), "{error}");
+}
+
+#[test]
+fn a_damaged_log_does_not_keep_strays_from_being_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(partitions(folder.path()));
+    for name in ["stray-0", "stray-1", "t-0", "u-0"] {
+        fs::create_dir(folder.path().join(name)).unwrap();
+    }
+    for name in ["stray-0", "t-0"] {
+        fs::write(folder.path().join(name).join("partition.metadata"), "damaged").unwrap();
+    }
+    let all = partitions(folder.path());
+    let mut image = Image::default();
+    let (id, replicas) = (Uuid(7), vec![LOCAL.0]);
+    let records: [MetadataRecord<'_>; 2] = [
+        TopicRecord { name: "t".into(), topic_id: id }.into(),
+        PartitionRecord {
+            partition_id: 0,
+            topic_id: id,
+            isr: replicas.clone(),
+            leader: LOCAL.0,
+            directories: vec![Uuid::ZERO],
+            replicas,
+            ..Default::default()
+        }
+        .into(),
+    ];
+    records.iter().for_each(|record| image.apply(Offset(1), record).unwrap());
+    all.set_strays_aside(&image, 0);
+    let left: Vec<String> = all.found().keys().map(ToString::to_string).collect();
+    assert_eq!(left, ["t-0"]);
 }

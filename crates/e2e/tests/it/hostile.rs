@@ -7,10 +7,14 @@ use std::time::Duration;
 use ottla_e2e::{Broker, Closed, RawClient, body};
 use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
 use ottla_protocol::messages::api_versions_response::ApiVersionsResponse;
-use ottla_protocol::messages::create_topics_request::{Config, CreateTopicsRequest, Topic as NewTopic};
+use ottla_protocol::messages::create_topics_request::{Assignment, Config, CreateTopicsRequest, Topic as NewTopic};
 use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
+use ottla_protocol::messages::delete_records_request::{self, DeleteRecordsRequest};
+use ottla_protocol::messages::delete_records_response::DeleteRecordsResponse;
 use ottla_protocol::messages::describe_configs_request::{DescribeConfigsRequest, Resource};
 use ottla_protocol::messages::describe_configs_response::DescribeConfigsResponse;
+use ottla_protocol::messages::describe_producers_request::{DescribeProducersRequest, Topic as DescribedTopic};
+use ottla_protocol::messages::describe_producers_response::DescribeProducersResponse;
 use ottla_protocol::messages::fetch_request::{FetchRequest, Partition, Topic as FetchedTopic};
 use ottla_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
 use ottla_protocol::messages::metadata_request::{MetadataRequest, Topic};
@@ -27,6 +31,7 @@ const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 const CORRUPT_MESSAGE: i16 = 2;
 const INVALID_RECORD: i16 = 87;
+const INVALID_TOPIC_EXCEPTION: i16 = 17;
 const MIB: usize = 1 << 20;
 
 /// A broker with a topic `t`, a client of it that means well, and the folder of its files.
@@ -171,6 +176,22 @@ fn wrong_batches_get_kafkas_codes_and_the_connection_goes_on() {
         assert_eq!(produce_all(&mut client, "t", &[&batch]), Ok(vec![code]), "{what}");
         assert_eq!(produce_all(&mut client, "t", &[&good]), Ok(vec![0]), "after {what}");
     }
+    everybody_else_is_served(&mut broker, &mut client, "t");
+}
+
+#[test]
+fn records_of_internal_topics_are_not_deleted_by_clients() {
+    let (mut broker, mut client, _folder) = start(&[]);
+    create_topic(&mut client, "__consumer_offsets");
+    let errors = ["t", "__consumer_offsets"].map(|name| {
+        let partitions = vec![delete_records_request::Partition { partition_index: 0, offset: 0 }];
+        let topic = delete_records_request::Topic { name: Cow::Borrowed(name), partitions };
+        let request = DeleteRecordsRequest { topics: vec![topic], timeout_ms: 10_000 };
+        let answer = client.ask(ApiKey::DeleteRecords, 2, &request).expect("it is answered");
+        let response: DeleteRecordsResponse<'_> = body(&answer, ApiKey::DeleteRecords, 2);
+        response.topics[0].partitions[0].error_code
+    });
+    assert_eq!(errors, [0, INVALID_TOPIC_EXCEPTION]);
     everybody_else_is_served(&mut broker, &mut client, "t");
 }
 
@@ -324,9 +345,46 @@ fn what_is_named_over_and_over_is_answered_once() {
     let answer = hostile.ask(ApiKey::Metadata, 12, &request).expect("it is answered");
     assert_eq!(body::<MetadataResponse<'_>>(&answer, ApiKey::Metadata, 12).topics.len(), 1);
 
+    let topic = DescribedTopic { name: Cow::Borrowed("t"), partition_indexes: vec![0; 100_000] };
+    let request = DescribeProducersRequest { topics: vec![topic.clone(), topic] };
+    let answer = hostile.ask(ApiKey::DescribeProducers, 0, &request).expect("it is answered");
+    let described: DescribeProducersResponse<'_> = body(&answer, ApiKey::DescribeProducers, 0);
+    assert_eq!(described.topics.iter().map(|topic| topic.partitions.len()).collect::<Vec<_>>(), [1, 0]);
+
     let keys = vec![Cow::Borrowed("g"); 100_001];
     let request = FindCoordinatorRequest { coordinator_keys: keys, ..Default::default() };
     assert!(hostile.ask(ApiKey::FindCoordinator, 4, &request).is_err(), "its answer would be 25 times as large");
+    everybody_else_is_served(&mut broker, &mut client, "t");
+}
+
+#[test]
+fn requests_of_names_at_great_length_cost_little() {
+    let (mut broker, mut client, _folder) = start(&["auto.create.topics.enable=false"]);
+    let names: Vec<String> = (0..3000).map(|number| format!("{number}-{}", "n".repeat(32_000))).collect();
+    let (some, all) = (about(&names[..500]), about(&names));
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            let mut hostile = [connect(&broker), connect(&broker), connect(&broker)];
+            let (some, all) = (&some, &all);
+            scope.spawn(move || {
+                let [of_some, of_all, of_no_text] = &mut hostile;
+                of_some.ask(ApiKey::Metadata, 12, some).expect("16 MB are answered");
+                let frame = of_all.frame_of(ApiKey::Metadata, 12, all);
+                // It may be closed while it is being sent.
+                let _ = of_all.send_frame(&frame);
+                assert!(of_all.is_closed(), "96 MB are too much");
+                // Three times as long when replaced.
+                let frame: Vec<u8> = frame.iter().map(|&byte| if byte == b'n' { 0xff } else { byte }).collect();
+                let _ = of_no_text.send_frame(&frame);
+                assert!(of_no_text.is_closed(), "96 MB are too much");
+                let frame = of_some.frame_of(ApiKey::Metadata, 12, some);
+                let frame: Vec<u8> = frame.iter().map(|&byte| if byte == b'n' { 0xff } else { byte }).collect();
+                of_some.send_frame(&frame).expect("it is open");
+                assert!(of_some.is_closed(), "no name is so long");
+            });
+        }
+        everybody_else_is_served(&mut broker, &mut client, "t");
+    });
     everybody_else_is_served(&mut broker, &mut client, "t");
 }
 
@@ -455,6 +513,52 @@ fn a_large_answer_ends_the_long_poll_before_it() {
     // In order, and long before the ten minutes are over.
     assert_eq!(impatient.receive().expect("it is answered")[..4], [0, 0, 0, 1]);
     assert_eq!(impatient.receive().expect("it is answered")[..4], [0, 0, 0, 2]);
+    everybody_else_is_served(&mut broker, &mut client, "t");
+}
+
+#[test]
+fn commands_behind_a_long_poll_are_carried_out_and_keep_nobody_from_their_own() {
+    let (mut broker, mut client, _folder) = start(&["auto.create.topics.enable=false"]);
+    let mut hostile = connect(&broker);
+    let poll = hostile.frame_of(ApiKey::Fetch, 12, &poll());
+    hostile.send_frame(&poll).expect("it is open");
+    let creation = |name: &'static str, broker_ids: Vec<i32>| {
+        let (num_partitions, replication_factor) = (-1, -1);
+        let assignments = vec![Assignment { partition_index: 0, broker_ids }];
+        let name = Cow::Borrowed(name);
+        let topic = NewTopic { name, num_partitions, replication_factor, assignments, configs: Vec::new() };
+        CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, validate_only: false }
+    };
+    // Together they take all the room that there is for commands that wait; their answers are small.
+    let filler = creation("filler", vec![1; 17_000]);
+    for _ in 0..61 {
+        let frame = hostile.frame_of(ApiKey::CreateTopics, 4, &filler);
+        hostile.send_frame(&frame).expect("it is open");
+    }
+    let last = hostile.frame_of(ApiKey::CreateTopics, 4, &creation("behind", vec![1]));
+    hostile.send_frame(&last).expect("it is open");
+    let mut is_there = || {
+        let answer = client.ask(ApiKey::Metadata, 12, &about(&["behind"])).expect("it is answered");
+        body::<MetadataResponse<'_>>(&answer, ApiKey::Metadata, 12).topics[0].error_code == 0
+    };
+    assert!((0..20_000).any(|_| is_there()), "its command waits for its poll");
+    create_topic(&mut client, "of-somebody-else");
+    everybody_else_is_served(&mut broker, &mut client, "t");
+}
+
+#[test]
+fn a_request_that_is_refused_does_not_cost_the_answers_before_it() {
+    let (mut broker, mut client, _folder) = start(&["auto.create.topics.enable=false"]);
+    let mut wrong = connect(&broker);
+    let frames = [
+        wrong.frame_of(ApiKey::Fetch, 12, &poll()),
+        wrong.frame_of(ApiKey::Metadata, 12, &about(&["t"])),
+        [&i16::MAX.to_be_bytes()[..], &[0; 20]].concat(),
+    ];
+    frames.iter().for_each(|frame| wrong.send_frame(frame).expect("it is open"));
+    assert_eq!(wrong.receive().expect("the poll ends early")[..4], [0, 0, 0, 1]);
+    assert_eq!(wrong.receive().expect("it was ready")[..4], [0, 0, 0, 2]);
+    assert!(wrong.is_closed());
     everybody_else_is_served(&mut broker, &mut client, "t");
 }
 

@@ -54,17 +54,6 @@ pub enum ResourceChange {
     Edit(Vec<ConfigEdit>),
 }
 
-impl ResourceChange {
-    /// How many configs it names.
-    #[allow(clippy::len_without_is_empty, reason = "nobody asks whether there are none")]
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Replace(all) => all.len(),
-            Self::Edit(edits) => edits.len(),
-        }
-    }
-}
-
 /// One change.
 #[derive(Clone, Debug)]
 pub struct ConfigEdit {

@@ -85,6 +85,33 @@ fn strings_are_checked_before_they_are_lent() {
 }
 
 #[test]
+fn what_is_not_utf8_is_replaced_as_far_as_that_fits_a_string() {
+    let read_as = |length: usize, byte: u8| {
+        let bytes = written(|writer| writer.bytes(&vec![byte; length], true));
+        read(&bytes, |reader| reader.string(true).map(|string| string.len()))
+    };
+    assert_eq!(read_as(3, 0xff), Ok(9));
+    assert_eq!(read_as(MAX_STRING_LENGTH, b'x'), Ok(MAX_STRING_LENGTH));
+    assert_eq!(read_as(MAX_STRING_LENGTH / 3, 0xff), Ok(MAX_STRING_LENGTH / 3 * 3));
+    assert_eq!(read_as(MAX_STRING_LENGTH / 3 + 1, 0xff), Err(DecodeError::StringTooLong));
+}
+
+#[test]
+fn strings_that_are_copied_are_charged_for() {
+    let names = |byte: u8| {
+        let name = vec![byte; 10_000];
+        let names = vec![name; 100];
+        written(|writer| writer.array(true, &names, |writer, name| writer.bytes(name, true)))
+    };
+    let count = |bytes: &[u8]| {
+        let mut reader = Reader::new(bytes).at_most(1_000_000);
+        reader.array(true, 1, |reader| reader.string(true)).map(|names| names.len())
+    };
+    assert_eq!(count(&names(b'x')), Ok(100));
+    assert_eq!(count(&names(0xff)), Err(DecodeError::TooMuchMemory));
+}
+
+#[test]
 fn of_a_string_that_no_reader_takes_the_characters_that_fit_are_written() {
     let longest = "x".repeat(MAX_STRING_LENGTH);
     for flexible in [false, true] {

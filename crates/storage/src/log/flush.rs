@@ -209,6 +209,7 @@ impl Log {
     fn leave(&mut self, now_ms: Timestamp) -> Result<()> {
         self.active.trim()?;
         self.active.flush_indexes()?;
+        self.epochs.catch_up()?;
         self.snapshot_producers(self.end_offset())?;
         self.unflushed.names += 1;
         let mut flush = self.begin_flush()?;

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use ottla_base::{LeaderEpoch, Offset, Timestamp};
 use ottla_protocol::records::compression::decompressor;
 use ottla_protocol::records::validate::{UNPACKED_BYTES_MAX, UNPACKED_RATIO_MAX};
-use ottla_protocol::records::{Batch, RecordStream};
+use ottla_protocol::records::{Batch, RecordStream, StreamError};
 
 use super::Log;
 use crate::error::{Error, Result};
@@ -29,6 +29,8 @@ const UNPACK_BYTES: usize = 8 * 1024;
 /// One search unpacks so many batches; of later ones the header is believed. Only headers that lie need more than the
 /// two in which the log starts and the bound lies.
 const UNPACKED_BATCHES_MAX: usize = 16;
+/// All searches of one request together unpack so much, which keeps a thread busy for about half a second.
+const REQUEST_UNPACKED_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// A record that was found by its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,12 @@ pub struct FoundRecord {
     pub timestamp: Timestamp,
     /// The leader epoch of its batch.
     pub leader_epoch: LeaderEpoch,
+}
+
+/// What the searches of one request may still unpack. When it is spent, the headers of batches are believed.
+#[derive(Debug)]
+pub struct UnpackBudget {
+    left_bytes: u64,
 }
 
 /// A search for a record by its time, that goes on from batch to batch.
@@ -62,6 +70,18 @@ pub struct LateBatch {
     range: Range<Offset>,
     /// Whether the search may unpack it.
     may_unpack: bool,
+}
+
+impl UnpackBudget {
+    /// For one request.
+    pub fn for_request() -> Self {
+        Self::of(REQUEST_UNPACKED_BYTES_MAX)
+    }
+
+    /// Of so many bytes.
+    pub fn of(bytes: u64) -> Self {
+        Self { left_bytes: bytes }
+    }
 }
 
 impl TimeSearch {
@@ -132,8 +152,9 @@ impl Log {
     }
 
     fn search(&self, mut search: TimeSearch) -> Result<Option<FoundRecord>> {
+        let mut budget = UnpackBudget::for_request();
         while let Some(batch) = self.next_late_batch(&mut search)? {
-            if let Some(found) = batch.find()? {
+            if let Some(found) = batch.find(&mut budget)? {
                 return Ok(Some(found));
             }
         }
@@ -175,18 +196,20 @@ impl LateBatch {
     ///
     /// # Errors
     /// `Io` if the file cannot be read.
-    pub fn find(&self) -> Result<Option<FoundRecord>> {
-        self.find_within(UNPACKED_BYTES_MAX.max(u64::from(self.batch.size) * UNPACKED_RATIO_MAX))
-    }
-
-    /// As [`LateBatch::find`], where no more than `limit_bytes` may come out of the batch.
-    pub(super) fn find_within(&self, limit_bytes: u64) -> Result<Option<FoundRecord>> {
-        let found = match read_batch(&self.file, &self.path, &self.batch) {
-            Ok(_) if !self.may_unpack => Err("too many batches before it lack the time that they announce".to_owned()),
-            Ok(bytes) => self.first_record(&bytes, limit_bytes),
-            // It was cut off since.
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::UnexpectedEof => Err(source.to_string()),
-            Err(error) => return Err(error),
+    pub fn find(&self, budget: &mut UnpackBudget) -> Result<Option<FoundRecord>> {
+        let found = if !self.may_unpack {
+            Err("too many batches before it lack the time that they announce".to_owned())
+        } else if budget.left_bytes == 0 {
+            Err("the request has had too much unpacked".to_owned())
+        } else {
+            match read_batch(&self.file, &self.path, &self.batch) {
+                Ok(bytes) => self.first_record(&bytes, budget),
+                // It was cut off since.
+                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::UnexpectedEof => {
+                    Err(source.to_string())
+                }
+                Err(error) => return Err(error),
+            }
         };
         found.or_else(|detail| {
             let (log, offset) = (self.path.display(), self.batch.base_offset());
@@ -196,13 +219,28 @@ impl LateBatch {
     }
 
     /// The records are unpacked piece by piece and their bodies skipped, so that it does not matter how much comes out.
-    fn first_record(&self, bytes: &[u8], limit_bytes: u64) -> std::result::Result<Option<FoundRecord>, String> {
+    fn first_record(
+        &self,
+        bytes: &[u8],
+        budget: &mut UnpackBudget,
+    ) -> std::result::Result<Option<FoundRecord>, String> {
         let (batch, _) = Batch::parse(bytes).map_err(|error| error.to_string())?;
         let codec = batch.header().compression().ok_or("the codec is not known")?;
         let reader = decompressor(codec, batch.records()).map_err(|error| error.to_string())?;
         let mut buffer = [0; UNPACK_BYTES];
+        let of_batch = UNPACKED_BYTES_MAX.max(u64::from(self.batch.size) * UNPACKED_RATIO_MAX);
+        let limit_bytes = of_batch.min(budget.left_bytes);
         let mut records = RecordStream::new(batch.header(), reader, limit_bytes, &mut buffer);
-        while let Some(record) = records.next_record().map_err(|error| error.to_string())? {
+        let found = self.first_of(&mut records).map_err(|error| error.to_string());
+        budget.left_bytes = budget.left_bytes.saturating_sub(records.unpacked_bytes());
+        found
+    }
+
+    fn first_of(
+        &self,
+        records: &mut RecordStream<'_, impl io::Read>,
+    ) -> std::result::Result<Option<FoundRecord>, StreamError> {
+        while let Some(record) = records.next_record()? {
             if self.range.contains(&record.offset) && record.timestamp >= self.target {
                 return Ok(Some(self.record(record.offset, record.timestamp)));
             }

@@ -38,7 +38,7 @@ use ottla_base::{LeaderEpoch, Offset, Timestamp, TopicPartition};
 
 pub use append::{Appended, LeaderAppend};
 pub use flush::Flush;
-pub use lookup::{FoundRecord, LateBatch, TimeSearch};
+pub use lookup::{FoundRecord, LateBatch, TimeSearch, UnpackBudget};
 pub use open::{Cut, OpenLog, Recovery};
 pub use read::LogSlice;
 pub use retention::{Deleted, DeletedBecause, DeletedFiles};

@@ -22,7 +22,7 @@ use crate::epochs::{EpochStart, LeaderEpochs};
 use crate::error::{Error, Result};
 use crate::os;
 use crate::producer_snapshot::remove_stray_snapshots;
-use crate::producers::Producers;
+use crate::producers::{ProducerCount, Producers};
 use crate::segment::scan::{LOOKUP_CHUNK_BYTES, Scan};
 use crate::segment::{Active, BatchAt, IndexLimits, Sealed, Segment, Torn, file_path};
 
@@ -39,6 +39,8 @@ pub struct OpenLog {
     pub log_start_offset: Offset,
     /// The time.
     pub now_ms: Timestamp,
+    /// With which other logs' producers its own are counted.
+    pub producers: ProducerCount,
 }
 
 /// What opening a log took, and what it cost.
@@ -71,7 +73,7 @@ impl Log {
     /// # Errors
     /// `WrongFormat` if the log holds messages of before Kafka 0.11; `Io` and `Corrupt` if the files cannot be used.
     pub fn open(folder: &Path, config: LogConfig, options: OpenLog) -> Result<(Self, Recovery)> {
-        let OpenLog { topic_partition, clean, recovery_point, log_start_offset, now_ms } = options;
+        let OpenLog { topic_partition, clean, recovery_point, log_start_offset, now_ms, producers } = options;
         os::create_folder(folder).map_err(Error::io("create", folder))?;
         let found = tidy(folder)?;
         if let (true, Some(parent)) = (found.is_empty(), folder.parent()) {
@@ -102,7 +104,7 @@ impl Log {
             active,
             start_offset: log_start_offset.max(first),
             recovery_point: recovery_point.max(first).min(end),
-            replayed: Replayed { producers: Producers::new(), aborted },
+            replayed: Replayed { producers: Producers::new(producers), aborted },
             epochs,
             doomed: Default::default(),
             unflushed: Unflushed {
@@ -119,7 +121,7 @@ impl Log {
             log.restart_at(log.start_offset, now_ms)?;
         } else {
             log.epochs.truncate_from_end(end)?;
-            log.epochs.truncate_from_start(log.start_offset)?;
+            log.epochs.truncate_from_start(log.start_offset);
             log.replayed.truncate(end)?;
             log.replay(aborted_from.min(end))?;
             let bases: Vec<Offset> = log.segments().map(|segment| segment.base_offset).collect();

@@ -91,7 +91,10 @@ impl Log {
         let snapshot = load_latest_snapshot(&self.folder, aborted_from.min(end))?;
         let (from, entries) = snapshot.unwrap_or_default();
         let mut replayed = std::mem::take(&mut self.replayed);
-        replayed.producers = Producers::from_snapshot(entries);
+        let count = replayed.producers.count_of_all().clone();
+        // Those of before go first, so that nobody is counted twice.
+        replayed.producers = Producers::default();
+        replayed.producers = Producers::from_snapshot(entries, count);
         let done = self.replay_from(from, aborted_from, &mut replayed);
         self.replayed = replayed;
         done

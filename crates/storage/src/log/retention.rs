@@ -101,7 +101,7 @@ impl Log {
         }
         if to > log_start {
             self.start_offset = to;
-            self.epochs.truncate_from_start(to)?;
+            self.epochs.truncate_from_start(to);
         }
         Ok(())
     }
@@ -115,9 +115,7 @@ impl Log {
         }
         self.close_idle_files();
         let deleted = doomed.iter().try_for_each(|_| self.delete_first(now_ms));
-        if !doomed.is_empty() {
-            self.epochs.truncate_from_start(self.start_offset)?;
-        }
+        self.epochs.truncate_from_start(self.start_offset);
         deleted.map(|()| doomed)
     }
 

@@ -35,7 +35,7 @@ fn marker(producer_id: i64, epoch: i16, offset: i64) -> EndMarker {
 
 /// One record a batch at sequences and offsets 0 to 5, epoch 0.
 fn six_batches() -> Producers {
-    let mut producers = Producers::new();
+    let mut producers = Producers::default();
     for sequence in 0..6 {
         let next = batch(0, sequence, 1, i64::from(sequence));
         assert_eq!(producers.check(&next), Ok(Verdict::Append));
@@ -77,7 +77,7 @@ fn a_new_epoch_begins_at_zero_and_fences_the_old() {
 
 #[test]
 fn an_unknown_producer_is_taken_at_its_word_and_sequences_wrap() {
-    let mut producers = Producers::new();
+    let mut producers = Producers::default();
     let across = batch(0, i32::MAX - 1, 4, 100);
     assert_eq!(producers.check(&across), Ok(Verdict::Append));
     assert_eq!(across.last_sequence(), 1);
@@ -90,7 +90,7 @@ fn an_unknown_producer_is_taken_at_its_word_and_sequences_wrap() {
 
 #[test]
 fn an_id_without_an_epoch_is_stored_but_not_protected() {
-    let mut producers = Producers::new();
+    let mut producers = Producers::default();
     for _ in 0..2 {
         assert_eq!(producers.check(&batch(-1, 5, 1, 0)), Ok(Verdict::Append));
         producers.update(&batch(-1, 5, 1, 0));
@@ -101,7 +101,7 @@ fn an_id_without_an_epoch_is_stored_but_not_protected() {
 
 #[test]
 fn open_transactions_and_unreplicated_markers_hold_the_stable_offset() {
-    let mut producers = Producers::new();
+    let mut producers = Producers::default();
     assert_eq!(producers.first_unstable_offset(), None);
     producers.update(&transactional(1, 0, 10));
     producers.update(&transactional(2, 0, 11));
@@ -133,7 +133,7 @@ fn open_transactions_and_unreplicated_markers_hold_the_stable_offset() {
 
 #[test]
 fn idle_producers_expire_unless_a_transaction_is_open() {
-    let mut producers = Producers::new();
+    let mut producers = Producers::default();
     producers.update(&batch(0, 0, 1, 0));
     producers.update(&transactional(8, 0, 1));
     assert_eq!(producers.expire(1099, 100), 0);
@@ -144,7 +144,7 @@ fn idle_producers_expire_unless_a_transaction_is_open() {
 
 #[test]
 fn too_many_producers_push_out_those_that_wrote_longest_ago() {
-    let mut producers = Producers::new();
+    let mut producers = Producers::default();
     producers.update(&transactional(-1, 0, 0));
     producers.update(&transactional(0, 0, 0));
     for id in 1..=PRODUCERS_MAX as i64 {
@@ -153,8 +153,32 @@ fn too_many_producers_push_out_those_that_wrote_longest_ago() {
     }
     let ids: Vec<i64> = producers.entries().map(|entry| entry.producer_id.0).collect();
     assert_eq!(ids[0], 0, "an open transaction is never forgotten");
-    assert_eq!(ids[1], FORGOTTEN_AT_ONCE as i64 + 1);
+    assert_eq!(ids[1], (PRODUCERS_MAX / FORGOTTEN_ONE_IN) as i64 + 1);
     assert_eq!(ids.last(), Some(&(PRODUCERS_MAX as i64)));
+}
+
+#[test]
+fn partitions_that_remember_much_leave_each_other_a_few() {
+    let count = ProducerCount::default();
+    let fill = |producers: &mut Producers| {
+        for id in 0..15_000 {
+            producers.update(&ProducerBatch { producer_id: ProducerId(id), ..batch(0, 0, 1, id) });
+        }
+    };
+    let mut all: Vec<Producers> = (0..12).map(|_| Producers::new(count.clone())).collect();
+    all.iter_mut().for_each(fill);
+    assert_eq!(all.iter().map(Producers::count).sum::<usize>(), count.get());
+    let most = PRODUCERS_OF_ALL_MAX + 12 * PRODUCERS_OF_EACH;
+    assert!((PRODUCERS_OF_ALL_MAX - 10_000..most).contains(&count.get()), "{}", count.get());
+    let fewest = all.iter().map(Producers::count).min().unwrap();
+    assert!(fewest > PRODUCERS_OF_EACH / 2, "{fewest}");
+
+    // As much again comes from snapshots.
+    let entries: Vec<_> = all[0].entries().collect();
+    let later: Vec<_> = (0..12).map(|_| Producers::from_snapshot(entries.iter().copied(), count.clone())).collect();
+    assert!(count.get() < most + 12 * PRODUCERS_OF_EACH, "{}", count.get());
+    drop((all, later));
+    assert_eq!(count.get(), 0);
 }
 
 /// What the model knows of a producer: everything it ever wrote in its epoch.
@@ -167,7 +191,7 @@ proptest! {
         steps in prop::collection::vec((0..3i64, 0..3i16, -8..3i32, 1..4i32, prop::bool::weighted(0.03)), 1..150),
         first_sequence in prop::sample::select(vec![0, i32::MAX - 20]),
     ) {
-        let mut producers = Producers::new();
+        let mut producers = Producers::default();
         let mut model: HashMap<i64, History> = HashMap::new();
         // How many batches of each producer a duplicate is looked for among.
         let mut window: HashMap<i64, usize> = HashMap::new();
@@ -212,7 +236,7 @@ proptest! {
             }
             if restart {
                 let entries: Vec<_> = producers.entries().collect();
-                producers = Producers::from_snapshot(entries.iter().copied());
+                producers = Producers::from_snapshot(entries.iter().copied(), ProducerCount::default());
                 prop_assert_eq!(producers.entries().collect::<Vec<_>>(), entries);
                 window.values_mut().for_each(|remembered| *remembered = 1);
             }

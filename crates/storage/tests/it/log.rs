@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use ottla_base::{LeaderEpoch, Offset, TopicPartition};
 use ottla_protocol::records::Batches;
-use ottla_storage::{Log, LogConfig, OpenLog, Recovery};
+use ottla_storage::{Log, LogConfig, OpenLog, ProducerCount, Recovery};
 
 const FILES: [&str; 5] = [
     "00000000000000000000.log",
@@ -28,6 +28,7 @@ fn open(folder: &Path, clean: bool, recovery_point: i64) -> (Log, Recovery) {
         recovery_point: Offset(recovery_point),
         log_start_offset: Offset(0),
         now_ms: 0,
+        producers: ProducerCount::default(),
     };
     let opened = Log::open(folder, config, options).unwrap();
     opened.0.check();

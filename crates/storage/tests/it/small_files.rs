@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use ottla_base::{BrokerId, Offset, ProducerEpoch, TopicPartition};
 use ottla_storage::producer_snapshot::{encode_snapshot, load_latest_snapshot, snapshot_path};
 use ottla_storage::{
-    LeaderEpochs, LogDirectory, MetaProperties, OffsetIndex, PartitionFolder, Producers, TimeIndex, checkpoint,
-    read_partition_metadata, write_partition_metadata,
+    LeaderEpochs, LogDirectory, MetaProperties, OffsetIndex, PartitionFolder, ProducerCount, Producers, TimeIndex,
+    checkpoint, read_partition_metadata, write_partition_metadata,
 };
 
 const INDEX_BYTES_MAX: u32 = 10 << 20;
@@ -62,7 +62,7 @@ fn the_producer_snapshot() {
     let last = entries[4];
     assert_eq!((last.producer_epoch, last.last_sequence, last.coordinator_epoch), (ProducerEpoch(2), -1, 0));
 
-    let bytes = encode_snapshot(Producers::from_snapshot(entries).entries());
+    let bytes = encode_snapshot(Producers::from_snapshot(entries, ProducerCount::default()).entries());
     assert_eq!(bytes, fs::read(snapshot_path(&kafka("u-0"), offset)).unwrap());
 }
 

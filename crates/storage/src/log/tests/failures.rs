@@ -115,6 +115,30 @@ fn indexes_that_recovery_built_anew_are_flushed() {
     assert!(!log.has_unflushed_segments());
 }
 
+#[test]
+fn a_log_that_begins_later_waits_for_no_disk() {
+    let (fixture, mut log) = Fixture::new(LogConfig { retention_bytes: Some(0), ..small_segments(600) });
+    for _ in 0..4 {
+        append(&mut log, &Made::sized(10, 500));
+    }
+    let ((), calls) = trace::calls_of(|| {
+        for to in 1..15 {
+            log.advance_start_offset(Offset(to)).unwrap();
+        }
+        assert_eq!(log.enforce_retention(i64::MAX, Offset(40)).unwrap().len(), 4, "even the active segment goes");
+    });
+    assert!(!calls.iter().any(|call| call.starts_with("sync")), "{calls:?}");
+    let starts = |log: &Log| log.epochs().entries().iter().map(|entry| entry.start_offset.0).collect::<Vec<_>>();
+    assert_eq!(starts(&log), [40]);
+    let text = || std::fs::read_to_string(fixture.folder.path().join("t-0/leader-epoch-checkpoint")).unwrap();
+    assert!(text().ends_with(" 0\n"), "{}", text());
+    drop(log);
+    let (log, _) = fixture.open(false, 0);
+    assert_eq!(starts(&log), [40], "a start finds it out again");
+    log.close(0).unwrap();
+    assert!(text().ends_with(" 40\n"), "{}", text());
+}
+
 /// Whether flushing the log flushes its folder.
 fn flushes_names(log: &mut Log) -> bool {
     let ((), calls) = trace::calls_of(|| log.flush(0).unwrap());

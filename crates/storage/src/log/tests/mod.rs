@@ -46,6 +46,7 @@ impl Fixture {
             recovery_point: Offset(recovery_point),
             log_start_offset: Offset(log_start),
             now_ms: 0,
+            producers: crate::ProducerCount::default(),
         };
         let opened = Log::open(&self.path(), self.config.clone(), options)?;
         opened.0.check();

@@ -178,7 +178,7 @@ fn a_batch_that_cannot_be_unpacked_is_found_by_its_header() {
 }
 
 #[test]
-fn a_batch_is_unpacked_up_to_a_limit() {
+fn batches_are_unpacked_up_to_a_limit() {
     let (_fixture, mut log) = Fixture::new(LogConfig::default());
     let mut builder = BatchBuilder::new().compression(Compression::Zstd, None);
     for timestamp in 0..100 {
@@ -187,13 +187,17 @@ fn a_batch_is_unpacked_up_to_a_limit() {
     let bytes = builder.build().unwrap();
     let assign = LeaderAppend { leader_epoch: LeaderEpoch(5), now_ms: 0, log_append_time: false, max_timestamp: 99 };
     log.append_leader(&Batch::parse(&bytes).unwrap().0, assign).unwrap();
-    let find = |target, limit_bytes| {
+    let find_within = |target, budget: &mut UnpackBudget| {
         let batch = log.next_late_batch(&mut TimeSearch::at(target, Offset(100))).unwrap().unwrap();
-        batch.find_within(limit_bytes).unwrap().map(|found| (found.offset.0, found.timestamp))
+        batch.find(budget).unwrap().map(|found| (found.offset.0, found.timestamp))
     };
+    let find = |target, limit_bytes| find_within(target, &mut UnpackBudget::of(limit_bytes));
     assert_eq!(find(90, 200_000), Some((90, 90)));
     assert_eq!(find(90, 50_000), Some((0, 99)), "from the header");
     assert_eq!(find(2, 50_000), Some((2, 2)), "found before the limit");
+    let mut budget = UnpackBudget::of(200_000);
+    let all: Vec<_> = (0..4).map(|_| find_within(90, &mut budget)).collect();
+    assert_eq!(all, [(90, 90), (90, 90), (0, 99), (0, 99)].map(Some), "of one request");
 }
 
 #[test]
