@@ -8,6 +8,7 @@ mod admin;
 mod altering;
 mod compare;
 mod consuming;
+mod dynamic;
 mod frames;
 mod offsets;
 mod plain;
@@ -45,7 +46,7 @@ pub struct Conversation {
 
 /// All conversations.
 pub fn all() -> Vec<Conversation> {
-    [frames::ALL, topics::ALL, admin::ALL, altering::ALL, producing::ALL, records::ALL, offsets::ALL, consuming::ALL]
+    [frames::ALL, topics::ALL, admin::ALL, altering::ALL, producing::ALL, records::ALL, offsets::ALL, consuming::ALL, dynamic::ALL]
         .into_iter()
         .flatten()
         .copied()

@@ -13,6 +13,7 @@ use ottla_protocol::internal::metadata::MetadataRecord;
 
 use super::*;
 use crate::image::{Endpoint, FeatureRange};
+use crate::settings::group::GroupLimits;
 use crate::settings::{Check, Dynamic, Kind};
 
 const CLUSTER_ID: &str = "8xGTRnzSSFyi9XrNrzr05A";
@@ -103,6 +104,19 @@ fn registration(id: i32, clean_epoch: Option<BrokerEpoch>) -> RegisterBroker {
         log_dirs: vec![Uuid(1000 + id as u128)],
         clean_epoch,
     }
+}
+
+/// What groups may be set to with the brokers' defaults.
+fn group_limits() -> std::sync::Arc<GroupLimits> {
+    let number = |key: &str| match key {
+        _ if key.contains("min.heartbeat") => 5000,
+        _ if key.contains("max.heartbeat") => 15_000,
+        _ if key.contains("min.session") => 45_000,
+        _ if key.contains("max.session") => 60_000,
+        _ if key.contains(".min.") => 0,
+        _ => 10_000,
+    };
+    std::sync::Arc::new(GroupLimits::new(number, vec!["sticky".to_owned()]))
 }
 
 fn new_topic(name: &str, partitions: i32, replication_factor: i16) -> NewTopic {

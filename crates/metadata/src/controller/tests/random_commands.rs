@@ -14,7 +14,7 @@ fn command() -> impl Strategy<Value = Command> {
     let broker = || (0i32..4).prop_map(BrokerId);
     let epoch = || (0i64..40).prop_map(BrokerEpoch);
     let configs = || {
-        let key = select(&["retention.ms", "min.insync.replicas", "unclean.leader.election.enable", "nope"][..]);
+        let key = select(&["retention.ms", "min.insync.replicas", "unclean.leader.election.enable", "interval.ms", "nope"][..]);
         let value = prop::option::of(select(&["1", "2", "true"][..]));
         prop::collection::vec((key.prop_map(str::to_owned), value.prop_map(|value| value.map(str::to_owned))), 0..3)
     };
@@ -50,11 +50,11 @@ fn command() -> impl Strategy<Value = Command> {
         let topics = names.into_iter().map(|name| TopicReference { name: Some(name), id: Uuid::ZERO });
         Command::DeleteTopics(DeleteTopics { topics: topics.collect() })
     });
-    let alter = (select(&[2i8, 4][..]), prop_oneof![name(), Just(String::new())], configs()).prop_map(
+    let alter = (select(&[2i8, 4, 16, 32][..]), prop_oneof![name(), Just(String::new())], configs()).prop_map(
         |(resource_type, name, configs)| {
             let change = ResourceChange::Replace(configs);
             let resources = vec![ResourceAlteration { resource_type, name, change }];
-            Command::AlterConfigs(AlterConfigs { resources, validate_only: false })
+            Command::AlterConfigs(AlterConfigs { resources, validate_only: false, group_limits: group_limits() })
         },
     );
     let register = (0i32..4, prop::option::of(epoch()), any::<u64>()).prop_map(|(id, clean, incarnation)| {
