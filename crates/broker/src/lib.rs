@@ -13,6 +13,7 @@ mod features;
 mod net;
 mod node;
 mod partitions;
+mod registration;
 mod request;
 mod start;
 

@@ -32,6 +32,7 @@ use crate::net::memory::FrameMemory;
 use crate::net::workers::Workers;
 use crate::node::{Node, ProducerIds, PublishedImage, clock, entropy};
 use crate::partitions::{Partitions, housekeeping, open_directories};
+use crate::registration::Registration;
 
 /// How long connections may take to end.
 const CONNECTIONS_END_WITHIN: Duration = Duration::from_secs(5);
@@ -66,7 +67,7 @@ impl Broker {
         let publisher =
             Publisher { config: config.clone(), partitions: partitions.clone(), published: published.clone() };
         let mut host = Host::open(config.clone(), &cluster_id, publisher)?;
-        let broker_epoch = join_cluster(&mut host, &config, &cluster_id, directory_ids, previous_epoch)?;
+        let registration = join_cluster(&mut host, &config, &cluster_id, directory_ids, previous_epoch)?;
         partitions.set_strays_aside(&published.get(), clock::now_ms())?;
         let thread = |source| Error::Io { what: "start a thread".to_owned(), source };
         let (controller, running) = host.run().map_err(thread)?;
@@ -81,7 +82,7 @@ impl Broker {
             config,
             partitions,
             controller,
-            broker_epoch,
+            registration,
             published,
         });
         let workers = Arc::new(Workers::start().map_err(thread)?);
@@ -149,7 +150,7 @@ impl Broker {
         let workers = self.workers;
         let (stop, housekeeping) = self.housekeeping;
         drop(stop);
-        let (partitions, epoch) = (self.node.partitions.clone(), self.node.broker_epoch);
+        let (partitions, epoch) = (self.node.partitions.clone(), self.node.registration.epoch());
         // The last way to the controller is in the node.
         drop(self.node);
         let (running, metadata_directory) = (self.controller, self.metadata_directory);
@@ -187,7 +188,7 @@ fn join_cluster(
     cluster_id: &str,
     directory_ids: Vec<Uuid>,
     previous_epoch: Option<i64>,
-) -> Result<BrokerEpoch> {
+) -> Result<Registration> {
     let refused = |detail: String| Error::Metadata { detail: format!("this broker cannot join its cluster: {detail}") };
     host.handle(Command::Bootstrap(Bootstrap::default()))?;
     let endpoints = config.listeners.broker.iter().map(|listener| Endpoint {
@@ -206,12 +207,12 @@ fn join_cluster(
         log_dirs: directory_ids,
         clean_epoch: previous_epoch.map(BrokerEpoch),
     };
-    let epoch = epoch_of(host.handle(Command::RegisterBroker(register))?).map_err(refused)?;
+    let epoch = epoch_of(host.handle(Command::RegisterBroker(register.clone()))?).map_err(refused)?;
     match host.handle(Command::UnfenceBroker(UnfenceBroker { id: config.node_id, epoch }))? {
         Answer::UnfenceBroker(Ok(())) => {}
         other => return Err(refused(format!("{other:?}"))),
     }
-    Ok(epoch)
+    Ok(Registration::new(register, epoch))
 }
 
 fn start_housekeeping(

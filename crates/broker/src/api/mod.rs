@@ -12,26 +12,35 @@ use crate::dispatch::{Refused, Reply};
 use crate::request::Request;
 
 mod acls;
+mod alter_client_quotas;
 mod alter_configs;
+mod alter_partition_reassignments;
+mod alter_replica_log_dirs;
 pub mod api_versions;
 mod create_partitions;
 mod create_topics;
 mod delete_records;
 mod delete_topics;
+mod describe_client_quotas;
 mod describe_cluster;
 mod describe_configs;
 mod describe_log_dirs;
 mod describe_producers;
+mod describe_quorum;
 mod describe_topic_partitions;
+mod elect_leaders;
 mod fetch;
 pub mod fetch_sessions;
 mod find_coordinator;
 mod init_producer_id;
 mod list_config_resources;
 mod list_offsets;
+mod list_partition_reassignments;
 mod metadata;
 mod offset_for_leader_epoch;
 pub mod produce;
+mod unregister_broker;
+mod update_features;
 
 /// One API.
 pub struct Api {
@@ -61,11 +70,20 @@ pub const ALL: &[Api] = &[
     acls::DELETE,
     describe_configs::API,
     alter_configs::WHOLE,
+    alter_replica_log_dirs::API,
     describe_log_dirs::API,
     create_partitions::API,
+    elect_leaders::API,
     alter_configs::INCREMENTAL,
+    alter_partition_reassignments::API,
+    list_partition_reassignments::API,
+    describe_client_quotas::API,
+    alter_client_quotas::API,
+    describe_quorum::API,
+    update_features::API,
     describe_cluster::API,
     describe_producers::API,
+    unregister_broker::API,
     list_config_resources::API,
     describe_topic_partitions::API,
 ];

@@ -6,6 +6,7 @@
 
 mod admin;
 mod altering;
+mod cluster;
 mod compare;
 mod consuming;
 mod dynamic;
@@ -13,6 +14,7 @@ mod frames;
 mod offsets;
 mod plain;
 mod producing;
+mod quotas;
 mod records;
 mod topics;
 
@@ -46,11 +48,23 @@ pub struct Conversation {
 
 /// All conversations.
 pub fn all() -> Vec<Conversation> {
-    [frames::ALL, topics::ALL, admin::ALL, altering::ALL, producing::ALL, records::ALL, offsets::ALL, consuming::ALL, dynamic::ALL]
-        .into_iter()
-        .flatten()
-        .copied()
-        .collect()
+    [
+        frames::ALL,
+        topics::ALL,
+        admin::ALL,
+        altering::ALL,
+        producing::ALL,
+        records::ALL,
+        offsets::ALL,
+        consuming::ALL,
+        dynamic::ALL,
+        quotas::ALL,
+        cluster::ALL,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+    .collect()
 }
 
 /// Settings that every broker has that a transcript is made of.
