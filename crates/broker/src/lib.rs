@@ -10,6 +10,7 @@ mod controller;
 mod dispatch;
 mod error;
 mod features;
+pub mod loggers;
 mod net;
 mod node;
 mod partitions;

@@ -1,10 +1,8 @@
 //! AlterConfigs (key 33, versions 0-2) and IncrementalAlterConfigs (key 44, versions 0-1, KIP-339): settings of topics,
-//! brokers, groups and subscriptions to clients' metrics.
+//! brokers, groups and subscriptions to clients' metrics; levels of loggers.
 //!
 //! v2 and v1 flexible. What a broker would not take (a setting that is not dynamic, another broker's id) is refused here; the
-//! controller checks names and values, and writes.
-//!
-//! Not here: loggers.
+//! controller checks names and values, and writes. Loggers are this process's own: the controller is not asked.
 
 use std::borrow::Cow;
 
@@ -26,6 +24,7 @@ use crate::access::{Operation, Resource};
 use crate::config::{dynamic, table};
 use crate::controller::{broker_configs, configs};
 use crate::dispatch::{Refused, Reply};
+use crate::loggers;
 use crate::node::Node;
 use crate::request::Request;
 
@@ -106,6 +105,11 @@ fn alter(
     let mut outcomes = Vec::new();
     for resource in resources {
         match check(request, &resource) {
+            Ok(()) if is_of_loggers(&resource) => outcomes.push(Outcome::from(AlteredResource {
+                result: alter_loggers(request.node, &resource, validate_only),
+                resource_type: resource.resource_type,
+                name: resource.name,
+            })),
             Ok(()) => taken.push(resource),
             Err(refusal) => outcomes.push(Outcome {
                 resource_type: resource.resource_type,
@@ -156,6 +160,32 @@ fn check(request: &Request<'_>, resource: &ResourceAlteration) -> Result<(), Ref
         Some(ResourceKind::Broker) => check_broker(request.node, resource),
         // The controller has an answer for what does not exist.
         _ => Ok(()),
+    }
+}
+
+/// Whether it is for loggers. Whole sets of levels cannot be set: the controller has an answer for that.
+fn is_of_loggers(resource: &ResourceAlteration) -> bool {
+    let kind = ResourceKind::from_i8(resource.resource_type);
+    kind == Some(ResourceKind::BrokerLogger) && matches!(resource.change, ResourceChange::Edit(_))
+}
+
+/// Changes the levels of loggers at once.
+fn alter_loggers(node: &Node, resource: &ResourceAlteration, validate_only: bool) -> Result<(), Refusal> {
+    let ResourceChange::Edit(edits) = &resource.change else {
+        unreachable!("only edits are of loggers");
+    };
+    resource.change.check_keys()?;
+    let expected = node.config.node_id;
+    match resource.name.parse::<i32>() {
+        Ok(id) if id == expected.0 => loggers::alter(edits, validate_only),
+        Ok(id) => {
+            let message = format!("Unexpected node id. Expected {expected}, but received {id}");
+            Err(Refusal::new(ErrorCode::InvalidRequest, message))
+        }
+        Err(_) => {
+            let message = format!("Node id must be an integer, but it is: {}", resource.name);
+            Err(Refusal::new(ErrorCode::InvalidRequest, message))
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Settings that change while the broker runs: of brokers, groups and client metrics.
+//! Settings that change while the broker runs: of brokers, loggers, groups and client metrics.
 
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::alter_configs_request::{self as replace, AlterConfigsRequest};
@@ -18,10 +18,12 @@ pub(super) const ALL: &[Conversation] = &[
     Conversation::new("dynamic-configs", brokers),
     Conversation::new("dynamic-configs-synonyms", synonyms),
     Conversation::new("dynamic-configs-whole", whole),
+    Conversation::new("broker-loggers", loggers),
     Conversation::new("group-configs", groups),
     Conversation::new("client-metrics-configs", client_metrics),
 ];
 
+const LOGGER: i8 = 8;
 const CLIENT_METRICS: i8 = 16;
 const GROUP: i8 = 32;
 
@@ -268,6 +270,45 @@ fn whole(session: &mut Session) {
     describe_keys(session, "all brokers", BROKER, "", &keys);
     replace_all(session, "another broker", BROKER, "9", &[]);
     replace_all(session, "a broker that is no number", BROKER, "first", &[]);
+}
+
+fn loggers(session: &mut Session) {
+    let root = ["root"];
+    let cases: &[(&str, Edits<'_>)] = &[
+        ("a level", &[("root", SET, Some("WARN"))]),
+        ("a level in small letters", &[("root", SET, Some("debug"))]),
+        ("an unknown level", &[("root", SET, Some("LOUD"))]),
+        ("no level", &[("root", SET, Some(""))]),
+        ("null", &[("root", SET, None)]),
+        ("take the root's away", &[("root", DELETE, None)]),
+        ("append", &[("root", APPEND, Some("INFO"))]),
+        ("subtract", &[("root", SUBTRACT, Some("INFO"))]),
+        ("an unknown operation", &[("root", 9, Some("INFO"))]),
+        ("an unknown logger", &[("no.such.logger", SET, Some("INFO"))]),
+        ("take an unknown one's away", &[("no.such.logger", DELETE, None)]),
+        ("a logger twice", &[("root", SET, Some("INFO")), ("root", SET, Some("WARN"))]),
+        ("nothing", &[]),
+        ("off", &[("root", SET, Some("OFF"))]),
+        ("fatal", &[("root", SET, Some("FATAL"))]),
+        ("error", &[("root", SET, Some("ERROR"))]),
+        ("trace", &[("root", SET, Some("TRACE"))]),
+        ("back", &[("root", SET, Some("INFO"))]),
+    ];
+    describe_keys(session, "the start", LOGGER, "1", &root);
+    change(session, LOGGER, "1", cases, &root);
+    for name in ["", "9", "first"] {
+        alter(session, &format!("of {name:?}"), 1, vec![edits(LOGGER, name, &[("root", SET, Some("INFO"))])]);
+        describe_keys(session, "nothing", LOGGER, name, &root);
+    }
+    describe_keys(session, "nothing", LOGGER, "1", &["no.such.logger"]);
+    validate(session, "only asked", LOGGER, "1", &[("root", SET, Some("WARN"))]);
+    describe_keys(session, "only asked", LOGGER, "1", &root);
+    replace_all(session, "all loggers", LOGGER, "1", &[("root", Some("WARN"))]);
+    for version in 1..=3 {
+        let resources = vec![resource(LOGGER, "1", Some(&root))];
+        let request = DescribeConfigsRequest { resources, include_synonyms: true, include_documentation: true };
+        describe(session, "all that is said", version, &request);
+    }
 }
 
 fn groups(session: &mut Session) {

@@ -17,9 +17,13 @@ use super::{batch, connect, create_topic, fetch, options, produce};
 
 /// Sets a value for all brokers, or takes it away.
 fn set(client: &mut RawClient, key: &str, value: Option<&str>) {
+    alter(client, 4, "", key, value);
+}
+
+fn alter(client: &mut RawClient, resource_type: i8, name: &str, key: &str, value: Option<&str>) {
     let config_operation = i8::from(value.is_none());
     let config = Config { name: key.into(), config_operation, value: value.map(Into::into) };
-    let resource = Resource { resource_type: 4, resource_name: "".into(), configs: vec![config] };
+    let resource = Resource { resource_type, resource_name: name.into(), configs: vec![config] };
     let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
     let answer = client.ask(ApiKey::IncrementalAlterConfigs, 1, &request).expect("it is answered");
     let response: IncrementalAlterConfigsResponse<'_> = body(&answer, ApiKey::IncrementalAlterConfigs, 1);
@@ -47,6 +51,22 @@ fn settings_act_as_soon_as_they_are_set_and_after_a_restart() {
     set(&mut client, "max.connections", None);
     set(&mut client, "message.max.bytes", None);
     assert_eq!(produce(&mut connect(&broker), "t", 1, &large).expect("it is answered").error_code, 0);
+}
+
+#[test]
+fn loggers_log_at_the_level_they_were_given() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = options(folder.path()).start();
+    let mut client = connect(&broker);
+    for level in ["ERROR", "DEBUG", "WARN"] {
+        alter(&mut client, 8, "1", "root", Some(level));
+    }
+    alter(&mut client, 8, "1", "ottla_broker", Some("INFO"));
+    let logged = std::fs::read_to_string(folder.path().join("stderr")).expect("it is written there");
+    let changes = logged.lines().filter(|line| line.contains("levels of the loggers"));
+    // Colours come before the value.
+    let levels: Vec<_> = changes.filter_map(|line| line.rsplit("\u{1b}[0m").next()).collect();
+    assert_eq!(levels, ["debug", "warn,ottla_broker=info"], "{logged}");
 }
 
 #[test]

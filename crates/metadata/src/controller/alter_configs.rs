@@ -211,7 +211,10 @@ impl ResourceChange {
     }
 
     /// Whether the request contradicts itself, whatever it is about.
-    fn check_keys(&self) -> Result<(), Refusal> {
+    ///
+    /// # Errors
+    /// It does.
+    pub fn check_keys(&self) -> Result<(), Refusal> {
         let delete = ConfigOperation::Delete as i8;
         let keys: Vec<(&String, bool)> = match self {
             Self::Replace(configs) => configs.iter().map(|(key, value)| (key, value.is_none())).collect(),
