@@ -17,6 +17,7 @@ mod partitions;
 mod registration;
 mod request;
 mod start;
+mod telemetry;
 
 pub use error::{Error, Result};
 pub use start::Broker;

@@ -17,6 +17,7 @@ use crate::net::listener::ConnectionCounts;
 use crate::net::memory::FrameMemory;
 use crate::partitions::Partitions;
 use crate::registration::Registration;
+use crate::telemetry::Telemetry;
 
 /// One broker.
 pub struct Node {
@@ -36,6 +37,8 @@ pub struct Node {
     pub partitions: Arc<Partitions>,
     /// The producer ids it may give away.
     pub producer_ids: ProducerIds,
+    /// The clients that push their metrics.
+    pub telemetry: Telemetry,
     /// The way to the controller.
     pub controller: Controller,
     /// Its place in the cluster.

@@ -33,6 +33,7 @@ use crate::net::workers::Workers;
 use crate::node::{Node, ProducerIds, PublishedImage, clock, entropy};
 use crate::partitions::{Partitions, housekeeping, open_directories};
 use crate::registration::Registration;
+use crate::telemetry::Telemetry;
 
 /// How long connections may take to end.
 const CONNECTIONS_END_WITHIN: Duration = Duration::from_secs(5);
@@ -79,6 +80,7 @@ impl Broker {
             connections: Arc::new(ConnectionCounts::default()),
             fetch_sessions: FetchSessions::new(config.max_incremental_fetch_session_cache_slots, entropy()),
             producer_ids: ProducerIds::default(),
+            telemetry: Telemetry::default(),
             config,
             partitions,
             controller,

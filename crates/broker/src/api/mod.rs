@@ -32,6 +32,7 @@ mod elect_leaders;
 mod fetch;
 pub mod fetch_sessions;
 mod find_coordinator;
+mod get_telemetry_subscriptions;
 mod init_producer_id;
 mod list_config_resources;
 mod list_offsets;
@@ -39,6 +40,7 @@ mod list_partition_reassignments;
 mod metadata;
 mod offset_for_leader_epoch;
 pub mod produce;
+mod push_telemetry;
 mod unregister_broker;
 mod update_features;
 
@@ -52,7 +54,10 @@ pub struct Api {
     pub handle: fn(&mut Request<'_>) -> Result<Reply, Refused>,
 }
 
-/// All there are, by key. What is not here is not advertised.
+/// Those that are answered but not advertised, as in Kafka.
+const UNADVERTISED: &[Api] = &[get_telemetry_subscriptions::API, push_telemetry::API];
+
+/// All others, by key. What is not here is not advertised.
 pub const ALL: &[Api] = &[
     produce::API,
     fetch::API,
@@ -95,7 +100,7 @@ fn is_alive(image: &Image, broker: BrokerId) -> bool {
 
 /// The API with this key.
 pub fn find(key: i16) -> Option<&'static Api> {
-    ALL.iter().find(|api| api.key.code() == key)
+    ALL.iter().chain(UNADVERTISED).find(|api| api.key.code() == key)
 }
 
 #[cfg(test)]
@@ -121,6 +126,8 @@ mod tests {
         let range = |versions: &RangeInclusive<i16>| format!("{}-{}", versions.start(), versions.end());
         for key in ApiKey::all().filter(|key| key.is_on_broker()) {
             let served = find(key.code()).map_or_else(|| "not yet".to_owned(), |api| range(&api.versions));
+            let is_hidden = UNADVERTISED.iter().any(|api| api.key == key);
+            let served = if is_hidden { format!("{served}, not advertised") } else { served };
             let (code, name, kafka) = (key.code(), key.name(), range(&key.kafka_versions()));
             page.push_str(&format!("| {code} | {name} | {served} | {kafka} |\n"));
         }

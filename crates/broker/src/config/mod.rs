@@ -74,6 +74,9 @@ pub struct Config {
     /// `ottla.validate.compressed.records`.
     pub validate_compressed_records: bool,
 
+    /// `telemetry.max.bytes`.
+    pub telemetry_max_bytes: usize,
+
     /// `auto.create.topics.enable`.
     pub auto_create_topics_enable: bool,
     /// `delete.topic.enable`.
@@ -166,6 +169,7 @@ impl Config {
             connections_max_idle: duration("connections.max.idle.ms"),
             request_memory_bytes: written.size("ottla.request.memory.bytes"),
             validate_compressed_records: written.boolean("ottla.validate.compressed.records"),
+            telemetry_max_bytes: written.size("telemetry.max.bytes"),
             auto_create_topics_enable: written.boolean("auto.create.topics.enable"),
             delete_topic_enable: written.boolean("delete.topic.enable"),
             num_partitions: int(&written, "num.partitions"),

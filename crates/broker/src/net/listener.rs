@@ -175,7 +175,7 @@ fn admit(
         Ok(())
     });
     match prepared.and_then(|()| stream.into_std()) {
-        Ok(stream) => Some((stream, Client::new(ip, name.clone(), counted))),
+        Ok(stream) => Some((stream, Client::new(ip, address.port(), name.clone(), counted))),
         Err(error) => {
             debug!(listener = %name, %ip, %error, "a connection ended before it was set up");
             None

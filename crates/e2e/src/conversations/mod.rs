@@ -16,6 +16,7 @@ mod plain;
 mod producing;
 mod quotas;
 mod records;
+mod telemetry;
 mod topics;
 
 use std::borrow::Cow;
@@ -60,6 +61,7 @@ pub fn all() -> Vec<Conversation> {
         dynamic::ALL,
         quotas::ALL,
         cluster::ALL,
+        telemetry::ALL,
     ]
     .into_iter()
     .flatten()
