@@ -1,7 +1,7 @@
 //! The loggers of this process and their levels, as BROKER_LOGGER resources show and change them (KIP-412).
 //!
-//! A logger is the path of a module, as `RUST_LOG` names it; `root` is all of them. One without a level of its own has that
-//! of the nearest module above. Nothing is kept: the next start begins with `RUST_LOG` again, as in Kafka with its own file.
+//! A logger is the path of a module, with dots: Kafka's tools take no colons. `root` is all of them. One without a level of its
+//! own has that of the nearest module above. Nothing is kept: the next start begins with `RUST_LOG` again, as in Kafka with its own file.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -15,13 +15,13 @@ pub const ROOT: &str = "root";
 /// All others: the crates and modules that log.
 const NAMES: &[&str] = &[
     "ottla_broker",
-    "ottla_broker::api",
-    "ottla_broker::config",
-    "ottla_broker::controller",
-    "ottla_broker::net",
-    "ottla_broker::node",
-    "ottla_broker::partitions",
-    "ottla_broker::start",
+    "ottla_broker.api",
+    "ottla_broker.config",
+    "ottla_broker.controller",
+    "ottla_broker.net",
+    "ottla_broker.node",
+    "ottla_broker.partitions",
+    "ottla_broker.start",
     "ottla_storage",
 ];
 
@@ -135,9 +135,10 @@ impl Loggers {
         let mut loggers = Self { levels: BTreeMap::new(), others: Vec::new(), apply };
         for directive in directives.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
             let (name, level) = directive.split_once('=').unwrap_or((ROOT, directive));
+            let name = name.replace("::", ".");
             let known = LEVELS.iter().find(|(_, ours)| ours.eq_ignore_ascii_case(level));
             match known.filter(|_| all().any(|known| known == name)) {
-                Some((level, _)) => drop(loggers.levels.insert(name.to_owned(), level)),
+                Some((level, _)) => drop(loggers.levels.insert(name, level)),
                 None => loggers.others.push(directive.to_owned()),
             }
         }
@@ -150,7 +151,7 @@ impl Loggers {
             if let Some(level) = self.levels.get(nearest) {
                 return level;
             }
-            match nearest.rsplit_once("::") {
+            match nearest.rsplit_once('.') {
                 Some((above, _)) => nearest = above,
                 None => return self.levels.get(ROOT).unwrap_or(&DEFAULT),
             }
@@ -163,7 +164,7 @@ impl Loggers {
         let mut directives = vec![ours(self.level_of(ROOT)).to_owned()];
         directives.extend(self.others.iter().cloned());
         let own = self.levels.iter().filter(|(name, _)| *name != ROOT);
-        directives.extend(own.map(|(name, level)| format!("{name}={}", ours(level))));
+        directives.extend(own.map(|(name, level)| format!("{}={}", name.replace('.', "::"), ours(level))));
         directives.join(",")
     }
 }
@@ -176,10 +177,10 @@ mod tests {
     fn a_logger_has_the_level_of_the_nearest_module_above() {
         let mut loggers = Loggers::new("warn,ottla_broker=debug,hyper=trace", Box::new(|_| {}));
         let levels = |loggers: &Loggers| {
-            ["root", "ottla_storage", "ottla_broker", "ottla_broker::net"].map(|name| loggers.level_of(name))
+            ["root", "ottla_storage", "ottla_broker", "ottla_broker.net"].map(|name| loggers.level_of(name))
         };
         assert_eq!(levels(&loggers), ["WARN", "WARN", "DEBUG", "DEBUG"]);
-        loggers.levels.insert("ottla_broker::net".to_owned(), "FATAL");
+        loggers.levels.insert("ottla_broker.net".to_owned(), "FATAL");
         assert_eq!(levels(&loggers), ["WARN", "WARN", "DEBUG", "FATAL"]);
         assert_eq!(loggers.directives(), "warn,hyper=trace,ottla_broker=debug,ottla_broker::net=error");
         assert_eq!(levels(&Loggers::new("", Box::new(|_| {}))), ["INFO"; 4]);
