@@ -28,6 +28,7 @@ mod describe_log_dirs;
 mod describe_producers;
 mod describe_quorum;
 mod describe_topic_partitions;
+mod describe_user_scram_credentials;
 mod elect_leaders;
 mod fetch;
 pub mod fetch_sessions;
@@ -84,6 +85,7 @@ pub const ALL: &[Api] = &[
     list_partition_reassignments::API,
     describe_client_quotas::API,
     alter_client_quotas::API,
+    describe_user_scram_credentials::API,
     describe_quorum::API,
     update_features::API,
     describe_cluster::API,

@@ -1,16 +1,21 @@
-//! Quotas of users, clients and addresses.
+//! Quotas of users, clients and addresses; the credentials that users have.
 
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::alter_client_quotas_request::{self as alter, AlterClientQuotasRequest};
 use ottla_protocol::messages::alter_client_quotas_response::AlterClientQuotasResponse;
 use ottla_protocol::messages::describe_client_quotas_request::{Component, DescribeClientQuotasRequest};
 use ottla_protocol::messages::describe_client_quotas_response::DescribeClientQuotasResponse;
+use ottla_protocol::messages::describe_user_scram_credentials_request::{DescribeUserScramCredentialsRequest, User};
+use ottla_protocol::messages::describe_user_scram_credentials_response::DescribeUserScramCredentialsResponse;
 
 use super::{Conversation, Session};
 use crate::raw::body;
 
-pub(super) const ALL: &[Conversation] =
-    &[Conversation::new("client-quotas", quotas), Conversation::new("client-quotas-filters", filters)];
+pub(super) const ALL: &[Conversation] = &[
+    Conversation::new("client-quotas", quotas),
+    Conversation::new("client-quotas-filters", filters),
+    Conversation::new("user-scram-credentials", credentials),
+];
 
 type Entity<'a> = &'a [(&'a str, Option<&'a str>)];
 /// A key, and its new value; none takes it away.
@@ -212,4 +217,25 @@ fn filters(session: &mut Session) {
         }
     }
     set(session, "all away", None);
+}
+
+/// Nobody has any.
+fn credentials(session: &mut Session) {
+    describe_users(session, "all", None);
+    describe_users(session, "nobody in particular", Some(&[]));
+    describe_users(session, "two that are not there", Some(&["bob", "alice"]));
+    describe_users(session, "one twice", Some(&["bob", "bob"]));
+    describe_users(session, "the empty name", Some(&[""]));
+}
+
+fn describe_users(session: &mut Session, what: &str, names: Option<&[&str]>) {
+    let user = |&name: &&str| User { name: name.to_owned().into() };
+    let request = DescribeUserScramCredentialsRequest { users: names.map(|names| names.iter().map(user).collect()) };
+    let Some(answer) = session.ask(what, ApiKey::DescribeUserScramCredentials, 0, &request) else { return };
+    let mut response: DescribeUserScramCredentialsResponse<'_> = body(&answer, ApiKey::DescribeUserScramCredentials, 0);
+    for result in &mut response.results {
+        result.credential_infos.sort_by_key(|info| info.mechanism);
+    }
+    response.results.sort_by(|a, b| a.user.cmp(&b.user));
+    session.note(&response);
 }
