@@ -1,6 +1,6 @@
 //! UnregisterBroker (key 64, version 0, KIP-746): a broker that is gone for good.
 //!
-//! A broker that lives registers itself again, as in Kafka; until then it leads nothing.
+//! Differs from Kafka: a broker that lives registers itself again at once. Kafka's leads nothing until it is restarted.
 
 use std::borrow::Cow;
 

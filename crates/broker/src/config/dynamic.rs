@@ -82,8 +82,10 @@ pub fn check(
     };
     let after = after.in_force();
     check_rules(&after, &before)?;
-    check_steps(config, &before, &after, change.after)
-        .map_err(|wrong| format!("Invalid value org.apache.kafka.common.config.ConfigException: {wrong} for configuration Invalid dynamic configuration"))
+    check_steps(config, &before, &after, change.after).map_err(|wrong| {
+        let exception = "org.apache.kafka.common.config.ConfigException";
+        format!("Invalid value {exception}: {wrong} for configuration Invalid dynamic configuration")
+    })
 }
 
 impl<'a> Change<'a> {

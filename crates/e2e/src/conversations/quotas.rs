@@ -71,89 +71,89 @@ fn describe(session: &mut Session, what: &str, version: i16, filters: Filters<'_
     lines.iter().for_each(|line| session.line(line));
 }
 
+/// The key that most are asked about, and the user.
+const PRODUCED: &str = "producer_byte_rate";
+const A: Option<&str> = Some("a");
+
+/// What is asked, of whom.
+const CHANGES: &[(&str, Entity<'_>, Ops<'_>)] = &[
+    ("a user", &[("user", A)], &[(PRODUCED, Some(1000.0))]),
+    ("the same again", &[("user", A)], &[(PRODUCED, Some(1000.0))]),
+    ("another value", &[("user", A)], &[(PRODUCED, Some(2000.0)), ("consumer_byte_rate", Some(3000.0))]),
+    ("a percentage", &[("user", A)], &[("request_percentage", Some(12.5))]),
+    ("mutations", &[("user", A)], &[("controller_mutation_rate", Some(0.5))]),
+    ("one away", &[("user", A)], &[("request_percentage", None)]),
+    ("one away that is not there", &[("user", A)], &[("request_percentage", None)]),
+    ("an unknown one away", &[("user", A)], &[("no_such_rate", None)]),
+    ("a client", &[("client-id", Some("c"))], &[(PRODUCED, Some(1.0))]),
+    ("a client of a user", &[("client-id", Some("c")), ("user", A)], &[(PRODUCED, Some(2.0))]),
+    ("any client of a user", &[("client-id", None), ("user", A)], &[(PRODUCED, Some(3.0))]),
+    ("any client of any user", &[("client-id", None), ("user", None)], &[(PRODUCED, Some(4.0))]),
+    ("any user", &[("user", None)], &[(PRODUCED, Some(5.0))]),
+    ("an address", &[("ip", Some("127.0.0.7"))], &[("connection_creation_rate", Some(6.0))]),
+    ("any address", &[("ip", None)], &[("connection_creation_rate", Some(7.0))]),
+    ("an address of another family", &[("ip", Some("::1"))], &[("connection_creation_rate", Some(8.0))]),
+    ("an address that is a name", &[("ip", Some("no.such.host.invalid"))], &[("connection_creation_rate", Some(6.0))]),
+    ("an address with a rate of bytes", &[("ip", Some("127.0.0.7"))], &[(PRODUCED, Some(6.0))]),
+    ("a user with a rate of connections", &[("user", A)], &[("connection_creation_rate", Some(6.0))]),
+    ("an address and a user", &[("ip", Some("127.0.0.7")), ("user", A)], &[(PRODUCED, Some(6.0))]),
+    ("an address and a client", &[("ip", Some("127.0.0.7")), ("client-id", A)], &[(PRODUCED, Some(6.0))]),
+    ("an unknown type", &[("group", A)], &[(PRODUCED, Some(6.0))]),
+    ("an empty type", &[("", A)], &[(PRODUCED, Some(6.0))]),
+    ("an empty name", &[("user", Some(""))], &[(PRODUCED, Some(6.0))]),
+    ("an empty client", &[("client-id", Some(""))], &[(PRODUCED, Some(6.0))]),
+    ("an empty address", &[("ip", Some(""))], &[("connection_creation_rate", Some(6.0))]),
+    ("a key twice, of any client", &[("client-id", None)], &[(PRODUCED, Some(8.0)), (PRODUCED, Some(9.0))]),
+    ("nobody", &[], &[(PRODUCED, Some(6.0))]),
+    ("a user twice", &[("user", A), ("user", Some("b"))], &[(PRODUCED, Some(6.0))]),
+    ("an unknown key", &[("user", A)], &[("no_such_rate", Some(6.0))]),
+    ("a fraction of a byte", &[("user", A)], &[(PRODUCED, Some(6.5))]),
+    ("nothing at all", &[("user", A)], &[(PRODUCED, Some(0.0))]),
+    ("less than nothing", &[("user", A)], &[(PRODUCED, Some(-1.0))]),
+    ("a percentage of nothing", &[("user", A)], &[("request_percentage", Some(0.0))]),
+    ("almost a byte", &[("user", A)], &[(PRODUCED, Some(6.000_000_1))]),
+    ("too many bytes", &[("user", A)], &[(PRODUCED, Some(1e19))]),
+    ("no number", &[("user", A)], &[(PRODUCED, Some(f64::NAN))]),
+    ("without end", &[("user", A)], &[("request_percentage", Some(f64::INFINITY))]),
+    ("too many connections", &[("ip", None)], &[("connection_creation_rate", Some(3e9))]),
+    ("a key twice", &[("user", A)], &[(PRODUCED, Some(8.0)), (PRODUCED, Some(9.0))]),
+    ("nothing to do", &[("user", A)], &[]),
+];
+
 fn quotas(session: &mut Session) {
-    let produced = "producer_byte_rate";
-    let a = Some("a");
-    let cases: &[(&str, Entity<'_>, Ops<'_>)] = &[
-        ("a user", &[("user", a)], &[(produced, Some(1000.0))]),
-        ("the same again", &[("user", a)], &[(produced, Some(1000.0))]),
-        ("another value", &[("user", a)], &[(produced, Some(2000.0)), ("consumer_byte_rate", Some(3000.0))]),
-        ("a percentage", &[("user", a)], &[("request_percentage", Some(12.5))]),
-        ("mutations", &[("user", a)], &[("controller_mutation_rate", Some(0.5))]),
-        ("one away", &[("user", a)], &[("request_percentage", None)]),
-        ("one away that is not there", &[("user", a)], &[("request_percentage", None)]),
-        ("an unknown one away", &[("user", a)], &[("no_such_rate", None)]),
-        ("a client", &[("client-id", Some("c"))], &[(produced, Some(1.0))]),
-        ("a client of a user", &[("client-id", Some("c")), ("user", a)], &[(produced, Some(2.0))]),
-        ("any client of a user", &[("client-id", None), ("user", a)], &[(produced, Some(3.0))]),
-        ("any client of any user", &[("client-id", None), ("user", None)], &[(produced, Some(4.0))]),
-        ("any user", &[("user", None)], &[(produced, Some(5.0))]),
-        ("an address", &[("ip", Some("127.0.0.7"))], &[("connection_creation_rate", Some(6.0))]),
-        ("any address", &[("ip", None)], &[("connection_creation_rate", Some(7.0))]),
-        ("an address of another family", &[("ip", Some("::1"))], &[("connection_creation_rate", Some(8.0))]),
-        (
-            "an address that is a name",
-            &[("ip", Some("no.such.host.invalid"))],
-            &[("connection_creation_rate", Some(6.0))],
-        ),
-        ("an address with a rate of bytes", &[("ip", Some("127.0.0.7"))], &[(produced, Some(6.0))]),
-        ("a user with a rate of connections", &[("user", a)], &[("connection_creation_rate", Some(6.0))]),
-        ("an address and a user", &[("ip", Some("127.0.0.7")), ("user", a)], &[(produced, Some(6.0))]),
-        ("an address and a client", &[("ip", Some("127.0.0.7")), ("client-id", a)], &[(produced, Some(6.0))]),
-        ("an unknown type", &[("group", a)], &[(produced, Some(6.0))]),
-        ("an empty type", &[("", a)], &[(produced, Some(6.0))]),
-        ("an empty name", &[("user", Some(""))], &[(produced, Some(6.0))]),
-        ("an empty client", &[("client-id", Some(""))], &[(produced, Some(6.0))]),
-        ("an empty address", &[("ip", Some(""))], &[("connection_creation_rate", Some(6.0))]),
-        ("a key twice, of any client", &[("client-id", None)], &[(produced, Some(8.0)), (produced, Some(9.0))]),
-        ("nobody", &[], &[(produced, Some(6.0))]),
-        ("a user twice", &[("user", a), ("user", Some("b"))], &[(produced, Some(6.0))]),
-        ("an unknown key", &[("user", a)], &[("no_such_rate", Some(6.0))]),
-        ("a fraction of a byte", &[("user", a)], &[(produced, Some(6.5))]),
-        ("nothing at all", &[("user", a)], &[(produced, Some(0.0))]),
-        ("less than nothing", &[("user", a)], &[(produced, Some(-1.0))]),
-        ("a percentage of nothing", &[("user", a)], &[("request_percentage", Some(0.0))]),
-        ("almost a byte", &[("user", a)], &[(produced, Some(6.000_000_1))]),
-        ("too many bytes", &[("user", a)], &[(produced, Some(1e19))]),
-        ("no number", &[("user", a)], &[(produced, Some(f64::NAN))]),
-        ("without end", &[("user", a)], &[("request_percentage", Some(f64::INFINITY))]),
-        ("too many connections", &[("ip", None)], &[("connection_creation_rate", Some(3e9))]),
-        ("a key twice", &[("user", a)], &[(produced, Some(8.0)), (produced, Some(9.0))]),
-        ("nothing to do", &[("user", a)], &[]),
-    ];
-    for (what, entity, ops) in cases {
+    for (what, entity, ops) in CHANGES {
         change(session, what, 1, vec![entry(entity, ops)], false);
         describe(session, &format!("after: {what}"), 1, &[], false);
     }
     for version in 0..=1 {
-        let ops: Ops<'_> = &[(produced, Some(77.0))];
+        let ops: Ops<'_> = &[(PRODUCED, Some(77.0))];
         let good = || entry(&[("user", Some("b"))], ops);
         change(session, "only asked", version, vec![good()], true);
         change(session, "only asked, wrongly", version, vec![entry(&[("user", Some("b"))], &[("x", Some(1.0))])], true);
-        change(session, "one good, one bad", version, vec![good(), entry(&[("group", a)], ops)], false);
+        change(session, "one good, one bad", version, vec![good(), entry(&[("group", A)], ops)], false);
         change(
             session,
             "one entity twice",
             version,
-            vec![good(), entry(&[("user", Some("b"))], &[(produced, Some(78.0))])],
+            vec![good(), entry(&[("user", Some("b"))], &[(PRODUCED, Some(78.0))])],
             false,
         );
         change(session, "nobody and nothing", version, vec![], false);
         describe(session, "after that", version, &[], false);
     }
     let away: Ops<'_> = &[
-        (produced, None),
+        (PRODUCED, None),
         ("consumer_byte_rate", None),
         ("request_percentage", None),
         ("controller_mutation_rate", None),
     ];
     let entities: &[Entity<'_>] = &[
-        &[("user", a)],
+        &[("user", A)],
         &[("user", Some("b"))],
         &[("user", None)],
         &[("client-id", Some("c"))],
-        &[("client-id", Some("c")), ("user", a)],
-        &[("client-id", None), ("user", a)],
+        &[("client-id", Some("c")), ("user", A)],
+        &[("client-id", None), ("user", A)],
         &[("client-id", None), ("user", None)],
     ];
     change(session, "all away", 1, entities.iter().map(|entity| entry(entity, away)).collect(), false);

@@ -305,8 +305,11 @@ fn groups_and_subscriptions_are_set_within_bounds_or_refused_in_kafkas_words() {
             Config 0 16 "s" match = Some("client_id=a.*")
         "#]],
     );
-    cluster.check(alter([(GROUP, "g", replace(&[]))]), &expect![[r#"
+    cluster.check(
+        alter([(GROUP, "g", replace(&[]))]),
+        &expect![[r#"
         32 "g": ok
         Config 0 32 "g" consumer.session.timeout.ms = None
-    "#]]);
+    "#]],
+    );
 }

@@ -10,8 +10,58 @@ fn name() -> impl Strategy<Value = String> {
     select(&["a.b", "a_b", "c", "d"][..]).prop_map(str::to_owned)
 }
 
+fn broker() -> impl Strategy<Value = BrokerId> {
+    (0i32..4).prop_map(BrokerId)
+}
+
+fn administration() -> impl Strategy<Value = Command> {
+    let quota = (
+        prop::collection::vec(
+            (select(&["user", "client-id", "ip"][..]), prop::option::of(select(&["a", ""][..]))),
+            0..3,
+        ),
+        prop::collection::vec((select(&["producer_byte_rate", "x"][..]), prop::option::of(0i32..3)), 0..3),
+        any::<bool>(),
+    );
+    let quota = quota.prop_map(|(entity, changes, validate_only)| {
+        let part = |(kind, name): (&str, Option<&str>)| (kind.to_owned(), name.map(str::to_owned));
+        let change =
+            |(key, value): (&str, Option<i32>)| QuotaChange { key: key.to_owned(), value: value.map(f64::from) };
+        let entry = QuotaAlteration {
+            entity: entity.into_iter().map(part).collect(),
+            changes: changes.into_iter().map(change).collect(),
+        };
+        let entries = vec![entry];
+        Command::AlterClientQuotas(AlterClientQuotas { entries, validate_only, unresolved: BTreeSet::new() })
+    });
+    let index = || (0i32..3).prop_map(PartitionIndex);
+    let elect = (any::<bool>(), prop::option::of((name(), index()))).prop_map(|(preferred, one)| {
+        let election = if preferred { Election::Preferred } else { Election::Unclean };
+        let topics = one.map(|(name, index)| vec![(name, vec![index])]);
+        Command::ElectLeaders(ElectLeaders { election, topics })
+    });
+    let target = prop::option::of(prop::collection::vec(broker(), 0..4));
+    let reassign = (name(), index(), target, any::<bool>()).prop_map(|(name, index, target, may)| {
+        let topics = vec![TopicReassignment { name, partitions: vec![(index, target)] }];
+        let command = AlterPartitionReassignments { topics, allow_replication_factor_change: may };
+        Command::AlterPartitionReassignments(command)
+    });
+    let features = (-1i16..3, 0i8..5, any::<bool>()).prop_map(|(level, upgrade_type, validate_only)| {
+        let feature = "eligible.leader.replicas.version".to_owned();
+        let supported = registration(1, None).features;
+        let updates = vec![FeatureUpdate { feature, level, upgrade_type }];
+        Command::UpdateFeatures(UpdateFeatures { updates, validate_only, controller: 1, supported })
+    });
+    prop_oneof![
+        2 => quota,
+        2 => elect,
+        4 => reassign,
+        1 => features,
+        1 => broker().prop_map(|id| Command::UnregisterBroker(UnregisterBroker { id })),
+    ]
+}
+
 fn command() -> impl Strategy<Value = Command> {
-    let broker = || (0i32..4).prop_map(BrokerId);
     let epoch = || (0i64..40).prop_map(BrokerEpoch);
     let configs = || {
         let key = select(
@@ -59,43 +109,6 @@ fn command() -> impl Strategy<Value = Command> {
             Command::AlterConfigs(AlterConfigs { resources, validate_only: false, group_limits: group_limits() })
         },
     );
-    let quota = (
-        prop::collection::vec(
-            (select(&["user", "client-id", "ip"][..]), prop::option::of(select(&["a", ""][..]))),
-            0..3,
-        ),
-        prop::collection::vec((select(&["producer_byte_rate", "x"][..]), prop::option::of(0i32..3)), 0..3),
-        any::<bool>(),
-    );
-    let quota = quota.prop_map(|(entity, changes, validate_only)| {
-        let part = |(kind, name): (&str, Option<&str>)| (kind.to_owned(), name.map(str::to_owned));
-        let change =
-            |(key, value): (&str, Option<i32>)| QuotaChange { key: key.to_owned(), value: value.map(f64::from) };
-        let entry = QuotaAlteration {
-            entity: entity.into_iter().map(part).collect(),
-            changes: changes.into_iter().map(change).collect(),
-        };
-        let entries = vec![entry];
-        Command::AlterClientQuotas(AlterClientQuotas { entries, validate_only, unresolved: BTreeSet::new() })
-    });
-    let index = || (0i32..3).prop_map(PartitionIndex);
-    let elect = (any::<bool>(), prop::option::of((name(), index()))).prop_map(|(preferred, one)| {
-        let election = if preferred { Election::Preferred } else { Election::Unclean };
-        let topics = one.map(|(name, index)| vec![(name, vec![index])]);
-        Command::ElectLeaders(ElectLeaders { election, topics })
-    });
-    let target = prop::option::of(prop::collection::vec(broker(), 0..4));
-    let reassign = (name(), index(), target, any::<bool>()).prop_map(|(name, index, target, may)| {
-        let topics = vec![TopicReassignment { name, partitions: vec![(index, target)] }];
-        let command = AlterPartitionReassignments { topics, allow_replication_factor_change: may };
-        Command::AlterPartitionReassignments(command)
-    });
-    let features = (-1i16..3, 0i8..5, any::<bool>()).prop_map(|(level, upgrade_type, validate_only)| {
-        let feature = "eligible.leader.replicas.version".to_owned();
-        let supported = registration(1, None).features;
-        let updates = vec![FeatureUpdate { feature, level, upgrade_type }];
-        Command::UpdateFeatures(UpdateFeatures { updates, validate_only, controller: 1, supported })
-    });
     let register = (0i32..4, prop::option::of(epoch()), any::<u64>()).prop_map(|(id, clean, incarnation)| {
         let incarnation_id = Uuid(u128::from(incarnation % 3) + 100);
         Command::RegisterBroker(RegisterBroker { incarnation_id, ..registration(id, clean) })
@@ -112,11 +125,7 @@ fn command() -> impl Strategy<Value = Command> {
         }),
         1 => (broker(), epoch()).prop_map(|(broker, epoch)| Command::AllocateProducerIds(AllocateProducerIds { broker, epoch })),
         1 => Just(Command::Bootstrap(Bootstrap::default())),
-        2 => quota,
-        2 => elect,
-        4 => reassign,
-        1 => features,
-        1 => broker().prop_map(|id| Command::UnregisterBroker(UnregisterBroker { id })),
+        10 => administration(),
     ]
 }
 
