@@ -11,12 +11,15 @@ mod coordinators;
 mod dispatch;
 mod error;
 mod features;
+pub mod loggers;
 mod metrics;
 mod net;
 mod node;
 mod partitions;
+mod registration;
 mod request;
 mod start;
+mod telemetry;
 
 pub use error::{Error, Result};
 pub use start::Broker;

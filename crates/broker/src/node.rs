@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, RwLock};
 
-use ottla_base::{BrokerEpoch, BrokerId};
+use ottla_base::BrokerId;
 use ottla_metadata::controller::{AllocateProducerIds, Answer, Command, CreateTopics, NewTopic};
 use ottla_metadata::image::Image;
 use ottla_protocol::error::ErrorCode;
@@ -18,6 +18,8 @@ use crate::net::budgets::Budgets;
 use crate::net::listener::ConnectionCounts;
 use crate::net::memory::FrameMemory;
 use crate::partitions::Partitions;
+use crate::registration::Registration;
+use crate::telemetry::Telemetry;
 
 /// One broker.
 pub struct Node {
@@ -41,10 +43,12 @@ pub struct Node {
     pub groups: Arc<GroupCoordinators>,
     /// The producer ids it may give away.
     pub producer_ids: ProducerIds,
+    /// The clients that push their metrics.
+    pub telemetry: Telemetry,
     /// The way to the controller.
     pub controller: Controller,
-    /// The epoch of this life of the broker.
-    pub broker_epoch: BrokerEpoch,
+    /// Its place in the cluster.
+    pub registration: Registration,
     /// The newest metadata image.
     pub published: Arc<PublishedImage>,
 }
@@ -163,7 +167,7 @@ impl Node {
             if let Some(id) = self.producer_ids.take() {
                 return Some(id);
             }
-            let command = AllocateProducerIds { broker: self.config.node_id, epoch: self.broker_epoch };
+            let command = AllocateProducerIds { broker: self.config.node_id, epoch: self.registration.epoch() };
             match place.ask(Command::AllocateProducerIds(command)).await.ok()? {
                 Answer::AllocateProducerIds(Ok(block)) => {
                     self.producer_ids.refill(block.first.0..block.first.0 + block.count);

@@ -27,6 +27,12 @@ const LARGE_BYTES: usize = 512 * 1024;
 pub struct Client {
     /// Who it is, and where.
     pub asker: Asker,
+    /// The port that it comes from.
+    pub port: u16,
+    /// The name of its library; empty where it did not say, or said too much.
+    pub software_name: String,
+    /// The version of its library.
+    pub software_version: String,
     /// The compressed batches it has sent.
     pub compressed_batches: u64,
     /// Its requests that wait for records are not to wait any longer.
@@ -59,9 +65,12 @@ pub struct Responder {
 
 impl Client {
     /// A client from `host` that has not authenticated.
-    pub fn new(host: IpAddr, listener: Arc<str>, counted: Counted) -> Self {
+    pub fn new(host: IpAddr, port: u16, listener: Arc<str>, counted: Counted) -> Self {
         Self {
             asker: Asker { principal: Principal::anonymous(), host, listener },
+            port,
+            software_name: String::new(),
+            software_version: String::new(),
             compressed_batches: 0,
             hurry: Arc::default(),
             _counted: counted,

@@ -34,6 +34,8 @@ use crate::net::memory::FrameMemory;
 use crate::net::workers::Workers;
 use crate::node::{Node, ProducerIds, PublishedImage, clock, entropy};
 use crate::partitions::{Partitions, housekeeping, open_directories};
+use crate::registration::Registration;
+use crate::telemetry::Telemetry;
 
 /// How long connections may take to end.
 const CONNECTIONS_END_WITHIN: Duration = Duration::from_secs(5);
@@ -76,7 +78,7 @@ impl Broker {
             published: published.clone(),
         };
         let mut host = Host::open(config.clone(), &cluster_id, publisher)?;
-        let broker_epoch = join_cluster(&mut host, &config, &cluster_id, directory_ids, previous_epoch)?;
+        let registration = join_cluster(&mut host, &config, &cluster_id, directory_ids, previous_epoch)?;
         partitions.set_strays_aside(&published.get(), clock::now_ms());
         let (controller, running) = host.run().map_err(thread)?;
         let housekeeping = start_housekeeping(partitions.clone(), config.clone()).map_err(thread)?;
@@ -88,11 +90,12 @@ impl Broker {
             connections: Arc::new(ConnectionCounts::default()),
             fetch_sessions: FetchSessions::new(config.max_incremental_fetch_session_cache_slots, entropy()),
             producer_ids: ProducerIds::default(),
+            telemetry: Telemetry::default(),
             config,
             partitions,
             groups,
             controller,
-            broker_epoch,
+            registration,
             published,
         });
         let workers = Arc::new(Workers::start().map_err(thread)?);
@@ -166,7 +169,7 @@ impl Broker {
         let workers = self.workers;
         let (stop, housekeeping) = self.housekeeping;
         drop(stop);
-        let (partitions, epoch) = (self.node.partitions.clone(), self.node.broker_epoch);
+        let (partitions, epoch) = (self.node.partitions.clone(), self.node.registration.epoch());
         // The last way to the controller is in the node.
         drop(self.node);
         let (running, groups, metadata_directory) = (self.controller, self.group_threads, self.metadata_directory);
@@ -223,7 +226,7 @@ fn join_cluster(
     cluster_id: &str,
     directory_ids: Vec<Uuid>,
     previous_epoch: Option<i64>,
-) -> Result<BrokerEpoch> {
+) -> Result<Registration> {
     let refused = |detail: String| Error::Metadata { detail: format!("this broker cannot join its cluster: {detail}") };
     host.handle(Command::Bootstrap(Bootstrap::default()))?;
     let endpoints = config.listeners.broker.iter().map(|listener| Endpoint {
@@ -242,12 +245,12 @@ fn join_cluster(
         log_dirs: directory_ids,
         clean_epoch: previous_epoch.map(BrokerEpoch),
     };
-    let epoch = epoch_of(host.handle(Command::RegisterBroker(register))?).map_err(refused)?;
+    let epoch = epoch_of(host.handle(Command::RegisterBroker(register.clone()))?).map_err(refused)?;
     match host.handle(Command::UnfenceBroker(UnfenceBroker { id: config.node_id, epoch }))? {
         Answer::UnfenceBroker(Ok(())) => {}
         other => return Err(refused(format!("{other:?}"))),
     }
-    Ok(epoch)
+    Ok(Registration::new(register, epoch))
 }
 
 fn start_housekeeping(

@@ -29,8 +29,7 @@ pub struct Arguments {
 
 /// Runs a broker until it is told to stop.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    log_to_stderr();
     let (config, warnings) = match Config::load(arguments.config.as_deref(), &arguments.overrides) {
         Ok(loaded) => loaded,
         Err(refused) => {
@@ -55,6 +54,22 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// Logs as `RUST_LOG` says, until an administrator says otherwise.
+fn log_to_stderr() {
+    let directives = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|text| EnvFilter::try_new(text).is_ok());
+    let directives = directives.unwrap_or_else(|| "info".to_owned());
+    let subscriber = tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false);
+    let subscriber = subscriber.with_env_filter(EnvFilter::new(&directives)).with_filter_reloading();
+    let filter = subscriber.reload_handle();
+    subscriber.init();
+    let apply = move |directives: &str| {
+        if let Err(error) = filter.reload(EnvFilter::new(directives)) {
+            error!(%error, "the levels of the loggers stay as they are");
+        }
+    };
+    ottla_broker::loggers::begin(&directives, Box::new(apply));
 }
 
 /// Every connection and every log takes a file: as many as the system lets this process have, as a JVM does too.

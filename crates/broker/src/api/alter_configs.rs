@@ -1,18 +1,17 @@
-//! AlterConfigs (key 33, versions 0-2) and IncrementalAlterConfigs (key 44, versions 0-1, KIP-339): settings of topics and
-//! brokers.
+//! AlterConfigs (key 33, versions 0-2) and IncrementalAlterConfigs (key 44, versions 0-1, KIP-339): settings of topics,
+//! brokers, groups and subscriptions to clients' metrics; levels of loggers.
 //!
 //! v2 and v1 flexible. What a broker would not take (a setting that is not dynamic, another broker's id) is refused here; the
-//! controller checks names and values, and writes.
-//!
-//! Not here: loggers, groups and client metrics have no settings yet.
+//! controller checks names and values, and writes. Loggers are this process's own: the controller is not asked.
 
 use std::borrow::Cow;
 
 use ottla_metadata::controller::{
-    AlterConfigs, AlteredResource, Answer, Command, ConfigEdit, ConfigOperation, ResourceAlteration, ResourceChange,
+    AlterConfigs, AlteredResource, Answer, Command, ConfigEdit, ConfigOperation, Refusal, ResourceAlteration,
+    ResourceChange,
 };
-use ottla_metadata::image::ResourceKind;
-use ottla_metadata::settings::Dynamic;
+use ottla_metadata::image::{ConfigResource, ResourceKind};
+use ottla_metadata::settings::Kind;
 use ottla_protocol::ApiKey;
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::messages::alter_configs_request::AlterConfigsRequest;
@@ -22,9 +21,10 @@ use ottla_protocol::messages::incremental_alter_configs_response::{self, Increme
 
 use super::Api;
 use crate::access::{Operation, Resource};
-use crate::config::table;
-use crate::controller::Place;
+use crate::config::{dynamic, table};
+use crate::controller::{Place, broker_configs, configs};
 use crate::dispatch::{Refused, Reply};
+use crate::loggers;
 use crate::node::Node;
 use crate::request::Request;
 
@@ -124,22 +124,28 @@ fn alter(
     let mut outcomes = Vec::new();
     for resource in resources {
         match check(request, &resource) {
-            Ok(()) => taken.push(resource),
-            Err((code, message)) => outcomes.push(Outcome {
+            Ok(()) if is_of_loggers(&resource) => outcomes.push(Outcome::from(AlteredResource {
+                result: alter_loggers(request.node, &resource, validate_only),
                 resource_type: resource.resource_type,
                 name: resource.name,
-                code,
-                message: Some(message),
+            })),
+            Ok(()) => taken.push(resource),
+            Err(refusal) => outcomes.push(Outcome {
+                resource_type: resource.resource_type,
+                name: resource.name,
+                code: refusal.error,
+                message: refusal.message,
             }),
         }
     }
+    let group_limits = request.node.config.group_limits.clone();
     async move {
         let unanswered: Vec<_> = taken.iter().map(|resource| (resource.resource_type, resource.name.clone())).collect();
         let failed = |code| {
             let outcome = move |(resource_type, name)| Outcome { resource_type, name, code, message: None };
             unanswered.into_iter().map(outcome).collect::<Vec<_>>()
         };
-        let command = AlterConfigs { resources: taken, validate_only };
+        let command = AlterConfigs { resources: taken, validate_only, group_limits };
         let mut decided: Vec<Outcome> = match place.ask(Command::AlterConfigs(command)).await {
             Ok(Answer::AlterConfigs(altered)) => altered.into_iter().map(Outcome::from).collect(),
             Ok(other) => unreachable!("AlterConfigs is answered as such, not by {other:?}"),
@@ -150,73 +156,96 @@ fn alter(
     }
 }
 
-fn check(request: &Request<'_>, resource: &ResourceAlteration) -> Result<(), (ErrorCode, String)> {
+fn check(request: &Request<'_>, resource: &ResourceAlteration) -> Result<(), Refusal> {
+    let may = |asked| request.may(Operation::AlterConfigs, asked);
+    let refused = |code, message| Err(Refusal::new(code, message));
     match ResourceKind::from_i8(resource.resource_type) {
-        Some(ResourceKind::Topic) => match request.may(Operation::AlterConfigs, Resource::Topic(&resource.name)) {
-            true => Ok(()),
-            false => Err((ErrorCode::TopicAuthorizationFailed, "Topic authorization failed.".to_owned())),
-        },
-        Some(ResourceKind::Broker) => {
-            if !request.may(Operation::AlterConfigs, Resource::Cluster) {
-                return Err((ErrorCode::ClusterAuthorizationFailed, "Cluster authorization failed.".to_owned()));
-            }
-            check_broker(request.node, resource).map_err(|message| (ErrorCode::InvalidRequest, message))
+        Some(ResourceKind::Topic) if !may(Resource::Topic(&resource.name)) => {
+            refused(ErrorCode::TopicAuthorizationFailed, "Topic authorization failed.")
         }
+        Some(ResourceKind::Group) if !may(Resource::Group(&resource.name)) => {
+            refused(ErrorCode::GroupAuthorizationFailed, "Group authorization failed.")
+        }
+        Some(ResourceKind::Broker | ResourceKind::BrokerLogger | ResourceKind::ClientMetrics)
+            if !may(Resource::Cluster) =>
+        {
+            refused(ErrorCode::ClusterAuthorizationFailed, "Cluster authorization failed.")
+        }
+        Some(ResourceKind::Broker) => check_broker(request.node, resource),
         // The controller has an answer for what does not exist.
         _ => Ok(()),
     }
 }
 
+/// Whether it is for loggers. Whole sets of levels cannot be set: the controller has an answer for that.
+fn is_of_loggers(resource: &ResourceAlteration) -> bool {
+    let kind = ResourceKind::from_i8(resource.resource_type);
+    kind == Some(ResourceKind::BrokerLogger) && matches!(resource.change, ResourceChange::Edit(_))
+}
+
+/// Changes the levels of loggers at once.
+fn alter_loggers(node: &Node, resource: &ResourceAlteration, validate_only: bool) -> Result<(), Refusal> {
+    let ResourceChange::Edit(edits) = &resource.change else {
+        unreachable!("only edits are of loggers");
+    };
+    resource.change.check_keys()?;
+    let expected = node.config.node_id;
+    match resource.name.parse::<i32>() {
+        Ok(id) if id == expected.0 => loggers::alter(edits, validate_only),
+        Ok(id) => {
+            let message = format!("Unexpected node id. Expected {expected}, but received {id}");
+            Err(Refusal::new(ErrorCode::InvalidRequest, message))
+        }
+        Err(_) => {
+            let message = format!("Node id must be an integer, but it is: {}", resource.name);
+            Err(Refusal::new(ErrorCode::InvalidRequest, message))
+        }
+    }
+}
+
 /// Whether this broker can be given these settings while it runs.
-fn check_broker(node: &Node, resource: &ResourceAlteration) -> Result<(), String> {
+fn check_broker(node: &Node, resource: &ResourceAlteration) -> Result<(), Refusal> {
+    let invalid = |message| Refusal::new(ErrorCode::InvalidRequest, message);
     let for_all = resource.name.is_empty();
     if !for_all && resource.name.parse() != Ok(node.config.node_id.0) {
         let expected = node.config.node_id;
-        return Err(match resource.name.parse::<i32>() {
+        return Err(invalid(match resource.name.parse::<i32>() {
             Ok(id) => format!("Unexpected broker id, expected {expected}, but received {id}"),
             Err(_) => format!("Node id must be an integer, but it is: {}", resource.name),
-        });
+        }));
+    }
+    let image = node.image();
+    let (own, cluster) = broker_configs(&image, node.config.node_id);
+    let present = configs(&image, &ConfigResource { kind: ResourceKind::Broker, name: resource.name.clone() });
+    let after = resource.change.applied_to(&present, table::find);
+    if let ResourceChange::Edit(edits) = &resource.change
+        && !matches!(&after, Err(refusal) if refusal.error == ErrorCode::InvalidRequest)
+    {
+        edits.iter().try_for_each(check_list_edit)?;
     }
     let keys: Vec<&str> = match &resource.change {
         ResourceChange::Replace(all) => all.iter().map(|(key, _)| key.as_str()).collect(),
         ResourceChange::Edit(edits) => edits.iter().map(|edit| edit.key.as_str()).collect(),
     };
-    let with_update = |wanted: Dynamic| -> Vec<&str> {
-        let has = |key: &&&str| table::find(key).is_some_and(|setting| setting.dynamic == wanted);
-        keys.iter().filter(has).copied().collect()
-    };
-    let fixed = with_update(Dynamic::ReadOnly);
-    if !fixed.is_empty() {
-        return Err(format!("Cannot update these configs dynamically: [{}]", fixed.join(", ")));
-    }
-    let of_one = with_update(Dynamic::PerBroker);
-    if for_all && !of_one.is_empty() {
-        return Err(format!(
-            "Cannot update these configs at default cluster level, broker id must be specified: [{}]",
-            of_one.join(", ")
-        ));
-    }
-    check_values(resource)
+    let change = dynamic::Change { keys: &keys, after: &after?, for_all };
+    dynamic::check(&node.config, &own, &cluster, change).map_err(invalid)
 }
 
-/// Whether the values are of their types and within bounds.
-fn check_values(resource: &ResourceAlteration) -> Result<(), String> {
-    let values: Vec<(&str, &str)> = match &resource.change {
-        ResourceChange::Replace(all) => {
-            all.iter().filter_map(|(key, value)| Some((key.as_str(), value.as_deref()?))).collect()
-        }
-        ResourceChange::Edit(edits) => edits
-            .iter()
-            .filter(|edit| edit.operation == ConfigOperation::Set as i8)
-            .filter_map(|edit| Some((edit.key.as_str(), edit.value.as_deref()?)))
-            .collect(),
+/// Whether a key that items are added to or taken out of is a list.
+fn check_list_edit(edit: &ConfigEdit) -> Result<(), Refusal> {
+    let verb = match ConfigOperation::from_i8(edit.operation) {
+        Some(ConfigOperation::Append) => "append",
+        Some(ConfigOperation::Subtract) => "subtract",
+        _ => return Ok(()),
     };
-    for (key, value) in values {
-        if let Some(setting) = table::find(key) {
-            setting.parse(value)?;
+    let message = match table::find(&edit.key) {
+        None => format!("Unknown config name: {}", edit.key),
+        Some(setting) if setting.kind != Kind::List => {
+            format!("Config value {verb} is not allowed for config key: {}", edit.key)
         }
-    }
-    Ok(())
+        Some(_) => return Ok(()),
+    };
+    Err(Refusal::new(ErrorCode::InvalidConfig, message))
 }
 
 impl From<AlteredResource> for Outcome {

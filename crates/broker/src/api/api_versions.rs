@@ -26,6 +26,8 @@ pub const API: Api = Api { key: ApiKey::ApiVersions, versions: 0..=5, handle };
 const ZERO_MINIMUM_FROM: i16 = 4;
 /// The versions of Produce that are advertised but refused, for the sake of older librdkafka (KAFKA-18659).
 const PRODUCE_ADVERTISED_FROM: i16 = 0;
+/// The longest name of a client's software that is remembered, in bytes.
+const SOFTWARE_NAME_MAX: usize = 255;
 
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: ApiVersionsRequest<'_> = request.decode()?;
@@ -35,6 +37,8 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     {
         return request.reply(failed(ErrorCode::InvalidRequest));
     }
+    request.client.software_name = remembered(&asked.client_software_name);
+    request.client.software_version = remembered(&asked.client_software_version);
     let image = request.node.image();
     match (asked.cluster_id.as_deref(), asked.node_id) {
         (None, -1) => {}
@@ -66,6 +70,11 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         ..Default::default()
     };
     request.reply(response)
+}
+
+/// What is kept of a name: nothing of one that is too long.
+fn remembered(name: &str) -> String {
+    if name.len() <= SOFTWARE_NAME_MAX { name.to_owned() } else { String::new() }
 }
 
 /// Answers a version that is not known here: error 35 in a body of version 0, whose only entry tells which versions are,

@@ -1,15 +1,14 @@
 //! DescribeConfigs (key 32, versions 1-4): settings with where they come from.
 //!
 //! v1 sources and synonyms (KIP-226). v3 types and documentation (KIP-569). v4 flexible.
-//! Differs from Kafka: a resource that is named twice is described once; topics and brokers can be described; loggers, groups and client metrics come later and get
-//! INVALID_REQUEST.
+//! Differs from Kafka: a resource that is named twice is described once. Loggers are named as the modules of this program.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use ottla_metadata::image::{ConfigResource, Image, ResourceKind};
 use ottla_metadata::names;
-use ottla_metadata::settings::{ConfigEntry, topic};
+use ottla_metadata::settings::{ConfigEntry, ConfigSource, Kind, client_metrics, group, topic};
 use ottla_protocol::ApiKey;
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::messages::describe_configs_request::{DescribeConfigsRequest, Resource as Asked};
@@ -21,6 +20,7 @@ use super::Api;
 use crate::access::{Operation, Resource};
 use crate::controller::{broker_configs, configs};
 use crate::dispatch::{Refused, Reply};
+use crate::loggers;
 use crate::request::Request;
 
 /// DescribeConfigs.
@@ -76,7 +76,10 @@ fn describe(request: &Request<'_>, image: &Image, asked: &Asked<'_>) -> Describe
     match ResourceKind::from_i8(asked.resource_type) {
         Some(ResourceKind::Topic) => describe_topic(request, image, name),
         Some(ResourceKind::Broker) => describe_broker(request, image, name),
-        _ => Err((ErrorCode::InvalidRequest, format!("Unsupported resource type: {}", asked.resource_type))),
+        Some(ResourceKind::Group) => describe_group(request, image, name),
+        Some(ResourceKind::ClientMetrics) => describe_client_metrics(request, image, name),
+        Some(ResourceKind::BrokerLogger) => describe_loggers(request, name),
+        None => Err((ErrorCode::InvalidRequest, format!("Unsupported resource type: {}", asked.resource_type))),
     }
 }
 
@@ -111,12 +114,64 @@ fn describe_broker(request: &Request<'_>, image: &Image, name: &str) -> Describe
     }
 }
 
+fn describe_group(request: &Request<'_>, image: &Image, name: &str) -> Described {
+    if !request.may(Operation::DescribeConfigs, Resource::Group(name)) {
+        return Err((ErrorCode::GroupAuthorizationFailed, "Group authorization failed.".to_owned()));
+    }
+    if name.is_empty() {
+        return Err((ErrorCode::InvalidRequest, "Group name must not be empty".to_owned()));
+    }
+    let (own, cluster) = broker_configs(image, request.node.config.node_id);
+    let configs = configs(image, &ConfigResource { kind: ResourceKind::Group, name: name.to_owned() });
+    Ok(group::describe(&configs, &request.node.config.values(&own, &cluster)))
+}
+
+fn describe_client_metrics(request: &Request<'_>, image: &Image, name: &str) -> Described {
+    if !request.may(Operation::DescribeConfigs, Resource::Cluster) {
+        return Err((ErrorCode::ClusterAuthorizationFailed, "Cluster authorization failed.".to_owned()));
+    }
+    if name.is_empty() {
+        return Err((ErrorCode::InvalidRequest, "Client metrics subscription name must not be empty".to_owned()));
+    }
+    let resource = ConfigResource { kind: ResourceKind::ClientMetrics, name: name.to_owned() };
+    Ok(client_metrics::describe(&configs(image, &resource)))
+}
+
+fn describe_loggers(request: &Request<'_>, name: &str) -> Described {
+    if !request.may(Operation::DescribeConfigs, Resource::Cluster) {
+        return Err((ErrorCode::ClusterAuthorizationFailed, "Cluster authorization failed.".to_owned()));
+    }
+    let node_id = request.node.config.node_id;
+    let refused = |message| Err((ErrorCode::InvalidRequest, message));
+    match name.parse::<i32>() {
+        _ if name.is_empty() => refused("Broker id must not be empty".to_owned()),
+        Ok(id) if id == node_id.0 => Ok(loggers::levels().into_iter().map(logger).collect()),
+        Ok(id) => refused(format!("Unexpected broker id, expected {node_id} but received {id}")),
+        Err(_) => refused(format!("Broker id must be an integer, but it is: {name}")),
+    }
+}
+
+fn logger((name, level): (&str, &str)) -> ConfigEntry {
+    ConfigEntry {
+        name: name.to_owned(),
+        value: Some(level.to_owned()),
+        source: ConfigSource::DynamicBrokerLogger,
+        read_only: false,
+        sensitive: false,
+        synonyms: Vec::new(),
+        kind: Kind::Unknown,
+        doc: "",
+    }
+}
+
 fn to_wire(entry: ConfigEntry, with_synonyms: bool, with_documentation: bool) -> Config<'static> {
     let synonyms = entry.synonyms.into_iter().filter(|_| with_synonyms).map(|synonym| Synonym {
         name: Cow::Owned(synonym.name),
         value: synonym.value.map(Cow::Owned),
         source: synonym.source.id(),
     });
+    // Of loggers, Kafka always says that there is nothing to say.
+    let with_documentation = with_documentation || entry.source == ConfigSource::DynamicBrokerLogger;
     Config {
         name: Cow::Owned(entry.name),
         value: entry.value.map(Cow::Owned),

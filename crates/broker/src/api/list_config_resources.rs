@@ -1,9 +1,10 @@
 //! ListConfigResources (key 74, versions 0-1): what has settings (KIP-1142).
 //!
-//! v0 lists client metrics only (KIP-714), of which there are none yet; v1 asks for types.
+//! v0 lists client metrics only (KIP-714); v1 asks for types. Of groups those are listed that set something themselves.
 
 use std::borrow::Cow;
 
+use ottla_metadata::image::ResourceKind;
 use ottla_protocol::ApiKey;
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::messages::list_config_resources_request::ListConfigResourcesRequest;
@@ -20,7 +21,6 @@ pub const API: Api = Api { key: ApiKey::ListConfigResources, versions: 0..=1, ha
 /// What there is.
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
-/// Types that nothing is of here, but that may be asked for: groups and client metrics.
 const GROUP: i8 = 32;
 const CLIENT_METRICS: i8 = 16;
 /// The loggers of a broker are named as the broker is.
@@ -54,5 +54,9 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     list(TOPIC, &mut image.topics().iter().map(|topic| topic.name.to_string()));
     list(BROKER, &mut brokers().map(|broker| broker.id.to_string()));
     list(BROKER_LOGGER, &mut brokers().map(|broker| broker.id.to_string()));
+    for kind in [ResourceKind::ClientMetrics, ResourceKind::Group] {
+        let of_kind = image.configs().iter().filter(|(resource, _)| resource.kind == kind);
+        list(kind.as_i8(), &mut of_kind.map(|(resource, _)| resource.name.clone()));
+    }
     request.reply(ListConfigResourcesResponse { config_resources, ..Default::default() })
 }

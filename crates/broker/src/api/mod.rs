@@ -12,22 +12,30 @@ use crate::dispatch::{Refused, Reply};
 use crate::request::Request;
 
 mod acls;
+mod alter_client_quotas;
 mod alter_configs;
+mod alter_partition_reassignments;
+mod alter_replica_log_dirs;
 pub mod api_versions;
 mod create_partitions;
 mod create_topics;
 mod delete_groups;
 mod delete_records;
 mod delete_topics;
+mod describe_client_quotas;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
+mod describe_quorum;
 mod describe_topic_partitions;
+mod describe_user_scram_credentials;
+mod elect_leaders;
 mod fetch;
 pub mod fetch_sessions;
 mod find_coordinator;
+mod get_telemetry_subscriptions;
 mod heartbeat;
 mod init_producer_id;
 mod join_group;
@@ -35,13 +43,17 @@ mod leave_group;
 mod list_config_resources;
 mod list_groups;
 mod list_offsets;
+mod list_partition_reassignments;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 pub mod produce;
+mod push_telemetry;
 mod sync_group;
+mod unregister_broker;
+mod update_features;
 
 /// One API.
 pub struct Api {
@@ -53,7 +65,10 @@ pub struct Api {
     pub handle: fn(&mut Request<'_>) -> Result<Reply, Refused>,
 }
 
-/// All there are, by key. What is not here is not advertised.
+/// Those that are answered but not advertised, as in Kafka.
+const UNADVERTISED: &[Api] = &[get_telemetry_subscriptions::API, push_telemetry::API];
+
+/// All others, by key. What is not here is not advertised.
 pub const ALL: &[Api] = &[
     produce::API,
     fetch::API,
@@ -79,13 +94,23 @@ pub const ALL: &[Api] = &[
     acls::DELETE,
     describe_configs::API,
     alter_configs::WHOLE,
+    alter_replica_log_dirs::API,
     describe_log_dirs::API,
     create_partitions::API,
     delete_groups::API,
+    elect_leaders::API,
     alter_configs::INCREMENTAL,
+    alter_partition_reassignments::API,
+    list_partition_reassignments::API,
     offset_delete::API,
+    describe_client_quotas::API,
+    alter_client_quotas::API,
+    describe_user_scram_credentials::API,
+    describe_quorum::API,
+    update_features::API,
     describe_cluster::API,
     describe_producers::API,
+    unregister_broker::API,
     list_config_resources::API,
     describe_topic_partitions::API,
 ];
@@ -95,9 +120,14 @@ fn is_alive(image: &Image, broker: BrokerId) -> bool {
     image.broker(broker).is_some_and(|broker| !broker.fenced)
 }
 
-/// The API with this key, and its place in the list.
+/// All that are answered, whether clients are told of them or not.
+pub fn answered() -> impl Iterator<Item = &'static Api> {
+    ALL.iter().chain(UNADVERTISED)
+}
+
+/// The API with this key, and its place among those that are answered.
 pub fn find(key: i16) -> Option<(usize, &'static Api)> {
-    ALL.iter().enumerate().find(|(_, api)| api.key.code() == key)
+    answered().enumerate().find(|(_, api)| api.key.code() == key)
 }
 
 #[cfg(test)]
@@ -123,6 +153,8 @@ mod tests {
         let range = |versions: &RangeInclusive<i16>| format!("{}-{}", versions.start(), versions.end());
         for key in ApiKey::all().filter(|key| key.is_on_broker()) {
             let served = find(key.code()).map_or_else(|| "not yet".to_owned(), |(_, api)| range(&api.versions));
+            let is_hidden = UNADVERTISED.iter().any(|api| api.key == key);
+            let served = if is_hidden { format!("{served}, not advertised") } else { served };
             let (code, name, kafka) = (key.code(), key.name(), range(&key.kafka_versions()));
             page.push_str(&format!("| {code} | {name} | {served} | {kafka} |\n"));
         }

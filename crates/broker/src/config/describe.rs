@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_metadata::settings::{BrokerValues, ConfigEntry, ConfigSource, Dynamic, Kind, Setting, Synonym, synonyms};
 
+use super::error::Origin;
 use super::table;
 use super::written::Written;
 
@@ -53,12 +54,26 @@ impl Values<'_> {
     pub fn describe_cluster(&self) -> Vec<ConfigEntry> {
         let entry = |(key, text): (&String, &String)| {
             let shown = Shown::of(key);
-            let value = shown.value(text);
-            let raw = (!shown.sensitive()).then(|| text.clone());
+            // As it was set, unlike what a broker makes of it.
+            let value = (!shown.sensitive()).then(|| text.clone());
             let source = ConfigSource::DynamicDefaultBroker;
-            shown.entry(key, value, vec![Synonym { name: key.clone(), value: raw, source }])
+            shown.entry(key, value.clone(), vec![Synonym { name: key.clone(), value, source }])
         };
         self.cluster.iter().map(entry).collect()
+    }
+
+    /// What is in force, as if it had been written before the start. A value that does not pass (another program set it)
+    /// counts as not set.
+    pub fn in_force(&self) -> Written {
+        let mut written = Written::default();
+        let passes = |key: &str, text: &str| table::find_base(key).is_none_or(|row| row.parse(text).is_ok());
+        for (key, text) in self.effective() {
+            let at_the_start = || self.written.get(key).map(|value| value.text.as_str());
+            if let Some(text) = Some(text).filter(|text| passes(key, text)).or_else(at_the_start) {
+                written.set(key, text, Origin::Override);
+            }
+        }
+        written
     }
 
     fn entry(&self, key: &str, effective: &BTreeMap<&str, &str>) -> ConfigEntry {

@@ -7,6 +7,7 @@
 //!                   --rules, listeners> what must hold between keys
 //!                   ------------------> Config: what the broker acts on, typed
 //!   Values --describe_broker----------> what DescribeConfigs tells         (describe)
+//!          --in_force-----------------> what a running broker goes by      (dynamic, running)
 //! ```
 //!
 //! A start without a file takes a few values for granted (`written.rs` lists them). Unknown keys only warn, as in
@@ -17,25 +18,29 @@
 //! `controller.listener.names` may be missing, since a node that is its own cluster has nobody to reach by them.
 
 mod describe;
+pub mod dynamic;
 mod error;
 mod limits;
 mod listeners;
 pub mod properties;
 mod rules;
+mod running;
 pub mod table;
 mod written;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_base::BrokerId;
+use ottla_metadata::settings::group::GroupLimits;
 use ottla_protocol::records::Compression;
 
 pub use describe::Values;
 pub use error::{ConfigError, Origin, Warning};
 pub use listeners::{Listener, Listeners, SecurityProtocol};
+pub use running::{Newest, Running};
 pub use written::{Written, WrittenValue};
 
 /// What "never" is where a time is needed: a hundred years.
@@ -65,18 +70,15 @@ pub struct Config {
     pub socket_listen_backlog_size: i32,
     /// `connections.max.idle.ms`; a hundred years if it is negative, which means never.
     pub connections_max_idle: Duration,
-    /// `max.connections`.
-    pub max_connections: usize,
-    /// `max.connections.per.ip`.
-    pub max_connections_per_ip: usize,
-    /// `max.connections.per.ip.overrides`, with names resolved.
-    pub max_connections_per_ip_overrides: BTreeMap<IpAddr, usize>,
     /// `ottla.request.memory.bytes`.
     pub request_memory_bytes: usize,
     /// `ottla.http.listener`; `None` where there is to be none.
     pub http_listener: Option<HttpListener>,
     /// `ottla.validate.compressed.records`.
     pub validate_compressed_records: bool,
+
+    /// `telemetry.max.bytes`.
+    pub telemetry_max_bytes: usize,
 
     /// `auto.create.topics.enable`.
     pub auto_create_topics_enable: bool,
@@ -114,8 +116,6 @@ pub struct Config {
     pub log_flush_start_offset_checkpoint_interval: Duration,
     /// `replica.high.watermark.checkpoint.interval.ms`.
     pub replica_high_watermark_checkpoint_interval: Duration,
-    /// `producer.id.expiration.ms`.
-    pub producer_id_expiration_ms: i64,
     /// `producer.id.expiration.check.interval.ms`.
     pub producer_id_expiration_check_interval: Duration,
 
@@ -131,6 +131,11 @@ pub struct Config {
     pub metadata_max_retention_bytes: Option<u64>,
     /// `metadata.max.retention.ms`; `None` is no limit.
     pub metadata_max_retention_ms: Option<i64>,
+
+    /// What may change while the broker runs.
+    pub running: Newest,
+    /// What groups may set for themselves.
+    pub group_limits: Arc<GroupLimits>,
 
     /// Every value as it was written, for DescribeConfigs and for the defaults of topics.
     pub written: Written,
@@ -179,7 +184,7 @@ impl Config {
         let warnings = written.check_each()?;
         rules::check(&written)?;
         let listeners = listeners::read(&written, &listeners::host_name)?;
-        let max_connections_per_ip_overrides = limits::per_ip_overrides(&written)?;
+        let running = Newest::new(Running::new(&written, limits::per_ip_overrides(&written)?));
         let log_dirs = log_dirs(&written);
         let metadata_log_dir = match written.text("metadata.log.dir") {
             unset if unset.is_empty() => log_dirs[0].clone(),
@@ -198,12 +203,10 @@ impl Config {
             socket_receive_buffer_bytes: optional_size("socket.receive.buffer.bytes"),
             socket_listen_backlog_size: int(&written, "socket.listen.backlog.size"),
             connections_max_idle: duration("connections.max.idle.ms"),
-            max_connections: written.size("max.connections"),
-            max_connections_per_ip: written.size("max.connections.per.ip"),
-            max_connections_per_ip_overrides,
             request_memory_bytes: written.size("ottla.request.memory.bytes"),
             http_listener: http_listener(&written)?,
             validate_compressed_records: written.boolean("ottla.validate.compressed.records"),
+            telemetry_max_bytes: written.size("telemetry.max.bytes"),
             auto_create_topics_enable: written.boolean("auto.create.topics.enable"),
             delete_topic_enable: written.boolean("delete.topic.enable"),
             num_partitions: int(&written, "num.partitions"),
@@ -228,7 +231,6 @@ impl Config {
             log_flush_offset_checkpoint_interval: duration("log.flush.offset.checkpoint.interval.ms"),
             log_flush_start_offset_checkpoint_interval: duration("log.flush.start.offset.checkpoint.interval.ms"),
             replica_high_watermark_checkpoint_interval: duration("replica.high.watermark.checkpoint.interval.ms"),
-            producer_id_expiration_ms: written.number("producer.id.expiration.ms"),
             producer_id_expiration_check_interval: duration("producer.id.expiration.check.interval.ms"),
             metadata_log_segment_bytes: match written.optional_number("internal.metadata.log.segment.bytes") {
                 Some(bytes) => u32::try_from(bytes).unwrap_or(0),
@@ -242,15 +244,14 @@ impl Config {
                 .filter(|interval| !interval.is_zero()),
             metadata_max_retention_bytes: u64::try_from(written.number("metadata.max.retention.bytes")).ok(),
             metadata_max_retention_ms: Some(written.number("metadata.max.retention.ms")).filter(|&ms| ms >= 0),
+            running,
+            group_limits: Arc::new(GroupLimits::new(
+                |key| written.number(key),
+                written.list("group.streams.assignors"),
+            )),
             written,
         };
         Ok((config, warnings))
-    }
-
-    /// How many connections `address` may have.
-    pub fn max_connections_from(&self, address: IpAddr) -> usize {
-        let own = self.max_connections_per_ip_overrides.get(&address.to_canonical());
-        own.copied().unwrap_or(self.max_connections_per_ip)
     }
 
     /// The broker's values together with those that were set while it runs: for this broker, and for all of the

@@ -35,7 +35,7 @@ const LESS_THAN: &[(&str, &str)] = &[
 ];
 
 /// Compaction needs more memory for keys than this, for each of its threads.
-const MIN_DEDUPE_BYTES_A_THREAD: i64 = 1 << 20;
+pub(super) const MIN_DEDUPE_BYTES_A_THREAD: i64 = 1 << 20;
 
 /// Checks all of it.
 ///

@@ -340,7 +340,7 @@ fn addresses_have_their_own_limit_on_connections() {
     let (config, _) =
         load(&format!("{LEAST}max.connections.per.ip=9\nmax.connections.per.ip.overrides=127.0.0.1:5, [::1]:6"))
             .unwrap();
-    let limit = |address: &str| config.max_connections_from(address.parse().unwrap());
+    let limit = |address: &str| config.running.get().max_connections_from(address.parse().unwrap());
     assert_eq!([limit("127.0.0.1"), limit("::ffff:127.0.0.1"), limit("::1"), limit("127.0.0.2")], [5, 5, 6, 9]);
 }
 
@@ -494,4 +494,79 @@ fn topics_take_the_broker_s_values() {
     let nothing = BTreeMap::new();
     let settings = TopicSettings::new(&nothing, &config.values(&nothing, &nothing));
     assert_eq!((settings.retention_ms, settings.max_message_bytes), (Some(120_000), 77));
+}
+
+/// Whether a broker, of which nothing was set while it runs, can be given these settings.
+fn dynamic_change(pairs: &[(&str, &str)], for_all: bool) -> Result<(), String> {
+    let (config, _) = load(&format!("{LEAST}log.retention.hours=2\nnum.io.threads=4\n")).unwrap();
+    let (keys, after): (Vec<&str>, _) = (pairs.iter().map(|(key, _)| *key).collect(), map(pairs));
+    let change = dynamic::Change { keys: &keys, after: &after, for_all };
+    dynamic::check(&config, &BTreeMap::new(), &BTreeMap::new(), change)
+}
+
+#[test]
+fn a_running_broker_takes_what_it_can_take() {
+    for pairs in [
+        &[("num.io.threads", "8")][..],
+        &[("max.connections.per.ip", "0"), ("max.connections.per.ip.overrides", "127.0.0.1:5")],
+        &[("listener.name.plaintext.max.connections", "5")],
+        &[("log.local.retention.ms", "7200000")],
+        &[("leader.replication.throttled.rate", "0")],
+        &[("my.own.key", "x")],
+        &[],
+    ] {
+        assert_eq!(dynamic_change(pairs, false), Ok(()), "{pairs:?}");
+        assert_eq!(dynamic_change(pairs, true), Ok(()), "{pairs:?}");
+    }
+    assert_eq!(dynamic_change(&[("listener.name.plaintext.ssl.client.auth", "required")], false), Ok(()));
+}
+
+#[test]
+fn a_running_broker_refuses_the_rest_in_kafkas_words() {
+    let mut refused = String::new();
+    for (pairs, for_all) in [
+        (&[("num.partitions", "5"), ("node.id", "7")][..], false),
+        (&[("ssl.keystore.location", "/x")], false),
+        (&[("listeners", "PLAINTEXT://:1")], true),
+        (&[("listener.name.plaintext.ssl.client.auth", "required")], true),
+        (&[("listener.name.plaintext.max.connections", "x")], false),
+        (&[("num.io.threads", "9")], false),
+        (&[("num.io.threads", "1")], false),
+        (&[("log.cleaner.threads", "3")], true),
+        (&[("log.local.retention.ms", "7200001")], false),
+        (&[("log.retention.ms", "0")], false),
+        (&[("max.connections.per.ip", "0")], false),
+        (&[("metric.reporters", "a.B")], false),
+        (&[("cordoned.log.dirs", "/tmp/kafka-logs")], false),
+    ] {
+        writeln!(refused, "{}", dynamic_change(pairs, for_all).unwrap_err()).unwrap();
+    }
+    expect![[r#"
+        Cannot update these configs dynamically: [num.partitions, node.id]
+        These security configs can be dynamically updated only per-listener using the listener prefix: [ssl.keystore.location]
+        Cannot update these configs at default cluster level, broker id must be specified: [listeners]
+        Cannot update these configs at default cluster level, broker id must be specified: [listener.name.plaintext.ssl.client.auth]
+        Invalid value x for configuration max.connections: Not a number of type INT
+        Invalid value org.apache.kafka.common.config.ConfigException: Dynamic thread count update validation failed for num.io.threads=9, value should not be greater than double the current value 4 for configuration Invalid dynamic configuration
+        Invalid value org.apache.kafka.common.config.ConfigException: Dynamic thread count update validation failed for num.io.threads=1, value should be at least half the current value 4 for configuration Invalid dynamic configuration
+        Invalid value org.apache.kafka.common.config.ConfigException: Log cleaner threads cannot be increased to more than double the current value 1 for configuration Invalid dynamic configuration
+        Invalid value org.apache.kafka.common.config.ConfigException: Invalid value 7200001 for configuration log.local.retention.ms: Value must not be more than log.retention.ms property value: 7200000 for configuration Invalid dynamic configuration
+        requirement failed: log.retention.ms must be unlimited (-1) or, greater than or equal to 1
+        requirement failed: max.connections.per.ip can be set to zero only if max.connections.per.ip.overrides property is set.
+        Invalid value org.apache.kafka.common.config.ConfigException: Validation of dynamic config update of Set(metric.reporters) failed with class class kafka.server.DynamicMetricsReporters for configuration Invalid dynamic configuration
+        This broker cannot cordon its log directories.
+    "#]]
+    .assert_eq(&refused);
+}
+
+#[test]
+fn what_is_set_while_it_runs_goes_before_the_file_unless_it_does_not_pass() {
+    let (config, _) = load(&format!("{LEAST}max.connections=7\nmax.connections.per.ip=6\n")).unwrap();
+    let (own, cluster) =
+        (map(&[("max.connections", "5")]), map(&[("max.connections", "4"), ("max.connections.per.ip", "x")]));
+    let running = config.running.take_over(&config.values(&own, &cluster));
+    assert_eq!((running.max_connections, running.max_connections_per_ip), (5, 6));
+    assert_eq!(config.running.get(), running);
+    let running = config.running.take_over(&config.values(&BTreeMap::new(), &BTreeMap::new()));
+    assert_eq!(running.max_connections, 7);
 }

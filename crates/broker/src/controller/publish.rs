@@ -35,6 +35,11 @@ impl Publisher {
         let older = self.published.get();
         let delta = BrokerDelta::between(&older, newer, self.config.node_id);
         let now_ms = clock::now_ms();
+        if changes_brokers(&delta) {
+            let (own, cluster) = broker_configs(newer, self.config.node_id);
+            let running = self.config.running.take_over(&self.config.values(&own, &cluster));
+            self.partitions.set_producer_id_expiration_ms(running.producer_id_expiration_ms);
+        }
         let removed: BTreeSet<&Arc<str>> = delta.removed.iter().map(|partition| &partition.topic).collect();
         for topic in removed {
             self.partitions.drop_topic(topic, now_ms);
@@ -51,8 +56,7 @@ impl Publisher {
 
     /// The topics that have to be looked at.
     fn touched<'i>(&self, delta: &BrokerDelta, newer: &'i Image) -> Vec<&'i Topic> {
-        let broker_changed = delta.configs.iter().any(|resource| resource.kind == ResourceKind::Broker);
-        if broker_changed {
+        if changes_brokers(delta) {
             // What topics do not set themselves may have changed for all of them.
             return crate::partitions::hosted_topics(newer, self.config.node_id).collect();
         }
@@ -67,6 +71,11 @@ impl Publisher {
         let (own, cluster) = broker_configs(image, self.config.node_id);
         TopicSettings::new(&overrides, &self.config.values(&own, &cluster))
     }
+}
+
+/// Whether anything that was set for brokers changed.
+fn changes_brokers(delta: &BrokerDelta) -> bool {
+    delta.configs.iter().any(|resource| resource.kind == ResourceKind::Broker)
 }
 
 /// What a resource sets; nothing, where it sets nothing.

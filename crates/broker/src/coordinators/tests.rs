@@ -48,7 +48,7 @@ impl Fixture {
             recovery_point: Offset(0),
             log_start_offset: Offset(0),
             now_ms: 0,
-            producers: Arc::default(),
+            producers: ottla_storage::ProducerCount::default(),
         };
         let (mut log, _) = Log::open(&folder.join("__consumer_offsets-0"), LogConfig::default(), options).unwrap();
         fill(&mut log);

@@ -28,7 +28,7 @@ pub use traffic::Traffic;
 
 /// What is counted on the way of requests.
 pub struct Metrics {
-    /// In the order of [`api::ALL`].
+    /// In the order of [`api::answered`].
     requests: Vec<Requests>,
 }
 
@@ -44,7 +44,7 @@ struct Requests {
 impl Metrics {
     /// Nothing has happened yet.
     pub fn new() -> Self {
-        let requests = api::ALL.iter().map(|api| Requests {
+        let requests = api::answered().map(|api| Requests {
             key: api.key,
             by_version: (0..=*api.versions.end()).map(|_| AtomicU64::new(0)).collect(),
             times: Times::new(),

@@ -163,8 +163,8 @@ fn admit(
     name: &Arc<str>,
 ) -> Option<(std::net::TcpStream, Client)> {
     let ip = address.ip().to_canonical();
-    let config = &node.config;
-    let Some(counted) = node.connections.admit(ip, config.max_connections, config.max_connections_from(ip)) else {
+    let (config, running) = (&node.config, node.config.running.get());
+    let Some(counted) = node.connections.admit(ip, running.max_connections, running.max_connections_from(ip)) else {
         debug!(listener = %name, %ip, "refused a connection: max.connections or max.connections.per.ip is reached");
         return None;
     };
@@ -180,7 +180,7 @@ fn admit(
         Ok(())
     });
     match prepared.and_then(|()| stream.into_std()) {
-        Ok(stream) => Some((stream, Client::new(ip, name.clone(), counted))),
+        Ok(stream) => Some((stream, Client::new(ip, address.port(), name.clone(), counted))),
         Err(error) => {
             debug!(listener = %name, %ip, %error, "a connection ended before it was set up");
             None

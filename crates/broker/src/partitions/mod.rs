@@ -13,6 +13,7 @@ mod turns;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use ottla_base::{BrokerId, Offset, PartitionIndex, Timestamp, TopicPartition, Uuid};
@@ -54,7 +55,7 @@ struct Doomed {
 pub struct Partitions {
     local: BrokerId,
     directories: Vec<LogDirectory>,
-    producer_id_expiration_ms: i64,
+    producer_id_expiration_ms: AtomicI64,
     topics: RwLock<HashMap<String, Hosted>>,
     /// The logs that were found on the disk and whose topics the metadata has not named yet.
     found: Mutex<BTreeMap<TopicPartition, Log>>,
@@ -72,7 +73,7 @@ impl Partitions {
         Self {
             local: config.node_id,
             directories: loaded.directories,
-            producer_id_expiration_ms: config.producer_id_expiration_ms,
+            producer_id_expiration_ms: AtomicI64::new(config.running.get().producer_id_expiration_ms),
             topics: RwLock::default(),
             found: Mutex::new(loaded.logs),
             high_watermarks: loaded.high_watermarks,
@@ -80,6 +81,11 @@ impl Partitions {
             doomed: Mutex::default(),
             departed: Traffic::default(),
         }
+    }
+
+    /// Forgets producers after this time; of partitions that are there already once they are configured anew.
+    pub fn set_producer_id_expiration_ms(&self, ms: i64) {
+        self.producer_id_expiration_ms.store(ms, Ordering::Relaxed);
     }
 
     /// A partition, by its topic's name.
@@ -404,7 +410,7 @@ impl Partitions {
             flush_ms: settings.flush_ms,
             file_delete_delay_ms: settings.file_delete_delay_ms,
             preallocate: settings.preallocate,
-            producer_id_expiration_ms: self.producer_id_expiration_ms,
+            producer_id_expiration_ms: self.producer_id_expiration_ms.load(Ordering::Relaxed),
         }
     }
 }

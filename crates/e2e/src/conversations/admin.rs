@@ -35,7 +35,7 @@ pub(super) const ALL: &[Conversation] = &[
 pub(super) const TOPIC: i8 = 2;
 pub(super) const BROKER: i8 = 4;
 
-fn resource<'a>(resource_type: i8, name: &'a str, keys: Option<&[&'a str]>) -> Resource<'a> {
+pub(super) fn resource<'a>(resource_type: i8, name: &'a str, keys: Option<&[&'a str]>) -> Resource<'a> {
     Resource {
         resource_type,
         resource_name: name.into(),
@@ -52,7 +52,7 @@ pub(super) fn describe_keys(session: &mut Session, what: &str, resource_type: i8
 }
 
 /// The answer, a line for each setting, in the order of their names.
-fn describe(session: &mut Session, what: &str, version: i16, request: &DescribeConfigsRequest<'_>) {
+pub(super) fn describe(session: &mut Session, what: &str, version: i16, request: &DescribeConfigsRequest<'_>) {
     let Some(answer) = session.ask(what, ApiKey::DescribeConfigs, version, request) else { return };
     let mut response: DescribeConfigsResponse<'_> = body(&answer, ApiKey::DescribeConfigs, version);
     for result in &mut response.results {

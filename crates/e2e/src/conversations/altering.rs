@@ -14,14 +14,14 @@ pub(super) const ALL: &[Conversation] = &[
     Conversation::new("alter-configs-broker", broker),
 ];
 
-const SET: i8 = 0;
-const DELETE: i8 = 1;
-const APPEND: i8 = 2;
-const SUBTRACT: i8 = 3;
+pub(super) const SET: i8 = 0;
+pub(super) const DELETE: i8 = 1;
+pub(super) const APPEND: i8 = 2;
+pub(super) const SUBTRACT: i8 = 3;
 
-type Edits<'a> = &'a [(&'a str, i8, Option<&'a str>)];
+pub(super) type Edits<'a> = &'a [(&'a str, i8, Option<&'a str>)];
 
-fn edits<'a>(resource_type: i8, name: &'a str, edits: Edits<'a>) -> edit::Resource<'a> {
+pub(super) fn edits<'a>(resource_type: i8, name: &'a str, edits: Edits<'a>) -> edit::Resource<'a> {
     let config = |&(name, config_operation, value): &(&'a str, i8, Option<&'a str>)| edit::Config {
         name: name.into(),
         config_operation,
@@ -30,7 +30,7 @@ fn edits<'a>(resource_type: i8, name: &'a str, edits: Edits<'a>) -> edit::Resour
     edit::Resource { resource_type, resource_name: name.into(), configs: edits.iter().map(config).collect() }
 }
 
-fn alter(session: &mut Session, what: &str, version: i16, resources: Vec<edit::Resource<'_>>) {
+pub(super) fn alter(session: &mut Session, what: &str, version: i16, resources: Vec<edit::Resource<'_>>) {
     let request = IncrementalAlterConfigsRequest { resources, validate_only: false };
     exchange!(session, what, IncrementalAlterConfigs version, &request => IncrementalAlterConfigsResponse<'_>);
 }

@@ -6,16 +6,20 @@
 
 mod admin;
 mod altering;
+mod cluster;
 mod committing;
 mod compare;
 mod consuming;
+mod dynamic;
 mod frames;
 mod groups;
 mod membership;
 mod offsets;
 mod plain;
 mod producing;
+mod quotas;
 mod records;
+mod telemetry;
 mod topics;
 
 use std::borrow::Cow;
@@ -64,6 +68,10 @@ pub fn all() -> Vec<Conversation> {
         membership::ALL,
         groups::ALL,
         committing::ALL,
+        dynamic::ALL,
+        quotas::ALL,
+        cluster::ALL,
+        telemetry::ALL,
     ]
     .into_iter()
     .flatten()

@@ -9,7 +9,15 @@
 //! ```
 
 /// Fields whose values are told apart, but not from cluster to cluster. Values of -1 and 0 have a meaning and stay.
-const NAMED: &[&str] = &["topic_id: ", "next_topic_id: ", "producer_id: ", "session_id: ", "directory_id: "];
+const NAMED: &[&str] = &[
+    "topic_id: ",
+    "next_topic_id: ",
+    "producer_id: ",
+    "session_id: ",
+    "directory_id: ",
+    "client_instance_id: ",
+    "subscription_id: ",
+];
 /// Fields whose values do not matter at all.
 const LEFT_OUT: &[&str] = &["host: ", "port: ", "cluster_id: ", "finalized_features_epoch: ", "log_dir: "];
 /// The length of a UUID with its dashes.

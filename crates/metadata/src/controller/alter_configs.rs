@@ -1,4 +1,4 @@
-//! AlterConfigs and IncrementalAlterConfigs: configs of topics and brokers.
+//! AlterConfigs and IncrementalAlterConfigs: configs of topics, brokers, groups and subscriptions to clients' metrics.
 //!
 //! Written for each resource: a ConfigRecord for each key whose value changes, then a ClearElrRecord where
 //! `min.insync.replicas` is among them (KIP-966). For brokers also keys that keep their value are written: brokers then read
@@ -6,10 +6,10 @@
 //!
 //! Whether a key of a broker is dynamic, and its value possible there, the broker has checked before it asks.
 //!
-//! Differs from Kafka: groups and client metrics have no configs yet, and an operation that does not exist is an
-//! INVALID_REQUEST with words.
+//! Differs from Kafka: an operation that does not exist is an INVALID_REQUEST with words.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::internal::metadata::{ClearElrRecord, ConfigRecord, MetadataRecord};
@@ -18,6 +18,7 @@ use super::{Draft, Refusal};
 use crate::image::{ConfigResource, ELIGIBLE_LEADER_REPLICAS_VERSION, Image, ResourceKind};
 use crate::names;
 use crate::records::OwnedRecord;
+use crate::settings::group::GroupLimits;
 use crate::settings::{self, Kind, Setting};
 
 /// The longest value, in bytes: strings in records have 16-bit lengths.
@@ -32,6 +33,8 @@ pub struct AlterConfigs {
     pub resources: Vec<ResourceAlteration>,
     /// Whether to answer only what would happen.
     pub validate_only: bool,
+    /// What groups may be set to.
+    pub group_limits: Arc<GroupLimits>,
 }
 
 /// The changes of one resource.
@@ -101,7 +104,7 @@ impl AlterConfigs {
             let result = if repeated.contains(&(resource.resource_type, resource.name.as_str())) {
                 Err(invalid_request("Each resource must appear at most once."))
             } else {
-                resource.plan(draft.image(), broker_settings).map(|records| draft.extend(records))
+                resource.plan(draft.image(), broker_settings, &self.group_limits).map(|records| draft.extend(records))
             };
             results.push(AlteredResource {
                 resource_type: resource.resource_type,
@@ -120,7 +123,12 @@ impl AlterConfigs {
 }
 
 impl ResourceAlteration {
-    fn plan(&self, image: &Image, broker_settings: &[Setting]) -> Result<Vec<OwnedRecord>, Refusal> {
+    fn plan(
+        &self,
+        image: &Image,
+        broker_settings: &[Setting],
+        group_limits: &GroupLimits,
+    ) -> Result<Vec<OwnedRecord>, Refusal> {
         self.change.check_keys()?;
         let resource = self.resource()?;
         if resource.kind == ResourceKind::Topic && image.topic(&resource.name).is_none() {
@@ -130,18 +138,16 @@ impl ResourceAlteration {
         let nothing = BTreeMap::new();
         let present = image.config(&resource).map_or(&nothing, |configs| &**configs);
         let values = self.change.new_values(present, |key| find_setting(resource.kind, key, broker_settings))?;
-        let mut after = present.clone();
-        for (key, value) in &values {
-            match value {
-                Some(value) => {
-                    check_length(value)?;
-                    after.insert((*key).to_owned(), value.clone());
-                }
-                None => drop(after.remove(*key)),
+        let after = with(present, &values)?;
+        let invalid = |message| Refusal::new(ErrorCode::InvalidConfig, message);
+        match resource.kind {
+            ResourceKind::Topic => settings::topic::validate_all(&after).map_err(invalid)?,
+            ResourceKind::Group => settings::group::validate_all(&after, group_limits).map_err(invalid)?,
+            ResourceKind::ClientMetrics => {
+                settings::client_metrics::validate_all(&after)
+                    .map_err(|(code, message)| Refusal::new(code, message))?;
             }
-        }
-        if resource.kind == ResourceKind::Topic {
-            settings::topic::validate_all(&after).map_err(|message| Refusal::new(ErrorCode::InvalidConfig, message))?;
+            ResourceKind::Broker | ResourceKind::BrokerLogger => {}
         }
         let always = resource.kind == ResourceKind::Broker;
         let written = values.into_iter().filter(|(key, value)| always || present.get(*key) != value.as_ref());
@@ -163,15 +169,41 @@ impl ResourceAlteration {
             Some(ResourceKind::Broker) if !name.is_empty() && name.parse::<i32>().is_err() => {
                 Err(invalid_request(format!("Node id must be an integer, but it is: {name}")))
             }
-            Some(ResourceKind::Broker) => Ok(ConfigResource { kind: ResourceKind::Broker, name: name.clone() }),
-            _ => Err(invalid_request(format!("Unknown resource type {}", self.resource_type))),
+            Some(ResourceKind::Group) if name.is_empty() => {
+                Err(invalid_request("Default group resources are not allowed."))
+            }
+            Some(ResourceKind::ClientMetrics) if name.is_empty() => {
+                Err(invalid_request("Subscription name can't be empty"))
+            }
+            Some(kind @ (ResourceKind::Broker | ResourceKind::Group | ResourceKind::ClientMetrics)) => {
+                Ok(ConfigResource { kind, name: name.clone() })
+            }
+            Some(ResourceKind::BrokerLogger) | None => {
+                Err(invalid_request(format!("Unknown resource type {}", self.resource_type)))
+            }
         }
     }
 }
 
 impl ResourceChange {
+    /// All configs that a resource would have after the change.
+    ///
+    /// # Errors
+    /// The change contradicts itself, or asks for the impossible.
+    pub fn applied_to<'s>(
+        &self,
+        present: &BTreeMap<String, String>,
+        find_setting: impl Fn(&str) -> Option<&'s Setting>,
+    ) -> Result<BTreeMap<String, String>, Refusal> {
+        self.check_keys()?;
+        with(present, &self.new_values(present, find_setting)?)
+    }
+
     /// Whether the request contradicts itself, whatever it is about.
-    fn check_keys(&self) -> Result<(), Refusal> {
+    ///
+    /// # Errors
+    /// It does.
+    pub fn check_keys(&self) -> Result<(), Refusal> {
         let delete = ConfigOperation::Delete as i8;
         let keys: Vec<(&String, bool)> = match self {
             Self::Replace(configs) => configs.iter().map(|(key, value)| (key, value.is_none())).collect(),
@@ -190,10 +222,10 @@ impl ResourceChange {
     }
 
     /// The value of each key that the change names, or takes away.
-    fn new_values<'a>(
+    fn new_values<'a, 's>(
         &'a self,
         present: &'a BTreeMap<String, String>,
-        find_setting: impl Fn(&str) -> Option<&'a Setting>,
+        find_setting: impl Fn(&str) -> Option<&'s Setting>,
     ) -> Result<NewValues<'a>, Refusal> {
         match self {
             Self::Replace(configs) => {
@@ -244,6 +276,21 @@ impl ConfigOperation {
     pub fn from_i8(number: i8) -> Option<Self> {
         [Self::Set, Self::Delete, Self::Append, Self::Subtract].into_iter().find(|known| *known as i8 == number)
     }
+}
+
+/// The configs with new values.
+fn with(present: &BTreeMap<String, String>, values: &NewValues<'_>) -> Result<BTreeMap<String, String>, Refusal> {
+    let mut after = present.clone();
+    for (key, value) in values {
+        match value {
+            Some(value) => {
+                check_length(value)?;
+                after.insert((*key).to_owned(), value.clone());
+            }
+            None => drop(after.remove(*key)),
+        }
+    }
+    Ok(after)
 }
 
 /// Refuses a value that no record can hold.
@@ -301,7 +348,9 @@ fn records(image: &Image, resource: &ConfigResource, written: NewValues<'_>) -> 
 fn find_setting<'a>(kind: ResourceKind, key: &str, broker_settings: &'a [Setting]) -> Option<&'a Setting> {
     match kind {
         ResourceKind::Topic => settings::topic::find(key).map(|row| &row.setting),
-        _ => broker_settings.iter().find(|setting| setting.name == key),
+        // As in Kafka, whose controller knows no types of those: nothing can be appended to them.
+        ResourceKind::Group | ResourceKind::ClientMetrics => None,
+        ResourceKind::Broker | ResourceKind::BrokerLogger => broker_settings.iter().find(|setting| setting.name == key),
     }
 }
 

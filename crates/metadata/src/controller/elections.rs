@@ -7,7 +7,7 @@
 use ottla_base::{BrokerId, PartitionIndex};
 use ottla_protocol::internal::metadata::{MetadataRecord, PartitionChangeRecord};
 
-use super::Draft;
+use super::{Draft, Election};
 use crate::image::{
     ConfigResource, ELIGIBLE_LEADER_REPLICAS_VERSION, Image, LEADER_UNCHANGED, LeaderRecoveryState, Partition, Topic,
     numbers,
@@ -45,11 +45,7 @@ fn change(
     broker: BrokerId,
     event: Event,
 ) -> Option<OwnedRecord> {
-    let rules = Rules {
-        eligible_replicas: image.feature(ELIGIBLE_LEADER_REPLICAS_VERSION) > 0,
-        min_in_sync: image.min_in_sync_replicas(&topic.name).min(before.replicas.len()),
-        unclean: allows_unclean_election(image, &topic.name),
-    };
+    let rules = Rules::of(image, topic, before);
     let usable = |replica: BrokerId| if replica == broker { event == Event::Returns } else { image.is_active(replica) };
     let mut after = before.clone();
     if event != Event::Returns {
@@ -68,6 +64,49 @@ fn change(
     record(topic, index, before, &after)
 }
 
+/// An election that a user asks for; absent where nobody can be elected.
+pub(super) fn elect(
+    image: &Image,
+    topic: &Topic,
+    index: PartitionIndex,
+    before: &Partition,
+    election: Election,
+) -> Option<OwnedRecord> {
+    let mut after = before.clone();
+    match election {
+        Election::Preferred => {
+            let may_lead = |replica: &&BrokerId| before.isr.contains(replica) && image.is_active(**replica);
+            after.leader = before.replicas.first().filter(may_lead).copied();
+            after.leader?;
+        }
+        Election::Unclean => {
+            let rules = Rules { unclean: true, ..Rules::of(image, topic, before) };
+            rules.elect(&mut after, |replica| image.is_active(replica));
+            rules.keep_eligible(before, &mut after, None);
+            after.leader?;
+        }
+    }
+    record(topic, index, before, &after)
+}
+
+/// The change of a partition to what a user asked for, whose leader is among the replicas that stay.
+pub(super) fn replace(
+    image: &Image,
+    topic: &Topic,
+    index: PartitionIndex,
+    before: &Partition,
+    mut after: Partition,
+) -> Option<OwnedRecord> {
+    let rules = Rules::of(image, topic, &after);
+    after.eligible_leader_replicas.retain(|id| after.replicas.contains(id));
+    if after.leader.is_some_and(|leader| !after.isr.contains(&leader)) {
+        after.leader = None;
+    }
+    rules.elect(&mut after, |replica| image.is_active(replica));
+    rules.keep_eligible(before, &mut after, None);
+    record(topic, index, before, &after)
+}
+
 /// What elections in a topic go by.
 struct Rules {
     eligible_replicas: bool,
@@ -76,6 +115,14 @@ struct Rules {
 }
 
 impl Rules {
+    fn of(image: &Image, topic: &Topic, partition: &Partition) -> Self {
+        Self {
+            eligible_replicas: image.feature(ELIGIBLE_LEADER_REPLICAS_VERSION) > 0,
+            min_in_sync: image.min_in_sync_replicas(&topic.name).min(partition.replicas.len()),
+            unclean: allows_unclean_election(image, &topic.name),
+        }
+    }
+
     fn elect(&self, partition: &mut Partition, usable: impl Fn(BrokerId) -> bool) {
         let may_lead = |replica: &BrokerId| partition.isr.contains(replica) && usable(*replica);
         if partition.leader.as_ref().is_some_and(may_lead) {
@@ -146,6 +193,10 @@ fn record(topic: &Topic, index: PartitionIndex, before: &Partition, after: &Part
     Some(MetadataRecord::PartitionChange(PartitionChangeRecord {
         partition_id: index.0,
         topic_id: topic.id,
+        replicas: changed(&after.replicas, &before.replicas),
+        directories: (after.directories != before.directories).then(|| after.directories.clone()),
+        adding_replicas: changed(&after.adding_replicas, &before.adding_replicas),
+        removing_replicas: changed(&after.removing_replicas, &before.removing_replicas),
         isr: changed(&after.isr, &before.isr),
         leader: if before.leader == after.leader { LEADER_UNCHANGED } else { after.leader.map_or(-1, |id| id.0) },
         leader_recovery_state: if was == is { -1 } else { is.as_i8() },
@@ -154,6 +205,5 @@ fn record(topic: &Topic, index: PartitionIndex, before: &Partition, after: &Part
             &after.last_known_eligible_leader_replicas,
             &before.last_known_eligible_leader_replicas,
         ),
-        ..PartitionChangeRecord::default()
     }))
 }

@@ -9,12 +9,15 @@
 //! step sees what an earlier one decided. Nothing of it reaches the controller's own image but by `replay`.
 
 mod allocate_producer_ids;
+mod alter_client_quotas;
 mod alter_configs;
+mod alter_partition_reassignments;
 mod bootstrap;
 mod create_partitions;
 mod create_topics;
 mod delete_topics;
 mod draft;
+mod elect_leaders;
 mod elections;
 mod fence_broker;
 mod register_broker;
@@ -22,6 +25,8 @@ mod replica_lists;
 #[cfg(test)]
 mod tests;
 mod unfence_broker;
+mod unregister_broker;
+mod update_features;
 
 use std::collections::BTreeSet;
 
@@ -33,16 +38,21 @@ use crate::records::OwnedRecord;
 use crate::settings::Setting;
 
 pub use allocate_producer_ids::{AllocateProducerIds, PRODUCER_ID_BLOCK, ProducerIdBlock};
+pub use alter_client_quotas::{AlterClientQuotas, AlteredQuotas, CLIENT_ID, IP, QuotaAlteration, QuotaChange, USER};
 pub use alter_configs::{
     AlterConfigs, AlteredResource, ConfigEdit, ConfigOperation, ResourceAlteration, ResourceChange,
 };
+pub use alter_partition_reassignments::{AlterPartitionReassignments, ReassignedTopic, TopicReassignment};
 pub use bootstrap::{Bootstrap, LATEST_METADATA_VERSION};
 pub use create_partitions::{CreatePartitions, CreatePartitionsResult, MorePartitions};
 pub use create_topics::{CreateTopics, CreateTopicsResult, CreatedTopic, NewTopic};
 pub use delete_topics::{DeleteTopics, DeleteTopicsResult, TopicReference};
+pub use elect_leaders::{ElectLeaders, ElectedLeaders, Election};
 pub use fence_broker::FenceBroker;
 pub use register_broker::RegisterBroker;
 pub use unfence_broker::UnfenceBroker;
+pub use unregister_broker::UnregisterBroker;
+pub use update_features::{FeatureUpdate, UpdateFeatures, UpgradeType};
 
 use draft::Draft;
 
@@ -90,6 +100,16 @@ pub enum Command {
     AlterConfigs(AlterConfigs),
     /// Hand out producer ids.
     AllocateProducerIds(AllocateProducerIds),
+    /// Change quotas.
+    AlterClientQuotas(AlterClientQuotas),
+    /// Elect leaders.
+    ElectLeaders(ElectLeaders),
+    /// Give partitions other replicas.
+    AlterPartitionReassignments(AlterPartitionReassignments),
+    /// Go by other levels of features.
+    UpdateFeatures(UpdateFeatures),
+    /// Forget a broker.
+    UnregisterBroker(UnregisterBroker),
 }
 
 /// What the controller answers, each as the command of its name asks.
@@ -113,6 +133,16 @@ pub enum Answer {
     AlterConfigs(Vec<AlteredResource>),
     /// A block of ids.
     AllocateProducerIds(Result<ProducerIdBlock, Refusal>),
+    /// One result an entity, in the order of the request.
+    AlterClientQuotas(Vec<AlteredQuotas>),
+    /// One result a topic, in the order of the request, or of the topics' names where all were asked for.
+    ElectLeaders(Vec<ElectedLeaders>),
+    /// One result a topic, in the order of the request.
+    AlterPartitionReassignments(Vec<ReassignedTopic>),
+    /// All features are as asked, or none has changed.
+    UpdateFeatures(Result<(), Refusal>),
+    /// The broker is forgotten.
+    UnregisterBroker(Result<(), Refusal>),
 }
 
 /// What the host does once the records are committed.
@@ -174,6 +204,13 @@ impl Shard for Controller {
             Command::DeleteTopics(command) => Answer::DeleteTopics(command.decide(&mut draft)),
             Command::AlterConfigs(command) => Answer::AlterConfigs(command.decide(&mut draft, self.broker_settings)),
             Command::AllocateProducerIds(command) => Answer::AllocateProducerIds(command.decide(&mut draft)),
+            Command::AlterClientQuotas(command) => Answer::AlterClientQuotas(command.decide(&mut draft)),
+            Command::ElectLeaders(command) => Answer::ElectLeaders(command.decide(&mut draft)),
+            Command::AlterPartitionReassignments(command) => {
+                Answer::AlterPartitionReassignments(command.decide(&mut draft))
+            }
+            Command::UpdateFeatures(command) => Answer::UpdateFeatures(command.decide(&mut draft)),
+            Command::UnregisterBroker(command) => Answer::UnregisterBroker(command.decide(&mut draft)),
         };
         let effects = vec![Effect::Answer { ticket: input.ticket, answer }];
         Outcome { records: draft.into_records(), notes: Vec::new(), effects }

@@ -11,7 +11,9 @@
 //!   topic override > broker's own dynamic > cluster-wide dynamic > server.properties > default
 //! ```
 
+pub mod client_metrics;
 mod entry;
+pub mod group;
 mod setting;
 pub mod topic;
 mod value;

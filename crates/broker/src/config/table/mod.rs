@@ -33,6 +33,16 @@ const TABLES: &[&[Setting]] = &[
     ottla::SETTINGS,
 ];
 
+/// Keys that are of use only while the broker runs; described where they were set.
+const ONLY_WHILE_RUNNING: &[Setting] = &[
+    long("leader.replication.throttled.rate", None, Check::AtLeast(0), Dynamic::ClusterWide)
+        .doc("How many bytes a second leaders send of replicas that are throttled."),
+    long("follower.replication.throttled.rate", None, Check::AtLeast(0), Dynamic::ClusterWide)
+        .doc("How many bytes a second followers copy of replicas that are throttled."),
+    long("replica.alter.log.dirs.io.max.bytes.per.second", None, Check::AtLeast(0), Dynamic::ClusterWide)
+        .doc("How many bytes a second are copied from one log directory to another."),
+];
+
 /// Keys that give one value in different units or stand in for one another, the strongest first.
 const CHAINS: &[&[&str]] = &[
     &["log.retention.ms", "log.retention.minutes", "log.retention.hours"],
@@ -56,7 +66,7 @@ pub fn settings() -> &'static [Setting] {
 
 /// The row of exactly this key.
 pub fn find(key: &str) -> Option<&'static Setting> {
-    all().find(|setting| setting.name == key)
+    all().chain(ONLY_WHILE_RUNNING).find(|setting| setting.name == key)
 }
 
 /// The row that says what `key` is: its own, or that of the key behind `listener.name.<listener>.`, with or without a
@@ -82,7 +92,8 @@ pub fn chain(key: &str) -> Vec<&str> {
     }
 }
 
-fn without_listener(key: &str) -> Option<&str> {
+/// The key behind `listener.name.<listener>.`.
+pub fn without_listener(key: &str) -> Option<&str> {
     Some(key.strip_prefix("listener.name.")?.split_once('.')?.1)
 }
 

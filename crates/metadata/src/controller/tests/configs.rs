@@ -29,6 +29,7 @@ fn alter(resources: impl IntoIterator<Item = (i8, &'static str, ResourceChange)>
     Command::AlterConfigs(AlterConfigs {
         resources: resources.into_iter().map(resource).collect(),
         validate_only: false,
+        group_limits: group_limits(),
     })
 }
 
@@ -266,6 +267,49 @@ fn what_a_broker_sets_is_written_even_if_it_is_the_same() {
         &expect![[r#"
         4 "1": ok
         Config 0 4 "1" log.cleaner.threads = Some("2")
+    "#]],
+    );
+}
+
+#[test]
+fn groups_and_subscriptions_are_set_within_bounds_or_refused_in_kafkas_words() {
+    const GROUP: i8 = 32;
+    const CLIENT_METRICS: i8 = 16;
+    let mut cluster = cluster();
+    cluster.check(
+        alter([
+            (GROUP, "g", edits(&[("consumer.session.timeout.ms", Set, Some("50000"))])),
+            (GROUP, "h", edits(&[("consumer.session.timeout.ms", Set, Some("60001"))])),
+            (GROUP, "i", edits(&[("retention.ms", Set, Some("1"))])),
+            (GROUP, "j", edits(&[("streams.rack.aware.assignment.tags", Append, Some("a"))])),
+            (GROUP, "", edits(&[])),
+            (CLIENT_METRICS, "s", edits(&[("interval.ms", Set, Some("100")), ("match", Set, Some("client_id=a.*"))])),
+            (CLIENT_METRICS, "t", edits(&[("interval.ms", Set, Some("99"))])),
+            (CLIENT_METRICS, "u", edits(&[("match", Set, Some("client_id=(("))])),
+            (CLIENT_METRICS, "v", edits(&[("retention.ms", Set, Some("1"))])),
+            (CLIENT_METRICS, "", edits(&[])),
+        ]),
+        &expect![[r#"
+            32 "g": ok
+            32 "h": 40 consumer.session.timeout.ms must be in the range 45000 to 60000 inclusive.
+            32 "i": 40 Unknown group config name: retention.ms
+            32 "j": 40 Can't APPEND to key streams.rack.aware.assignment.tags because its type is not LIST.
+            32 "": 42 Default group resources are not allowed.
+            16 "s": ok
+            16 "t": 42 Invalid value 99 for interval.ms, interval must be between 100 and 3600000 (1 hour)
+            16 "u": 40 Illegal client matching pattern: client_id=((
+            16 "v": 42 Unknown client metrics configuration: retention.ms
+            16 "": 42 Subscription name can't be empty
+            Config 0 32 "g" consumer.session.timeout.ms = Some("50000")
+            Config 0 16 "s" interval.ms = Some("100")
+            Config 0 16 "s" match = Some("client_id=a.*")
+        "#]],
+    );
+    cluster.check(
+        alter([(GROUP, "g", replace(&[]))]),
+        &expect![[r#"
+        32 "g": ok
+        Config 0 32 "g" consumer.session.timeout.ms = None
     "#]],
     );
 }

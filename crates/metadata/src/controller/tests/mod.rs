@@ -1,5 +1,6 @@
 //! Commands in, records and answers out.
 
+mod administration;
 mod configs;
 mod lifecycle;
 mod random_commands;
@@ -13,6 +14,7 @@ use ottla_protocol::internal::metadata::MetadataRecord;
 
 use super::*;
 use crate::image::{Endpoint, FeatureRange};
+use crate::settings::group::GroupLimits;
 use crate::settings::{Check, Dynamic, Kind};
 
 const CLUSTER_ID: &str = "8xGTRnzSSFyi9XrNrzr05A";
@@ -105,6 +107,19 @@ fn registration(id: i32, clean_epoch: Option<BrokerEpoch>) -> RegisterBroker {
     }
 }
 
+/// What groups may be set to with the brokers' defaults.
+fn group_limits() -> std::sync::Arc<GroupLimits> {
+    let number = |key: &str| match key {
+        _ if key.contains("min.heartbeat") => 5000,
+        _ if key.contains("max.heartbeat") => 15_000,
+        _ if key.contains("min.session") => 45_000,
+        _ if key.contains("max.session") => 60_000,
+        _ if key.contains(".min.") => 0,
+        _ => 10_000,
+    };
+    std::sync::Arc::new(GroupLimits::new(number, vec!["sticky".to_owned()]))
+}
+
 fn new_topic(name: &str, partitions: i32, replication_factor: i16) -> NewTopic {
     NewTopic { name: name.to_owned(), partitions, replication_factor, assignments: Vec::new(), configs: Vec::new() }
 }
@@ -158,6 +173,24 @@ fn show_answer(answer: &Answer) -> String {
                 line(&resource, ok(&altered.result));
             }
         }
+        Answer::UnregisterBroker(result) => line("broker", ok(result)),
+        Answer::UpdateFeatures(result) => line("features", ok(result)),
+        Answer::AlterClientQuotas(results) => {
+            for altered in results {
+                line(&format!("{:?}", altered.entity), ok(&altered.result));
+            }
+        }
+        Answer::ElectLeaders(results) => {
+            for ElectedLeaders { topic, partitions } in results {
+                line(topic, Ok(format!("{} partitions", partitions.len())));
+                partitions.iter().for_each(|(index, result)| line(&format!("{topic}-{index}"), ok(result)));
+            }
+        }
+        Answer::AlterPartitionReassignments(results) => {
+            for ReassignedTopic { name, partitions } in results {
+                partitions.iter().for_each(|(index, result)| line(&format!("{name}-{index}"), ok(result)));
+            }
+        }
         Answer::AllocateProducerIds(result) => {
             line("ids", result.as_ref().map(|block| format!("{} from {}", block.count, block.first)));
         }
@@ -178,6 +211,10 @@ fn show(record: &OwnedRecord) -> String {
             "Partition {version} {} on {:?} isr {:?} leader {} epochs {} {} in {:?}",
             p.partition_id, p.replicas, p.isr, p.leader, p.leader_epoch, p.partition_epoch, p.directories
         ),
+        MetadataRecord::PartitionChange(p) if p.replicas.is_some() || p.adding_replicas.is_some() => format!(
+            "PartitionChange {version} {} replicas {:?} adding {:?} removing {:?} isr {:?} leader {} in {:?}",
+            p.partition_id, p.replicas, p.adding_replicas, p.removing_replicas, p.isr, p.leader, p.directories
+        ),
         MetadataRecord::PartitionChange(p) => format!(
             "PartitionChange {version} {} isr {:?} leader {} recovery {} eligible {:?} last known {:?}",
             p.partition_id, p.isr, p.leader, p.leader_recovery_state, p.eligible_leader_replicas, p.last_known_elr
@@ -185,6 +222,14 @@ fn show(record: &OwnedRecord) -> String {
         MetadataRecord::RemoveTopic(_) => format!("RemoveTopic {version}"),
         MetadataRecord::Config(c) => {
             format!("Config {version} {} {:?} {} = {:?}", c.resource_type, c.resource_name, c.name, c.value)
+        }
+        MetadataRecord::ClientQuota(q) => {
+            let part = |e: &ottla_protocol::internal::metadata::client_quota_record::Entity<'_>| {
+                format!("{}={}", e.entity_type, e.entity_name.as_deref().unwrap_or("<default>"))
+            };
+            let entity: Vec<_> = q.entity.iter().map(part).collect();
+            let value = if q.remove { "away".to_owned() } else { q.value.to_string() };
+            format!("ClientQuota {version} {} {} = {value}", entity.join(" "), q.key)
         }
         MetadataRecord::RegisterBroker(b) => {
             format!("RegisterBroker {version} {} epoch {} fenced {}", b.broker_id, b.broker_epoch, b.fenced)

@@ -10,11 +10,63 @@ fn name() -> impl Strategy<Value = String> {
     select(&["a.b", "a_b", "c", "d"][..]).prop_map(str::to_owned)
 }
 
+fn broker() -> impl Strategy<Value = BrokerId> {
+    (0i32..4).prop_map(BrokerId)
+}
+
+fn administration() -> impl Strategy<Value = Command> {
+    let quota = (
+        prop::collection::vec(
+            (select(&["user", "client-id", "ip"][..]), prop::option::of(select(&["a", ""][..]))),
+            0..3,
+        ),
+        prop::collection::vec((select(&["producer_byte_rate", "x"][..]), prop::option::of(0i32..3)), 0..3),
+        any::<bool>(),
+    );
+    let quota = quota.prop_map(|(entity, changes, validate_only)| {
+        let part = |(kind, name): (&str, Option<&str>)| (kind.to_owned(), name.map(str::to_owned));
+        let change =
+            |(key, value): (&str, Option<i32>)| QuotaChange { key: key.to_owned(), value: value.map(f64::from) };
+        let entry = QuotaAlteration {
+            entity: entity.into_iter().map(part).collect(),
+            changes: changes.into_iter().map(change).collect(),
+        };
+        let entries = vec![entry];
+        Command::AlterClientQuotas(AlterClientQuotas { entries, validate_only, unresolved: BTreeSet::new() })
+    });
+    let index = || (0i32..3).prop_map(PartitionIndex);
+    let elect = (any::<bool>(), prop::option::of((name(), index()))).prop_map(|(preferred, one)| {
+        let election = if preferred { Election::Preferred } else { Election::Unclean };
+        let topics = one.map(|(name, index)| vec![(name, vec![index])]);
+        Command::ElectLeaders(ElectLeaders { election, topics })
+    });
+    let target = prop::option::of(prop::collection::vec(broker(), 0..4));
+    let reassign = (name(), index(), target, any::<bool>()).prop_map(|(name, index, target, may)| {
+        let topics = vec![TopicReassignment { name, partitions: vec![(index, target)] }];
+        let command = AlterPartitionReassignments { topics, allow_replication_factor_change: may };
+        Command::AlterPartitionReassignments(command)
+    });
+    let features = (-1i16..3, 0i8..5, any::<bool>()).prop_map(|(level, upgrade_type, validate_only)| {
+        let feature = "eligible.leader.replicas.version".to_owned();
+        let supported = registration(1, None).features;
+        let updates = vec![FeatureUpdate { feature, level, upgrade_type }];
+        Command::UpdateFeatures(UpdateFeatures { updates, validate_only, controller: 1, supported })
+    });
+    prop_oneof![
+        2 => quota,
+        2 => elect,
+        4 => reassign,
+        1 => features,
+        1 => broker().prop_map(|id| Command::UnregisterBroker(UnregisterBroker { id })),
+    ]
+}
+
 fn command() -> impl Strategy<Value = Command> {
-    let broker = || (0i32..4).prop_map(BrokerId);
     let epoch = || (0i64..40).prop_map(BrokerEpoch);
     let configs = || {
-        let key = select(&["retention.ms", "min.insync.replicas", "unclean.leader.election.enable", "nope"][..]);
+        let key = select(
+            &["retention.ms", "min.insync.replicas", "unclean.leader.election.enable", "interval.ms", "nope"][..],
+        );
         let value = prop::option::of(select(&["1", "2", "true"][..]));
         prop::collection::vec((key.prop_map(str::to_owned), value.prop_map(|value| value.map(str::to_owned))), 0..3)
     };
@@ -50,11 +102,11 @@ fn command() -> impl Strategy<Value = Command> {
         let topics = names.into_iter().map(|name| TopicReference { name: Some(name), id: Uuid::ZERO });
         Command::DeleteTopics(DeleteTopics { topics: topics.collect() })
     });
-    let alter = (select(&[2i8, 4][..]), prop_oneof![name(), Just(String::new())], configs()).prop_map(
+    let alter = (select(&[2i8, 4, 16, 32][..]), prop_oneof![name(), Just(String::new())], configs()).prop_map(
         |(resource_type, name, configs)| {
             let change = ResourceChange::Replace(configs);
             let resources = vec![ResourceAlteration { resource_type, name, change }];
-            Command::AlterConfigs(AlterConfigs { resources, validate_only: false })
+            Command::AlterConfigs(AlterConfigs { resources, validate_only: false, group_limits: group_limits() })
         },
     );
     let register = (0i32..4, prop::option::of(epoch()), any::<u64>()).prop_map(|(id, clean, incarnation)| {
@@ -73,6 +125,7 @@ fn command() -> impl Strategy<Value = Command> {
         }),
         1 => (broker(), epoch()).prop_map(|(broker, epoch)| Command::AllocateProducerIds(AllocateProducerIds { broker, epoch })),
         1 => Just(Command::Bootstrap(Bootstrap::default())),
+        10 => administration(),
     ]
 }
 

@@ -1,0 +1,68 @@
+//! AlterReplicaLogDirs (key 34, versions 1-2, KIP-113): in which directory a replica lies.
+//!
+//! v2 flexible.
+//! Differs from Kafka: replicas stay where they are. A move to where a replica is succeeds, as there; one to another
+//! directory of this broker is refused.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use ottla_protocol::ApiKey;
+use ottla_protocol::error::ErrorCode;
+use ottla_protocol::messages::alter_replica_log_dirs_request::AlterReplicaLogDirsRequest;
+use ottla_protocol::messages::alter_replica_log_dirs_response::{
+    AlterReplicaLogDirsResponse, AlterReplicaLogDirsResult, Partition,
+};
+
+use super::Api;
+use crate::access::{Operation, Resource};
+use crate::dispatch::{Refused, Reply};
+use crate::request::Request;
+
+/// AlterReplicaLogDirs.
+pub const API: Api = Api { key: ApiKey::AlterReplicaLogDirs, versions: 1..=2, handle };
+
+fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
+    let asked: AlterReplicaLogDirsRequest<'_> = request.decode()?;
+    let allowed = request.may(Operation::Alter, Resource::Cluster);
+    // Of several directories for one partition the last counts.
+    let mut wanted: BTreeMap<&str, BTreeMap<i32, &str>> = BTreeMap::new();
+    for dir in &asked.dirs {
+        for topic in &dir.topics {
+            let targets = topic.partitions.iter().map(|&index| (index, &*dir.path));
+            if !topic.partitions.is_empty() {
+                wanted.entry(&topic.name).or_default().extend(targets);
+            }
+        }
+    }
+    let results = wanted.into_iter().map(|(topic, targets)| {
+        let partition = |(partition_index, path)| {
+            let code = match allowed {
+                true => alter(request, topic, partition_index, path),
+                false => ErrorCode::ClusterAuthorizationFailed,
+            };
+            Partition { partition_index, error_code: code.code() }
+        };
+        AlterReplicaLogDirsResult {
+            topic_name: Cow::Owned(topic.to_owned()),
+            partitions: targets.into_iter().map(partition).collect(),
+        }
+    });
+    request.reply(AlterReplicaLogDirsResponse { results: results.collect(), ..Default::default() })
+}
+
+fn alter(request: &Request<'_>, topic: &str, index: i32, path: &str) -> ErrorCode {
+    let partitions = &request.node.partitions;
+    let Some(target) = partitions.directories().iter().find(|directory| directory.path() == Path::new(path)) else {
+        return ErrorCode::LogDirNotFound;
+    };
+    match partitions.find(topic, index) {
+        Ok(partition) => match partition.with_log(|log, _| log.folder().parent() == Some(target.path())) {
+            true => ErrorCode::None,
+            false => ErrorCode::KafkaStorageError,
+        },
+        Err(ErrorCode::NotLeaderOrFollower) => ErrorCode::ReplicaNotAvailable,
+        Err(code) => code,
+    }
+}

@@ -1,0 +1,76 @@
+//! UpdateFeatures (key 57, versions 0-2, KIP-584): which levels of features the cluster goes by.
+//!
+//! v1 kinds of downgrade, and asking only (KIP-778). v2 no results for single features: all or none are updated.
+//! Differs from Kafka: the levels that can be gone to are those of this version of Ottla.
+
+use std::borrow::Cow;
+
+use ottla_metadata::controller::{Answer, Command, FeatureUpdate, UpdateFeatures, UpgradeType};
+use ottla_protocol::ApiKey;
+use ottla_protocol::error::ErrorCode;
+use ottla_protocol::messages::update_features_request::UpdateFeaturesRequest;
+use ottla_protocol::messages::update_features_response::{UpdateFeaturesResponse, UpdateFeaturesResult};
+
+use super::Api;
+use crate::access::{Operation, Resource};
+use crate::dispatch::{Refused, Reply};
+use crate::features;
+use crate::request::Request;
+
+/// UpdateFeatures.
+pub const API: Api = Api { key: ApiKey::UpdateFeatures, versions: 0..=2, handle };
+
+fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
+    let asked: UpdateFeaturesRequest<'_> = request.decode()?;
+    if !request.may(Operation::Alter, Resource::Cluster) {
+        let message = Some("Cluster authorization failed.".to_owned());
+        return request.reply(refused(ErrorCode::ClusterAuthorizationFailed, message));
+    }
+    let Some(place) = request.node.controller.place(asked.feature_updates.len(), request.body.len()) else {
+        return request.reply(refused(ErrorCode::RequestTimedOut, None));
+    };
+    let version = request.version();
+    let updates: Vec<FeatureUpdate> = asked
+        .feature_updates
+        .iter()
+        .map(|update| FeatureUpdate {
+            feature: update.feature.to_string(),
+            level: update.max_version_level,
+            upgrade_type: match (version, update.allow_downgrade) {
+                (0, true) => UpgradeType::SafeDowngrade as i8,
+                (0, false) => UpgradeType::Upgrade as i8,
+                _ => update.upgrade_type,
+            },
+        })
+        .collect();
+    let names: Vec<String> = updates.iter().map(|update| update.feature.clone()).collect();
+    let command = UpdateFeatures {
+        updates,
+        validate_only: asked.validate_only,
+        controller: request.node.config.node_id.0,
+        supported: features::supported(),
+    };
+    let responder = request.responder();
+    Ok(Reply::Parked(Box::pin(async move {
+        responder.answer(match place.ask(Command::UpdateFeatures(command)).await {
+            Ok(Answer::UpdateFeatures(Ok(()))) => updated(names, version),
+            Ok(Answer::UpdateFeatures(Err(refusal))) => refused(refusal.error, refusal.message),
+            Ok(other) => unreachable!("UpdateFeatures is answered as such, not by {other:?}"),
+            Err(_) => refused(ErrorCode::NotController, None),
+        })
+    })))
+}
+
+fn updated(names: Vec<String>, version: i16) -> UpdateFeaturesResponse<'static> {
+    let result = |name| UpdateFeaturesResult {
+        feature: Cow::Owned(name),
+        error_code: ErrorCode::None.code(),
+        error_message: Some(ErrorCode::None.name().into()),
+    };
+    let names = names.into_iter().filter(|_| version < 2);
+    UpdateFeaturesResponse { results: names.map(result).collect(), ..Default::default() }
+}
+
+fn refused(code: ErrorCode, message: Option<String>) -> UpdateFeaturesResponse<'static> {
+    UpdateFeaturesResponse { error_code: code.code(), error_message: message.map(Cow::Owned), ..Default::default() }
+}

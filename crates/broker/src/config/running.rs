@@ -1,0 +1,70 @@
+//! The settings that a running broker takes over when they change, typed, as far as it acts on them itself. What topics
+//! have from the broker is in their own settings; see [`Config::values`](super::Config::values).
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, RwLock};
+
+use super::{Values, Written, limits};
+
+/// What holds now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// `max.connections`.
+    pub max_connections: usize,
+    /// `max.connections.per.ip`.
+    pub max_connections_per_ip: usize,
+    /// `max.connections.per.ip.overrides`, with names resolved.
+    pub max_connections_per_ip_overrides: BTreeMap<IpAddr, usize>,
+    /// `producer.id.expiration.ms`.
+    pub producer_id_expiration_ms: i64,
+}
+
+/// The newest of them: the controller's thread replaces them, everybody reads.
+#[derive(Clone, Debug)]
+pub struct Newest {
+    running: Arc<RwLock<Arc<Running>>>,
+}
+
+impl Running {
+    /// What `written` says. Of addresses that nobody knows nothing is said: names are resolved when the broker starts, and
+    /// each time they change.
+    pub fn new(written: &Written, max_connections_per_ip_overrides: BTreeMap<IpAddr, usize>) -> Self {
+        Self {
+            max_connections: written.size("max.connections"),
+            max_connections_per_ip: written.size("max.connections.per.ip"),
+            max_connections_per_ip_overrides,
+            producer_id_expiration_ms: written.number("producer.id.expiration.ms"),
+        }
+    }
+
+    /// How many connections `address` may have.
+    pub fn max_connections_from(&self, address: IpAddr) -> usize {
+        let own = self.max_connections_per_ip_overrides.get(&address.to_canonical());
+        own.copied().unwrap_or(self.max_connections_per_ip)
+    }
+}
+
+impl Newest {
+    /// Begins with what the broker was started with.
+    pub fn new(running: Running) -> Self {
+        Self { running: Arc::new(RwLock::new(Arc::new(running))) }
+    }
+
+    /// What holds now.
+    pub fn get(&self) -> Arc<Running> {
+        self.running.read().expect("nobody panics while holding this lock").clone()
+    }
+
+    /// Takes over what was set. Values that do not pass (another program wrote them) count as not set.
+    pub fn take_over(&self, values: &Values<'_>) -> Arc<Running> {
+        let written = values.in_force();
+        let overrides = limits::per_ip_overrides(&written).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the limits of single addresses stay as they are");
+            self.get().max_connections_per_ip_overrides.clone()
+        });
+        let running = Arc::new(Running::new(&written, overrides));
+        *self.running.write().expect("nobody panics while holding this lock") = running.clone();
+        running
+    }
+}

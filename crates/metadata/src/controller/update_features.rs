@@ -1,0 +1,139 @@
+//! UpdateFeatures (KIP-584, KIP-778): which levels of features the cluster goes by. Written: a FeatureLevelRecord for each
+//! that changes, once every update of the request is found to be possible.
+//!
+//! Without eligible leader replicas nobody keeps them up to date: where the feature goes, they are cleared.
+
+use std::collections::BTreeMap;
+
+use ottla_protocol::error::ErrorCode;
+use ottla_protocol::internal::metadata::{ClearElrRecord, FeatureLevelRecord, MetadataRecord};
+
+use super::{Draft, Refusal};
+use crate::image::{ELIGIBLE_LEADER_REPLICAS_VERSION, FeatureRange, Image, METADATA_VERSION};
+
+/// Asks for other levels.
+#[derive(Clone, Debug)]
+pub struct UpdateFeatures {
+    /// Of which features.
+    pub updates: Vec<FeatureUpdate>,
+    /// Whether to answer only what would happen.
+    pub validate_only: bool,
+    /// The id of the controller that is asked.
+    pub controller: i32,
+    /// What it can speak.
+    pub supported: BTreeMap<String, FeatureRange>,
+}
+
+/// Asks for another level of one feature.
+#[derive(Clone, Debug)]
+pub struct FeatureUpdate {
+    /// Its name.
+    pub feature: String,
+    /// Its new level; 0 is off.
+    pub level: i16,
+    /// Whether it may go down, as the request has it; see [`UpgradeType`].
+    pub upgrade_type: i8,
+}
+
+/// Whether a level may go down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpgradeType {
+    /// It may not.
+    Upgrade = 1,
+    /// It may, if nothing is lost.
+    SafeDowngrade = 2,
+    /// It may.
+    UnsafeDowngrade = 3,
+}
+
+impl UpdateFeatures {
+    pub(super) fn decide(self, draft: &mut Draft) -> Result<(), Refusal> {
+        for update in &self.updates {
+            let checked = update.check(draft.image(), &self.supported, self.controller);
+            if let Err(wrong) = checked {
+                draft.discard();
+                let message =
+                    format!("The update failed for all features since the following feature had an error: {wrong}");
+                return Err(Refusal::new(ErrorCode::InvalidUpdateVersion, message));
+            }
+            let present = draft.image().feature(&update.feature);
+            if present == update.level {
+                continue;
+            }
+            if update.feature == ELIGIBLE_LEADER_REPLICAS_VERSION && update.level == 0 {
+                draft.push(MetadataRecord::ClearElr(ClearElrRecord { topic_name: "".into() }));
+            }
+            draft.push(MetadataRecord::FeatureLevel(FeatureLevelRecord {
+                name: update.feature.clone().into(),
+                feature_level: update.level,
+            }));
+        }
+        if self.validate_only {
+            draft.discard();
+        }
+        Ok(())
+    }
+}
+
+impl FeatureUpdate {
+    fn check(&self, image: &Image, supported: &BTreeMap<String, FeatureRange>, controller: i32) -> Result<(), String> {
+        let Self { feature, level, .. } = self;
+        let invalid = |why: &str| Err(format!("Invalid update version {level} for feature {feature}. {why}"));
+        let Some(upgrade_type) = UpgradeType::from_i8(self.upgrade_type) else {
+            return invalid("The controller does not support the given upgrade type.");
+        };
+        if *level < 0 {
+            return invalid("A feature version cannot be less than 0.");
+        }
+        let range = supported.get(feature);
+        if *level == 0 && range.is_none() {
+            return invalid(&format!("Feature {feature} not found."));
+        }
+        if let Some(why) = unsupported(range, *level) {
+            return invalid(&format!("Local controller {controller} {why}"));
+        }
+        for broker in image.brokers() {
+            // Every broker speaks level 0 of what it does not know.
+            let range = broker.features.get(feature);
+            if let Some(why) = unsupported(range, *level).filter(|_| *level > 0 || range.is_some()) {
+                return invalid(&format!("Broker {} {why}", broker.id));
+            }
+        }
+        let present = image.feature(feature);
+        if *level < present && upgrade_type == UpgradeType::Upgrade {
+            return invalid(
+                "Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe \
+                 downgrade.",
+            );
+        }
+        if *level > present && upgrade_type != UpgradeType::Upgrade {
+            return invalid("Can't downgrade to a newer version.");
+        }
+        if feature == METADATA_VERSION && *level < present {
+            // Every level of it that lies below has records of its own.
+            let why = match upgrade_type {
+                UpgradeType::UnsafeDowngrade => "Unsafe metadata downgrade is not supported in this version.",
+                _ => "Refusing to perform the requested downgrade because it might delete metadata information.",
+            };
+            return Err(format!("Unsupported metadata.version downgrade from {present} to {level}. {why}"));
+        }
+        Ok(())
+    }
+}
+
+fn unsupported(range: Option<&FeatureRange>, level: i16) -> Option<String> {
+    match range {
+        None => Some("does not support this feature.".to_owned()),
+        Some(range) if !(range.min..=range.max).contains(&level) => {
+            Some(format!("only supports versions {}-{}", range.min, range.max))
+        }
+        Some(_) => None,
+    }
+}
+
+impl UpgradeType {
+    /// From the number that requests carry.
+    pub fn from_i8(number: i8) -> Option<Self> {
+        [Self::Upgrade, Self::SafeDowngrade, Self::UnsafeDowngrade].into_iter().find(|known| *known as i8 == number)
+    }
+}
