@@ -9,7 +9,10 @@ mod broker;
 mod client;
 mod console_consumer;
 mod console_producer;
+mod consumer_groups;
+mod java_order;
 mod properties;
+mod screen;
 mod topic_filter;
 mod topics;
 
@@ -30,6 +33,8 @@ enum Tool {
     Broker(broker::Arguments),
     /// Create, list, describe, alter and delete topics.
     Topics(topics::Arguments),
+    /// List and describe groups of consumers, delete them, and change their offsets.
+    ConsumerGroups(consumer_groups::Arguments),
     /// Write lines of text to a topic.
     ConsoleProducer(console_producer::Arguments),
     /// Print the records of topics.
@@ -50,6 +55,7 @@ pub fn main() -> ExitCode {
     match cli.tool.unwrap_or(Tool::Broker(cli.broker)) {
         Tool::Broker(arguments) => broker::run(&arguments),
         Tool::Topics(arguments) => topics::run(&arguments),
+        Tool::ConsumerGroups(arguments) => consumer_groups::run(&arguments),
         Tool::ConsoleProducer(arguments) => console_producer::run(&arguments),
         Tool::ConsoleConsumer(arguments) => console_consumer::run(&arguments),
     }
