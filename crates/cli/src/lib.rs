@@ -10,6 +10,8 @@ mod client;
 mod console_consumer;
 mod console_producer;
 mod consumer_groups;
+mod delete_records;
+mod get_offsets;
 mod java_order;
 mod properties;
 mod screen;
@@ -35,6 +37,10 @@ enum Tool {
     Topics(topics::Arguments),
     /// List and describe groups of consumers, delete them, and change their offsets.
     ConsumerGroups(consumer_groups::Arguments),
+    /// Print the offsets of partitions.
+    GetOffsets(get_offsets::Arguments),
+    /// Delete the records of partitions before an offset.
+    DeleteRecords(delete_records::Arguments),
     /// Write lines of text to a topic.
     ConsoleProducer(console_producer::Arguments),
     /// Print the records of topics.
@@ -56,6 +62,8 @@ pub fn main() -> ExitCode {
         Tool::Broker(arguments) => broker::run(&arguments),
         Tool::Topics(arguments) => topics::run(&arguments),
         Tool::ConsumerGroups(arguments) => consumer_groups::run(&arguments),
+        Tool::GetOffsets(arguments) => get_offsets::run(&arguments),
+        Tool::DeleteRecords(arguments) => delete_records::run(&arguments),
         Tool::ConsoleProducer(arguments) => console_producer::run(&arguments),
         Tool::ConsoleConsumer(arguments) => console_consumer::run(&arguments),
     }

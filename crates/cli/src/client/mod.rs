@@ -14,6 +14,7 @@ pub mod exception;
 mod fetch;
 pub mod group_offsets;
 pub mod groups;
+pub mod leaders;
 pub mod offsets;
 mod partitioner;
 mod produce;
