@@ -142,14 +142,14 @@ fn delete(cluster: &mut Cluster, offsets: &BTreeMap<TopicPartition, i64>) -> Res
         },
         |answer| {
             let response: DeleteRecordsResponse<'_> = answer.read()?;
-            let mut deleted = Vec::new();
+            let mut deleted = ByPartition::new();
             for topic in &response.topics {
                 for partition in &topic.partitions {
                     let low_watermark = match partition.error_code {
                         0 => Ok(partition.low_watermark),
                         code => Err(Error::of_code(code, None)),
                     };
-                    deleted.push((TopicPartition::new(&*topic.name, partition.partition_index), low_watermark));
+                    deleted.insert(TopicPartition::new(&*topic.name, partition.partition_index), low_watermark);
                 }
             }
             Ok(deleted)

@@ -38,6 +38,8 @@ const CONSUMER: &str = "consumer";
 pub struct Listed {
     /// Its id.
     pub id: String,
+    /// What its members speak: "consumer", or empty where it has offsets alone.
+    pub protocol_type: String,
     /// Its type; empty on brokers that do not say.
     pub group_type: String,
     /// Its state; empty on brokers that do not say.
@@ -83,6 +85,13 @@ pub type ByGroup<T> = BTreeMap<String, Result<T, Error>>;
 
 /// All groups of consumers on all live brokers, in the order of the answers. Empty filters let everything through.
 pub fn list(cluster: &mut Cluster, states: &[String], types: &[String]) -> Result<Vec<Listed>, Error> {
+    let listed = list_all(cluster, states, types)?;
+    let of_consumers = |group: &Listed| group.protocol_type.is_empty() || group.protocol_type == CONSUMER;
+    Ok(listed.into_iter().filter(of_consumers).collect())
+}
+
+/// All groups, of whatever clients.
+pub fn list_all(cluster: &mut Cluster, states: &[String], types: &[String]) -> Result<Vec<Listed>, Error> {
     let request = ListGroupsRequest {
         states_filter: states.iter().map(|state| Str::Borrowed(state)).collect(),
         types_filter: types.iter().map(|group_type| Str::Borrowed(group_type)).collect(),
@@ -100,10 +109,9 @@ pub fn list(cluster: &mut Cluster, states: &[String], types: &[String]) -> Resul
             let response: ListGroupsResponse<'_> = answer.read()?;
             match ErrorCode::from_code(response.error_code) {
                 Some(ErrorCode::None) => {
-                    let of_consumers = |protocol: &str| protocol.is_empty() || protocol == CONSUMER;
-                    let groups = response.groups.iter().filter(|group| of_consumers(&group.protocol_type));
-                    let groups = groups.map(|group| Listed {
+                    let groups = response.groups.iter().map(|group| Listed {
                         id: group.group_id.to_string(),
+                        protocol_type: group.protocol_type.to_string(),
                         group_type: group.group_type.to_string(),
                         state: group.group_state.to_string(),
                     });

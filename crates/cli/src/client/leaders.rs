@@ -26,7 +26,7 @@ pub fn on_leaders<T>(
     cluster: &mut Cluster,
     partitions: &[TopicPartition],
     mut send: impl FnMut(&mut Connection, &[TopicPartition]) -> Result<(), Error>,
-    mut read: impl FnMut(&Answer) -> Result<Vec<(TopicPartition, Result<T, Error>)>, Error>,
+    mut read: impl FnMut(&Answer) -> Result<ByPartition<T>, Error>,
 ) -> Result<ByPartition<T>, Error> {
     let mut results = BTreeMap::new();
     let mut pending = partitions.to_vec();
@@ -53,7 +53,7 @@ fn ask_once<T>(
     cluster: &mut Cluster,
     partitions: &[TopicPartition],
     send: &mut impl FnMut(&mut Connection, &[TopicPartition]) -> Result<(), Error>,
-    read: &mut impl FnMut(&Answer) -> Result<Vec<(TopicPartition, Result<T, Error>)>, Error>,
+    read: &mut impl FnMut(&Answer) -> Result<ByPartition<T>, Error>,
 ) -> Result<Vec<Answered<T>>, Error> {
     let mut names: Vec<&str> = partitions.iter().map(|partition| partition.topic.as_str()).collect();
     names.dedup();

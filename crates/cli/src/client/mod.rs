@@ -22,7 +22,7 @@ mod retry;
 
 pub use address::Address;
 pub use cluster::{Cluster, PartitionDescription, TopicDescription, Topics};
-pub use connection::{Connection, Options};
+pub use connection::{Answer, Connection, Options};
 pub use error::Error;
 pub use fetch::{Fetcher, FetcherOptions, Incoming, IsolationLevel, OffsetReset, Position};
 pub use produce::{Acks, OutgoingHeader, OutgoingRecord, Producer, ProducerOptions, Unwritten};

@@ -64,16 +64,16 @@ fn by_topic(partitions: &[TopicPartition], timestamp: i64) -> Vec<Topic<'_>> {
     topics.collect()
 }
 
-fn read(answer: &Answer) -> Result<Vec<(TopicPartition, Result<Option<i64>, Error>)>, Error> {
+fn read(answer: &Answer) -> Result<ByPartition<Option<i64>>, Error> {
     let response: ListOffsetsResponse<'_> = answer.read()?;
-    let mut found = Vec::new();
+    let mut found = ByPartition::new();
     for topic in &response.topics {
         for partition in &topic.partitions {
             let offset = match partition.error_code {
                 0 => Ok(Some(partition.offset).filter(|offset| *offset >= 0)),
                 code => Err(Error::of_code(code, None)),
             };
-            found.push((TopicPartition::new(&*topic.name, partition.partition_index), offset));
+            found.insert(TopicPartition::new(&*topic.name, partition.partition_index), offset);
         }
     }
     Ok(found)

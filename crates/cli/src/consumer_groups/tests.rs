@@ -245,6 +245,7 @@ fn states_are_shown_with_the_coordinator() {
 fn a_list_has_the_columns_that_are_asked_for() {
     let listed = |id: &str, group_type: &str, state: &str| Listed {
         id: id.to_owned(),
+        protocol_type: "consumer".to_owned(),
         group_type: group_type.to_owned(),
         state: state.to_owned(),
     };
