@@ -8,7 +8,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_base::TopicPartition;
-use ottla_protocol::internal::consumer_protocol::consumer_protocol_assignment::ConsumerProtocolAssignment;
 use ottla_protocol::messages::consumer_group_describe_request::ConsumerGroupDescribeRequest;
 use ottla_protocol::messages::consumer_group_describe_response::{
     Assignment, ConsumerGroupDescribeResponse, Group as ConsumerGroup,
@@ -21,8 +20,9 @@ use ottla_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
 use ottla_protocol::messages::find_coordinator_response::{Coordinator, FindCoordinatorResponse};
 use ottla_protocol::messages::list_groups_request::ListGroupsRequest;
 use ottla_protocol::messages::list_groups_response::ListGroupsResponse;
-use ottla_protocol::{ApiKey, DecodeError, ErrorCode, Message, Reader, Str};
+use ottla_protocol::{ApiKey, DecodeError, ErrorCode, Str};
 
+use super::assignor::read_assignment;
 use super::retry::Patience;
 use super::{Address, Cluster, Connection, Error};
 
@@ -314,21 +314,6 @@ fn learn(cluster: &mut Cluster, coordinator: &Coordinator<'_>) -> Result<i32, Er
     }
     cluster.learn_broker(coordinator.node_id, &coordinator.host, coordinator.port);
     Ok(coordinator.node_id)
-}
-
-/// Reads what the leader of a group of consumers has given a member.
-pub fn read_assignment(bytes: &[u8]) -> Result<Vec<TopicPartition>, DecodeError> {
-    if bytes.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut reader = Reader::new(bytes);
-    // A newer version has what we know of it in front, as every older one does.
-    let version = reader.int16()?.clamp(0, *ConsumerProtocolAssignment::VERSIONS.end());
-    let assignment = ConsumerProtocolAssignment::decode(&mut reader, version)?;
-    let topics = assignment.assigned_partitions.iter();
-    Ok(topics
-        .flat_map(|topic| topic.partitions.iter().map(|index| TopicPartition::new(&*topic.topic, *index)))
-        .collect())
 }
 
 impl Description {

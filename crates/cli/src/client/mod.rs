@@ -7,14 +7,19 @@
 //! ```
 
 mod address;
+mod assignor;
 mod cluster;
 mod connection;
 mod error;
 pub mod exception;
+#[cfg(test)]
+mod fake;
 mod fetch;
 pub mod group_offsets;
 pub mod groups;
+mod heartbeats;
 pub mod leaders;
+mod member;
 pub mod offsets;
 mod partitioner;
 mod produce;
@@ -25,4 +30,5 @@ pub use cluster::{Cluster, PartitionDescription, TopicDescription, Topics};
 pub use connection::{Answer, Connection, Options};
 pub use error::Error;
 pub use fetch::{Fetcher, FetcherOptions, Incoming, IsolationLevel, OffsetReset, Position};
+pub use member::{Member, MemberOptions, Standing};
 pub use produce::{Acks, OutgoingHeader, OutgoingRecord, Producer, ProducerOptions, Unwritten};
