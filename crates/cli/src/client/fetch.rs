@@ -415,9 +415,9 @@ impl Fetcher {
                 match ErrorCode::from_code(partition.error_code).unwrap_or(ErrorCode::UnknownServerError) {
                     ErrorCode::None => {
                         let offset = partition.offset.max(0);
-                        let leader_epoch = Some(partition.leader_epoch).filter(|epoch| *epoch >= 0);
                         assigned.position = Position::At(offset);
-                        assigned.shown = Some(Committed { offset, leader_epoch });
+                        // The epoch of a record that was not read is not committed.
+                        assigned.shown = Some(Committed { offset, leader_epoch: None });
                     }
                     code => {
                         self.leaders_are_stale = true;

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::formatter::Formatter;
 use crate::client::{FetcherOptions, IsolationLevel, MemberOptions, OffsetReset, Options, Position};
+use crate::java_order::{DEFAULT_CAPACITY, hash_code, sort_as_in_java};
 use crate::properties::{Properties, say};
 use crate::topic_filter::TopicFilter;
 
@@ -221,12 +222,14 @@ impl Arguments {
     /// it commits.
     fn group(&self, properties: &mut Properties) -> Result<Option<Group>, String> {
         let property = properties.take("group.id");
-        if let (Some(one), Some(other)) = (&self.group, &property)
-            && one != other
-        {
+        let mut ids: Vec<String> = [&self.group, &property].into_iter().flatten().map(|id| format!("'{id}'")).collect();
+        ids.dedup();
+        if ids.len() > 1 {
+            sort_as_in_java(&mut ids, DEFAULT_CAPACITY, |id| hash_code(id.trim_matches('\'')));
             return Err(format!(
                 "The group ids provided in different places (directly using '--group', via '--consumer-property', or via \
-                 '--consumer.config') do not match. Detected group ids: '{one}', '{other}'"
+                 '--consumer.config') do not match. Detected group ids: {}",
+                ids.join(", ")
             ));
         }
         let named = self.group.clone().or(property);
