@@ -7,9 +7,16 @@ use clap::{Parser, Subcommand};
 
 mod broker;
 mod client;
+mod configs;
 mod console_consumer;
 mod console_producer;
+mod consumer_groups;
+mod delete_records;
+mod get_offsets;
+mod java_number;
+mod java_order;
 mod properties;
+mod screen;
 mod topic_filter;
 mod topics;
 
@@ -30,6 +37,14 @@ enum Tool {
     Broker(broker::Arguments),
     /// Create, list, describe, alter and delete topics.
     Topics(topics::Arguments),
+    /// Describe and alter the settings of topics, brokers and groups, and the quotas of clients.
+    Configs(configs::Arguments),
+    /// List and describe groups of consumers, delete them, and change their offsets.
+    ConsumerGroups(consumer_groups::Arguments),
+    /// Print the offsets of partitions.
+    GetOffsets(get_offsets::Arguments),
+    /// Delete the records of partitions before an offset.
+    DeleteRecords(delete_records::Arguments),
     /// Write lines of text to a topic.
     ConsoleProducer(console_producer::Arguments),
     /// Print the records of topics.
@@ -50,6 +65,10 @@ pub fn main() -> ExitCode {
     match cli.tool.unwrap_or(Tool::Broker(cli.broker)) {
         Tool::Broker(arguments) => broker::run(&arguments),
         Tool::Topics(arguments) => topics::run(&arguments),
+        Tool::Configs(arguments) => configs::run(&arguments),
+        Tool::ConsumerGroups(arguments) => consumer_groups::run(&arguments),
+        Tool::GetOffsets(arguments) => get_offsets::run(&arguments),
+        Tool::DeleteRecords(arguments) => delete_records::run(&arguments),
         Tool::ConsoleProducer(arguments) => console_producer::run(&arguments),
         Tool::ConsoleConsumer(arguments) => console_consumer::run(&arguments),
     }

@@ -32,6 +32,11 @@ impl Properties {
         Ok(properties)
     }
 
+    /// All of them, by name.
+    pub fn into_pairs(self) -> impl Iterator<Item = (String, String)> {
+        self.0.into_iter()
+    }
+
     /// Takes a property out.
     pub fn take(&mut self, key: &str) -> Option<String> {
         self.0.remove(key)

@@ -87,6 +87,25 @@ impl Cluster {
         self.brokers.keys().copied()
     }
 
+    /// How long a request may take.
+    pub fn request_timeout(&self) -> Duration {
+        self.options.request_timeout
+    }
+
+    /// Takes a broker as alive because another one named it: a coordinator that the metadata does not have yet.
+    pub fn learn_broker(&mut self, id: i32, host: &str, port: i32) {
+        if let Ok(port) = u16::try_from(port) {
+            self.brokers.entry(id).or_insert_with(|| Address { host: host.to_owned(), port });
+        }
+    }
+
+    /// The newest version of `api` that any broker and we know.
+    pub fn version_of(&mut self, api: ApiKey) -> Result<i16, Error> {
+        let connection = self.any()?;
+        let version = connection.version_of(api);
+        version.ok_or_else(|| Error::NotServed { peer: connection.peer().clone(), api })
+    }
+
     /// Asks any broker.
     pub fn ask<'q>(&mut self, api: ApiKey, request: &impl Message<'q>) -> Result<Answer, Error> {
         let answer = self.any()?.ask(api, request);

@@ -139,6 +139,24 @@ impl Connection {
         Ok(Answer { frame, due, peer: self.peer.clone() })
     }
 
+    /// Waits until something has come, or the other side has closed, for at most `timeout`; whether it did.
+    pub fn wait_readable(&mut self, timeout: Duration) -> Result<bool, Error> {
+        let broken = |error| Error::Broken { peer: self.peer.clone(), error };
+        self.stream.set_read_timeout(Some(timeout)).map_err(broken)?;
+        match self.stream.peek(&mut [0]) {
+            Ok(_) => Ok(true),
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => Ok(false),
+                _ => Err(broken(error)),
+            },
+        }
+    }
+
+    /// How it was opened.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
     fn negotiate(&mut self) -> Result<(), Error> {
         let mut version = *ApiKey::ApiVersions.kafka_versions().end();
         // The second attempt is in a version that the broker named itself (KIP-511).

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ottla_protocol::records::{BatchError, CompressionError, RecordError};
 use ottla_protocol::{ApiKey, DecodeError, ErrorCode};
 
-use super::Address;
+use super::{Address, exception};
 
 /// What went wrong between a tool and the brokers.
 #[derive(Debug)]
@@ -68,6 +68,25 @@ impl Error {
         let code = ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError);
         let message = message.filter(|text| !text.is_empty()).map_or_else(what, str::to_owned);
         Self::Refused { code, message }
+    }
+
+    /// The refusal behind a code, in the broker's words or else in those of Kafka's clients.
+    pub fn of_code(code: i16, message: Option<&str>) -> Self {
+        Self::refused(code, message, || {
+            exception::message(ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError)).to_owned()
+        })
+    }
+
+    /// As Kafka's tools print it: the class of the exception and its message.
+    pub fn exception(&self) -> String {
+        let code = match self {
+            Self::Refused { code, .. } => *code,
+            Self::Unreachable(_) | Self::TimedOut { .. } => ErrorCode::RequestTimedOut,
+            Self::NotServed { .. } => ErrorCode::UnsupportedVersion,
+            Self::Broken { .. } => ErrorCode::NetworkException,
+            Self::Address(_) | Self::Garbled { .. } | Self::BadRecords { .. } => ErrorCode::UnknownServerError,
+        };
+        format!("{}: {self}", exception::class(code))
     }
 
     /// The code, where the cluster said no.

@@ -1,4 +1,4 @@
-//! Reads the partitions it is given, from the offsets it is given: no groups, no commits.
+//! Reads the partitions it is given, from the offsets it is given, and knows how far it has shown them.
 //!
 //! While the records of one answer are looked at, the next one is already on its way.
 //!
@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ottla_base::Uuid;
+use ottla_base::{TopicPartition, Uuid};
 use ottla_protocol::messages::fetch_request::{FetchRequest, Partition as FetchPartition, Topic as FetchTopic};
 use ottla_protocol::messages::fetch_response::{FetchResponse, Partition as FetchedPartition};
 use ottla_protocol::messages::list_offsets_request::{
@@ -25,6 +25,7 @@ use ottla_protocol::{ApiKey, ErrorCode, Records, Str};
 use super::Error;
 use super::cluster::{Cluster, TopicDescription, Topics};
 use super::connection::Answer;
+use super::group_offsets::{Committed, Offsets};
 
 /// The last Fetch version that names topics; later ones have their ids.
 const LAST_FETCH_BY_NAME: i16 = 12;
@@ -115,7 +116,10 @@ struct Assigned {
     id: Uuid,
     index: i32,
     leader: Option<i32>,
+    /// What is to be asked for next.
     position: Position,
+    /// What is to be shown next, once that is known.
+    shown: Option<Committed>,
 }
 
 impl Fetcher {
@@ -142,7 +146,34 @@ impl Fetcher {
         }
         let leader = topic.partitions.iter().find(|partition| partition.index == index).and_then(|known| known.leader);
         self.leaders_are_stale |= leader.is_none();
-        self.partitions.push(Assigned { topic: topic.name.clone(), id: topic.id, index, leader, position });
+        self.partitions.push(Assigned {
+            topic: topic.name.clone(),
+            id: topic.id,
+            index,
+            leader,
+            position,
+            shown: None,
+        });
+    }
+
+    /// Reads a partition from where a group has committed on, as [`Fetcher::assign`] does.
+    pub fn resume(&mut self, topic: &TopicDescription, index: i32, committed: Committed) {
+        self.assign(topic, index, Position::At(committed.offset));
+        let of_partition = self.partitions.iter_mut().rfind(|known| known.topic == topic.name && known.index == index);
+        of_partition.expect("it has just been assigned").shown = Some(committed);
+    }
+
+    /// Reads nothing any more. Answers that are due will be passed over.
+    pub fn revoke_all(&mut self) {
+        self.partitions.clear();
+        self.asked.values_mut().for_each(Vec::clear);
+    }
+
+    /// How far each partition has been shown.
+    pub fn shown(&self) -> Offsets {
+        let shown =
+            |assigned: &Assigned| Some((TopicPartition::new(assigned.topic.as_str(), assigned.index), assigned.shown?));
+        self.partitions.iter().filter_map(shown).collect()
     }
 
     /// Shows `visit` the next records, until it says `false`; returns when every leader has answered once. An error that is
@@ -166,7 +197,12 @@ impl Fetcher {
             problem = self.take_in(&answer, &asked)?.or(problem);
             // The next answer comes while this one is shown; and this one is shown even where the broker is gone.
             let sent = self.ask(leader);
-            if !self.show(&answer, &asked, &mut visit)? {
+            let mut shown = Vec::new();
+            let go_on = self.show(&answer, &asked, &mut visit, &mut shown);
+            for (index, position) in shown {
+                self.partitions[index].shown = Some(position);
+            }
+            if !go_on? {
                 return Ok(());
             }
             sent?;
@@ -174,9 +210,12 @@ impl Fetcher {
         problem.map_or(Ok(()), Err)
     }
 
-    /// Asks a leader for the partitions it has, unless it owes an answer.
+    /// Asks a leader for the partitions it has, unless it owes an answer; or is to be asked for offsets first, which would have
+    /// to wait for that answer.
     fn ask(&mut self, leader: i32) -> Result<(), Error> {
-        if self.asked.contains_key(&leader) {
+        let is_unplaced =
+            |assigned: &Assigned| assigned.leader == Some(leader) && matches!(assigned.position, Position::End(_));
+        if self.asked.contains_key(&leader) || self.partitions.iter().any(is_unplaced) {
             return Ok(());
         }
         let asked: Vec<_> = (0..self.partitions.len())
@@ -260,6 +299,7 @@ impl Fetcher {
         answer: &Answer,
         asked: &[(usize, i64)],
         visit: &mut impl FnMut(Incoming<'_>) -> bool,
+        shown: &mut Vec<(usize, Committed)>,
     ) -> Result<bool, Error> {
         let response: FetchResponse<'_> = answer.read()?;
         let mut unpacked = Vec::new();
@@ -273,10 +313,13 @@ impl Fetcher {
                     return Err(Error::bad_records(&assigned.topic, assigned.index, &"a batch's CRC is wrong"));
                 }
                 let records = unpack(&batch, &mut unpacked, assigned)?;
+                let header = batch.header();
+                let leader_epoch = Some(header.partition_leader_epoch.0).filter(|epoch| *epoch >= 0);
+                let up_to = |offset| (index, Committed { offset, leader_epoch });
                 if aborted.hides(&batch, records) {
+                    shown.push(up_to(header.next_offset().0));
                     continue;
                 }
-                let header = batch.header();
                 for record in RecordIter::new(header, records) {
                     let record = record.map_err(|error| Error::bad_records(&assigned.topic, assigned.index, &error))?;
                     if record.offset.0 < from {
@@ -289,10 +332,13 @@ impl Fetcher {
                         timestamp_type: header.attributes.timestamp_type(),
                         record,
                     };
+                    let next = incoming.record.offset.0 + 1;
                     if !visit(incoming) {
+                        shown.push(up_to(next));
                         return Ok(false);
                     }
                 }
+                shown.push(up_to(header.next_offset().0));
             }
         }
         Ok(true)
@@ -367,7 +413,12 @@ impl Fetcher {
                     .find(|assigned| assigned.topic == topic.name && assigned.index == partition.partition_index);
                 let Some(assigned) = known else { continue };
                 match ErrorCode::from_code(partition.error_code).unwrap_or(ErrorCode::UnknownServerError) {
-                    ErrorCode::None => assigned.position = Position::At(partition.offset.max(0)),
+                    ErrorCode::None => {
+                        let offset = partition.offset.max(0);
+                        assigned.position = Position::At(offset);
+                        // The epoch of a record that was not read is not committed.
+                        assigned.shown = Some(Committed { offset, leader_epoch: None });
+                    }
                     code => {
                         self.leaders_are_stale = true;
                         let message =
@@ -469,10 +520,13 @@ fn bytes_of<'a>(records: &Records<'a>) -> &'a [u8] {
 #[cfg(test)]
 mod tests {
     use ottla_base::{Offset, ProducerEpoch, ProducerId};
-    use ottla_protocol::messages::fetch_response::AbortedTransaction;
+    use ottla_protocol::messages::fetch_response::{AbortedTransaction, Response as FetchedTopic};
+    use ottla_protocol::messages::list_offsets_response::{Partition as ListedOffset, Topic as ListedOffsets};
     use ottla_protocol::records::BatchBuilder;
+    use ottla_protocol::{Message, Reader, Writer};
 
     use super::*;
+    use crate::client::fake::FakeBroker;
 
     fn data(offset: i64, producer: i64, transactional: bool) -> Vec<u8> {
         let builder = BatchBuilder::new().base_offset(Offset(offset));
@@ -516,5 +570,75 @@ mod tests {
         ];
         assert_eq!(seen(IsolationLevel::ReadCommitted, &[(1, 7), (1, 0)], &log), [1, 2, 4]);
         assert_eq!(seen(IsolationLevel::ReadUncommitted, &[(1, 7), (1, 0)], &log), [0, 1, 2, 4, 7]);
+    }
+
+    /// Answers to ListOffsets and Fetch: all logs begin at 3, and have one record there.
+    fn answer(api: ApiKey, version: i16, mut body: Reader<'_>, writer: &mut Writer) -> bool {
+        if api == ApiKey::ListOffsets {
+            let request = ListOffsetsRequest::decode(&mut body, version).unwrap();
+            let partition = |partition_index| ListedOffset { partition_index, offset: 3, ..ListedOffset::default() };
+            let topics = request.topics.iter().map(|topic| ListedOffsets {
+                name: topic.name.clone(),
+                partitions: topic.partitions.iter().map(|of| partition(of.partition_index)).collect(),
+            });
+            let response = ListOffsetsResponse { topics: topics.collect(), ..ListOffsetsResponse::default() };
+            response.encode(writer, version);
+            return true;
+        }
+        let request = FetchRequest::decode(&mut body, version).unwrap();
+        let record = data(3, -1, false);
+        let responses = request.topics.iter().map(|topic| FetchedTopic {
+            topic: topic.topic.clone(),
+            partitions: topic
+                .partitions
+                .iter()
+                .map(|of| FetchedPartition {
+                    partition_index: of.partition,
+                    records: if of.fetch_offset == 3 { Records::Bytes(&record) } else { Records::Null },
+                    ..FetchedPartition::default()
+                })
+                .collect(),
+            ..FetchedTopic::default()
+        });
+        let response = FetchResponse { responses: responses.collect(), ..FetchResponse::default() };
+        response.encode(writer, version);
+        true
+    }
+
+    #[test]
+    fn a_partition_is_found_its_place_while_others_are_read() {
+        let broker = FakeBroker::start(&[ApiKey::ListOffsets, ApiKey::Fetch], answer);
+        let options = FetcherOptions {
+            max_wait: Duration::ZERO,
+            min_bytes: 1,
+            max_bytes: 1000,
+            max_partition_bytes: 1000,
+            isolation_level: IsolationLevel::ReadUncommitted,
+            reset: OffsetReset::Earliest,
+        };
+        let mut fetcher = Fetcher::new(broker.connect(), options);
+        let topic = fetcher.topics(Topics::All).unwrap().remove(0);
+        fetcher.resume(&topic, 0, Committed { offset: 3, leader_epoch: None });
+        let mut seen = Vec::new();
+        let mut poll = |fetcher: &mut Fetcher| {
+            fetcher.poll(|incoming| {
+                seen.push((incoming.partition, incoming.record.offset.0));
+                true
+            })
+        };
+        poll(&mut fetcher).unwrap();
+        // From here on an answer is always due.
+        fetcher.assign(&topic, 1, Position::End(OffsetReset::Earliest));
+        for _ in 0..3 {
+            poll(&mut fetcher).unwrap();
+        }
+        let shown: Vec<_> = fetcher.shown().iter().map(|(of, at)| (of.to_string(), at.offset)).collect();
+        assert_eq!(shown, [("t-0".to_owned(), 4), ("t-1".to_owned(), 4)]);
+        fetcher.revoke_all();
+        fetcher.resume(&topic, 2, Committed { offset: 3, leader_epoch: None });
+        for _ in 0..2 {
+            poll(&mut fetcher).unwrap();
+        }
+        assert_eq!(seen, [(0, 3), (1, 3), (2, 3)]);
     }
 }

@@ -1,12 +1,13 @@
 //! What the command line of the console consumer may say, and what it comes to.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
 
 use super::formatter::Formatter;
-use crate::client::{FetcherOptions, IsolationLevel, OffsetReset, Options, Position};
+use crate::client::{FetcherOptions, IsolationLevel, MemberOptions, OffsetReset, Options, Position};
+use crate::java_order::{DEFAULT_CAPACITY, hash_code, sort_as_in_java};
 use crate::properties::{Properties, say};
 use crate::topic_filter::TopicFilter;
 
@@ -15,6 +16,15 @@ const DEFAULT_MIN_BYTES: i32 = 1;
 const DEFAULT_MAX_BYTES: i32 = 50 * 1024 * 1024;
 const DEFAULT_MAX_PARTITION_BYTES: i32 = 1024 * 1024;
 const DEFAULT_METADATA_MAX_AGE_MS: u64 = 300_000;
+
+const DEFAULT_AUTO_COMMIT_INTERVAL_MS: u64 = 5_000;
+const DEFAULT_SESSION_TIMEOUT_MS: u64 = 45_000;
+const DEFAULT_HEARTBEAT_INTERVAL_MS: u64 = 3_000;
+const DEFAULT_MAX_POLL_INTERVAL_MS: u64 = 300_000;
+/// The assignor that there is.
+const RANGE_ASSIGNOR: &str = "org.apache.kafka.clients.consumer.RangeAssignor";
+/// Groups without a name get one of so many.
+const RANDOM_GROUPS: u32 = 100_000;
 
 /// What to read, and how to print it.
 #[derive(Args, Clone, Debug, Default)]
@@ -46,7 +56,7 @@ pub struct Arguments {
     /// What to read of transactions: read_uncommitted or read_committed [default: read_uncommitted].
     #[arg(long, value_name = "LEVEL")]
     isolation_level: Option<String>,
-    /// The consumer group. Groups are not there yet.
+    /// The consumer group to be in: its members share the partitions, and go on where it has committed.
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,
     /// Go on after a record that cannot be printed.
@@ -110,10 +120,21 @@ pub struct Settings {
     pub skip_message_on_error: bool,
     /// How to read.
     pub fetcher: FetcherOptions,
+    /// The group to be in.
+    pub group: Option<Group>,
     /// How often to look for new topics and partitions.
     pub metadata_max_age: Duration,
     /// How to print.
     pub formatter: Formatter,
+}
+
+/// A group to be in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Which, and how.
+    pub member: MemberOptions,
+    /// How often to commit, if at all.
+    pub auto_commit: Option<Duration>,
 }
 
 /// What to read.
@@ -148,14 +169,6 @@ impl Arguments {
         if self.partition.is_some() && self.include.is_some() {
             return refuse("The topic is required when partition is specified.");
         }
-        if self.partition.is_some() && self.group.is_some() {
-            return refuse("Options group and partition cannot be specified together.");
-        }
-        if self.group.is_some() {
-            return refuse(
-                "Consumer groups are not there yet: leave --group out to read all partitions without a group.",
-            );
-        }
         if self.offset.is_some() && self.partition.is_none() {
             return refuse("The partition is required when offset is specified.");
         }
@@ -178,10 +191,9 @@ impl Arguments {
         let file = self.command_config.as_deref().or(self.consumer_config.as_deref());
         let pairs = [&self.command_property[..], &self.consumer_property].concat();
         let mut properties = Properties::gather(file, &pairs)?;
-        if properties.take("group.id").is_some() {
-            return refuse(
-                "Consumer groups are not there yet: leave group.id out to read all partitions without a group.",
-            );
+        let group = self.group(&mut properties)?;
+        if self.partition.is_some() && group.is_some() {
+            return refuse("Options group and partition cannot be specified together.");
         }
         let connection = properties.take_connection_options("console-consumer")?;
         let timeout = self.timeout_ms.and_then(|timeout_ms| u64::try_from(timeout_ms).ok()).map(Duration::from_millis);
@@ -200,9 +212,59 @@ impl Arguments {
             timeout,
             skip_message_on_error: self.skip_message_on_error,
             fetcher,
+            group,
             metadata_max_age,
             formatter: self.formatter()?,
         })
+    }
+
+    /// The group, where one is named. A group of its own, as Kafka's tool has it otherwise, makes no difference but where
+    /// it commits.
+    fn group(&self, properties: &mut Properties) -> Result<Option<Group>, String> {
+        let property = properties.take("group.id");
+        let mut ids: Vec<String> = [&self.group, &property].into_iter().flatten().map(|id| format!("'{id}'")).collect();
+        ids.dedup();
+        if ids.len() > 1 {
+            sort_as_in_java(&mut ids, DEFAULT_CAPACITY, |id| hash_code(id.trim_matches('\'')));
+            return Err(format!(
+                "The group ids provided in different places (directly using '--group', via '--consumer-property', or via \
+                 '--consumer.config') do not match. Detected group ids: {}",
+                ids.join(", ")
+            ));
+        }
+        let named = self.group.clone().or(property);
+        let is_named = named.is_some();
+        let commits = properties.take_flag("enable.auto.commit").unwrap_or(is_named);
+        let mut duration = |key: &str, default_ms: u64| {
+            properties.take_number(key).map(|value: Option<u64>| Duration::from_millis(value.unwrap_or(default_ms)))
+        };
+        let interval = duration("auto.commit.interval.ms", DEFAULT_AUTO_COMMIT_INTERVAL_MS)?;
+        let session_timeout = duration("session.timeout.ms", DEFAULT_SESSION_TIMEOUT_MS)?;
+        let heartbeat_interval = duration("heartbeat.interval.ms", DEFAULT_HEARTBEAT_INTERVAL_MS)?;
+        let max_poll_interval = duration("max.poll.interval.ms", DEFAULT_MAX_POLL_INTERVAL_MS)?;
+        let instance_id = properties.take("group.instance.id");
+        if heartbeat_interval >= session_timeout {
+            return Err("Heartbeat must be set lower than the session timeout".to_owned());
+        }
+        match properties.take("group.protocol") {
+            Some(protocol) if !protocol.eq_ignore_ascii_case("classic") => {
+                return Err(format!("group.protocol={protocol} is not there yet: classic is"));
+            }
+            _ => {}
+        }
+        match properties.take("partition.assignment.strategy") {
+            Some(strategies) if !strategies.split(',').any(|strategy| strategy.trim() == RANGE_ASSIGNOR) => {
+                return Err(format!("partition.assignment.strategy={strategies} is not there: {RANGE_ASSIGNOR} is"));
+            }
+            _ => {}
+        }
+        let group = match named {
+            Some(group) => group,
+            None if commits => format!("console-consumer-{}", random_number()),
+            None => return Ok(None),
+        };
+        let member = MemberOptions { group, instance_id, session_timeout, heartbeat_interval, max_poll_interval };
+        Ok(Some(Group { member, auto_commit: commits.then_some(interval) }))
     }
 
     /// Where to begin, and where to go on when an offset is gone.
@@ -286,6 +348,12 @@ impl Arguments {
             say(&format!("Option --{old} is deprecated and will be removed in a future version. Use --{new} instead."));
         }
     }
+}
+
+/// Different in each process of a time.
+fn random_number() -> u32 {
+    let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.subsec_nanos());
+    (now ^ std::process::id().rotate_left(16)) % RANDOM_GROUPS
 }
 
 #[cfg(test)]
@@ -395,10 +463,6 @@ mod tests {
             &expect!["Options group and partition cannot be specified together."],
         );
         check(
-            "--bootstrap-server a:1 --topic t --group g",
-            &expect!["Consumer groups are not there yet: leave --group out to read all partitions without a group."],
-        );
-        check(
             "--bootstrap-server a:1 --topic t --isolation-level bogus",
             &expect![
                 "Invalid value bogus for configuration isolation.level: String must be one of: read_committed, read_uncommitted"
@@ -415,6 +479,53 @@ mod tests {
             &expect![
                 "The deserializer bogus is not there: org.apache.kafka.common.serialization.StringDeserializer is, and likewise those for ByteArray, Long, Integer, Short, Double, Float, Boolean and UUID"
             ],
+        );
+    }
+
+    fn check_group(line: &str, expected: &Expect) {
+        let words = std::iter::once("consumer").chain(line.split_whitespace());
+        let shown = match Line::try_parse_from(words).unwrap().arguments.settings() {
+            Ok(Settings { group: Some(Group { member, auto_commit }), .. }) => format!(
+                "{} {:?} {:?} {:?} {:?}, {auto_commit:?}",
+                member.group,
+                member.instance_id,
+                member.session_timeout,
+                member.heartbeat_interval,
+                member.max_poll_interval
+            ),
+            Ok(_) => "none".to_owned(),
+            Err(message) => message,
+        };
+        expected.assert_eq(&shown);
+    }
+
+    #[test]
+    fn a_group_is_named_or_not_needed() {
+        check_group("--bootstrap-server a:1 --topic t", &expect!["none"]);
+        check_group("--bootstrap-server a:1 --topic t --group g", &expect!["g None 45s 3s 300s, Some(5s)"]);
+        check_group(
+            "--bootstrap-server a:1 --topic t --command-property group.id=g --command-property enable.auto.commit=false \
+             --command-property group.instance.id=i --command-property session.timeout.ms=6000 \
+             --command-property heartbeat.interval.ms=500 --command-property max.poll.interval.ms=9000",
+            &expect![[r#"g Some("i") 6s 500ms 9s, None"#]],
+        );
+        check_group(
+            "--bootstrap-server a:1 --topic t --group g --command-property auto.commit.interval.ms=10",
+            &expect!["g None 45s 3s 300s, Some(10ms)"],
+        );
+        check_group(
+            "--bootstrap-server a:1 --topic t --group g --command-property group.id=h",
+            &expect![
+                "The group ids provided in different places (directly using '--group', via '--consumer-property', or via '--consumer.config') do not match. Detected group ids: 'g', 'h'"
+            ],
+        );
+        check_group(
+            "--bootstrap-server a:1 --topic t --group g --command-property group.protocol=consumer",
+            &expect!["group.protocol=consumer is not there yet: classic is"],
+        );
+        check_group(
+            "--bootstrap-server a:1 --topic t --group g --command-property session.timeout.ms=100",
+            &expect!["Heartbeat must be set lower than the session timeout"],
         );
     }
 }

@@ -1,13 +1,14 @@
 //! `ottla console-consumer`: prints the records of topics, with the flags of Kafka's kafka-console-consumer.sh.
 //!
-//! Not here: what may be on the command line (`arguments`), how a record is printed (`formatter`), and how records are
-//! fetched (`client`).
+//! Not here: what may be on the command line (`arguments`), how a record is printed (`formatter`), what a group asks of its
+//! members (`group`), and how records are fetched (`client`).
 //!
-//! Differs from Kafka: there are no consumer groups yet. Without `--partition` this tool reads all partitions by itself,
-//! and commits nothing, as Kafka's does where no `--group` is given.
+//! Differs from Kafka: without `--group` this tool reads all partitions by itself and at once, while Kafka's joins a group of
+//! its own that commits nothing. Groups have the classic protocol with the range assignor.
 
 mod arguments;
 mod formatter;
+mod group;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -18,9 +19,10 @@ use std::time::{Duration, Instant};
 
 use ottla_protocol::ErrorCode;
 
-use crate::client::{Cluster, Error, Fetcher, OffsetReset, Position, TopicDescription, Topics};
+use crate::client::{Cluster, Error, Fetcher, Member, OffsetReset, Position, TopicDescription, Topics};
 pub use arguments::Arguments;
 use arguments::{Settings, Wanted};
+use group::Membership;
 
 /// How long to wait before what failed is tried again, at first and at most.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(100);
@@ -49,14 +51,17 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         }
     };
     let stop = stop_on_signals();
-    let mut consumer = match Cluster::connect(&settings.bootstrap, &settings.connection) {
-        Ok(cluster) => Consumer::new(cluster, settings),
+    let mut consumer = match Consumer::connect(settings) {
+        Ok(consumer) => consumer,
         Err(error) => {
             eprintln!("ottla console-consumer: {error}");
             return ExitCode::FAILURE;
         }
     };
     let end = consumer.read(&stop, &mut io::stdout().lock());
+    if let Some(membership) = &mut consumer.membership {
+        membership.close(&consumer.fetcher);
+    }
     let code = match &end {
         End::Done => ExitCode::SUCCESS,
         End::TimedOut => {
@@ -78,15 +83,21 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 struct Consumer {
     settings: Settings,
     fetcher: Fetcher,
+    membership: Option<Membership>,
     count: u64,
     last_record: Instant,
     looked_for_topics: Option<Instant>,
 }
 
 impl Consumer {
-    fn new(cluster: Cluster, settings: Settings) -> Self {
-        let fetcher = Fetcher::new(cluster, settings.fetcher.clone());
-        Self { settings, fetcher, count: 0, last_record: Instant::now(), looked_for_topics: None }
+    fn connect(settings: Settings) -> Result<Self, Error> {
+        let connect = || Cluster::connect(&settings.bootstrap, &settings.connection);
+        let fetcher = Fetcher::new(connect()?, settings.fetcher.clone());
+        let membership = match &settings.group {
+            Some(group) => Some(Membership::new(Member::new(connect()?, group.member.clone()), group)),
+            None => None,
+        };
+        Ok(Self { settings, fetcher, membership, count: 0, last_record: Instant::now(), looked_for_topics: None })
     }
 
     fn read(&mut self, stop: &AtomicBool, out: &mut impl Write) -> End {
@@ -99,7 +110,7 @@ impl Consumer {
             if self.settings.timeout.is_some_and(|timeout| self.last_record.elapsed() >= timeout) {
                 return End::TimedOut;
             }
-            match self.look_for_topics().and_then(|()| self.print(stop, out)) {
+            match self.keep_assigned(stop).and_then(|()| self.print(stop, out)) {
                 Ok(Printed::GoOn) => back_off = FIRST_BACK_OFF,
                 // Whoever read us, such as `head`, has enough.
                 Ok(Printed::NobodyReads) => return End::Done,
@@ -116,6 +127,15 @@ impl Consumer {
                 Err(error) => return End::Failed(error.to_string()),
             }
         }
+    }
+
+    /// Sees to it that the right partitions are read: those that the group gives, or all that are meant.
+    fn keep_assigned(&mut self, stop: &AtomicBool) -> Result<(), Error> {
+        let Some(membership) = &mut self.membership else { return self.look_for_topics() };
+        let (timeout, last_record) = (self.settings.timeout, self.last_record);
+        let is_wanted =
+            || !stop.load(Ordering::Relaxed) && timeout.is_none_or(|timeout| last_record.elapsed() < timeout);
+        membership.keep_up(&mut self.fetcher, &self.settings, is_wanted)
     }
 
     /// Assigns the partitions that are meant and not read yet: at the start, and every now and then.

@@ -20,9 +20,9 @@ use ottla_protocol::messages::list_partition_reassignments_request::ListPartitio
 use ottla_protocol::messages::list_partition_reassignments_response::ListPartitionReassignmentsResponse;
 use ottla_protocol::{ApiKey, ErrorCode, Str};
 
-use super::java_order::{DEFAULT_CAPACITY, sort_as_in_java};
 use super::{Arguments, Failure, existing, say};
 use crate::client::{Cluster, Error, TopicDescription, Topics};
+use crate::java_order::{DEFAULT_CAPACITY, hash_code, sort_as_in_java};
 
 /// The resource type of topics in requests about settings.
 const TOPIC_RESOURCE: i8 = 2;
@@ -96,7 +96,7 @@ pub fn describe(cluster: &mut Cluster, arguments: &Arguments, out: &mut Vec<u8>)
         topic.configs = configs.remove(&topic.name).unwrap_or_default();
     }
     let count = topics.len();
-    sort_as_in_java(&mut topics, count, |topic| &topic.name);
+    sort_as_in_java(&mut topics, count, |topic| hash_code(&topic.name));
     for topic in &topics {
         show(topic, arguments, &live, out);
     }
@@ -273,7 +273,7 @@ fn configs_of(cluster: &mut Cluster, topics: &[Shown]) -> Result<BTreeMap<String
                 ShownConfig { name: config.name.to_string(), value: value.to_owned(), is_default }
             })
             .collect();
-        sort_as_in_java(&mut configs, DEFAULT_CAPACITY, |config| &config.name);
+        sort_as_in_java(&mut configs, DEFAULT_CAPACITY, |config| hash_code(&config.name));
         by_topic.insert(name, configs);
     }
     Ok(by_topic)

@@ -8,7 +8,6 @@
 
 mod change;
 mod describe;
-mod java_order;
 #[cfg(test)]
 mod tests;
 

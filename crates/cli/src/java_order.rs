@@ -1,25 +1,34 @@
-//! The order in which Kafka's tool prints what it holds in hash maps. It means nothing, but whoever compares the output of
+//! The order in which Kafka's tools print what they hold in hash maps. It means nothing, but whoever compares the output of
 //! both tools sees the same bytes.
+
+use ottla_base::TopicPartition;
 
 /// The smallest table of a hash map that grows as its entries come.
 pub const DEFAULT_CAPACITY: usize = 16;
 
-/// Sorts `items`, the entries of a Java hash map that was made for `capacity` of them, as their iteration gives them.
-pub fn sort_as_in_java<T>(items: &mut [T], capacity: usize, key: impl Fn(&T) -> &str) {
+/// Sorts `items`, the entries of a Java hash map that was made for `capacity` of them, as their iteration gives them. `hash`
+/// is the hash of their keys. Those of one bucket stay in the order in which they came.
+pub fn sort_as_in_java<T>(items: &mut [T], capacity: usize, hash: impl Fn(&T) -> u32) {
     let mut table = capacity.next_power_of_two();
     // A table grows when it is more than three quarters full.
     while items.len() > table * 3 / 4 {
         table *= 2;
     }
     items.sort_by_key(|item| {
-        let hash = hash_code(key(item));
+        let hash = hash(item);
         ((hash ^ (hash >> 16)) as usize) & (table - 1)
     });
 }
 
 /// The hash of a Java string, over its UTF-16 units.
-fn hash_code(text: &str) -> u32 {
+pub fn hash_code(text: &str) -> u32 {
     text.encode_utf16().fold(0, |hash: u32, unit| hash.wrapping_mul(31).wrapping_add(u32::from(unit)))
+}
+
+/// The hash of a partition in Kafka's clients.
+pub fn hash_of_partition(partition: &TopicPartition) -> u32 {
+    let hash = 31_u32.wrapping_add(partition.partition.0 as u32);
+    hash.wrapping_mul(31).wrapping_add(hash_code(&partition.topic))
 }
 
 #[cfg(test)]
@@ -55,7 +64,16 @@ mod tests {
         let mut names = printed;
         names.sort_unstable();
         let count = names.len();
-        sort_as_in_java(&mut names, count, |name| name);
+        sort_as_in_java(&mut names, count, |name| hash_code(name));
         assert_eq!(names, printed);
+    }
+
+    #[test]
+    fn the_order_is_that_of_kafka_consumer_groups() {
+        let printed = ["orders-0", "orders-1", "t1-2", "t1-1", "t1-0"];
+        let mut partitions: Vec<_> = printed.iter().map(|text| TopicPartition::parse(text).unwrap()).collect();
+        partitions.sort_unstable();
+        sort_as_in_java(&mut partitions, DEFAULT_CAPACITY, hash_of_partition);
+        assert_eq!(partitions.iter().map(ToString::to_string).collect::<Vec<_>>(), printed);
     }
 }

@@ -1,0 +1,94 @@
+//! `ottla configs`: describes and alters settings and quotas, with the flags and the output of Kafka's kafka-configs.sh.
+//!
+//! ```text
+//! arguments -> resources    topics brokers broker-loggers groups client-metrics     DescribeConfigs, IncrementalAlterConfigs
+//!           -> quotas       users clients ips                        DescribeClientQuotas, AlterClientQuotas
+//! ```
+//!
+//! Differs from Kafka: a stack trace on stderr is its first line, wrong usage is answered with one sentence instead of the
+//! table of all options, the groups of --entity-type groups come in the order of their listing, SCRAM credentials are shown
+//! and not changed, and there is no --bootstrap-controller.
+
+mod arguments;
+mod quotas;
+mod resources;
+#[cfg(test)]
+mod tests;
+
+use std::process::ExitCode;
+
+pub use arguments::Arguments;
+use arguments::{Changes, Entities};
+
+use crate::client::{Cluster, Error};
+use crate::properties::Properties;
+use crate::screen::Screen;
+
+/// The types of entities.
+const TYPES: [&str; 8] = ["topics", "clients", "users", "brokers", "ips", "client-metrics", "groups", "broker-loggers"];
+
+/// Why the tool ends with a failure.
+#[derive(Debug)]
+pub enum Failure {
+    /// The arguments make no sense, and help may help.
+    Usage(String),
+    /// What is asked for makes no sense.
+    Illegal(String),
+    /// It could not be done.
+    Failed(Error),
+}
+
+/// Does what the arguments say.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let words: Vec<String> = std::env::args().skip_while(|word| word != "configs").skip(1).collect();
+    let mut screen = Screen::default();
+    let done = execute(arguments, &words, &mut screen);
+    let code = if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    match done {
+        Ok(()) => {}
+        Err(Failure::Usage(message)) => screen.note(format!("{message}\nTry 'ottla configs --help'.")),
+        Err(Failure::Illegal(message)) => screen.note(message),
+        Err(Failure::Failed(error)) => {
+            screen.note(format!("Error while executing config command with args '{}'", words.join(" ")));
+            screen.note(format!("java.util.concurrent.ExecutionException: {}", error.exception()));
+        }
+    }
+    screen.show();
+    code
+}
+
+fn execute(arguments: &Arguments, words: &[String], screen: &mut Screen) -> Result<(), Failure> {
+    let entities = arguments.check(words)?;
+    let changes = arguments.changes()?;
+    let bootstrap = arguments.bootstrap_server.as_deref().expect("it has been checked that it is there");
+    let mut properties = Properties::gather(arguments.command_config.as_deref(), &[]).map_err(Failure::Illegal)?;
+    let options = properties.take_connection_options("ottla-configs").map_err(Failure::Illegal)?;
+    properties.warn_of_the_rest();
+    let mut cluster = Cluster::connect(bootstrap, &options)?;
+    let has_quotas = ["users", "clients", "ips"].contains(&entities.types[0].as_str());
+    match (has_quotas, arguments.alter) {
+        (false, false) => resources::describe(&mut cluster, &entities, arguments.all, screen),
+        (false, true) => resources::alter(&mut cluster, &entities, &changes),
+        (true, false) => quotas::describe(&mut cluster, &entities, screen),
+        (true, true) => quotas::alter(&mut cluster, &entities, &changes),
+    }?;
+    if arguments.alter {
+        let (entity_type, name) = (&entities.types[0], &entities.names[0]);
+        screen.say(match name.as_str() {
+            "" => format!("Completed updating default config for {entity_type} in the cluster."),
+            name => format!("Completed updating config for {} {name}.", singular(entity_type)),
+        });
+    }
+    Ok(())
+}
+
+/// The type without its last letter.
+fn singular(entity_type: &str) -> &str {
+    entity_type.strip_suffix('s').unwrap_or(entity_type)
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}

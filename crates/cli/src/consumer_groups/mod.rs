@@ -1,0 +1,129 @@
+//! `ottla consumer-groups`: lists and describes groups of consumers, deletes them and changes their offsets, with the flags
+//! and the output of Kafka's kafka-consumer-groups.sh.
+//!
+//! ```text
+//! arguments -> list | describe | reset | delete -> client::{groups, group_offsets, offsets}
+//! ```
+//!
+//! Differs from Kafka: a stack trace on stderr is its first line, wrong usage is answered with one sentence instead of the
+//! table of all options, and brokers that cannot be reached are not tried for the whole timeout. What Kafka asks for each
+//! group is asked once for all of them.
+
+mod arguments;
+mod csv;
+mod delete;
+mod describe;
+mod list;
+mod reset;
+#[cfg(test)]
+mod tests;
+mod times;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use arguments::Action;
+pub use arguments::Arguments;
+
+use crate::client::{Cluster, Error};
+use crate::properties::Properties;
+use crate::screen::Screen;
+
+/// What the tool says before the reason of a failure.
+const FAILURE_PREFIX: &str = "Executing consumer group command failed due to ";
+
+/// Why the tool ends early.
+#[derive(Debug)]
+pub enum Failure {
+    /// The arguments make no sense. This alone has an exit code of its own.
+    Usage(String),
+    /// It could not be done.
+    Failed {
+        /// Why, for stdout.
+        message: String,
+        /// The first line of Kafka's stack trace, for stderr.
+        trace: String,
+    },
+}
+
+impl Failure {
+    /// A failure that Kafka's tool throws on as it is.
+    fn direct(error: &Error) -> Self {
+        Self::Failed { message: error.to_string(), trace: error.exception() }
+    }
+
+    /// A failure that Kafka's tool waited for.
+    fn awaited(error: &Error) -> Self {
+        let exception = error.exception();
+        Self::Failed { trace: format!("java.util.concurrent.ExecutionException: {exception}"), message: exception }
+    }
+
+    /// A failure that Kafka's tool waited for and wrapped once more.
+    fn wrapped(error: &Error) -> Self {
+        Self::runtime(format!("java.util.concurrent.ExecutionException: {}", error.exception()))
+    }
+
+    /// A failure of the tool itself, which Kafka's wraps.
+    fn runtime(message: String) -> Self {
+        Self::Failed { trace: format!("java.lang.RuntimeException: {message}"), message }
+    }
+}
+
+/// Does what the arguments say. Kafka's tool calls it no failure when it could not be done.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let mut screen = Screen::default();
+    let code = match execute(arguments, &mut screen) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(message)) => {
+            screen.note(format!("{message}\nTry 'ottla consumer-groups --help'."));
+            ExitCode::FAILURE
+        }
+        Err(Failure::Failed { message, trace }) => {
+            say_error(&mut screen, &format!("{FAILURE_PREFIX}{message}"));
+            screen.note(trace);
+            ExitCode::SUCCESS
+        }
+    };
+    screen.show();
+    code
+}
+
+fn execute(arguments: &Arguments, screen: &mut Screen) -> Result<(), Failure> {
+    if arguments.reset_offsets && !arguments.dry_run && !arguments.execute {
+        screen.note(reset::NOTHING_WILL_BE_DONE);
+    }
+    let action = arguments.check()?;
+    if action == Action::ValidateRegex {
+        list::validate_regex(arguments.validate_regex.as_deref().unwrap_or_default(), screen);
+        return Ok(());
+    }
+    let mut cluster = connect(arguments)?;
+    match action {
+        Action::List => list::list(&mut cluster, arguments, screen),
+        Action::Describe => describe::describe(&mut cluster, arguments, screen),
+        Action::Delete => delete::delete_groups(&mut cluster, arguments, screen),
+        Action::ResetOffsets => reset::reset(&mut cluster, arguments, screen),
+        Action::DeleteOffsets => delete::delete_offsets(&mut cluster, arguments, screen),
+        Action::ValidateRegex => unreachable!("it has been done"),
+    }
+}
+
+fn connect(arguments: &Arguments) -> Result<Cluster, Failure> {
+    let bootstrap = arguments.bootstrap_server.as_deref().expect("it has been checked that it is there");
+    let mut properties = Properties::gather(arguments.command_config.as_deref(), &[]).map_err(Failure::runtime)?;
+    let mut options = properties.take_connection_options("ottla-consumer-groups").map_err(Failure::runtime)?;
+    properties.warn_of_the_rest();
+    options.request_timeout = Duration::from_millis(u64::try_from(arguments.timeout).unwrap_or(0).max(1));
+    options.connect_timeout = options.connect_timeout.min(options.request_timeout);
+    Cluster::connect(bootstrap, &options).map_err(|error| Failure::awaited(&error))
+}
+
+/// The groups that are meant.
+fn wanted_groups(cluster: &mut Cluster, arguments: &Arguments) -> Result<Vec<String>, Failure> {
+    if arguments.all_groups { list::ids(cluster) } else { Ok(arguments.group.clone()) }
+}
+
+/// An error that is part of the output.
+fn say_error(screen: &mut Screen, message: &str) {
+    screen.say(format!("\nError: {message}"));
+}
