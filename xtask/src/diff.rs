@@ -1,7 +1,11 @@
 //! `cargo xtask diff`: the same requests to a real Kafka and to Ottla, and their answers compared.
 //!
+//! With `--tools`, the command-line tools are compared instead (`tools.rs`).
+//!
 //! The conversations are those of the tests, which compare with what Kafka answered when it was last asked. This asks both
 //! anew. With `--record`, what Kafka answers is kept for the tests.
+
+mod tools;
 
 use std::fs;
 use std::time::Duration;
@@ -24,6 +28,9 @@ pub struct Command {
     /// Keep what Kafka answers, for the tests to compare with.
     #[arg(long)]
     record: bool,
+    /// Compare the command-line tools instead: Kafka's and ours, on the same Kafka.
+    #[arg(long, conflicts_with = "record")]
+    tools: bool,
 }
 
 /// Asks and compares.
@@ -35,10 +42,15 @@ pub fn run(command: &Command) -> Fallible<()> {
     };
     let all: Vec<Conversation> = conversations::all().into_iter().filter(is_meant).collect();
     let installed = kafka::install()?;
-    let kind = server::Kind::Kafka { installed, heap: KAFKA_HEAP.to_owned() };
+    let kind = server::Kind::Kafka { installed: installed.clone(), heap: KAFKA_HEAP.to_owned() };
     let mut kafka = Server::new(kind, &scratch.path().join("kafka"), &settings, None)?;
     kafka.start()?;
     server::build()?;
+    if command.tools {
+        let differences = tools::run(&installed, &kafka.bootstrap(), scratch.path(), &command.names)?;
+        kafka.stop()?;
+        return if differences == 0 { Ok(()) } else { Err(format!("{differences} lines differ").into()) };
+    }
     let mut ottla = Server::new(server::Kind::Ottla, &scratch.path().join("ottla"), &settings, None)?;
     ottla.start()?;
     let mut differences = 0;

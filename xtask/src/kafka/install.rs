@@ -14,7 +14,7 @@ const PARTS: [&str; 2] = ["node", "tools"];
 /// For a program that lives for a second: the JVM's second compiler would cost it more than it gives.
 pub const SHORT_LIVED: [&str; 2] = ["-XX:TieredStopAtLevel=1", "-Xmx512M"];
 /// Every tool we use or name in the documentation, with the class that Kafka's script of that name starts.
-const TOOLS: [(&str, &str); 13] = [
+const TOOLS: [(&str, &str); 14] = [
     ("kafka-broker-api-versions", "org.apache.kafka.tools.BrokerApiVersionsCommand"),
     ("kafka-cluster", "org.apache.kafka.tools.ClusterTool"),
     ("kafka-configs", "kafka.admin.ConfigCommand"),
@@ -22,6 +22,7 @@ const TOOLS: [(&str, &str); 13] = [
     ("kafka-console-producer", "org.apache.kafka.tools.ConsoleProducer"),
     ("kafka-consumer-groups", "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"),
     ("kafka-consumer-perf-test", "org.apache.kafka.tools.ConsumerPerformance"),
+    ("kafka-delete-records", "org.apache.kafka.tools.DeleteRecordsCommand"),
     ("kafka-dump-log", "org.apache.kafka.tools.DumpLogSegments"),
     ("kafka-get-offsets", "org.apache.kafka.tools.GetOffsetShell"),
     ("kafka-metadata-quorum", "org.apache.kafka.tools.MetadataQuorumCommand"),

@@ -1,0 +1,185 @@
+//! `cargo xtask diff --tools`: Kafka's tool and ours, with the same arguments, on the same broker: what they write to stdout, the
+//! first line of stderr, and how they end.
+//!
+//! `xtask/diff-tools.txt` holds the lines:
+//!
+//! ```text
+//!   # …                         a remark
+//!   ! topics --create …         done by our tool only, so that there is something to look at
+//!   & console-consumer --group g …   goes on beside the others, by our tool; its group is waited for
+//!   consumer-groups --list      run with both and compared
+//!   ~ consumer-groups …         as before, where Kafka writes words in no order of their own
+//!   ? why | consumer-groups …   run with both; differs on purpose
+//! ```
+//!
+//! `{}` in a line is `k` for Kafka's tool and `o` for ours, so that both may change a thing of their own; `@name` is a file of the
+//! scratch folder that a line `= name text` has written.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::kafka::Installed;
+use crate::process::{self, Daemon};
+use crate::{Fallible, files};
+
+/// A JVM needs its time on a busy machine.
+const TOOL_WITHIN: Duration = Duration::from_secs(60);
+/// A group is formed within this time.
+const GROUP_WITHIN: Duration = Duration::from_secs(30);
+
+/// What a tool did.
+#[derive(PartialEq, Eq)]
+struct Done {
+    code: Option<i32>,
+    stdout: String,
+    complaint: String,
+}
+
+impl Done {
+    /// For what is in no order of its own.
+    fn sort(&mut self) {
+        for text in [&mut self.stdout, &mut self.complaint] {
+            let mut words: Vec<&str> = text.split([',', ' ', '\n']).collect();
+            words.sort_unstable();
+            *text = words.join(" ");
+        }
+    }
+}
+
+/// Runs all lines that hold one of `names`; gives how many differ.
+pub fn run(installed: &Installed, bootstrap: &str, scratch: &Path, names: &[String]) -> Fallible<usize> {
+    let text = fs::read_to_string(files::root().join("xtask/diff-tools.txt"))?;
+    let (mut same, mut meant, mut differences) = (0, 0, 0);
+    let mut members = Vec::new();
+    for line in text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
+        if let Some(line) = line.strip_prefix("! ") {
+            let done = ours(bootstrap, scratch, line)?;
+            if done.code != Some(0) {
+                return Err(format!("{line}: {}{}", done.stdout, done.complaint).into());
+            }
+        } else if let Some(line) = line.strip_prefix("& ") {
+            members.push(begin(bootstrap, scratch, line)?);
+        } else if let Some(file) = line.strip_prefix("= ") {
+            let (name, text) = file.split_once(' ').unwrap_or((file, ""));
+            files::write_whole(&scratch.join(name), &format!("{}\n", text.replace("\\n", "\n")))?;
+        } else {
+            let (why, line) = match line.strip_prefix("? ").and_then(|rest| rest.split_once(" | ")) {
+                Some((why, line)) => (Some(why), line),
+                None => (None, line),
+            };
+            if !names.is_empty() && !names.iter().any(|name| line.contains(name.as_str())) {
+                continue;
+            }
+            let (is_sorted, line) = line.strip_prefix("~ ").map_or((true, line), |line| (false, line));
+            let told = |error| format!("{line}: {error}");
+            let mut kafka = theirs(installed, bootstrap, scratch, line).map_err(told)?;
+            let mut ottla = ours(bootstrap, scratch, line).map_err(told)?;
+            if !is_sorted {
+                kafka.sort();
+                ottla.sort();
+            }
+            match (kafka == ottla, why) {
+                (true, None) => same += 1,
+                (true, Some(why)) => {
+                    println!("{line}\n  is the same by now: {why}");
+                    differences += 1;
+                }
+                (false, Some(_)) => meant += 1,
+                (false, None) => {
+                    print(line, &kafka, &ottla);
+                    differences += 1;
+                }
+            }
+        }
+    }
+    drop(members);
+    println!("{same} lines the same, {meant} different on purpose, {differences} different");
+    Ok(differences)
+}
+
+fn print(line: &str, kafka: &Done, ottla: &Done) {
+    println!("{line}");
+    for (name, done) in [("kafka", kafka), ("ottla", ottla)] {
+        println!("  {name} ended with {:?}, stderr: {}", done.code, done.complaint);
+        done.stdout.lines().for_each(|line| println!("    {line}"));
+    }
+}
+
+/// The words of a line, with what stands for others filled in.
+fn words(line: &str, twin: &str, bootstrap: &str, scratch: &Path) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    for word in split(line) {
+        words.push(match word.strip_prefix('@') {
+            Some(file) => scratch.join(file).display().to_string(),
+            None => word.replace("{}", twin),
+        });
+    }
+    if !words.iter().any(|word| word == "--bootstrap-server") {
+        words.splice(1..1, ["--bootstrap-server".to_owned(), bootstrap.to_owned()]);
+    }
+    words
+}
+
+/// By spaces, but for what stands in single quotes.
+fn split(line: &str) -> Vec<String> {
+    let parts = line.split('\'').enumerate();
+    parts
+        .flat_map(|(index, part)| match index % 2 {
+            0 => part.split_whitespace().map(str::to_owned).collect(),
+            _ => vec![part.to_owned()],
+        })
+        .collect()
+}
+
+fn ours(bootstrap: &str, scratch: &Path, line: &str) -> Fallible<Done> {
+    let mut command = Command::new(files::target().join("release/ottla"));
+    command.args(words(line, "o", bootstrap, scratch));
+    carry_out(&mut command, "o")
+}
+
+fn theirs(installed: &Installed, bootstrap: &str, scratch: &Path, line: &str) -> Fallible<Done> {
+    let words = words(line, "k", bootstrap, scratch);
+    let mut command = installed.tool(&format!("kafka-{}", words[0]))?;
+    command.args(&words[1..]);
+    carry_out(&mut command, "k")
+}
+
+fn begin(bootstrap: &str, scratch: &Path, line: &str) -> Fallible<Daemon> {
+    let words = words(line, "o", bootstrap, scratch);
+    let group = words.iter().skip_while(|word| *word != "--group").nth(1).cloned().ok_or("a member has no --group")?;
+    let mut command = Command::new(files::target().join("release/ottla"));
+    let member = Daemon::start(command.args(&words), &scratch.join(format!("member-of-{group}")))?;
+    let begun = Instant::now();
+    while !ours(bootstrap, scratch, &format!("consumer-groups --describe --state --group {group}"))?
+        .stdout
+        .contains(" Stable ")
+    {
+        if begun.elapsed() > GROUP_WITHIN {
+            return Err(format!("{group} was not stable within {GROUP_WITHIN:?}").into());
+        }
+    }
+    Ok(member)
+}
+
+fn carry_out(command: &mut Command, twin: &str) -> Fallible<Done> {
+    let output = process::run(command, b"", Instant::now() + TOOL_WITHIN)?;
+    let plain = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&format!("-{twin}-"), "-{}-");
+    let stderr = plain(output.stderr.as_bytes());
+    let first = stderr.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    Ok(Done { code: output.status.code(), stdout: plain(&output.stdout), complaint: without_log_header(first) })
+}
+
+/// `date time LEVEL Logger: java.lang.Exception: text` is `LEVEL text`.
+fn without_log_header(line: &str) -> String {
+    let words: Vec<&str> = line.splitn(5, ' ').collect();
+    let [date, _, level @ ("ERROR" | "WARN"), _, text] = words[..] else { return line.to_owned() };
+    if !date.starts_with("20") {
+        return line.to_owned();
+    }
+    match text.split_once(": ") {
+        Some((class, text)) if class.ends_with("Exception") => format!("{level} {text}"),
+        _ => format!("{level} {text}"),
+    }
+}
