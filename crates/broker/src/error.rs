@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ottla_base::BrokerId;
+use ottla_base::{BrokerId, Offset};
 use ottla_storage::Error as StorageError;
 
 /// What the broker answers.
@@ -56,8 +56,19 @@ pub enum Error {
     DamagedMetadata {
         /// The segment.
         path: PathBuf,
-        /// Where the first batch lies that is not whole.
+        /// Where the first batch lies that is not as it must be.
         position: usize,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The metadata log ends before what was known to be in it.
+    ShortMetadata {
+        /// Its folder.
+        path: PathBuf,
+        /// Where it ends.
+        end: Offset,
+        /// Where it ended.
+        noted: Offset,
     },
     /// There are partitions, but no metadata log.
     LostMetadata {
@@ -115,11 +126,18 @@ impl fmt::Display for Error {
                  to port 0 for any"
             ),
             Self::Metadata { detail } => write!(f, "the cluster's metadata cannot be read: {detail}"),
-            Self::DamagedMetadata { path, position } => write!(
+            Self::DamagedMetadata { path, position, detail } => write!(
                 f,
-                "the metadata log is damaged: the batch at byte {position} of {} is not whole, and whole ones follow it. \
-                 Topics would be lost with them, so nothing was touched. Restore the folder from a copy; cutting the file \
-                 at that byte starts the broker without what followed",
+                "the metadata log is damaged at byte {position} of {}: {detail}. Topics would be lost with what follows, so \
+                 nothing was touched. Restore the folder from a copy; to start without what followed, cut the file at that \
+                 byte and remove quorum-state and later segments from its folder",
+                path.display()
+            ),
+            Self::ShortMetadata { path, end, noted } => write!(
+                f,
+                "the metadata log in {} ends at offset {end}, and it held all up to offset {noted}. Topics would be lost \
+                 with what is missing, so nothing was touched. Restore the folder from a copy; to start without what is \
+                 missing, remove quorum-state from it",
                 path.display()
             ),
             Self::LostMetadata { path, partition } => write!(
