@@ -77,7 +77,7 @@ impl Broker {
         };
         let mut host = Host::open(config.clone(), &cluster_id, publisher)?;
         let broker_epoch = join_cluster(&mut host, &config, &cluster_id, directory_ids, previous_epoch)?;
-        partitions.set_strays_aside(&published.get(), clock::now_ms())?;
+        partitions.set_strays_aside(&published.get())?;
         let (controller, running) = host.run().map_err(thread)?;
         let housekeeping = start_housekeeping(partitions.clone(), config.clone()).map_err(thread)?;
         let node = Arc::new(Node {

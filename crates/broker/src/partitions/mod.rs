@@ -169,9 +169,9 @@ impl Partitions {
         self.found.lock().expect("nobody panics while holding this lock").keys().next().cloned()
     }
 
-    /// Sets aside, as strays to be removed later, the logs that were found on the disk and that `image` gives to no topic, to
+    /// Sets aside, as strays that are never removed here, the logs that were found on the disk and that `image` gives to no topic, to
     /// another topic of the same name, or to other brokers. Logs of partitions that merely have no leader stay.
-    pub fn set_strays_aside(&self, image: &Image, now_ms: Timestamp) -> ottla_storage::Result<()> {
+    pub fn set_strays_aside(&self, image: &Image) -> ottla_storage::Result<()> {
         let mut found = self.found.lock().expect("nobody panics while holding this lock");
         for (name, log) in std::mem::take(&mut *found) {
             let topic = image.topic(&name.topic);
@@ -182,19 +182,20 @@ impl Partitions {
             if is_ours {
                 found.insert(name, log);
             } else {
-                self.set_aside(log, now_ms)?;
+                self.set_aside(log)?;
             }
         }
         Ok(())
     }
 
-    fn set_aside(&self, mut log: Log, now_ms: Timestamp) -> ottla_storage::Result<()> {
+    fn set_aside(&self, mut log: Log) -> ottla_storage::Result<()> {
         let name = PartitionFolder::name_of(log.topic_partition(), FolderKind::Stray, Uuid::random(entropy));
         let to = log.folder().with_file_name(name);
-        tracing::warn!(log = %log.topic_partition(), folder = %to.display(), "no topic has this log: it is removed later");
-        log.rename_folder(&to)?;
-        self.doom(to, now_ms.saturating_add(log.config().file_delete_delay_ms));
-        Ok(())
+        tracing::warn!(
+            log = %log.topic_partition(), folder = %to.display(),
+            "no topic has this log: it is set aside, and stays until somebody removes the folder"
+        );
+        log.rename_folder(&to)
     }
 
     fn take_hosted(&self, id: Uuid, topic: &str) -> Vec<Option<Arc<Partition>>> {
@@ -213,7 +214,7 @@ impl Partitions {
         if let Some(mut log) = found {
             match read_partition_metadata(log.folder())? {
                 // The log of an older topic of the same name must make room.
-                Some(id) if id != topic_id => self.set_aside(log, now_ms)?,
+                Some(id) if id != topic_id => self.set_aside(log)?,
                 known => {
                     if known.is_none() {
                         write_partition_metadata(log.folder(), topic_id)?;
@@ -224,7 +225,7 @@ impl Partitions {
             }
         }
         let folder = self.emptiest_directory().path().join(name.to_string());
-        self.make_room(name, &folder, topic_id, now_ms)?;
+        self.make_room(name, &folder, topic_id)?;
         let options = OpenLog {
             topic_partition: name.clone(),
             clean: true,
@@ -238,22 +239,14 @@ impl Partitions {
     }
 
     /// Sets aside what lies where a new log is to be: the folder of a deleted topic that could not be renamed then.
-    fn make_room(
-        &self,
-        name: &TopicPartition,
-        folder: &Path,
-        topic_id: Uuid,
-        now_ms: Timestamp,
-    ) -> ottla_storage::Result<()> {
+    fn make_room(&self, name: &TopicPartition, folder: &Path, topic_id: Uuid) -> ottla_storage::Result<()> {
         let exists = os::exists(folder).map_err(ottla_storage::Error::io("look for", folder))?;
         if !exists || read_partition_metadata(folder)?.is_none_or(|id| id == topic_id) {
             return Ok(());
         }
         let to = folder.with_file_name(PartitionFolder::name_of(name, FolderKind::Stray, Uuid::random(entropy)));
         tracing::warn!(folder = %folder.display(), to = %to.display(), "another topic's log is in the way");
-        os::rename(folder, &to).map_err(ottla_storage::Error::io("rename", folder))?;
-        self.doom(to, now_ms);
-        Ok(())
+        os::rename(folder, &to).map_err(ottla_storage::Error::io("rename", folder))
     }
 
     /// The directory with the fewest partitions takes the next one, as in Kafka.

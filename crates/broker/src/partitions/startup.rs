@@ -85,9 +85,13 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
                     },
                     partition: folder.partition,
                 }),
-                FolderKind::Deleted | FolderKind::Stray => {
+                FolderKind::Deleted => {
                     let folder = directory.path().join(&folder.name);
                     os::remove_folder(&folder).map_err(|source| Error::remove(&folder, source))?;
+                }
+                FolderKind::Stray => {
+                    let folder = directory.path().join(&folder.name);
+                    warn!(folder = %folder.display(), "no topic has this log: remove the folder if nobody misses it");
                 }
                 FolderKind::Future => {
                     let folder = directory.path().join(&folder.name);

@@ -7,6 +7,7 @@ use ottla_base::{LeaderEpoch, ProducerEpoch, ProducerId};
 use ottla_protocol::records::control::ControlType;
 use ottla_protocol::records::validate::Validated;
 use ottla_protocol::records::{Batch, BatchBuilder};
+use ottla_storage::MetaProperties;
 
 use super::append::{Outcome, Placed};
 use super::leader::{Acks, Reader};
@@ -228,6 +229,29 @@ fn what_is_left_of_a_deleted_topic_makes_room_for_a_new_one_of_its_name() {
     let names: Vec<String> =
         fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert_eq!(names.iter().filter(|name| name.ends_with("-stray")).count(), 1, "{names:?}");
+}
+
+#[test]
+fn logs_that_no_topic_has_are_set_aside_and_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open_log(folder.path(), LogConfig::default());
+    log.close(0).unwrap();
+    let strays = || {
+        let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("t-0")).collect::<Vec<_>>()
+    };
+    let papers = MetaProperties { cluster_id: "c".to_owned(), node_id: LOCAL, directory_id: Uuid(1234) };
+    papers.write(folder.path()).unwrap();
+    let all = partitions(folder.path());
+    all.set_strays_aside(&Image::new("c")).unwrap();
+    all.purge_doomed(i64::MAX).unwrap();
+    let names = strays();
+    assert!(names.len() == 1 && names[0].ends_with("-stray"), "{names:?}");
+    for directory in all.close(0).unwrap() {
+        directory.unlock().unwrap();
+    }
+    drop(partitions(folder.path()));
+    assert_eq!(strays(), names, "the next start leaves it alone too");
 }
 
 #[test]
