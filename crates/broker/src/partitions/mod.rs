@@ -116,6 +116,7 @@ impl Partitions {
         let mut partitions = self.take_hosted(topic.id, &topic.name);
         let log_config = self.log_config(settings);
         let (mut failed, mut failure) = (BTreeSet::new(), None);
+        let mut placed = Vec::new();
         for (&PartitionIndex(index), registration) in topic.partitions.iter() {
             let place = usize::try_from(index).expect("partitions are numbered from 0");
             if partitions.len() <= place {
@@ -129,7 +130,7 @@ impl Partitions {
                 continue;
             }
             let name = TopicPartition::new(&*topic.name, index);
-            match self.open_or_create(&name, topic.id, &log_config, now_ms) {
+            match self.open_or_create(&name, topic.id, &log_config, &mut placed, now_ms) {
                 Ok(log) => {
                     let checkpointed = self.high_watermarks.get(&name).copied().unwrap_or_default();
                     let leader =
@@ -208,6 +209,7 @@ impl Partitions {
         name: &TopicPartition,
         topic_id: Uuid,
         config: &LogConfig,
+        placed: &mut Vec<usize>,
         now_ms: Timestamp,
     ) -> ottla_storage::Result<Log> {
         let found = self.found.lock().expect("nobody panics while holding this lock").remove(name);
@@ -224,7 +226,7 @@ impl Partitions {
                 }
             }
         }
-        let folder = self.emptiest_directory().path().join(name.to_string());
+        let folder = self.emptiest_directory(placed).path().join(name.to_string());
         self.make_room(name, &folder, topic_id)?;
         let options = OpenLog {
             topic_partition: name.clone(),
@@ -249,20 +251,34 @@ impl Partitions {
         os::rename(folder, &to).map_err(ottla_storage::Error::io("rename", folder))
     }
 
-    /// The directory with the fewest partitions takes the next one, as in Kafka.
-    fn emptiest_directory(&self) -> &LogDirectory {
+    /// The directory with the fewest partitions takes the next one, as in Kafka. `placed` begins empty, and says then how
+    /// many each has, with those of a topic that is being hosted and that nobody else sees yet.
+    fn emptiest_directory(&self, placed: &mut Vec<usize>) -> &LogDirectory {
         if let [only] = &self.directories[..] {
             return only;
         }
-        let mut counts = vec![0usize; self.directories.len()];
-        for partition in self.all() {
-            let folder = partition.with_log(|log, _| log.folder().to_owned());
+        if placed.is_empty() {
+            *placed = self.count_by_directory();
+        }
+        let fewest = placed.iter().enumerate().min_by_key(|(_, count)| **count).map(|(index, _)| index);
+        let fewest = fewest.expect("there is at least one log directory");
+        placed[fewest] += 1;
+        &self.directories[fewest]
+    }
+
+    fn count_by_directory(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.directories.len()];
+        let mut count = |folder: &Path| {
             if let Some(index) = self.directories.iter().position(|directory| folder.starts_with(directory.path())) {
                 counts[index] += 1;
             }
+        };
+        for partition in self.all() {
+            partition.with_log(|log, _| count(log.folder()));
         }
-        let fewest = counts.iter().enumerate().min_by_key(|(_, count)| **count).map(|(index, _)| index);
-        &self.directories[fewest.expect("there is at least one log directory")]
+        let found = self.found.lock().expect("nobody panics while holding this lock");
+        found.values().for_each(|log| count(log.folder()));
+        counts
     }
 
     /// Closes every log and writes the last checkpoints. Gives back the directories, if all went well in all of them.

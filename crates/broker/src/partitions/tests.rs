@@ -255,6 +255,28 @@ fn logs_that_no_topic_has_are_set_aside_and_kept() {
 }
 
 #[test]
+fn the_partitions_of_a_topic_are_spread_over_the_log_directories() {
+    let folder = tempfile::tempdir().unwrap();
+    let directories = ["a", "b", "c"].map(|name| folder.path().join(name));
+    let log_dirs = directories.each_ref().map(|path| path.display().to_string()).join(",");
+    let all = partitions(Path::new(&log_dirs));
+    let (mut topic, settings) = topic(Path::new(&log_dirs));
+    let logs = || {
+        directories.each_ref().map(|path| {
+            let names = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            names.filter(|name| name.starts_with("t-")).count()
+        })
+    };
+    for (until, expected) in [(4, [2, 1, 1]), (12, [4, 4, 4]), (13, [5, 4, 4])] {
+        for index in 0..until {
+            topic.partitions.insert(PartitionIndex(index), Arc::new(registration()));
+        }
+        all.host(&topic, &settings, 0).unwrap();
+        assert_eq!(logs(), expected);
+    }
+}
+
+#[test]
 fn a_partition_whose_log_cannot_be_opened_says_that_storage_is_at_fault() {
     let folder = tempfile::tempdir().unwrap();
     let all = partitions(folder.path());
