@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ottla_base::{BrokerId, Offset};
+use ottla_base::{BrokerId, Offset, Uuid};
 use ottla_storage::Error as StorageError;
 
 /// What the broker answers.
@@ -39,6 +39,18 @@ pub enum Error {
         path: PathBuf,
         /// One of the logs.
         folder: String,
+    },
+    /// An empty log directory where one with partitions may belong.
+    MissingDirectory {
+        /// The empty directory.
+        path: PathBuf,
+        /// The id of the one that is not there.
+        id: Uuid,
+    },
+    /// The directory of the metadata log is empty, and others are not.
+    MissingMetadataDirectory {
+        /// The empty directory.
+        path: PathBuf,
     },
     /// A listener cannot be bound.
     Bind {
@@ -118,6 +130,20 @@ impl fmt::Display for Error {
                 f,
                 "log directory {} holds logs ({folder}) but no meta.properties, so it is not known whose they are. Restore \
                  that file, or set log.dirs to an empty directory",
+                path.display()
+            ),
+            Self::MissingDirectory { path, id } => write!(
+                f,
+                "log directory {} has no meta.properties, and the directory {id} of this broker, which may hold partitions, \
+                 is not there. Is a disk not mounted? To go on without what is missing, take the empty directory out of \
+                 log.dirs, start once, and then add it again",
+                path.display()
+            ),
+            Self::MissingMetadataDirectory { path } => write!(
+                f,
+                "metadata.log.dir {} has no meta.properties, and other directories of this node do: the cluster's metadata \
+                 is not there. Is metadata.log.dir set to the right directory, and mounted? To begin a new cluster, set \
+                 log.dirs to empty directories",
                 path.display()
             ),
             Self::Bind { listener, source } => write!(

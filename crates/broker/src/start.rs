@@ -64,7 +64,7 @@ impl Broker {
         let mut loaded = open_directories(&config, entropy)?;
         let metadata_directory = loaded.metadata_directory.take();
         let (cluster_id, directory_ids) = (loaded.cluster_id.clone(), loaded.directory_ids.clone());
-        let previous_epoch = loaded.previous_broker_epoch;
+        let (previous_epoch, blank) = (loaded.previous_broker_epoch, std::mem::take(&mut loaded.blank));
         let partitions = Arc::new(Partitions::new(&config, loaded));
         let published = Arc::new(PublishedImage::default());
         let thread = |source| Error::Io { what: "start a thread".to_owned(), source };
@@ -76,6 +76,7 @@ impl Broker {
             published: published.clone(),
         };
         let mut host = Host::open(config.clone(), &cluster_id, publisher)?;
+        blank.format(host.image(), config.node_id, &directory_ids)?;
         let broker_epoch = join_cluster(&mut host, &config, &cluster_id, directory_ids, previous_epoch)?;
         partitions.set_strays_aside(&published.get())?;
         let (controller, running) = host.run().map_err(thread)?;

@@ -20,6 +20,7 @@ use std::time::Instant;
 
 use ottla_base::{BrokerEpoch, Shard};
 use ottla_metadata::controller::{Answer, Command, Controller as Machine, Effect, Input, Ticket};
+use ottla_metadata::image::Image;
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
@@ -118,6 +119,11 @@ impl Host {
         }
         let machine = Machine::new(image, crate::config::table::settings());
         Ok(Self { log, machine, publisher, config, last_snapshot: Instant::now() })
+    }
+
+    /// What the metadata log says.
+    pub fn image(&self) -> &Image {
+        self.machine.image()
     }
 
     /// Decides one command and carries it out.

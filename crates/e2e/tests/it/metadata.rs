@@ -48,6 +48,9 @@ fn a_lost_metadata_log_does_not_cost_the_partitions() {
     let (_, stderr) = with_its_metadata.try_start().expect_err("it is the directory of another cluster");
     assert!(stderr.contains("cluster"), "{stderr}");
     fs::rename(&metadata, folder.path().join("away")).expect("the folder is ours");
+    let (_, stderr) = options.try_start().expect_err("the metadata is not there");
+    assert!(stderr.contains("metadata.log.dir") && stderr.contains("meta.properties"), "{stderr}");
+    fs::copy(folder.path().join("away/meta.properties"), metadata.join("meta.properties")).expect("it is there");
     let (_, stderr) = options.try_start().expect_err("there are partitions without metadata");
     assert!(stderr.contains("metadata.log.dir") && stderr.contains("t-0"), "{stderr}");
     assert!(options.data().join("t-0").exists());
@@ -55,6 +58,38 @@ fn a_lost_metadata_log_does_not_cost_the_partitions() {
     fs::rename(folder.path().join("away"), &metadata).expect("the folder is ours");
     let broker = options.start();
     assert_eq!(fetch(&mut connect(&broker), "t", 0, 0).expect("it is answered").0, 0);
+}
+
+#[test]
+fn a_log_directory_that_is_not_mounted_is_not_taken_for_a_new_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let with = |names: &[&str]| {
+        let log_dirs: Vec<String> = names.iter().map(|name| path(name).display().to_string()).collect();
+        options(folder.path()).with(&format!("log.dirs={}", log_dirs.join(",")))
+    };
+    let broker = with(&["a", "b"]).start();
+    create_topic(&mut connect(&broker), "t");
+    create_topic(&mut connect(&broker), "u");
+    produce(&mut connect(&broker), "u", 1, &batch(b"kept")).expect("it is answered");
+    broker.stop();
+    assert!(path("b").join("u-0").exists());
+    fs::rename(path("b"), path("away")).expect("the folder is ours");
+    for names in [&["a", "b"][..], &["a", "b", "c"]] {
+        let (_, stderr) = with(names).try_start().expect_err("a directory is not there");
+        assert!(stderr.contains("mounted") && stderr.contains("/b has no meta.properties"), "{stderr}");
+        assert!(!path("b").join("meta.properties").exists(), "nothing was begun there");
+    }
+    fs::remove_dir_all(path("b")).expect("the folder is ours");
+    fs::rename(path("away"), path("b")).expect("the folder is ours");
+    let broker = with(&["a", "b", "c"]).start();
+    let (error, records) = fetch(&mut connect(&broker), "u", 0, 0).expect("it is answered");
+    assert!(error == 0 && !records.is_empty() && path("c").join("meta.properties").exists(), "one more is welcome");
+    broker.stop();
+    fs::remove_dir_all(path("b")).expect("the folder is ours");
+    with(&["a", "c"]).start().stop();
+    with(&["a", "b", "c"]).start().stop();
+    assert!(path("b").join("meta.properties").exists(), "that was the advice");
 }
 
 #[test]
