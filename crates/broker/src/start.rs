@@ -227,6 +227,9 @@ fn join_cluster(
 ) -> Result<BrokerEpoch> {
     let refused = |detail: String| Error::Metadata { detail: format!("this broker cannot join its cluster: {detail}") };
     host.handle(Command::Bootstrap(Bootstrap::default()))?;
+    for (feature, level) in features::unspoken(host.image()) {
+        warn!(feature, level, "this cluster uses a feature that is not there yet: clients are not told of it");
+    }
     let endpoints = config.listeners.broker.iter().map(|listener| Endpoint {
         listener: listener.name.clone(),
         host: listener.advertised_host.clone(),
@@ -238,7 +241,7 @@ fn join_cluster(
         cluster_id: cluster_id.to_owned(),
         incarnation_id: Uuid::random(entropy),
         endpoints: endpoints.collect(),
-        features: features::supported(),
+        features: features::registered(host.image()),
         rack: config.broker_rack.clone(),
         log_dirs: directory_ids,
         clean_epoch: previous_epoch.map(BrokerEpoch),
