@@ -1,5 +1,6 @@
 //! `ottla broker`: reads the settings, starts the broker, and waits for SIGTERM or SIGINT.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -30,7 +31,8 @@ pub struct Arguments {
 /// Runs a broker until it is told to stop.
 pub fn run(arguments: &Arguments) -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    log.with_ansi(std::io::stderr().is_terminal()).init();
     let (config, warnings) = match Config::load(arguments.config.as_deref(), &arguments.overrides) {
         Ok(loaded) => loaded,
         Err(refused) => {

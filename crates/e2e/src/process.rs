@@ -92,9 +92,14 @@ impl Options {
 impl Broker {
     /// `host:port` of its metrics, which it says in its log.
     pub fn http_address(&self) -> String {
-        let log = fs::read_to_string(self.options.folder.join("stderr")).expect("it was started");
+        let log = self.log();
         let (_, after) = log.split_once("metrics are at http://").expect("it says so before it is ready");
         after.split('/').next().expect("a path follows").to_owned()
+    }
+
+    /// What it has written to stderr.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.options.folder.join("stderr")).expect("it was started")
     }
 
     /// Its process id.

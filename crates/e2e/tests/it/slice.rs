@@ -73,6 +73,13 @@ fn an_unknown_version_of_api_versions_is_answered_with_the_range_that_is_known()
 }
 
 #[test]
+fn the_log_is_plain_text_where_nobody_looks_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = options(folder.path()).start();
+    assert!(broker.log().contains("started") && !broker.log().contains('\x1b'), "{}", broker.log());
+}
+
+#[test]
 fn a_directory_in_use_and_a_wrong_setting_are_refused_in_a_sentence() {
     let folder = tempfile::tempdir().expect("a folder");
     let broker = options(folder.path()).start();
