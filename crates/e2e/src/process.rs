@@ -120,9 +120,14 @@ impl Broker {
     }
 
     /// SIGTERM; waits for the end.
-    pub fn stop(mut self) -> (Options, ExitStatus) {
+    pub fn stop(self) -> (Options, ExitStatus) {
+        self.stop_by(Signal::TERM)
+    }
+
+    /// Sends `signal`, and waits for the end.
+    pub fn stop_by(mut self, signal: Signal) -> (Options, ExitStatus) {
         let pid = Pid::from_raw(self.child.id() as i32).expect("a process id is not zero");
-        rustix::process::kill_process(pid, Signal::TERM).expect("it is our child");
+        rustix::process::kill_process(pid, signal).expect("it is our child");
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("it is our child") {

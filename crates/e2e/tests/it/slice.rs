@@ -7,6 +7,7 @@ use ottla_protocol::ApiKey;
 use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
 use ottla_protocol::messages::api_versions_response::ApiVersionsResponse;
 use ottla_protocol::records::Batch;
+use rustix::process::Signal;
 
 use super::{batch, connect, create_topic, fetch, options, produce};
 
@@ -77,6 +78,17 @@ fn the_log_is_plain_text_where_nobody_looks_on() {
     let folder = tempfile::tempdir().expect("a folder");
     let broker = options(folder.path()).start();
     assert!(broker.log().contains("started") && !broker.log().contains('\x1b'), "{}", broker.log());
+}
+
+#[test]
+fn each_signal_that_asks_for_the_end_leaves_a_clean_stop() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut options = options(folder.path());
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let (stopped, status) = options.start().stop_by(signal);
+        options = stopped;
+        assert!(status.success() && options.data().join(".kafka_cleanshutdown").exists(), "{signal:?}: {status}");
+    }
 }
 
 #[test]
