@@ -126,7 +126,7 @@ fn alter(
                 match place.ask(Command::AlterConfigs(command)).await {
                     Ok(Answer::AlterConfigs(altered)) => altered.into_iter().map(Outcome::from).collect(),
                     Ok(other) => unreachable!("AlterConfigs is answered as such, not by {other:?}"),
-                    Err(_) => failed(ErrorCode::NotController),
+                    Err(why) => failed(why.code()),
                 }
             }
         };

@@ -125,6 +125,11 @@ impl MetadataLog {
         self.log.end_offset()
     }
 
+    /// Whether it takes more, after an append that failed.
+    pub fn is_usable(&self) -> bool {
+        self.log.check_usable().is_ok()
+    }
+
     /// The bytes appended since the last snapshot.
     pub fn bytes_since_snapshot(&self) -> u64 {
         self.bytes_since_snapshot
