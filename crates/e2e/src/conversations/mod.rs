@@ -16,6 +16,7 @@ mod offsets;
 mod plain;
 mod producing;
 mod records;
+mod repeated;
 mod topics;
 
 use std::borrow::Cow;
@@ -59,6 +60,7 @@ pub fn all() -> Vec<Conversation> {
         altering::ALL,
         producing::ALL,
         records::ALL,
+        repeated::ALL,
         offsets::ALL,
         consuming::ALL,
         membership::ALL,

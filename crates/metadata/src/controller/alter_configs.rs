@@ -134,10 +134,6 @@ impl ResourceAlteration {
     fn plan(&self, image: &Image, broker_settings: &[Setting]) -> Result<Vec<OwnedRecord>, Refusal> {
         self.change.check_keys()?;
         let resource = self.resource()?;
-        if resource.kind == ResourceKind::Topic && image.topic(&resource.name).is_none() {
-            let message = format!("The topic '{}' does not exist.", resource.name);
-            return Err(Refusal::new(ErrorCode::UnknownTopicOrPartition, message));
-        }
         let nothing = BTreeMap::new();
         let present = image.config(&resource).map_or(&nothing, |configs| &**configs);
         let values = self.change.new_values(present, |key| find_setting(resource.kind, key, broker_settings))?;
@@ -153,6 +149,11 @@ impl ResourceAlteration {
         }
         if resource.kind == ResourceKind::Topic {
             settings::topic::validate_all(&after).map_err(|message| Refusal::new(ErrorCode::InvalidConfig, message))?;
+        }
+        // As in Kafka, what is wrong with the values is said first.
+        if resource.kind == ResourceKind::Topic && image.topic(&resource.name).is_none() {
+            let message = format!("The topic '{}' does not exist.", resource.name);
+            return Err(Refusal::new(ErrorCode::UnknownTopicOrPartition, message));
         }
         let always = resource.kind == ResourceKind::Broker;
         let written = values.into_iter().filter(|(key, value)| always || present.get(*key) != value.as_ref());
