@@ -82,6 +82,13 @@ pub enum Error {
         /// Where it ended.
         noted: Offset,
     },
+    /// The metadata log begins after its beginning, and no snapshot holds what came before.
+    LostSnapshot {
+        /// Its folder.
+        path: PathBuf,
+        /// Where it begins.
+        start: Offset,
+    },
     /// There are partitions, but no metadata log.
     LostMetadata {
         /// Where it was looked for.
@@ -165,6 +172,14 @@ impl fmt::Display for Error {
                  with what is missing, so nothing was touched. Restore the folder from a copy; to start without what is \
                  missing, remove quorum-state from it",
                 path.display()
+            ),
+            Self::LostSnapshot { path, start } => write!(
+                f,
+                "the metadata log in {} begins at offset {start}, and no snapshot there holds what came before: a file \
+                 {:020}-<epoch>.checkpoint or a later one. Topics would be lost with it, so nothing was touched. Restore \
+                 the folder from a copy",
+                path.display(),
+                start.0
             ),
             Self::LostMetadata { path, partition } => write!(
                 f,

@@ -61,6 +61,9 @@ impl MetadataLog {
         if end < voter.applied_offset {
             return Err(Error::ShortMetadata { path: folder, end, noted: voter.applied_offset });
         }
+        if let Some(start) = extent.map(|extent| extent.start).filter(|start| *start > snapshot_end) {
+            return Err(Error::LostSnapshot { path: folder, start });
+        }
         let log_config = LogConfig {
             segment_bytes: config.metadata_log_segment_bytes,
             segment_ms: config.metadata_log_segment_ms,
@@ -343,5 +346,35 @@ mod tests {
         }
         let error = open(folder.path()).map(|(log, ..)| log.end()).expect_err("it is short").to_string();
         assert!(error.contains("ends at offset 4") && error.contains("up to offset 5"), "{error}");
+    }
+
+    #[test]
+    fn a_snapshot_that_is_lost_or_damaged_is_named_with_what_to_do() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut log, mut image, _) = open(folder.path()).expect("it is new");
+        append(&mut log, &mut image, 3);
+        log.take_snapshot(&image, 2).expect("it is written");
+        let path = log.folder().to_owned();
+        log.close(3).expect("it is closed");
+        for name in os::list(&path).expect("it is there").into_iter().map(|entry| entry.name) {
+            // What retention had only renamed.
+            if name.starts_with("00000000000000000000.") {
+                std::fs::remove_file(path.join(name)).expect("the folder is ours");
+            }
+        }
+        let snapshot = snapshot::newest(&path).expect("it can be listed").expect("it was taken").path;
+        let bytes = std::fs::read(&snapshot).expect("it is there");
+        let why = |what| open(folder.path()).map(|(log, ..)| log.end()).expect_err(what).to_string();
+        std::fs::write(&snapshot, &bytes[..bytes.len() - 1]).expect("the folder is ours");
+        let error = why("it is damaged");
+        assert!(error.contains(&*snapshot.to_string_lossy()) && error.contains("from a copy"), "{error}");
+        std::fs::remove_file(&snapshot).expect("the folder is ours");
+        let error = why("it is lost");
+        assert!(
+            error.contains("offset 4") && error.contains(".checkpoint") && error.contains("from a copy"),
+            "{error}"
+        );
+        std::fs::write(&snapshot, &bytes).expect("the folder is ours");
+        open(folder.path()).expect("it is whole again");
     }
 }
