@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ottla_base::{BrokerId, TopicPartition};
+use ottla_base::{BrokerId, Offset, TopicPartition, Uuid};
 use ottla_storage::Error as StorageError;
 
 /// What the broker answers.
@@ -47,6 +47,18 @@ pub enum Error {
         /// The directories.
         directories: [PathBuf; 2],
     },
+    /// An empty log directory where one with partitions may belong.
+    MissingDirectory {
+        /// The empty directory.
+        path: PathBuf,
+        /// The id of the one that is not there.
+        id: Uuid,
+    },
+    /// The directory of the metadata log is empty, and others are not.
+    MissingMetadataDirectory {
+        /// The empty directory.
+        path: PathBuf,
+    },
     /// A listener cannot be bound.
     Bind {
         /// As in the settings: `PLAINTEXT://host:port`.
@@ -63,8 +75,26 @@ pub enum Error {
     DamagedMetadata {
         /// The segment.
         path: PathBuf,
-        /// Where the first batch lies that is not whole.
+        /// Where the first batch lies that is not as it must be.
         position: usize,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The metadata log ends before what was known to be in it.
+    ShortMetadata {
+        /// Its folder.
+        path: PathBuf,
+        /// Where it ends.
+        end: Offset,
+        /// Where it ended.
+        noted: Offset,
+    },
+    /// The metadata log begins after its beginning, and no snapshot holds what came before.
+    LostSnapshot {
+        /// Its folder.
+        path: PathBuf,
+        /// Where it begins.
+        start: Offset,
     },
     /// There are partitions, but no metadata log.
     LostMetadata {
@@ -123,18 +153,47 @@ impl fmt::Display for Error {
                 one.display(),
                 other.display()
             ),
+            Self::MissingDirectory { path, id } => write!(
+                f,
+                "log directory {} has no meta.properties, and the directory {id} of this broker, which may hold partitions, \
+                 is not there. Is a disk not mounted? To go on without what is missing, take the empty directory out of \
+                 log.dirs, start once, and then add it again",
+                path.display()
+            ),
+            Self::MissingMetadataDirectory { path } => write!(
+                f,
+                "metadata.log.dir {} has no meta.properties, and other directories of this node do: the cluster's metadata \
+                 is not there. Is metadata.log.dir set to the right directory, and mounted? To begin a new cluster, set \
+                 log.dirs to empty directories",
+                path.display()
+            ),
             Self::Bind { listener, source } => write!(
                 f,
                 "cannot listen on {listener}: {source}. Is another broker running there? Set listeners to a free port, or \
                  to port 0 for any"
             ),
             Self::Metadata { detail } => write!(f, "the cluster's metadata cannot be read: {detail}"),
-            Self::DamagedMetadata { path, position } => write!(
+            Self::DamagedMetadata { path, position, detail } => write!(
                 f,
-                "the metadata log is damaged: the batch at byte {position} of {} is not whole, and whole ones follow it. \
-                 Topics would be lost with them, so nothing was touched. Restore the folder from a copy; cutting the file \
-                 at that byte starts the broker without what followed",
+                "the metadata log is damaged at byte {position} of {}: {detail}. Topics would be lost with what follows, so \
+                 nothing was touched. Restore the folder from a copy; to start without what followed, cut the file at that \
+                 byte and remove quorum-state and later segments from its folder",
                 path.display()
+            ),
+            Self::ShortMetadata { path, end, noted } => write!(
+                f,
+                "the metadata log in {} ends at offset {end}, and it held all up to offset {noted}. Topics would be lost \
+                 with what is missing, so nothing was touched. Restore the folder from a copy; to start without what is \
+                 missing, remove quorum-state from it",
+                path.display()
+            ),
+            Self::LostSnapshot { path, start } => write!(
+                f,
+                "the metadata log in {} begins at offset {start}, and no snapshot there holds what came before: a file \
+                 {:020}-<epoch>.checkpoint or a later one. Topics would be lost with it, so nothing was touched. Restore \
+                 the folder from a copy",
+                path.display(),
+                start.0
             ),
             Self::LostMetadata { path, partition } => write!(
                 f,

@@ -30,7 +30,7 @@ impl Registration {
     /// # Errors
     /// Why the controller would not.
     pub async fn renew(&self, place: &Place) -> Result<(), String> {
-        let stopped = |error: crate::controller::Stopped| error.to_string();
+        let stopped = |error: crate::controller::Unanswered| error.to_string();
         let command = Command::RegisterBroker(self.command.clone());
         let epoch = epoch_of(place.ask(command).await.map_err(stopped)?)?;
         self.epoch.store(epoch.0, Ordering::Release);

@@ -66,7 +66,7 @@ impl Broker {
         let mut loaded = open_directories(&config, entropy)?;
         let metadata_directory = loaded.metadata_directory.take();
         let (cluster_id, directory_ids) = (loaded.cluster_id.clone(), loaded.directory_ids.clone());
-        let previous_epoch = loaded.previous_broker_epoch;
+        let (previous_epoch, blank) = (loaded.previous_broker_epoch, std::mem::take(&mut loaded.blank));
         let partitions = Arc::new(Partitions::new(&config, loaded));
         let published = Arc::new(PublishedImage::default());
         let thread = |source| Error::Io { what: "start a thread".to_owned(), source };
@@ -78,8 +78,9 @@ impl Broker {
             published: published.clone(),
         };
         let mut host = Host::open(config.clone(), &cluster_id, publisher)?;
+        blank.format(host.image(), config.node_id, &directory_ids)?;
         let registration = join_cluster(&mut host, &config, &cluster_id, directory_ids, previous_epoch)?;
-        partitions.set_strays_aside(&published.get(), clock::now_ms());
+        partitions.set_strays_aside(&published.get());
         let (controller, running) = host.run().map_err(thread)?;
         let housekeeping = start_housekeeping(partitions.clone(), config.clone()).map_err(thread)?;
         let node = Arc::new(Node {
@@ -177,9 +178,11 @@ impl Broker {
             drop(workers);
             groups.join();
             housekeeping.join().expect("the housekeeping does not panic");
-            running.join()?;
+            // The metadata log is read in full by every start: the others may be left cleanly though it was not.
+            let ended = running.join();
             close(partitions, epoch)?;
-            Ok(metadata_directory.map_or(Ok(()), LogDirectory::unlock)?)
+            metadata_directory.map_or(Ok(()), LogDirectory::unlock)?;
+            ended
         });
         closed.await.expect("closing does not panic")
     }
@@ -229,6 +232,9 @@ fn join_cluster(
 ) -> Result<Registration> {
     let refused = |detail: String| Error::Metadata { detail: format!("this broker cannot join its cluster: {detail}") };
     host.handle(Command::Bootstrap(Bootstrap::default()))?;
+    for (feature, level) in features::unspoken(host.image()) {
+        warn!(feature, level, "this cluster uses a feature that is not there yet: clients are not told of it");
+    }
     let endpoints = config.listeners.broker.iter().map(|listener| Endpoint {
         listener: listener.name.clone(),
         host: listener.advertised_host.clone(),
@@ -240,7 +246,7 @@ fn join_cluster(
         cluster_id: cluster_id.to_owned(),
         incarnation_id: Uuid::random(entropy),
         endpoints: endpoints.collect(),
-        features: features::supported(),
+        features: features::registered(host.image()),
         rack: config.broker_rack.clone(),
         log_dirs: directory_ids,
         clean_epoch: previous_epoch.map(BrokerEpoch),

@@ -1,5 +1,6 @@
-//! `ottla broker`: reads the settings, starts the broker, and waits for SIGTERM or SIGINT.
+//! `ottla broker`: reads the settings, starts the broker, and waits for SIGTERM, SIGINT or SIGHUP.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -61,6 +62,7 @@ fn log_to_stderr() {
     let directives = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|text| EnvFilter::try_new(text).is_ok());
     let directives = directives.unwrap_or_else(|| "info".to_owned());
     let subscriber = tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false);
+    let subscriber = subscriber.with_ansi(std::io::stderr().is_terminal());
     let subscriber = subscriber.with_env_filter(EnvFilter::new(&directives)).with_filter_reloading();
     let filter = subscriber.reload_handle();
     subscriber.init();
@@ -84,6 +86,10 @@ fn raise_file_limit() {
 async fn serve(config: Config, ready_file: Option<&std::path::Path>) -> Result<(), String> {
     let mut terminate = signal(tokio::signal::unix::SignalKind::terminate())?;
     let mut interrupt = signal(tokio::signal::unix::SignalKind::interrupt())?;
+    let mut hangup = match is_hangup_ignored() {
+        true => None,
+        false => Some(signal(tokio::signal::unix::SignalKind::hangup())?),
+    };
     let mut broker = Broker::start(config).await.map_err(|refused| refused.to_string())?;
     if let Some(path) = ready_file
         && let Err(error) = broker.write_ready_file(path)
@@ -94,6 +100,7 @@ async fn serve(config: Config, ready_file: Option<&std::path::Path>) -> Result<(
     let told = tokio::select! {
         _ = terminate.recv() => Ok("SIGTERM"),
         _ = interrupt.recv() => Ok("SIGINT"),
+        Some(_) = async { hangup.as_mut()?.recv().await } => Ok("SIGHUP"),
         failure = broker.failed() => Err(failure),
     };
     match &told {
@@ -102,6 +109,14 @@ async fn serve(config: Config, ready_file: Option<&std::path::Path>) -> Result<(
     }
     broker.stop().await.map_err(|error| error.to_string())?;
     told.map(|_| info!("stopped"))
+}
+
+/// Whether this process was told to outlive its terminal, as by `nohup`: as a JVM does, it stays that way.
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // The lowest bit is signal 1, SIGHUP.
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 fn signal(kind: tokio::signal::unix::SignalKind) -> Result<tokio::signal::unix::Signal, String> {

@@ -92,9 +92,14 @@ impl Options {
 impl Broker {
     /// `host:port` of its metrics, which it says in its log.
     pub fn http_address(&self) -> String {
-        let log = fs::read_to_string(self.options.folder.join("stderr")).expect("it was started");
+        let log = self.log();
         let (_, after) = log.split_once("metrics are at http://").expect("it says so before it is ready");
         after.split('/').next().expect("a path follows").to_owned()
+    }
+
+    /// What it has written to stderr.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.options.folder.join("stderr")).expect("it was started")
     }
 
     /// Its process id.
@@ -115,9 +120,14 @@ impl Broker {
     }
 
     /// SIGTERM; waits for the end.
-    pub fn stop(mut self) -> (Options, ExitStatus) {
+    pub fn stop(self) -> (Options, ExitStatus) {
+        self.stop_by(Signal::TERM)
+    }
+
+    /// Sends `signal`, and waits for the end.
+    pub fn stop_by(mut self, signal: Signal) -> (Options, ExitStatus) {
         let pid = Pid::from_raw(self.child.id() as i32).expect("a process id is not zero");
-        rustix::process::kill_process(pid, Signal::TERM).expect("it is our child");
+        rustix::process::kill_process(pid, signal).expect("it is our child");
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("it is our child") {

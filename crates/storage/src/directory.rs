@@ -56,7 +56,7 @@ pub enum FolderKind {
     Future,
     /// It was deleted and can be removed.
     Deleted,
-    /// It is not known to the cluster, and can be removed after a while.
+    /// It is not known to the cluster. Nobody but its owner can tell whether it is missed: as in Kafka, it stays.
     Stray,
 }
 

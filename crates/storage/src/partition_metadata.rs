@@ -16,11 +16,22 @@ use crate::small_file;
 /// The name of the file.
 pub const PARTITION_METADATA: &str = "partition.metadata";
 
-/// The topic id that the file in a partition's folder holds; `None` if there is no file.
+/// The topic id that the file in a partition's folder holds; `None` if there is no file, or a damaged one: the log then is
+/// taken for that of the topic of its name.
 ///
 /// # Errors
-/// `Corrupt` if it is malformed, `WrongFormat` if its version is not 0.
+/// `WrongFormat` if its version is not 0.
 pub fn read_partition_metadata(folder: &Path) -> Result<Option<Uuid>> {
+    match read(folder) {
+        Err(error @ Error::Corrupt { .. }) => {
+            tracing::warn!(%error, "taken as if it were missing");
+            Ok(None)
+        }
+        read => read,
+    }
+}
+
+fn read(folder: &Path) -> Result<Option<Uuid>> {
     let path = folder.join(PARTITION_METADATA);
     let Some(text) = small_file::read_text(&path)? else { return Ok(None) };
     let (mut version, mut topic_id) = (None, None);
@@ -70,8 +81,10 @@ mod tests {
             ("hello", "neither"),
         ] {
             std::fs::write(&path, bad).unwrap();
-            let error = read_partition_metadata(folder.path()).unwrap_err().to_string();
-            assert!(error.contains(expected), "{bad:?}: {error}");
+            let error = read(folder.path()).unwrap_err();
+            assert!(error.to_string().contains(expected), "{bad:?}: {error}");
+            let is_known = matches!(error, Error::WrongFormat { .. });
+            assert_eq!(read_partition_metadata(folder.path()).is_err(), is_known, "{bad:?}");
         }
     }
 }

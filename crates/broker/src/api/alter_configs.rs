@@ -149,7 +149,7 @@ fn alter(
         let mut decided: Vec<Outcome> = match place.ask(Command::AlterConfigs(command)).await {
             Ok(Answer::AlterConfigs(altered)) => altered.into_iter().map(Outcome::from).collect(),
             Ok(other) => unreachable!("AlterConfigs is answered as such, not by {other:?}"),
-            Err(_) => failed(ErrorCode::NotController),
+            Err(why) => failed(why.code()),
         };
         decided.append(&mut outcomes);
         decided

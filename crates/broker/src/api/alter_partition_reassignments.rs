@@ -55,7 +55,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
                 ..Default::default()
             },
             Ok(other) => unreachable!("AlterPartitionReassignments is answered as such, not by {other:?}"),
-            Err(_) => refused(ErrorCode::NotController, "The controller has stopped."),
+            Err(why) => refused(why.code(), "The controller cannot write, or has stopped."),
         })
     })))
 }

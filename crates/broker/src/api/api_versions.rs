@@ -59,8 +59,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
             })
             .collect(),
         finalized_features_epoch: image.end().0 - 1,
-        finalized_features: image
-            .features()
+        finalized_features: features::finalized(&image)
             .map(|(name, level)| FinalizedFeature {
                 name: Cow::Borrowed(name),
                 max_version_level: level,

@@ -48,8 +48,8 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
                 }));
             }
             Ok(other) => unreachable!("CreatePartitions is answered as such, not by {other:?}"),
-            Err(_) => {
-                let all = names.into_iter().map(|name| to_wire(name, ErrorCode::NotController, None));
+            Err(why) => {
+                let all = names.into_iter().map(|name| to_wire(name, why.code(), why.message()));
                 response.results.extend(all);
             }
         }

@@ -60,9 +60,9 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
                 response.topics = results.into_iter().map(|result| to_wire(&node, result, &may_describe)).collect();
             }
             Ok(other) => unreachable!("CreateTopics is answered as such, not by {other:?}"),
-            Err(_) => {
+            Err(why) => {
                 let names = may_describe.keys();
-                response.topics = names.map(|name| failed(name, ErrorCode::NotController, None)).collect();
+                response.topics = names.map(|name| failed(name, why.code(), why.message())).collect();
             }
         }
         response.topics.extend(refused);

@@ -4,6 +4,7 @@
 //! are the coordinators' own.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use ottla_base::Offset;
 use ottla_metadata::names;
@@ -25,16 +26,22 @@ const ALL: i64 = -1;
 
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: DeleteRecordsRequest<'_> = request.decode()?;
-    let topics = asked.topics.iter().map(|topic| {
-        let partitions = topic.partitions.iter().map(|partition| {
-            let done = delete(request, &topic.name, partition.partition_index, partition.offset);
+    // Of a partition that is named twice, the last offset counts, and a topic without partitions is not in the answer.
+    let mut offsets: BTreeMap<&str, BTreeMap<i32, i64>> = BTreeMap::new();
+    for topic in asked.topics.iter().filter(|topic| !topic.partitions.is_empty()) {
+        let partitions = topic.partitions.iter().map(|partition| (partition.partition_index, partition.offset));
+        offsets.entry(&topic.name).or_default().extend(partitions);
+    }
+    let topics = offsets.into_iter().map(|(name, partitions)| {
+        let partitions = partitions.into_iter().map(|(partition_index, offset)| {
+            let done = delete(request, name, partition_index, offset);
             Partition {
-                partition_index: partition.partition_index,
+                partition_index,
                 low_watermark: done.map_or(-1, |low_watermark| low_watermark.0),
                 error_code: done.err().unwrap_or(ErrorCode::None).code(),
             }
         });
-        Topic { name: Cow::Borrowed(&*topic.name), partitions: partitions.collect() }
+        Topic { name: Cow::Borrowed(name), partitions: partitions.collect() }
     });
     request.reply(DeleteRecordsResponse { topics: topics.collect(), ..Default::default() })
 }

@@ -72,8 +72,8 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
                 }));
             }
             Ok(other) => unreachable!("DeleteTopics is answered as such, not by {other:?}"),
-            Err(_) => {
-                let all = unanswered.into_iter().map(|topic| failed(topic, ErrorCode::NotController));
+            Err(why) => {
+                let all = unanswered.into_iter().map(|topic| failed(topic, why.code()));
                 response.responses.extend(all);
             }
         }

@@ -1,10 +1,9 @@
 //! DescribeConfigs (key 32, versions 1-4): settings with where they come from.
 //!
 //! v1 sources and synonyms (KIP-226). v3 types and documentation (KIP-569). v4 flexible.
-//! Differs from Kafka: a resource that is named twice is described once. Loggers are named as the modules of this program.
+//! Loggers are named as the modules of this program.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 use ottla_metadata::image::{ConfigResource, Image, ResourceKind};
 use ottla_metadata::names;
@@ -40,11 +39,9 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         request.is_large();
     }
     let image = request.node.image();
-    let mut seen = BTreeSet::new();
-    let resources = asked.resources.iter();
     let mut values = 0;
     let mut results = Vec::new();
-    for resource in resources.filter(|resource| seen.insert((resource.resource_type, &*resource.resource_name))) {
+    for resource in &asked.resources {
         let described = describe(request, &image, resource);
         let (code, message, entries) = match described {
             Ok(entries) => (ErrorCode::None, String::new(), entries),

@@ -47,7 +47,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         responder.answer(match place.ask(Command::ElectLeaders(ElectLeaders { election, topics })).await {
             Ok(Answer::ElectLeaders(elected)) => response(ErrorCode::None, elected),
             Ok(other) => unreachable!("ElectLeaders is answered as such, not by {other:?}"),
-            Err(_) => refused(named, &Refusal::without_words(ErrorCode::NotController)),
+            Err(why) => refused(named, &Refusal::without_words(why.code())),
         })
     })))
 }

@@ -160,17 +160,19 @@ fn answer(node: &Node, asked: &Asked) -> MetadataResponse<'static> {
 }
 
 fn by_name(node: &Node, asked: &Asked, image: &Image, name: &str, visible: bool) -> Topic<'static> {
-    let failed = |code: ErrorCode| Topic {
+    let failed = |code: ErrorCode, topic_authorized_operations| Topic {
         error_code: code.code(),
         name: Some(Cow::Owned(name.to_owned())),
-        topic_authorized_operations: NOT_ASKED,
+        topic_authorized_operations,
         ..Default::default()
     };
     match image.topic(name) {
-        _ if !visible => failed(ErrorCode::TopicAuthorizationFailed),
+        _ if !visible => failed(ErrorCode::TopicAuthorizationFailed, NOT_ASKED),
         Some(topic) => describe(node, asked, image, topic),
-        None if names::validate(name).is_err() => failed(ErrorCode::InvalidTopicException),
-        None => failed(ErrorCode::UnknownTopicOrPartition),
+        None if names::validate(name).is_err() => {
+            failed(ErrorCode::InvalidTopicException, topic_operations(node, asked, name))
+        }
+        None => failed(ErrorCode::UnknownTopicOrPartition, topic_operations(node, asked, name)),
     }
 }
 
@@ -204,21 +206,25 @@ fn describe(node: &Node, asked: &Asked, image: &Image, topic: &ImageTopic) -> To
             offline_replicas: offline.map(|replica| replica.0).collect(),
         }
     });
-    let operations = match asked.topic_operations {
-        true => access::authorized_operations(
-            &*node.authorizer,
-            &asked.asker,
-            Resource::Topic(&topic.name),
-            &Resource::TOPIC_OPERATIONS,
-        ),
-        false => NOT_ASKED,
-    };
     Topic {
         error_code: ErrorCode::None.code(),
         name: Some(Cow::Owned(topic.name.to_string())),
         topic_id: topic.id,
         is_internal: names::is_internal(&topic.name),
         partitions: partitions.collect(),
-        topic_authorized_operations: operations,
+        topic_authorized_operations: topic_operations(node, asked, &topic.name),
+    }
+}
+
+/// What the client may do with a topic, whether it is there or not.
+fn topic_operations(node: &Node, asked: &Asked, name: &str) -> i32 {
+    match asked.topic_operations {
+        true => access::authorized_operations(
+            &*node.authorizer,
+            &asked.asker,
+            Resource::Topic(name),
+            &Resource::TOPIC_OPERATIONS,
+        ),
+        false => NOT_ASKED,
     }
 }

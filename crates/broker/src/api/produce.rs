@@ -7,15 +7,17 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::collections::{BTreeMap, HashSet};
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_base::{Offset, Uuid};
 use ottla_protocol::error::ErrorCode;
-use ottla_protocol::messages::produce_request::{PartitionData, ProduceRequest};
+use ottla_protocol::messages::produce_request::{PartitionData, ProduceRequest, TopicData};
 use ottla_protocol::messages::produce_response::{PartitionResponse, ProduceResponse, RecordError, Response};
 use ottla_protocol::records::validate::{self, Depth, Invalid, Rules, Scratch};
-use ottla_protocol::records::{Batch, BatchError, Compression};
+use ottla_protocol::records::{Batch, BatchError, BatchHeader, Compression};
 use ottla_protocol::{ApiKey, Records};
 use tokio::sync::oneshot;
 
@@ -42,6 +44,8 @@ const OPENED_AT_FIRST: u64 = 16;
 const OPENED_ONE_IN: u64 = 256;
 /// An answer lists so many records that are wrong, of all its partitions together.
 const RECORD_ERRORS_MAX: usize = 10_000;
+/// So many topics or partitions are compared each with each.
+const COMPARED_MAX: usize = 32;
 /// Topics that only the broker writes to.
 const ADMIN_CLIENT: &str = "__admin_client";
 
@@ -76,24 +80,25 @@ enum Until {
 }
 
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
-    let produce: ProduceRequest<'_> = request.decode()?;
+    let mut produce: ProduceRequest<'_> = request.decode()?;
+    once_each(&mut produce.topic_data);
     let acks = Acks::from_wire(produce.acks);
     let mut waiting = Vec::new();
     let mut response = ProduceResponse::default();
     let mut failures = false;
     let mut record_errors_left = RECORD_ERRORS_MAX;
     SCRATCH.with_borrow_mut(|scratch| scratch.begin_request(request.body.len()));
+    let allowed = check_for_transactions(request, &produce);
     // As in Kafka, a topic without partitions is not in the answer.
     for topic in produce.topic_data.iter().filter(|topic| !topic.partition_data.is_empty()) {
         let topic_place = response.responses.len();
-        let name = topic_name(request, &topic.name, topic.topic_id);
+        let name = allowed.and_then(|()| topic_name(request, &topic.name, topic.topic_id));
         let mut answers = Vec::with_capacity(topic.partition_data.len());
         for (partition_place, data) in topic.partition_data.iter().enumerate() {
             let appended = name
                 .as_deref()
                 .map_err(|&code| Failed::from(code))
-                .and_then(|name| acks.map(|acks| (name, acks)).ok_or_else(|| ErrorCode::InvalidRequiredAcks.into()))
-                .and_then(|(name, acks)| append(request, &produce, name, topic.topic_id, data, acks));
+                .and_then(|name| append(request, name, topic.topic_id, data, acks));
             failures |= matches!(appended, Err(_) | Ok((_, Outcome::Done(Err(_)))));
             let (answer, later) = match appended {
                 Err(mut failed) | Ok((_, Outcome::Done(Err(mut failed)))) => {
@@ -147,11 +152,10 @@ fn topic_name(request: &Request<'_>, name: &str, id: Uuid) -> Result<String, Err
 
 fn append(
     request: &mut Request<'_>,
-    produce: &ProduceRequest<'_>,
     topic: &str,
     topic_id: Uuid,
     data: &PartitionData<'_>,
-    acks: Acks,
+    acks: Option<Acks>,
 ) -> Result<(Arc<Partition>, Outcome), Failed> {
     if !request.may(Operation::Write, Resource::Topic(topic)) {
         return Err(ErrorCode::TopicAuthorizationFailed.into());
@@ -163,14 +167,15 @@ fn append(
     if request.version() >= TOPIC_IDS_FROM && partition.topic_id != topic_id {
         return Err(ErrorCode::UnknownTopicId.into());
     }
-    let batch = match data.records {
-        Records::Bytes(bytes) => only_batch(bytes)?,
-        _ => only_batch(&[])?,
-    };
-    check_for_transaction(request, produce, &batch)?;
+    let batch = only_batch(bytes_of(data))?;
+    if batch.header().attributes.is_transactional() {
+        // There are no transactions yet, so no partition was ever added to one.
+        return Err(ErrorCode::InvalidTxnState.into());
+    }
     if batch.header().compression() == Some(Compression::Zstd) && request.version() < ZSTD_FROM {
         return Err(ErrorCode::UnsupportedCompressionType.into());
     }
+    let acks = acks.ok_or(ErrorCode::InvalidRequiredAcks)?;
     let Request { node, client, large, .. } = request;
     let begin_large = || {
         large.get_or_init(|| node.budgets.begin_large());
@@ -207,19 +212,62 @@ fn only_batch(bytes: &[u8]) -> Result<Batch<'_>, Failed> {
     Ok(batch)
 }
 
-/// There are no transactions yet, so no partition was ever added to one.
-fn check_for_transaction(
-    request: &Request<'_>,
-    produce: &ProduceRequest<'_>,
-    batch: &Batch<'_>,
-) -> Result<(), ErrorCode> {
-    if !batch.header().attributes.is_transactional() {
+fn bytes_of<'a>(data: &PartitionData<'a>) -> &'a [u8] {
+    match data.records {
+        Records::Bytes(bytes) => bytes,
+        _ => &[],
+    }
+}
+
+/// A single batch of a transaction that the client may not write to refuses the whole request.
+fn check_for_transactions(request: &Request<'_>, produce: &ProduceRequest<'_>) -> Result<(), ErrorCode> {
+    let mut all = produce.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    let is_transactional = |data: &PartitionData<'_>| {
+        BatchHeader::parse(bytes_of(data)).is_ok_and(|header| header.attributes.is_transactional())
+    };
+    if !all.any(is_transactional) {
         return Ok(());
     }
     match produce.transactional_id.as_deref() {
-        Some(id) if request.may(Operation::Write, Resource::TransactionalId(id)) => Err(ErrorCode::InvalidTxnState),
+        Some(id) if request.may(Operation::Write, Resource::TransactionalId(id)) => Ok(()),
         _ => Err(ErrorCode::TransactionalIdAuthorizationFailed),
     }
+}
+
+/// Leaves each partition in the request once: of several batches the last, unless one before it is none.
+///
+/// Differs from Kafka: where one of them is none, and that is answered, the others are not appended.
+fn once_each(topics: &mut Vec<TopicData<'_>>) {
+    let is_usual = !has_repeated(topics, |topic| (&*topic.name, topic.topic_id))
+        && !topics.iter().any(|topic| has_repeated(&topic.partition_data, |data| data.index));
+    if is_usual {
+        return;
+    }
+    let mut merged = BTreeMap::new();
+    for topic in topics.drain(..) {
+        let partitions: &mut BTreeMap<i32, PartitionData<'_>> =
+            merged.entry((topic.name, topic.topic_id)).or_insert_with(BTreeMap::new);
+        for data in topic.partition_data {
+            let is_kept = partitions.get(&data.index).is_some_and(|earlier| only_batch(bytes_of(earlier)).is_err());
+            if !is_kept {
+                partitions.insert(data.index, data);
+            }
+        }
+    }
+    topics.extend(merged.into_iter().map(|((name, topic_id), partitions)| TopicData {
+        name,
+        topic_id,
+        partition_data: partitions.into_values().collect(),
+    }));
+}
+
+/// Whether two items have the same key. Of few items, nothing is gathered.
+fn has_repeated<'a, T, K: Eq + Hash>(items: &'a [T], key: impl Fn(&'a T) -> K) -> bool {
+    if items.len() <= COMPARED_MAX {
+        return (1..items.len()).any(|at| items[..at].iter().any(|earlier| key(earlier) == key(&items[at])));
+    }
+    let mut seen = HashSet::with_capacity(items.len());
+    !items.iter().all(|item| seen.insert(key(item)))
 }
 
 /// Checks the records, opening a compressed batch only where that is called for.

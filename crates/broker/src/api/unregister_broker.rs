@@ -47,7 +47,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
             }
             Ok(Answer::UnregisterBroker(Err(refusal))) => response(refusal.error, refusal.message),
             Ok(other) => unreachable!("UnregisterBroker is answered as such, not by {other:?}"),
-            Err(_) => response(ErrorCode::NotController, None),
+            Err(why) => response(why.code(), None),
         })
     })))
 }

@@ -56,7 +56,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
             Ok(Answer::UpdateFeatures(Ok(()))) => updated(names, version),
             Ok(Answer::UpdateFeatures(Err(refusal))) => refused(refusal.error, refusal.message),
             Ok(other) => unreachable!("UpdateFeatures is answered as such, not by {other:?}"),
-            Err(_) => refused(ErrorCode::NotController, None),
+            Err(why) => refused(why.code(), None),
         })
     })))
 }

@@ -152,7 +152,10 @@ pub fn host_name() -> String {
 fn endpoints(written: &Written, key: &str) -> Result<Vec<Endpoint>, ConfigError> {
     let mut endpoints: Vec<Endpoint> = Vec::new();
     for text in written.list(key) {
-        let reason = || format!("{text} is not of the form NAME://host:port");
+        let reason = || match has_too_large_a_port(&text) {
+            true => format!("the port of {text} is too large: at most {}", u16::MAX),
+            false => format!("{text} is not of the form NAME://host:port"),
+        };
         let endpoint = endpoint(&text).ok_or_else(|| written.error(key, reason()))?;
         if endpoints.iter().any(|other| other.name == endpoint.name) {
             return Err(written.error(key, format!("the listener {} is there twice", endpoint.name)));
@@ -160,6 +163,11 @@ fn endpoints(written: &Written, key: &str) -> Result<Vec<Endpoint>, ConfigError>
         endpoints.push(endpoint);
     }
     Ok(endpoints)
+}
+
+fn has_too_large_a_port(text: &str) -> bool {
+    let Some((_, port)) = text.rsplit_once(':') else { return false };
+    !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_err()
 }
 
 fn endpoint(text: &str) -> Option<Endpoint> {

@@ -205,7 +205,7 @@ fn listeners_must_make_sense() {
         ],
         &expect![[r#"
             ok
-            server.properties line 4: listeners=PLAINTEXT://:70000: PLAINTEXT://:70000 is not of the form NAME://host:port
+            server.properties line 4: listeners=PLAINTEXT://:70000: the port of PLAINTEXT://:70000 is too large: at most 65535
             server.properties line 4: listeners=PLAINTEXT:9092: PLAINTEXT:9092 is not of the form NAME://host:port
             server.properties line 4: listeners=: must not be empty. Valid values include: any non-empty value
             server.properties line 4: listeners=PLAINTEXT://:9092,plaintext://:9093: the listener PLAINTEXT is there twice

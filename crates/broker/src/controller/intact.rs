@@ -1,8 +1,9 @@
 //! Whether the metadata log may be opened at all: opening cuts off whatever follows a batch that is not whole.
 //!
 //! ```text
-//!   | whole | whole | begun      a kill or a power cut: what was not acknowledged goes
-//!   | whole | ####  | whole      damage: what follows was acknowledged, and topics would vanish with it
+//!   | 0 whole | 5 whole | 6 begun             a kill or a power cut: what was not acknowledged goes
+//!   | 0 whole | 5 ####  | 6 whole             damage: what follows was acknowledged, and topics would vanish with it
+//!   | 0 whole | 9 whole | 6 whole             damage as well: no CRC covers offset and epoch, but offsets follow each other
 //! ```
 //!
 //! Every append is on the disk before it is answered, so only the very end can honestly be torn.
@@ -10,43 +11,104 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ottla_base::{LeaderEpoch, Offset};
 use ottla_protocol::records::Batch;
 
 use crate::error::{Error, Result};
 
-/// Fails where the log in `folder` is damaged in front of its end.
-pub fn check(folder: &Path) -> Result<()> {
-    let io = |source| Error::Io { what: format!("read {}", folder.display()), source };
-    let mut segments: Vec<PathBuf> = Vec::new();
-    for entry in fs::read_dir(folder).map_err(io)? {
-        let path = entry.map_err(io)?.path();
-        if path.extension().is_some_and(|extension| extension == "log") {
-            segments.push(path);
-        }
-    }
-    // Their names are numbers of one length.
-    segments.sort();
-    for (place, path) in segments.iter().enumerate() {
-        let bytes = fs::read(path).map_err(|source| Error::Io { what: format!("read {}", path.display()), source })?;
-        let Some(position) = damage(&bytes) else { continue };
-        let is_last = place + 1 == segments.len();
-        if !(is_last && is_torn_end(&bytes[position..])) {
-            return Err(Error::DamagedMetadata { path: path.clone(), position });
-        }
-    }
-    Ok(())
+/// From where to where a log reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// The offset of its first record.
+    pub start: Offset,
+    /// The offset after its last whole batch.
+    pub end: Offset,
 }
 
-/// Where the first batch lies that is not whole.
-fn damage(bytes: &[u8]) -> Option<usize> {
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        match Batch::parse(rest) {
-            Ok((batch, after)) if batch.is_crc_valid() => rest = after,
-            _ => return Some(bytes.len() - rest.len()),
+/// What a segment holds in front of its torn end, or of its damage.
+struct Walked {
+    end: Offset,
+    epoch: LeaderEpoch,
+    /// Where the first batch lies that is not as it must be, and why.
+    stopped: Option<(usize, Stopped)>,
+}
+
+enum Stopped {
+    /// It is no batch, or its CRC is wrong.
+    NotWhole,
+    /// It is whole, but not the one that belongs there.
+    OutOfPlace(String),
+}
+
+/// Fails where the log in `folder` is damaged in front of its end. `None` where there is no log.
+pub fn check(folder: &Path) -> Result<Option<Extent>> {
+    let segments = segments(folder)?;
+    let Some(&(start, _)) = segments.first() else { return Ok(None) };
+    let last = segments.len() - 1;
+    let (mut end, mut epoch, mut has_batches) = (start, LeaderEpoch::NONE, false);
+    for (place, (base, path)) in segments.iter().enumerate() {
+        let damaged = |position, detail| Err(Error::DamagedMetadata { path: path.clone(), position, detail });
+        let bytes = fs::read(path).map_err(|source| Error::Io { what: format!("read {}", path.display()), source })?;
+        // A roll that failed half way leaves an empty segment, and the one before it goes on.
+        if bytes.is_empty() && (place < last || *base < end) {
+            continue;
+        }
+        if *base != end && has_batches {
+            return damaged(0, format!("the segment does not follow the one before it, which ends at offset {end}"));
+        }
+        let walked = walk(&bytes, *base, epoch);
+        (end, epoch, has_batches) = (walked.end, walked.epoch, true);
+        match walked.stopped {
+            Some((position, Stopped::OutOfPlace(detail))) => return damaged(position, detail),
+            Some((position, Stopped::NotWhole)) if place < last || !is_torn_end(&bytes[position..]) => {
+                return damaged(position, "the batch is not whole, and whole ones follow it".to_owned());
+            }
+            _ => {}
         }
     }
-    None
+    Ok(Some(Extent { start, end }))
+}
+
+/// The segments, in order.
+fn segments(folder: &Path) -> Result<Vec<(Offset, PathBuf)>> {
+    let io = |source| Error::Io { what: format!("read {}", folder.display()), source };
+    let mut segments: Vec<(Offset, PathBuf)> = Vec::new();
+    for entry in fs::read_dir(folder).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        let is_segment = path.extension().is_some_and(|extension| extension == "log");
+        let base = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).filter(|_| is_segment);
+        segments.extend(base.map(|base| (Offset(base), path)));
+    }
+    segments.sort();
+    Ok(segments)
+}
+
+/// Goes from batch to batch: each begins where the one before it ended, in the same epoch or a later one.
+fn walk(bytes: &[u8], base: Offset, epoch: LeaderEpoch) -> Walked {
+    let mut walked = Walked { end: base, epoch, stopped: None };
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let position = bytes.len() - rest.len();
+        let (header, after) = match Batch::parse(rest) {
+            Ok((batch, after)) if batch.is_crc_valid() => (*batch.header(), after),
+            _ => {
+                walked.stopped = Some((position, Stopped::NotWhole));
+                break;
+            }
+        };
+        let (offset, epoch) = (header.base_offset, header.partition_leader_epoch);
+        if offset != walked.end || epoch < walked.epoch {
+            let detail = format!(
+                "a batch of offset {offset} and epoch {epoch} stands where offset {} and at least epoch {} follow",
+                walked.end, walked.epoch
+            );
+            walked.stopped = Some((position, Stopped::OutOfPlace(detail)));
+            break;
+        }
+        (walked.end, walked.epoch) = (header.next_offset(), epoch);
+        rest = after;
+    }
+    walked
 }
 
 /// Whether these bytes may be what a last append left that did not get to its end: no whole batch comes after their begin.
@@ -60,42 +122,76 @@ mod tests {
 
     use super::*;
 
-    fn batches(count: usize) -> Vec<u8> {
-        let mut builder = BatchBuilder::new();
-        builder.push(1, None, Some(b"a record of the metadata"), &[]);
-        builder.build().expect("there is memory").repeat(count)
+    /// Batches of one record each, with these offsets.
+    fn batches(offsets: std::ops::Range<i64>) -> Vec<u8> {
+        let batch = |offset| {
+            let mut builder = BatchBuilder::new().base_offset(Offset(offset)).leader_epoch(LeaderEpoch(3));
+            builder.push(1, None, Some(b"a record of the metadata"), &[]);
+            builder.build().expect("there is memory")
+        };
+        offsets.flat_map(batch).collect()
     }
 
-    fn checked(segments: &[&[u8]]) -> bool {
+    fn extent(segments: &[(i64, &[u8])]) -> Result<Option<Extent>> {
         let folder = tempfile::tempdir().expect("a folder");
-        for (number, bytes) in segments.iter().enumerate() {
-            fs::write(folder.path().join(format!("{number:020}.log")), bytes).expect("the folder is ours");
+        for (base, bytes) in segments {
+            fs::write(folder.path().join(format!("{base:020}.log")), bytes).expect("the folder is ours");
         }
-        check(folder.path()).is_ok()
+        check(folder.path())
+    }
+
+    /// From where to where the log reaches, if it is not damaged.
+    fn checked(segments: &[(i64, &[u8])]) -> Option<(i64, i64)> {
+        extent(segments).ok().flatten().map(|extent| (extent.start.0, extent.end.0))
     }
 
     #[test]
     fn a_torn_end_is_no_damage() {
-        let (two, one) = (batches(2), batches(1));
-        assert!(checked(&[]) && checked(&[b""]) && checked(&[&two, &one]));
+        let (two, one, third) = (batches(0..2), batches(0..1), batches(2..3));
+        assert_eq!(extent(&[]).expect("nothing is wrong"), None);
+        assert_eq!(checked(&[(0, b"")]), Some((0, 0)));
+        assert_eq!(checked(&[(7, b"")]), Some((7, 7)));
+        assert_eq!(checked(&[(0, &two), (2, &third)]), Some((0, 3)));
         for length in one.len()..two.len() {
-            assert!(checked(&[&two[..length]]), "cut at {length}");
+            assert_eq!(checked(&[(0, &two[..length])]), Some((0, 1)), "cut at {length}");
         }
-        assert!(checked(&[&[&two[..], &[0; 500]].concat()]), "room that was never written");
+        assert_eq!(checked(&[(0, &[&two[..], &[0; 500]].concat())]), Some((0, 2)), "room that was never written");
         let mut half_written = two.clone();
         half_written[one.len() + 70..].fill(0);
-        assert!(checked(&[&half_written]), "the length came to the disk, the rest did not");
+        assert_eq!(checked(&[(0, &half_written)]), Some((0, 1)), "the length came to the disk, the rest did not");
+        assert_eq!(checked(&[(0, &two), (1, b"")]), Some((0, 2)), "a roll that failed half way");
+        assert_eq!(checked(&[(0, &two), (1, b""), (2, &third)]), Some((0, 3)), "and the next one did not");
     }
 
     #[test]
     fn a_flipped_bit_before_the_end_is() {
-        let (three, one) = (batches(3), batches(1));
-        for position in [8, 11, 16, 20, 70, one.len() + 70] {
-            let mut damaged = three.clone();
-            damaged[position] ^= 4;
-            assert!(!checked(&[&damaged]), "a bit at {position}");
-            assert!(!checked(&[&damaged, &one]), "a bit at {position} of the first segment");
+        let (three, one, fourth) = (batches(0..3), batches(0..1), batches(3..4));
+        for position in 0..one.len() * 2 {
+            for bit in 0..8 {
+                let mut damaged = three.clone();
+                damaged[position] ^= 1 << bit;
+                // The epoch of the very first batch may be any that is not later than the next one's.
+                let is_unknown = (12..16).contains(&position)
+                    && (0..=3).contains(&i32::from_be_bytes(damaged[12..16].try_into().expect("four bytes")));
+                let expected = is_unknown.then_some((0, 3));
+                assert_eq!(checked(&[(0, &damaged)]), expected, "bit {bit} at {position}");
+                let expected = expected.map(|_| (0, 4));
+                let two = [(0, &damaged[..]), (3, &fourth[..])];
+                assert_eq!(checked(&two), expected, "bit {bit} at {position} of the first segment");
+            }
         }
-        assert!(!checked(&[&three[..three.len() - 1], &one]), "only the last segment may be torn");
+        assert_eq!(checked(&[(0, &three[..three.len() - 1]), (3, &fourth)]), None, "only the last segment may be torn");
+    }
+
+    #[test]
+    fn a_segment_that_is_missing_or_cut_short_is() {
+        let (first, second, third) = (batches(0..2), batches(2..4), batches(4..5));
+        assert_eq!(checked(&[(2, &second), (4, &third)]), Some((2, 5)), "old segments go");
+        assert_eq!(checked(&[(0, &first), (4, &third)]), None);
+        assert_eq!(checked(&[(0, &first), (4, b"")]), None);
+        assert_eq!(checked(&[(0, &first[..first.len() / 2]), (2, &second)]), None);
+        assert_eq!(checked(&[(1, &first)]), None, "a segment is named after its first offset");
+        let error = extent(&[(0, &first), (4, &third)]).expect_err("a segment is missing").to_string();
+        assert!(error.contains("00000000000000000004.log") && error.contains("ends at offset 2"), "{error}");
     }
 }

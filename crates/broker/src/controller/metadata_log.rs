@@ -3,7 +3,7 @@
 //! ```text
 //!   __cluster_metadata-0/00000000000000000000.log                 batches of records, epoch by epoch
 //!                        00000000000000001234-0000000005.checkpoint   a snapshot of all before offset 1234 (KIP-630)
-//!                        quorum-state                             who leads, in which epoch
+//!                        quorum-state                             who leads, in which epoch, and how far the log reached
 //! ```
 //!
 //! A single voter has won every election it stands for: each start is a new epoch, which begins with a LeaderChange record.
@@ -53,9 +53,17 @@ impl MetadataLog {
         let folder = config.metadata_log_dir.join(partition.to_string());
         os::create_folder(&folder)
             .map_err(|source| Error::Io { what: format!("create {}", folder.display()), source })?;
-        intact::check(&folder)?;
+        let extent = intact::check(&folder)?;
         let newest = snapshot::newest(&folder)?;
         let snapshot_end = newest.as_ref().map_or(Offset(0), |snapshot| snapshot.end);
+        let voter = read_quorum_state(&folder);
+        let end = extent.map_or(snapshot_end, |extent| extent.end.max(snapshot_end));
+        if end < voter.applied_offset {
+            return Err(Error::ShortMetadata { path: folder, end, noted: voter.applied_offset });
+        }
+        if let Some(start) = extent.map(|extent| extent.start).filter(|start| *start > snapshot_end) {
+            return Err(Error::LostSnapshot { path: folder, start });
+        }
         let log_config = LogConfig {
             segment_bytes: config.metadata_log_segment_bytes,
             segment_ms: config.metadata_log_segment_ms,
@@ -83,7 +91,7 @@ impl MetadataLog {
         };
         replay(&log, &mut image)?;
         let is_new = log.end_offset() == Offset(0);
-        let last_epoch = read_quorum_epoch(&folder).max(image.epoch());
+        let last_epoch = voter.epoch.max(image.epoch());
         let epoch = LeaderEpoch(last_epoch.0 + 1);
         let bytes_since_snapshot = log.size_bytes();
         let mut opened = Self { log, node: config.node_id, epoch, snapshot_end, bytes_since_snapshot };
@@ -121,6 +129,11 @@ impl MetadataLog {
         self.log.end_offset()
     }
 
+    /// Whether it takes more, after an append that failed.
+    pub fn is_usable(&self) -> bool {
+        self.log.check_usable().is_ok()
+    }
+
     /// The bytes appended since the last snapshot.
     pub fn bytes_since_snapshot(&self) -> u64 {
         self.bytes_since_snapshot
@@ -142,11 +155,15 @@ impl MetadataLog {
             warn!(%error, "cannot remove old segments of the metadata log");
             self.log.put_back_deleted(deleted, now_ms);
         }
-        snapshot::remove_before(&folder, self.snapshot_end)
+        snapshot::remove_before(&folder, self.snapshot_end)?;
+        self.write_quorum_state()
     }
 
-    /// Closes the log.
+    /// Closes the log, and notes where it ends: a start that finds less of it must not go on.
     pub fn close(self, now_ms: Timestamp) -> Result<()> {
+        if let Err(error) = self.write_quorum_state() {
+            warn!(%error, "cannot note where the metadata log ends");
+        }
         Ok(self.log.close(now_ms)?)
     }
 
@@ -176,13 +193,15 @@ impl MetadataLog {
     }
 
     /// The state of a static quorum (kraft.version 0), on the disk before the epoch begins.
+    ///
+    /// Kafka writes an applied offset of 0 and never reads it. Here it is an offset up to which all is on the disk.
     fn write_quorum_state(&self) -> Result<()> {
         let state = json!({
             "clusterId": "",
             "leaderId": self.node.0,
             "leaderEpoch": self.epoch.0,
             "votedId": -1,
-            "appliedOffset": 0,
+            "appliedOffset": self.log.end_offset().0,
             "currentVoters": [{"voterId": self.node.0}],
             "data_version": 0,
         });
@@ -190,12 +209,23 @@ impl MetadataLog {
     }
 }
 
-/// The epoch in the voter's state; 0 where there is none.
-fn read_quorum_epoch(folder: &Path) -> LeaderEpoch {
+/// What a voter remembers beside the log.
+struct VoterState {
+    /// The last epoch it knew.
+    epoch: LeaderEpoch,
+    /// The log reached at least so far.
+    applied_offset: Offset,
+}
+
+/// The voter's state; zeros where there is none.
+fn read_quorum_state(folder: &Path) -> VoterState {
     let text = std::fs::read_to_string(folder.join(QUORUM_STATE)).unwrap_or_default();
     let state: Value = serde_json::from_str(&text).unwrap_or_default();
-    let epoch = state.get("leaderEpoch").and_then(Value::as_i64).and_then(|epoch| i32::try_from(epoch).ok());
-    LeaderEpoch(epoch.unwrap_or(0))
+    let number = |field| state.get(field).and_then(Value::as_i64).unwrap_or(0);
+    VoterState {
+        epoch: LeaderEpoch(number("leaderEpoch").try_into().unwrap_or(0)),
+        applied_offset: Offset(number("appliedOffset")),
+    }
 }
 
 /// Applies what the log holds to `image`, from where the image ends.
@@ -240,4 +270,112 @@ pub fn apply(batch: &Batch<'_>, image: &mut Image) -> std::result::Result<(), St
 fn damaged(folder: &Path, at: Offset, detail: &dyn std::fmt::Display) -> Error {
     let folder: PathBuf = folder.to_owned();
     Error::Metadata { detail: format!("{} at offset {at}: {detail}", folder.display()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_protocol::internal::metadata::NoOpRecord;
+
+    use super::*;
+    use crate::config::Written;
+
+    fn config(folder: &Path) -> Config {
+        let folder = folder.display();
+        let text = format!("process.roles=broker,controller\nnode.id=1\nlisteners=PLAINTEXT://:0\nlog.dirs={folder}\n");
+        Config::new(Written::from_text("server.properties", &text).expect("it is well formed")).expect("it is valid").0
+    }
+
+    fn open(folder: &Path) -> Result<(MetadataLog, Image, bool)> {
+        MetadataLog::open(&config(folder), "cluster", 1)
+    }
+
+    fn append(log: &mut MetadataLog, image: &mut Image, count: usize) {
+        for _ in 0..count {
+            let record = OwnedRecord::NoOp(NoOpRecord {});
+            let at = log.append(std::slice::from_ref(&record), 1).expect("it is written");
+            image.apply(at, &record).expect("it can be applied");
+            image.advance(log.end(), log.epoch());
+        }
+    }
+
+    /// Cuts the last batch off the only segment in `log`.
+    fn cut_last_batch(log: &Path) {
+        let path = log.join("00000000000000000000.log");
+        let bytes = std::fs::read(&path).expect("it was written");
+        let last = Batches::new(&bytes).last().expect("there are batches").expect("they are whole").bytes().len();
+        std::fs::write(&path, &bytes[..bytes.len() - last]).expect("the folder is ours");
+    }
+
+    #[test]
+    fn a_log_that_ends_before_what_was_noted_is_not_opened() {
+        for is_stopped in [true, false] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let (mut log, mut image, _) = open(folder.path()).expect("it is new");
+            append(&mut log, &mut image, 3);
+            let path = log.folder().to_owned();
+            match is_stopped {
+                true => log.close(2).expect("it is closed"),
+                false => drop(log),
+            }
+            cut_last_batch(&path);
+            let opened = open(folder.path()).map(|(log, ..)| log.end());
+            if !is_stopped {
+                assert_eq!(opened.expect("nothing was noted"), Offset(4), "what was cut off, and a new epoch");
+                continue;
+            }
+            let error = opened.expect_err("it is short").to_string();
+            assert!(error.contains("ends at offset 3") && error.contains("up to offset 4"), "{error}");
+            std::fs::remove_file(path.join(QUORUM_STATE)).expect("it is there");
+            let (log, ..) = open(folder.path()).expect("that was the advice");
+            assert_eq!((log.end(), log.epoch()), (Offset(4), LeaderEpoch(2)));
+        }
+    }
+
+    #[test]
+    fn a_log_that_is_gone_but_for_its_snapshot_is_not_opened() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut log, mut image, _) = open(folder.path()).expect("it is new");
+        append(&mut log, &mut image, 3);
+        log.take_snapshot(&image, 2).expect("it is written");
+        append(&mut log, &mut image, 1);
+        let path = log.folder().to_owned();
+        log.close(3).expect("it is closed");
+        for entry in os::list(&path).expect("it is there") {
+            if entry.name.ends_with(".log") {
+                std::fs::remove_file(path.join(entry.name)).expect("the folder is ours");
+            }
+        }
+        let error = open(folder.path()).map(|(log, ..)| log.end()).expect_err("it is short").to_string();
+        assert!(error.contains("ends at offset 4") && error.contains("up to offset 5"), "{error}");
+    }
+
+    #[test]
+    fn a_snapshot_that_is_lost_or_damaged_is_named_with_what_to_do() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut log, mut image, _) = open(folder.path()).expect("it is new");
+        append(&mut log, &mut image, 3);
+        log.take_snapshot(&image, 2).expect("it is written");
+        let path = log.folder().to_owned();
+        log.close(3).expect("it is closed");
+        for name in os::list(&path).expect("it is there").into_iter().map(|entry| entry.name) {
+            // What retention had only renamed.
+            if name.starts_with("00000000000000000000.") {
+                std::fs::remove_file(path.join(name)).expect("the folder is ours");
+            }
+        }
+        let snapshot = snapshot::newest(&path).expect("it can be listed").expect("it was taken").path;
+        let bytes = std::fs::read(&snapshot).expect("it is there");
+        let why = |what| open(folder.path()).map(|(log, ..)| log.end()).expect_err(what).to_string();
+        std::fs::write(&snapshot, &bytes[..bytes.len() - 1]).expect("the folder is ours");
+        let error = why("it is damaged");
+        assert!(error.contains(&*snapshot.to_string_lossy()) && error.contains("from a copy"), "{error}");
+        std::fs::remove_file(&snapshot).expect("the folder is ours");
+        let error = why("it is lost");
+        assert!(
+            error.contains("offset 4") && error.contains(".checkpoint") && error.contains("from a copy"),
+            "{error}"
+        );
+        std::fs::write(&snapshot, &bytes).expect("the folder is ours");
+        open(folder.path()).expect("it is whole again");
+    }
 }

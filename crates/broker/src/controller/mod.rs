@@ -20,6 +20,8 @@ use std::time::Instant;
 
 use ottla_base::{BrokerEpoch, Shard};
 use ottla_metadata::controller::{Answer, Command, Controller as Machine, Effect, Input, Ticket};
+use ottla_metadata::image::Image;
+use ottla_protocol::error::ErrorCode;
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
@@ -41,12 +43,17 @@ const BYTES_PER_BYTE: usize = 8;
 /// A command on its way to the controller.
 struct Asked {
     command: Command,
-    answer: oneshot::Sender<Answer>,
+    answer: oneshot::Sender<std::result::Result<Answer, Unanswered>>,
 }
 
-/// The controller has stopped.
+/// Why a command has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stopped;
+pub enum Unanswered {
+    /// The controller has stopped.
+    Stopped,
+    /// What was decided could not be written, and nothing of it is there.
+    NotWritten,
+}
 
 /// The way to the controller.
 #[derive(Clone, Debug)]
@@ -99,10 +106,10 @@ impl Controller {
 
 impl Place {
     /// Asks, and waits for the answer. The place may be kept until that has been used up.
-    pub async fn ask(&self, command: Command) -> std::result::Result<Answer, Stopped> {
+    pub async fn ask(&self, command: Command) -> std::result::Result<Answer, Unanswered> {
         let (answer, answered) = oneshot::channel();
-        self.commands.send(Asked { command, answer }).map_err(|_| Stopped)?;
-        answered.await.map_err(|_| Stopped)
+        self.commands.send(Asked { command, answer }).map_err(|_| Unanswered::Stopped)?;
+        answered.await.unwrap_or(Err(Unanswered::Stopped))
     }
 }
 
@@ -118,6 +125,11 @@ impl Host {
         }
         let machine = Machine::new(image, crate::config::table::settings());
         Ok(Self { log, machine, publisher, config, last_snapshot: Instant::now() })
+    }
+
+    /// What the metadata log says.
+    pub fn image(&self) -> &Image {
+        self.machine.image()
     }
 
     /// Decides one command and carries it out.
@@ -157,7 +169,12 @@ impl Host {
         while let Ok(Asked { command, answer }) = asked.recv() {
             match self.handle(command) {
                 // Whoever asked may have gone away.
-                Ok(decided) => drop(answer.send(decided)),
+                Ok(decided) => drop(answer.send(Ok(decided))),
+                // As where the disk is full: what was begun was taken back, and there may be room for the next one.
+                Err(failure) if self.log.is_usable() => {
+                    error!(%failure, "the metadata log could not be written: a command was not carried out");
+                    drop(answer.send(Err(Unanswered::NotWritten)));
+                }
                 Err(failure) => {
                     error!(%failure, "the metadata log cannot be written: the controller stops");
                     return Err(failure);
@@ -196,13 +213,34 @@ impl Running {
     }
 }
 
-impl std::fmt::Display for Stopped {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the controller has stopped")
+impl Unanswered {
+    /// What clients are told.
+    pub fn code(self) -> ErrorCode {
+        match self {
+            Self::Stopped => ErrorCode::NotController,
+            // Not KAFKA_STORAGE_ERROR, after which clients go on trying for a minute.
+            Self::NotWritten => ErrorCode::UnknownServerError,
+        }
+    }
+
+    /// The sentence beside the code.
+    pub fn message(self) -> Option<String> {
+        (self == Self::NotWritten).then(|| self.to_string())
     }
 }
 
-impl std::error::Error for Stopped {}
+impl std::fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Stopped => "the controller has stopped",
+            Self::NotWritten => {
+                "the metadata log cannot be written: see the broker's log, and whether its disk is full"
+            }
+        })
+    }
+}
+
+impl std::error::Error for Unanswered {}
 
 /// The epoch of a broker that was registered.
 pub fn epoch_of(answer: Answer) -> std::result::Result<BrokerEpoch, String> {

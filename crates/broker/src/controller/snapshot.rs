@@ -75,7 +75,10 @@ pub fn write(folder: &Path, image: &Image, now_ms: Timestamp) -> Result<()> {
 
 /// Reads a snapshot.
 pub fn load(snapshot: &Snapshot, cluster_id: &str) -> Result<Image> {
-    let failed = |detail: String| Error::Metadata { detail: format!("{}: {detail}", snapshot.path.display()) };
+    let failed = |detail: String| {
+        let path = snapshot.path.display();
+        Error::Metadata { detail: format!("the snapshot {path} is damaged: {detail}. Restore that file from a copy") }
+    };
     let what = || format!("read {}", snapshot.path.display());
     let bytes = std::fs::read(&snapshot.path).map_err(|source| Error::Io { what: what(), source })?;
     let mut records = Vec::new();

@@ -125,6 +125,7 @@ impl Partitions {
         let mut partitions = self.take_hosted(topic.id, &topic.name);
         let log_config = self.log_config(settings);
         let (mut failed, mut failure) = (BTreeSet::new(), None);
+        let mut placed = Vec::new();
         for (&PartitionIndex(index), registration) in topic.partitions.iter() {
             let place = usize::try_from(index).expect("partitions are numbered from 0");
             if partitions.len() <= place {
@@ -138,7 +139,7 @@ impl Partitions {
                 continue;
             }
             let name = TopicPartition::new(&*topic.name, index);
-            match self.open_or_create(&name, topic.id, &log_config, now_ms) {
+            match self.open_or_create(&name, topic.id, &log_config, &mut placed, now_ms) {
                 Ok(log) => {
                     let checkpointed = self.high_watermarks.get(&name).copied().unwrap_or_default();
                     let leader =
@@ -178,10 +179,10 @@ impl Partitions {
         self.found().keys().next().cloned()
     }
 
-    /// Sets aside, as strays to be removed later, the logs that were found on the disk and that `image` gives to no topic, to
+    /// Sets aside, as strays that are never removed here, the logs that were found on the disk and that `image` gives to no topic, to
     /// another topic of the same name, or to other brokers. Logs of partitions that merely have no leader stay, and so do those
     /// of which it cannot be known, or that cannot be renamed: they hold up nobody.
-    pub fn set_strays_aside(&self, image: &Image, now_ms: Timestamp) {
+    pub fn set_strays_aside(&self, image: &Image) {
         let is_ours = |name: &TopicPartition, log: &Log| {
             let topic = image.topic(&name.topic);
             let claimed = topic.and_then(|topic| topic.partitions.get(&name.partition));
@@ -193,7 +194,7 @@ impl Partitions {
         };
         self.found().retain(|name, log| {
             let is_kept = match is_ours(name, log) {
-                Ok(false) => self.set_aside(log, now_ms).map(|()| false),
+                Ok(false) => self.set_aside(log).map(|()| false),
                 known => known,
             };
             is_kept.unwrap_or_else(|error| {
@@ -207,13 +208,14 @@ impl Partitions {
         self.found.lock().expect("nobody panics while holding this lock")
     }
 
-    fn set_aside(&self, log: &mut Log, now_ms: Timestamp) -> ottla_storage::Result<()> {
+    fn set_aside(&self, log: &mut Log) -> ottla_storage::Result<()> {
         let name = PartitionFolder::name_of(log.topic_partition(), FolderKind::Stray, Uuid::random(entropy));
         let to = log.folder().with_file_name(name);
-        tracing::warn!(log = %log.topic_partition(), folder = %to.display(), "no topic has this log: it is removed later");
-        log.rename_folder(&to)?;
-        self.doom(to, now_ms.saturating_add(log.config().file_delete_delay_ms));
-        Ok(())
+        tracing::warn!(
+            log = %log.topic_partition(), folder = %to.display(),
+            "no topic has this log: it is set aside, and stays until somebody removes the folder"
+        );
+        log.rename_folder(&to)
     }
 
     fn take_hosted(&self, id: Uuid, topic: &str) -> Vec<Option<Arc<Partition>>> {
@@ -226,11 +228,12 @@ impl Partitions {
         name: &TopicPartition,
         topic_id: Uuid,
         config: &LogConfig,
+        placed: &mut Vec<usize>,
         now_ms: Timestamp,
     ) -> ottla_storage::Result<Log> {
         let found = self.found().remove(name);
         if let Some(mut log) = found {
-            match self.claim(&mut log, topic_id, now_ms) {
+            match self.claim(&mut log, topic_id) {
                 Ok(true) => {
                     log.configure(config.clone());
                     return Ok(log);
@@ -243,8 +246,8 @@ impl Partitions {
                 }
             }
         }
-        let folder = self.directory_for(name)?.path().join(name.to_string());
-        self.make_room(name, &folder, topic_id, now_ms)?;
+        let folder = self.directory_for(name, placed)?.path().join(name.to_string());
+        self.make_room(name, &folder, topic_id)?;
         let options = OpenLog {
             topic_partition: name.clone(),
             clean: true,
@@ -259,9 +262,9 @@ impl Partitions {
     }
 
     /// Whether a log that was found is that of this topic. That of an older topic of the same name makes room.
-    fn claim(&self, log: &mut Log, topic_id: Uuid, now_ms: Timestamp) -> ottla_storage::Result<bool> {
+    fn claim(&self, log: &mut Log, topic_id: Uuid) -> ottla_storage::Result<bool> {
         match read_partition_metadata(log.folder())? {
-            Some(id) if id != topic_id => return self.set_aside(log, now_ms).map(|()| false),
+            Some(id) if id != topic_id => return self.set_aside(log).map(|()| false),
             Some(_) => {}
             None => write_partition_metadata(log.folder(), topic_id)?,
         }
@@ -269,49 +272,55 @@ impl Partitions {
     }
 
     /// Sets aside what lies where a new log is to be: the folder of a deleted topic that could not be renamed then.
-    fn make_room(
-        &self,
-        name: &TopicPartition,
-        folder: &Path,
-        topic_id: Uuid,
-        now_ms: Timestamp,
-    ) -> ottla_storage::Result<()> {
+    fn make_room(&self, name: &TopicPartition, folder: &Path, topic_id: Uuid) -> ottla_storage::Result<()> {
         let exists = os::exists(folder).map_err(ottla_storage::Error::io("look for", folder))?;
         if !exists || read_partition_metadata(folder)?.is_none_or(|id| id == topic_id) {
             return Ok(());
         }
         let to = folder.with_file_name(PartitionFolder::name_of(name, FolderKind::Stray, Uuid::random(entropy)));
         tracing::warn!(folder = %folder.display(), to = %to.display(), "another topic's log is in the way");
-        os::rename(folder, &to).map_err(ottla_storage::Error::io("rename", folder))?;
-        self.doom(to, now_ms);
-        Ok(())
+        os::rename(folder, &to).map_err(ottla_storage::Error::io("rename", folder))
     }
 
     /// Where the partition's folder lies already, in whatever state, or where a new one is to be.
-    fn directory_for(&self, name: &TopicPartition) -> ottla_storage::Result<&LogDirectory> {
+    fn directory_for(&self, name: &TopicPartition, placed: &mut Vec<usize>) -> ottla_storage::Result<&LogDirectory> {
         for directory in &self.directories {
             let folder = directory.path().join(name.to_string());
             if os::exists(&folder).map_err(ottla_storage::Error::io("look for", &folder))? {
                 return Ok(directory);
             }
         }
-        Ok(self.emptiest_directory())
+        Ok(self.emptiest_directory(placed))
     }
 
-    /// The directory with the fewest partitions takes the next one, as in Kafka.
-    fn emptiest_directory(&self) -> &LogDirectory {
+    /// The directory with the fewest partitions takes the next one, as in Kafka. `placed` begins empty, and says then how
+    /// many each has, with those of a topic that is being hosted and that nobody else sees yet.
+    fn emptiest_directory(&self, placed: &mut Vec<usize>) -> &LogDirectory {
         if let [only] = &self.directories[..] {
             return only;
         }
-        let mut counts = vec![0usize; self.directories.len()];
-        for partition in self.all() {
-            let folder = partition.with_log(|log, _| log.folder().to_owned());
+        if placed.is_empty() {
+            *placed = self.count_by_directory();
+        }
+        let fewest = placed.iter().enumerate().min_by_key(|(_, count)| **count).map(|(index, _)| index);
+        let fewest = fewest.expect("there is at least one log directory");
+        placed[fewest] += 1;
+        &self.directories[fewest]
+    }
+
+    fn count_by_directory(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.directories.len()];
+        let mut count = |folder: &Path| {
             if let Some(index) = self.directories.iter().position(|directory| folder.starts_with(directory.path())) {
                 counts[index] += 1;
             }
+        };
+        for partition in self.all() {
+            partition.with_log(|log, _| count(log.folder()));
         }
-        let fewest = counts.iter().enumerate().min_by_key(|(_, count)| **count).map(|(index, _)| index);
-        &self.directories[fewest.expect("there is at least one log directory")]
+        let found = self.found.lock().expect("nobody panics while holding this lock");
+        found.values().for_each(|log| count(log.folder()));
+        counts
     }
 
     /// Closes every log and writes the last checkpoints. Gives back the directories, if all went well in all of them.

@@ -5,12 +5,13 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use ottla_base::{Offset, TopicPartition, Uuid};
+use ottla_base::{BrokerId, Offset, TopicPartition, Uuid};
+use ottla_metadata::image::Image;
 use ottla_storage::checkpoint::{self, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
 use ottla_storage::{
     Error as StorageError, FolderKind, Log, LogConfig, LogDirectory, MetaProperties, OpenLog, ProducerCount, os,
@@ -32,6 +33,8 @@ pub struct Loaded {
     pub metadata_directory: Option<LogDirectory>,
     /// Their ids, in the same order.
     pub directory_ids: Vec<Uuid>,
+    /// Those that were empty, though this node is not new.
+    pub blank: BlankDirectories,
     /// The cluster they belong to.
     pub cluster_id: String,
     /// Every partition's log.
@@ -42,6 +45,30 @@ pub struct Loaded {
     pub producers: ProducerCount,
     /// The broker's epoch in its last life, where that ended cleanly in every directory (KIP-966).
     pub previous_broker_epoch: Option<i64>,
+}
+
+/// Directories that a node which has others already finds empty: added by its owner, or the place of a disk that is not
+/// mounted. They get their papers once the metadata says which.
+#[derive(Debug, Default)]
+pub struct BlankDirectories(Vec<(PathBuf, MetaProperties)>);
+
+impl BlankDirectories {
+    /// Formats them.
+    ///
+    /// # Errors
+    /// `MissingDirectory` if the broker has partitions, and one of the directories it `registered` is not there.
+    pub fn format(self, image: &Image, node: BrokerId, directory_ids: &[Uuid]) -> Result<()> {
+        let Some((path, _)) = self.0.first() else { return Ok(()) };
+        let registered = image.broker(node).map_or(&[][..], |broker| &broker.log_dirs);
+        let missing = registered.iter().find(|id| !directory_ids.contains(id));
+        let mut partitions = image.topics().iter().flat_map(|topic| topic.partitions.values());
+        if let Some(&id) = missing
+            && partitions.any(|partition| partition.is_replica(node))
+        {
+            return Err(Error::MissingDirectory { path: path.clone(), id });
+        }
+        self.0.into_iter().try_for_each(|(path, papers)| format(&path, &papers))
+    }
 }
 
 /// A log to be opened.
@@ -61,7 +88,7 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
     let has_its_own = !config.log_dirs.contains(metadata_path);
     let metadata_directory = has_its_own.then(|| LogDirectory::lock(metadata_path)).transpose()?;
     let all_directories: Vec<_> = directories.iter().chain(&metadata_directory).collect();
-    let (cluster_id, mut directory_ids) = identify(config, &all_directories, &mut random)?;
+    let Identified { cluster_id, mut directory_ids, blank } = identify(config, &all_directories, &mut random)?;
     directory_ids.truncate(directories.len());
     let begun = Instant::now();
     let (mut unopened, mut places) = (Vec::new(), BTreeMap::new());
@@ -95,9 +122,13 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
                     },
                     partition: folder.partition,
                 }),
-                FolderKind::Deleted | FolderKind::Stray => {
+                FolderKind::Deleted => {
                     let folder = directory.path().join(&folder.name);
                     os::remove_folder(&folder).map_err(|source| Error::remove(&folder, source))?;
+                }
+                FolderKind::Stray => {
+                    let folder = directory.path().join(&folder.name);
+                    warn!(folder = %folder.display(), "no topic has this log: remove the folder if nobody misses it");
                 }
                 FolderKind::Future => {
                     let folder = directory.path().join(&folder.name);
@@ -117,6 +148,7 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
         directories,
         metadata_directory,
         directory_ids,
+        blank,
         cluster_id,
         logs,
         high_watermarks,
@@ -125,12 +157,14 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
     })
 }
 
-/// Checks that all directories belong to this node and one cluster, and gives new ones their papers.
-fn identify(
-    config: &Config,
-    directories: &[&LogDirectory],
-    random: &mut impl FnMut() -> u64,
-) -> Result<(String, Vec<Uuid>)> {
+struct Identified {
+    cluster_id: String,
+    directory_ids: Vec<Uuid>,
+    blank: BlankDirectories,
+}
+
+/// Checks that all directories belong to this node and one cluster, and gives those of a new node their papers.
+fn identify(config: &Config, directories: &[&LogDirectory], random: &mut impl FnMut() -> u64) -> Result<Identified> {
     let mut known = Vec::new();
     for directory in directories {
         known.push(MetaProperties::read(directory.path())?);
@@ -138,7 +172,8 @@ fn identify(
     let first = known.iter().flatten().next().cloned();
     let cluster_id =
         first.as_ref().map_or_else(|| Uuid::random(&mut *random).to_string(), |first| first.cluster_id.clone());
-    let mut ids = Vec::new();
+    let is_new = first.is_none();
+    let (mut directory_ids, mut blank) = (Vec::new(), Vec::new());
     for (directory, papers) in directories.iter().zip(known) {
         let path = directory.path().to_owned();
         let papers = match papers {
@@ -155,14 +190,29 @@ fn identify(
                 }
                 let directory_id = Uuid::random(&mut *random);
                 let papers = MetaProperties { cluster_id: cluster_id.clone(), node_id: config.node_id, directory_id };
-                papers.write(directory.path())?;
-                info!(directory = %path.display(), cluster = %cluster_id, "formatted a new log directory");
+                if !is_new && path == config.metadata_log_dir {
+                    return Err(Error::MissingMetadataDirectory { path });
+                }
+                blank.push((path, papers.clone()));
                 papers
             }
         };
-        ids.push(papers.directory_id);
+        directory_ids.push(papers.directory_id);
     }
-    Ok((cluster_id, ids))
+    if is_new {
+        // The directory of the metadata comes first: without it, the others are those of a node that lost it.
+        blank.sort_by_key(|(path, _)| *path != config.metadata_log_dir);
+        for (path, papers) in blank.drain(..) {
+            format(&path, &papers)?;
+        }
+    }
+    Ok(Identified { cluster_id, directory_ids, blank: BlankDirectories(blank) })
+}
+
+fn format(path: &Path, papers: &MetaProperties) -> Result<()> {
+    papers.write(path)?;
+    info!(directory = %path.display(), cluster = %papers.cluster_id, "formatted a new log directory");
+    Ok(())
 }
 
 /// A checkpoint that cannot be read costs time, not data: the logs are checked from their beginning.

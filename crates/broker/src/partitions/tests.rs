@@ -8,6 +8,7 @@ use ottla_protocol::internal::metadata::{MetadataRecord, PartitionRecord, TopicR
 use ottla_protocol::records::control::ControlType;
 use ottla_protocol::records::validate::Validated;
 use ottla_protocol::records::{Batch, BatchBuilder};
+use ottla_storage::MetaProperties;
 
 use super::append::{Outcome, Placed};
 use super::leader::{Acks, Reader};
@@ -237,6 +238,51 @@ fn what_is_left_of_a_deleted_topic_makes_room_for_a_new_one_of_its_name() {
 }
 
 #[test]
+fn logs_that_no_topic_has_are_set_aside_and_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open_log(folder.path(), LogConfig::default());
+    log.close(0).unwrap();
+    let strays = || {
+        let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("t-0")).collect::<Vec<_>>()
+    };
+    let papers = MetaProperties { cluster_id: "c".to_owned(), node_id: LOCAL, directory_id: Uuid(1234) };
+    papers.write(folder.path()).unwrap();
+    let all = partitions(folder.path());
+    all.set_strays_aside(&Image::new("c"));
+    all.purge_doomed(i64::MAX).unwrap();
+    let names = strays();
+    assert!(names.len() == 1 && names[0].ends_with("-stray"), "{names:?}");
+    for directory in all.close(0).unwrap() {
+        directory.unlock().unwrap();
+    }
+    drop(partitions(folder.path()));
+    assert_eq!(strays(), names, "the next start leaves it alone too");
+}
+
+#[test]
+fn the_partitions_of_a_topic_are_spread_over_the_log_directories() {
+    let folder = tempfile::tempdir().unwrap();
+    let directories = ["a", "b", "c"].map(|name| folder.path().join(name));
+    let log_dirs = directories.each_ref().map(|path| path.display().to_string()).join(",");
+    let all = partitions(Path::new(&log_dirs));
+    let (mut topic, settings) = topic(Path::new(&log_dirs));
+    let logs = || {
+        directories.each_ref().map(|path| {
+            let names = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            names.filter(|name| name.starts_with("t-")).count()
+        })
+    };
+    for (until, expected) in [(4, [2, 1, 1]), (12, [4, 4, 4]), (13, [5, 4, 4])] {
+        for index in 0..until {
+            topic.partitions.insert(PartitionIndex(index), Arc::new(registration()));
+        }
+        all.host(&topic, &settings, 0).unwrap();
+        assert_eq!(logs(), expected);
+    }
+}
+
+#[test]
 fn a_partition_whose_log_cannot_be_opened_says_that_storage_is_at_fault() {
     let folder = tempfile::tempdir().unwrap();
     let all = partitions(folder.path());
@@ -274,7 +320,9 @@ fn a_log_that_cannot_be_claimed_is_not_replaced_by_an_empty_one_in_another_direc
     let all = in_two_directories(folder.path()).unwrap();
     let metadata = folder.path().join("b/t-0/partition.metadata");
     let whole = fs::read(&metadata).unwrap();
-    fs::write(&metadata, "damaged").unwrap();
+    // What the disk would say of a sector that cannot be read.
+    fs::remove_file(&metadata).unwrap();
+    fs::create_dir(&metadata).unwrap();
     let (topic, settings) = topic(folder.path());
     for _ in 0..2 {
         assert!(all.host(&topic, &settings, 0).is_err());
@@ -289,6 +337,7 @@ fn a_log_that_cannot_be_claimed_is_not_replaced_by_an_empty_one_in_another_direc
     assert_eq!(points(), known, "it counts as left cleanly");
     let all = in_two_directories(folder.path()).unwrap();
     assert!(all.host(&topic, &settings, 0).is_err());
+    fs::remove_dir(&metadata).unwrap();
     fs::write(&metadata, whole).unwrap();
     assert_eq!(host(&all, folder.path()).positions().log_end, Offset(1));
 }
@@ -329,7 +378,7 @@ fn a_damaged_log_does_not_keep_strays_from_being_set_aside() {
         .into(),
     ];
     records.iter().for_each(|record| image.apply(Offset(1), record).unwrap());
-    all.set_strays_aside(&image, 0);
+    all.set_strays_aside(&image);
     let left: Vec<String> = all.found().keys().map(ToString::to_string).collect();
     assert_eq!(left, ["t-0"]);
 }

@@ -19,6 +19,7 @@ mod plain;
 mod producing;
 mod quotas;
 mod records;
+mod repeated;
 mod telemetry;
 mod topics;
 
@@ -63,6 +64,7 @@ pub fn all() -> Vec<Conversation> {
         altering::ALL,
         producing::ALL,
         records::ALL,
+        repeated::ALL,
         offsets::ALL,
         consuming::ALL,
         membership::ALL,

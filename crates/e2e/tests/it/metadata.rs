@@ -4,8 +4,11 @@ use std::fs;
 
 use ottla_e2e::body;
 use ottla_protocol::ApiKey;
+use ottla_protocol::messages::create_topics_request::{CreateTopicsRequest, Topic as NewTopic};
+use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
 use ottla_protocol::messages::metadata_request::MetadataRequest;
 use ottla_protocol::messages::metadata_response::MetadataResponse;
+use ottla_protocol::records::Batches;
 
 use super::{batch, connect, create_topic, fetch, options, produce};
 
@@ -48,12 +51,80 @@ fn a_lost_metadata_log_does_not_cost_the_partitions() {
     let (_, stderr) = with_its_metadata.try_start().expect_err("it is the directory of another cluster");
     assert!(stderr.contains("cluster"), "{stderr}");
     fs::rename(&metadata, folder.path().join("away")).expect("the folder is ours");
+    let (_, stderr) = options.try_start().expect_err("the metadata is not there");
+    assert!(stderr.contains("metadata.log.dir") && stderr.contains("meta.properties"), "{stderr}");
+    fs::copy(folder.path().join("away/meta.properties"), metadata.join("meta.properties")).expect("it is there");
     let (_, stderr) = options.try_start().expect_err("there are partitions without metadata");
     assert!(stderr.contains("metadata.log.dir") && stderr.contains("t-0"), "{stderr}");
     assert!(options.data().join("t-0").exists());
     fs::remove_dir_all(&metadata).expect("the folder is ours");
     fs::rename(folder.path().join("away"), &metadata).expect("the folder is ours");
     let broker = options.start();
+    assert_eq!(fetch(&mut connect(&broker), "t", 0, 0).expect("it is answered").0, 0);
+}
+
+#[test]
+fn a_log_directory_that_is_not_mounted_is_not_taken_for_a_new_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let with = |names: &[&str]| {
+        let log_dirs: Vec<String> = names.iter().map(|name| path(name).display().to_string()).collect();
+        options(folder.path()).with(&format!("log.dirs={}", log_dirs.join(",")))
+    };
+    let broker = with(&["a", "b"]).start();
+    create_topic(&mut connect(&broker), "t");
+    create_topic(&mut connect(&broker), "u");
+    produce(&mut connect(&broker), "u", 1, &batch(b"kept")).expect("it is answered");
+    broker.stop();
+    assert!(path("b").join("u-0").exists());
+    fs::rename(path("b"), path("away")).expect("the folder is ours");
+    for names in [&["a", "b"][..], &["a", "b", "c"]] {
+        let (_, stderr) = with(names).try_start().expect_err("a directory is not there");
+        assert!(stderr.contains("mounted") && stderr.contains("/b has no meta.properties"), "{stderr}");
+        assert!(!path("b").join("meta.properties").exists(), "nothing was begun there");
+    }
+    fs::remove_dir_all(path("b")).expect("the folder is ours");
+    fs::rename(path("away"), path("b")).expect("the folder is ours");
+    let broker = with(&["a", "b", "c"]).start();
+    let (error, records) = fetch(&mut connect(&broker), "u", 0, 0).expect("it is answered");
+    assert!(error == 0 && !records.is_empty() && path("c").join("meta.properties").exists(), "one more is welcome");
+    broker.stop();
+    fs::remove_dir_all(path("b")).expect("the folder is ours");
+    with(&["a", "c"]).start().stop();
+    with(&["a", "b", "c"]).start().stop();
+    assert!(path("b").join("meta.properties").exists(), "that was the advice");
+}
+
+#[test]
+fn a_command_that_cannot_be_written_is_refused_and_the_next_one_is_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Every append begins a new segment, and with it a snapshot of the producers.
+    let mut broker = options(folder.path()).with("metadata.log.segment.ms=1").start();
+    let mut client = connect(&broker);
+    create_topic(&mut client, "before");
+    let log = broker.options().data().join("__cluster_metadata-0");
+    let end = || {
+        let bytes = fs::read_dir(&log).expect("it is there").filter_map(|entry| {
+            let path = entry.expect("it is there").path();
+            path.extension().is_some_and(|extension| extension == "log").then(|| fs::read(path).expect("it is there"))
+        });
+        let ends = bytes.flat_map(|bytes| {
+            Batches::new(&bytes).map(|batch| batch.expect("it is whole").header().next_offset()).collect::<Vec<_>>()
+        });
+        ends.max().expect("there are batches")
+    };
+    let obstacle = log.join(format!("{:020}.snapshot", end().0));
+    fs::create_dir(&obstacle).expect("the folder is ours");
+    let topic = NewTopic { name: "t".into(), num_partitions: 1, replication_factor: 1, ..Default::default() };
+    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, validate_only: false };
+    let answer = client.ask(ApiKey::CreateTopics, 7, &request).expect("it is answered");
+    let response: CreateTopicsResponse<'_> = body(&answer, ApiKey::CreateTopics, 7);
+    assert_eq!(response.topics[0].error_code, -1, "{response:?}");
+    assert!(response.topics[0].error_message.as_ref().is_some_and(|message| message.contains("disk")), "{response:?}");
+    assert!(broker.is_alive() && fetch(&mut client, "before", 0, 0).expect("it is answered").0 == 0);
+    fs::remove_dir(&obstacle).expect("the folder is ours");
+    create_topic(&mut client, "t");
+    let broker = broker.stop().0.start();
     assert_eq!(fetch(&mut connect(&broker), "t", 0, 0).expect("it is answered").0, 0);
 }
 

@@ -7,6 +7,7 @@ use ottla_protocol::ApiKey;
 use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
 use ottla_protocol::messages::api_versions_response::ApiVersionsResponse;
 use ottla_protocol::records::Batch;
+use rustix::process::Signal;
 
 use super::{batch, connect, create_topic, fetch, options, produce};
 
@@ -70,6 +71,24 @@ fn an_unknown_version_of_api_versions_is_answered_with_the_range_that_is_known()
     let response: ApiVersionsResponse<'_> = body(&answer, ApiKey::ApiVersions, 5);
     let produce = response.api_keys.iter().find(|api| api.api_key == 0).expect("Produce is there");
     assert_eq!((response.error_code, produce.min_version, produce.max_version), (0, 0, 13));
+}
+
+#[test]
+fn the_log_is_plain_text_where_nobody_looks_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = options(folder.path()).start();
+    assert!(broker.log().contains("started") && !broker.log().contains('\x1b'), "{}", broker.log());
+}
+
+#[test]
+fn each_signal_that_asks_for_the_end_leaves_a_clean_stop() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut options = options(folder.path());
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let (stopped, status) = options.start().stop_by(signal);
+        options = stopped;
+        assert!(status.success() && options.data().join(".kafka_cleanshutdown").exists(), "{signal:?}: {status}");
+    }
 }
 
 #[test]

@@ -131,10 +131,6 @@ impl ResourceAlteration {
     ) -> Result<Vec<OwnedRecord>, Refusal> {
         self.change.check_keys()?;
         let resource = self.resource()?;
-        if resource.kind == ResourceKind::Topic && image.topic(&resource.name).is_none() {
-            let message = format!("The topic '{}' does not exist.", resource.name);
-            return Err(Refusal::new(ErrorCode::UnknownTopicOrPartition, message));
-        }
         let nothing = BTreeMap::new();
         let present = image.config(&resource).map_or(&nothing, |configs| &**configs);
         let values = self.change.new_values(present, |key| find_setting(resource.kind, key, broker_settings))?;
@@ -148,6 +144,11 @@ impl ResourceAlteration {
                     .map_err(|(code, message)| Refusal::new(code, message))?;
             }
             ResourceKind::Broker | ResourceKind::BrokerLogger => {}
+        }
+        // As in Kafka, what is wrong with the values is said first.
+        if resource.kind == ResourceKind::Topic && image.topic(&resource.name).is_none() {
+            let message = format!("The topic '{}' does not exist.", resource.name);
+            return Err(Refusal::new(ErrorCode::UnknownTopicOrPartition, message));
         }
         let always = resource.kind == ResourceKind::Broker;
         let written = values.into_iter().filter(|(key, value)| always || present.get(*key) != value.as_ref());

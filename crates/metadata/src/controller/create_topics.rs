@@ -75,8 +75,10 @@ impl CreateTopics {
         let mut random = Random::new(self.seed);
         let before = draft.image().clone();
         let mut results = Vec::with_capacity(self.topics.len());
-        let bounded = if self.partitions() > MAX_PARTITIONS_PER_REQUEST { Err(too_many) } else { Ok(()) };
-        for topic in self.topics.iter().filter(|topic| !repeated.contains(&topic.name)) {
+        let once = || self.topics.iter().filter(|topic| !repeated.contains(&topic.name));
+        let partitions: usize = once().map(|topic| self.count_partitions(topic)).sum();
+        let bounded = if partitions > MAX_PARTITIONS_PER_REQUEST { Err(too_many) } else { Ok(()) };
+        for topic in once() {
             let planned = bounded.clone().and_then(|()| self.plan(topic, &before, draft.image(), &mut random));
             let result = planned.map(|(created, records)| {
                 draft.extend(records);
@@ -95,14 +97,13 @@ impl CreateTopics {
         results
     }
 
-    /// How many partitions the request asks for, refused topics included.
-    fn partitions(&self) -> usize {
-        let of_topic = |topic: &NewTopic| match topic.partitions {
+    /// How many partitions are asked for, whether the topic is refused or not.
+    fn count_partitions(&self, topic: &NewTopic) -> usize {
+        match topic.partitions {
             _ if !topic.assignments.is_empty() => topic.assignments.len(),
             -1 => self.default_partitions.max(0) as usize,
             count => count.max(0) as usize,
-        };
-        self.topics.iter().map(of_topic).sum()
+        }
     }
 
     /// What creating `topic` leads to. Names collide with topics that were there `before` the request, and not with each

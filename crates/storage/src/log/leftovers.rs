@@ -100,7 +100,16 @@ fn finish_swap(
 ) -> Result<()> {
     let swap = |kind: &str| file_path(folder, base_offset, &format!("{kind}.swap"));
     if parts.iter().any(|kind| kind == "log") {
-        let end = end_of_swap(&swap("log"), base_offset)?;
+        let end = match end_of_swap(&swap("log"), base_offset) {
+            // The first of the segments it was made from is the first to go, so that nothing was taken away yet.
+            Err(error @ Error::Corrupt { .. })
+                if kinds.get(&base_offset).is_some_and(|kinds| kinds.contains("log")) =>
+            {
+                tracing::warn!(%error, "removing what is not whole; the segments it was to replace are there");
+                return parts.iter().try_for_each(|kind| remove(&swap(kind)));
+            }
+            end => end?,
+        };
         let replaced: Vec<Offset> = kinds.range(base_offset..end).map(|(&base_offset, _)| base_offset).collect();
         for base_offset in replaced {
             remove_segment(folder, base_offset)?;

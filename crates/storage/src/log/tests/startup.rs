@@ -148,6 +148,24 @@ fn leftovers_of_deletion_and_compaction_are_cleared_away() {
 }
 
 #[test]
+fn a_damaged_swap_goes_while_what_it_was_to_replace_is_there() {
+    let (fixture, _) = three_segments();
+    let at = |name: &str| fixture.path().join(name);
+    for damaged in [&b"x"[..], &[0; 200]] {
+        fs::write(at("00000000000000000020.log.swap"), damaged).unwrap();
+        fs::write(at("00000000000000000020.index.swap"), damaged).unwrap();
+        let (log, recovery) = fixture.open(true, 60);
+        assert_eq!((recovery.cut, read(&log, 30, 1, 60)), (None, vec![30]));
+        drop(log);
+        assert!(!at("00000000000000000020.log.swap").exists() && !at("00000000000000000020.index.swap").exists());
+    }
+    fs::remove_file(at("00000000000000000020.log")).unwrap();
+    fs::write(at("00000000000000000020.log.swap"), b"x").unwrap();
+    fixture.try_open(true, 60, 0).expect_err("nothing else has these records");
+    assert!(at("00000000000000000020.log.swap").exists());
+}
+
+#[test]
 fn messages_of_before_kafka_0_11_are_refused_and_left_alone() {
     let fixture = Fixture { folder: tempfile::tempdir().unwrap(), config: LogConfig::default() };
     fs::create_dir(fixture.path()).unwrap();
