@@ -25,7 +25,7 @@ use ottla_storage::{Log, LogConfig, OpenLog, ProducerCount, os, replace_file};
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
-use super::{intact, snapshot};
+use super::{intact, reserve, snapshot};
 use crate::config::Config;
 use crate::error::{Error, Result};
 
@@ -49,20 +49,25 @@ pub struct MetadataLog {
 impl MetadataLog {
     /// Opens the log, reads all of it, and begins a new epoch. Says also whether there was nothing in it.
     pub fn open(config: &Config, cluster_id: &str, now_ms: Timestamp) -> Result<(Self, Image, bool)> {
-        let partition = TopicPartition::new(TOPIC, 0);
-        let folder = config.metadata_log_dir.join(partition.to_string());
+        let folder = config.metadata_log_dir.join(TopicPartition::new(TOPIC, 0).to_string());
         os::create_folder(&folder)
             .map_err(|source| Error::Io { what: format!("create {}", folder.display()), source })?;
-        let extent = intact::check(&folder)?;
-        let newest = snapshot::newest(&folder)?;
+        let opened = reserve::with_reserve(&folder, || Self::open_in(&folder, config, cluster_id, now_ms))?;
+        reserve::keep(&folder);
+        Ok(opened)
+    }
+
+    fn open_in(folder: &Path, config: &Config, cluster_id: &str, now_ms: Timestamp) -> Result<(Self, Image, bool)> {
+        let extent = intact::check(folder)?;
+        let newest = snapshot::newest(folder)?;
         let snapshot_end = newest.as_ref().map_or(Offset(0), |snapshot| snapshot.end);
-        let voter = read_quorum_state(&folder);
+        let voter = read_quorum_state(folder);
         let end = extent.map_or(snapshot_end, |extent| extent.end.max(snapshot_end));
         if end < voter.applied_offset {
-            return Err(Error::ShortMetadata { path: folder, end, noted: voter.applied_offset });
+            return Err(Error::ShortMetadata { path: folder.to_owned(), end, noted: voter.applied_offset });
         }
         if let Some(start) = extent.map(|extent| extent.start).filter(|start| *start > snapshot_end) {
-            return Err(Error::LostSnapshot { path: folder, start });
+            return Err(Error::LostSnapshot { path: folder.to_owned(), start });
         }
         let log_config = LogConfig {
             segment_bytes: config.metadata_log_segment_bytes,
@@ -74,14 +79,14 @@ impl MetadataLog {
         };
         // Always checked from its beginning: it is short, and the cluster depends on every bit of it.
         let options = OpenLog {
-            topic_partition: partition,
+            topic_partition: TopicPartition::new(TOPIC, 0),
             clean: false,
             recovery_point: Offset(0),
             log_start_offset: snapshot_end,
             now_ms,
             producers: ProducerCount::default(),
         };
-        let (log, recovery) = Log::open(&folder, log_config, options)?;
+        let (log, recovery) = Log::open(folder, log_config, options)?;
         if let Some(cut) = recovery.cut {
             info!(end = %cut.end_offset, bytes = cut.bytes, "cut off what was being written to the metadata log at its end");
         }

@@ -11,6 +11,7 @@
 mod intact;
 mod metadata_log;
 mod publish;
+mod reserve;
 mod snapshot;
 
 use std::sync::Arc;
