@@ -25,7 +25,7 @@ use ottla_protocol::records::{BatchBuilder, Compression, HEADER_BYTES, crc_of};
 use ottla_protocol::{ApiKey, Records};
 
 use super::memory::everybody_else_is_served;
-use super::{PRODUCE, batch, connect, options, produce};
+use super::{PRODUCE, batch, connect, create_topic, options, produce};
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
