@@ -23,30 +23,25 @@ const ERROR_FOR_UNKNOWN_FROM: i16 = 6;
 const INSTANCES_FROM: i16 = 4;
 /// What a bit field of operations says when it was not asked for.
 const NOT_ASKED: i32 = i32::MIN;
-/// Members in one answer: one group may be asked for many times.
-const MEMBERS_MAX: usize = 100_000;
+/// What the members in one answer may say, in bytes: one group may be asked for many times.
+const MEMBERS_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: DescribeGroupsRequest<'_> = request.decode()?;
-    let mut room = MEMBERS_MAX;
+    let mut room = MEMBERS_BYTES_MAX;
     let mut groups = Vec::with_capacity(asked.groups.len());
     for group_id in &asked.groups {
-        let group = describe(request, group_id, asked.include_authorized_operations);
-        room = room.checked_sub(group.members.len()).ok_or_else(|| request.responder().too_large())?;
-        groups.push(group);
+        let group = describe(request, group_id, asked.include_authorized_operations, &mut room);
+        groups.push(group.ok_or_else(|| request.responder().too_large())?);
     }
     request.reply(DescribeGroupsResponse { groups, ..Default::default() })
 }
 
-fn describe(request: &Request<'_>, group_id: &str, with_operations: bool) -> Group<'static> {
+/// Nothing, where it does not fit into what is left of `room`.
+fn describe(request: &Request<'_>, group_id: &str, with_operations: bool, room: &mut usize) -> Option<Group<'static>> {
     if !request.may(Operation::Describe, Resource::Group(group_id)) {
-        return refused(group_id, ErrorCode::GroupAuthorizationFailed);
+        return Some(refused(group_id, ErrorCode::GroupAuthorizationFailed));
     }
-    let described = match request.node.groups.read(group_id, |groups| groups.describe_group(group_id)) {
-        Ok(Some(described)) => described,
-        Ok(None) => return unknown(group_id, request.version()),
-        Err(code) => return refused(group_id, code),
-    };
     let authorized_operations = match with_operations {
         true => access::authorized_operations(
             &*request.node.authorizer,
@@ -56,7 +51,20 @@ fn describe(request: &Request<'_>, group_id: &str, with_operations: bool) -> Gro
         ),
         false => NOT_ASKED,
     };
-    to_wire(group_id, &described, authorized_operations, request.version())
+    match request.node.groups.read(group_id, |groups| groups.describe_group(group_id)) {
+        Ok(Some(described)) => {
+            *room = room.checked_sub(described.members.iter().map(size_of_member).sum())?;
+            Some(to_wire(group_id, &described, authorized_operations, request.version()))
+        }
+        Ok(None) => Some(unknown(group_id, authorized_operations, request.version())),
+        Err(code) => Some(refused(group_id, code)),
+    }
+}
+
+fn size_of_member(member: &DescribedMember) -> usize {
+    let texts = [&member.member_id, &member.client_id, &member.client_host];
+    let texts = texts.iter().map(|text| text.len()).sum::<usize>();
+    size_of::<Member<'_>>() + texts + member.metadata.len() + member.assignment.len()
 }
 
 fn to_wire(group_id: &str, group: &DescribedGroup, authorized_operations: i32, version: i16) -> Group<'static> {
@@ -83,12 +91,13 @@ fn member_to_wire(member: &DescribedMember, version: i16) -> Member<'static> {
     }
 }
 
-fn unknown(group_id: &str, version: i16) -> Group<'static> {
+fn unknown(group_id: &str, authorized_operations: i32, version: i16) -> Group<'static> {
     let is_error = version >= ERROR_FOR_UNKNOWN_FROM;
     let code = if is_error { ErrorCode::GroupIdNotFound } else { ErrorCode::None };
     Group {
         group_state: Cow::Borrowed("Dead"),
         error_message: is_error.then(|| Cow::Owned(format!("Group {group_id} not found."))),
+        authorized_operations: if is_error { NOT_ASKED } else { authorized_operations },
         ..refused(group_id, code)
     }
 }

@@ -32,20 +32,20 @@ const MANY_FROM: i16 = 8;
 const TOPIC_IDS_FROM: i16 = 10;
 /// What was never committed.
 const NOTHING: i64 = -1;
-/// Partitions in one answer; all topics of all groups cannot be counted by the size of the request.
-const PARTITIONS_MAX: usize = 500_000;
+/// What the offsets in one answer may take, in bytes: a partition with much metadata, or a group, may be asked for many times.
+const OFFSETS_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// What an offset takes beside its metadata.
+const OFFSET_BYTES: usize = size_of::<GroupPartition<'_>>();
 
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: OffsetFetchRequest<'_> = request.decode()?;
     let image = request.node.image();
+    let mut room = OFFSETS_BYTES_MAX;
+    let too_large = || request.responder().too_large();
     if request.version() >= MANY_FROM {
-        let mut room = PARTITIONS_MAX;
         let mut groups = Vec::with_capacity(asked.groups.len());
         for group in &asked.groups {
-            let fetched = fetch(request, &image, group);
-            let count: usize = fetched.topics.iter().map(|topic| topic.partitions.len()).sum();
-            room = room.checked_sub(count).ok_or_else(|| request.responder().too_large())?;
-            groups.push(fetched);
+            groups.push(fetch(request, &image, group, &mut room).ok_or_else(too_large)?);
         }
         return request.reply(OffsetFetchResponse { groups, ..Default::default() });
     }
@@ -60,7 +60,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         member_epoch: -1,
         topics: asked.topics.as_ref().map(|topics| topics.iter().map(topic).collect()),
     };
-    let fetched = fetch(request, &image, &group);
+    let fetched = fetch(request, &image, &group, &mut room).ok_or_else(too_large)?;
     request.reply(single(fetched, &group, request.version()))
 }
 
@@ -89,26 +89,31 @@ fn to_partition(partition: GroupPartition<'static>) -> Partition<'static> {
     }
 }
 
-fn fetch(request: &Request<'_>, image: &Image, asked: &AskedGroup<'_>) -> Group<'static> {
-    let answer = |topics, code: ErrorCode| Group {
-        group_id: Cow::Owned(asked.group_id.to_string()),
-        topics,
-        error_code: code.code(),
+/// Nothing, where it does not fit into what is left of `room`.
+fn fetch(request: &Request<'_>, image: &Image, asked: &AskedGroup<'_>, room: &mut usize) -> Option<Group<'static>> {
+    let answer = |topics, code: ErrorCode| {
+        let group_id = Cow::Owned(asked.group_id.to_string());
+        Some(Group { group_id, topics, error_code: code.code() })
     };
+    let named: usize = asked.topics.iter().flatten().map(|topic| topic.partition_indexes.len()).sum();
+    *room = room.checked_sub(named.checked_mul(OFFSET_BYTES)?)?;
     if !request.may(Operation::Describe, Resource::Group(&asked.group_id)) {
         return answer(Vec::new(), ErrorCode::GroupAuthorizationFailed);
     }
     let fetched = match &asked.topics {
-        None => fetch_all(request, image, &asked.group_id),
-        Some(topics) => fetch_some(request, image, &asked.group_id, topics),
+        None => fetch_all(request, image, &asked.group_id, room),
+        Some(topics) => fetch_some(request, image, &asked.group_id, topics, room),
     };
     match fetched {
-        Ok(topics) => answer(topics, ErrorCode::None),
+        Ok(topics) => answer(topics?, ErrorCode::None),
         Err(code) => answer(Vec::new(), code),
     }
 }
 
-fn fetch_all(request: &Request<'_>, image: &Image, group_id: &str) -> Result<Vec<GroupTopic<'static>>, ErrorCode> {
+/// The topics, or nothing where there is too little room for them.
+type Fetched = Option<Vec<GroupTopic<'static>>>;
+
+fn fetch_all(request: &Request<'_>, image: &Image, group_id: &str, room: &mut usize) -> Result<Fetched, ErrorCode> {
     let fetched = request.node.groups.read(group_id, |groups| groups.fetch_all_offsets(group_id))?;
     let mut topics = Vec::with_capacity(fetched.len());
     for mut topic in fetched {
@@ -120,10 +125,11 @@ fn fetch_all(request: &Request<'_>, image: &Image, group_id: &str) -> Result<Vec
         topic.offsets.retain(|offset| offset.committed.as_ref().is_some_and(is_of_it));
         let is_known = request.version() < TOPIC_IDS_FROM || !topic_id.is_zero();
         if is_known && !topic.offsets.is_empty() {
-            topics.push(to_wire(topic, topic_id));
+            let Some(topic) = to_wire(topic, topic_id, OFFSET_BYTES, room) else { return Ok(None) };
+            topics.push(topic);
         }
     }
-    Ok(topics)
+    Ok(Some(topics))
 }
 
 fn fetch_some(
@@ -131,7 +137,8 @@ fn fetch_some(
     image: &Image,
     group_id: &str,
     asked: &[AskedTopic<'_>],
-) -> Result<Vec<GroupTopic<'static>>, ErrorCode> {
+    room: &mut usize,
+) -> Result<Fetched, ErrorCode> {
     let by_id = request.version() >= TOPIC_IDS_FROM;
     let mut found = Vec::with_capacity(asked.len());
     let mut wanted = Vec::new();
@@ -154,13 +161,19 @@ fn fetch_some(
     let fetched = request.node.groups.read(group_id, |groups| groups.fetch_offsets(group_id, &wanted))?;
     let mut fetched = fetched.into_iter();
     let topics = asked.iter().zip(found).map(|(asked, found)| match found {
-        Ok(topic_id) => to_wire(fetched.next().expect("one for each that was wanted"), topic_id),
-        Err(code) => failed(asked, code.code()),
+        // Each that was asked for by name has its room already.
+        Ok(topic_id) => to_wire(fetched.next().expect("one for each that was wanted"), topic_id, 0, room),
+        Err(code) => Some(failed(asked, code.code())),
     });
     Ok(topics.collect())
 }
 
-fn to_wire(topic: FetchedTopic, topic_id: Uuid) -> GroupTopic<'static> {
+/// Each offset takes `bytes` and its metadata of the room, or there is nothing.
+fn to_wire(topic: FetchedTopic, topic_id: Uuid, bytes: usize, room: &mut usize) -> Option<GroupTopic<'static>> {
+    for offset in &topic.offsets {
+        let metadata_bytes = offset.committed.as_ref().map_or(0, |committed| committed.metadata.len());
+        *room = room.checked_sub(bytes + metadata_bytes)?;
+    }
     let partitions = topic.offsets.into_iter().map(|offset| match offset.committed {
         Some(committed) => GroupPartition {
             partition_index: offset.partition,
@@ -171,7 +184,8 @@ fn to_wire(topic: FetchedTopic, topic_id: Uuid) -> GroupTopic<'static> {
         },
         None => nothing(offset.partition, ErrorCode::None.code()),
     });
-    GroupTopic { name: Cow::Owned(topic.topic.to_string()), topic_id, partitions: partitions.collect() }
+    let name = Cow::Owned(topic.topic.to_string());
+    Some(GroupTopic { name, topic_id, partitions: partitions.collect() })
 }
 
 fn failed(topic: &AskedTopic<'_>, code: i16) -> GroupTopic<'static> {

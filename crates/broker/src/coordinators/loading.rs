@@ -110,7 +110,10 @@ impl Reading {
             if is_stopping.load(Ordering::Relaxed) {
                 return Ok(false);
             }
-            read_some(partition, at, buffer_bytes, &mut buffer)?;
+            if !read_some(partition, at, buffer_bytes, &mut buffer)? {
+                // The last records were compacted away.
+                return Ok(true);
+            }
             let before = at;
             for batch in Batches::new(&buffer) {
                 let batch = batch.map_err(|error| format!("at offset {at}: {error}"))?;
@@ -167,7 +170,8 @@ impl Reading {
     }
 }
 
-fn read_some(partition: &Partition, at: Offset, max_bytes: u32, buffer: &mut Vec<u8>) -> Result<(), String> {
+/// Says whether there is anything from `at` on.
+fn read_some(partition: &Partition, at: Offset, max_bytes: u32, buffer: &mut Vec<u8>) -> Result<bool, String> {
     let read = Read {
         reader: Reader::Uncommitted,
         offset: at,
@@ -177,7 +181,8 @@ fn read_some(partition: &Partition, at: Offset, max_bytes: u32, buffer: &mut Vec
         last_fetched_epoch: LeaderEpoch::NONE,
     };
     let found = partition.read(read).map_err(|code| format!("at offset {at}: {}", code.name()))?;
-    let slice = found.slice.ok_or_else(|| format!("nothing is found at offset {at}"))?;
+    let Some(slice) = found.slice else { return Ok(false) };
     buffer.resize(slice.length as usize, 0);
-    os::read_exact_at(&slice.file, buffer, slice.position).map_err(|error| format!("at offset {at}: {error}"))
+    os::read_exact_at(&slice.file, buffer, slice.position).map_err(|error| format!("at offset {at}: {error}"))?;
+    Ok(true)
 }

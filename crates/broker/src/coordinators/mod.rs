@@ -90,11 +90,16 @@ impl GroupCoordinators {
         self.shard_of(group_id)?.read(look)
     }
 
-    /// Looks at all groups, one partition after the other. Says COORDINATOR_LOAD_IN_PROGRESS where some are not loaded yet.
+    /// Looks at all groups that are coordinated here, one partition after the other. Says COORDINATOR_LOAD_IN_PROGRESS where
+    /// some are not loaded yet.
     pub fn read_all(&self, mut look: impl FnMut(&GroupCoordinator)) -> Result<(), ErrorCode> {
         let mut whole = Ok(());
         for shard in self.all() {
-            whole = whole.and(shard.read(&mut look));
+            match shard.read(&mut look) {
+                Err(ErrorCode::CoordinatorLoadInProgress) => whole = Err(ErrorCode::CoordinatorLoadInProgress),
+                // Those of a log that cannot be read are nobody's.
+                Ok(()) | Err(_) => {}
+            }
         }
         whole
     }
@@ -105,10 +110,14 @@ impl GroupCoordinators {
         (count > 0).then(|| PartitionIndex(partition_of(group_id, count)))
     }
 
-    /// Takes over what a new image means: partitions of `__consumer_offsets` that this broker leads now, or no longer, and
-    /// topics that are gone.
-    pub fn take_over(&self, partitions: &Partitions, delta: &BrokerDelta, newer: &Image) {
+    /// Takes over which partitions of `__consumer_offsets` this broker leads now. Before the image is published: who is told
+    /// of a coordinator here finds it.
+    pub fn take_over(&self, partitions: &Partitions, newer: &Image) {
         self.host(partitions, newer.topic(offsets_topic::NAME).map(|topic| &**topic));
+    }
+
+    /// Forgets the offsets of topics that are gone. After the image is published: from then on nobody commits to them.
+    pub fn forget_topics(&self, delta: &BrokerDelta) {
         let deleted = delta.deleted_topics.iter().filter(|topic| &*topic.name != offsets_topic::NAME);
         let deleted: Vec<_> =
             deleted.map(|topic| DeletedTopic { name: topic.name.to_string(), id: topic.id }).collect();

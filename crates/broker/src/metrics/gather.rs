@@ -51,7 +51,7 @@ pub fn gather(node: &Node) -> String {
     cluster(node, &mut page);
     groups(node, &mut page);
     process::gather(&mut page);
-    page.to_text()
+    page.into_text()
 }
 
 fn requests(node: &Node, page: &mut Page) {
@@ -73,7 +73,7 @@ fn requests(node: &Node, page: &mut Page) {
         if times.count > 0 {
             page.summary(
                 "kafka_network_requestmetrics_totaltimems",
-                "Milliseconds from when a request was read until its answer was ready, of the last 5 to 10 minutes.",
+                "Milliseconds from when a request was read until its answer was ready, of the last 5 to 10 minutes if looked at that often.",
                 &[("request", name)],
                 &times,
             );

@@ -24,6 +24,8 @@ use crate::node::Node;
 const CONNECTIONS_MAX: usize = 32;
 /// A request's head is there within this time, or the connection is closed.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
+/// A connection is for one request, and is closed after this time, also from those who do not read.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 const TEXT: &str = "text/plain; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -72,9 +74,12 @@ async fn talk(node: Arc<Node>, stream: TcpStream) {
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
+        .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = connection.await {
-        debug!(%error, "a connection to ottla.http.listener ended");
+    match tokio::time::timeout(ANSWERED_WITHIN, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, "a connection to ottla.http.listener ended"),
+        Err(_) => debug!("a connection to ottla.http.listener was cut: it took too long"),
     }
 }
 
@@ -87,8 +92,14 @@ async fn answer<B>(node: Arc<Node>, request: &Request<B>) -> Response<Full<Bytes
     }
     match request.uri().path() {
         "/metrics" => {
+            // One at a time, also where those who asked have gone away.
+            let turn = node.metrics.gathering.clone().lock_owned().await;
             // It waits for the locks of logs and groups.
-            let gathered = tokio::task::spawn_blocking(move || gather::gather(&node)).await;
+            let gathered = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                gather::gather(&node)
+            });
+            let gathered = gathered.await;
             match gathered {
                 Ok(page) => response(StatusCode::OK, METRICS, page.into()),
                 Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "gathering the metrics failed; the log says why\n"),

@@ -16,6 +16,7 @@ mod process;
 mod times;
 mod traffic;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub use traffic::Traffic;
 pub struct Metrics {
     /// In the order of [`api::answered`].
     requests: Vec<Requests>,
+    /// Held by whoever makes a page.
+    gathering: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The requests of one API.
@@ -49,7 +52,7 @@ impl Metrics {
             by_version: (0..=*api.versions.end()).map(|_| AtomicU64::new(0)).collect(),
             times: Times::new(),
         });
-        Self { requests: requests.collect() }
+        Self { requests: requests.collect(), gathering: Arc::default() }
     }
 
     /// A request of the API at `place` in the list was answered.

@@ -53,8 +53,8 @@ impl Page {
     }
 
     /// The text.
-    pub fn to_text(&self) -> String {
-        let families: Vec<MetricFamily> = self.families.values().cloned().collect();
+    pub fn into_text(self) -> String {
+        let families: Vec<MetricFamily> = self.families.into_values().collect();
         let mut text = Vec::new();
         TextEncoder::new().encode(&families, &mut text).expect("writing to memory does not fail");
         String::from_utf8(text).expect("names and labels are text")
@@ -109,6 +109,6 @@ mod tests {
             c_sum 1.5
             c_count 2
         "#]]
-        .assert_eq(&page.to_text());
+        .assert_eq(&page.into_text());
     }
 }

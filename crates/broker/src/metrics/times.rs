@@ -1,6 +1,7 @@
 //! How long requests take: counted in buckets whose bounds are at most a quarter apart, from a microsecond to an hour.
 //!
-//! What is told is of the last minutes: what was counted up to five to ten minutes ago is left out.
+//! What is told is of the last minutes: what was counted up to five to ten minutes ago is left out, by those who look: who
+//! looks for the first time in a day is told of the day.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -2,6 +2,7 @@
 //!
 //! v4 states (KIP-518). v5 types (KIP-848).
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -62,13 +63,18 @@ impl GroupCoordinator {
             state: group.classic.state(),
             group_type: GroupType::Classic,
         });
-        let passes = |group: &ListedGroup| {
-            is_among(&filter.states, group.state.name()) && is_among(&filter.types, group.group_type.name())
-        };
+        // Once for all groups: a client may name very many states.
+        let (states, types) = (lower_case(&filter.states), lower_case(&filter.types));
+        let passes =
+            |group: &ListedGroup| is_among(&states, group.state.name()) && is_among(&types, group.group_type.name());
         listed.filter(passes).collect()
     }
 }
 
-fn is_among(names: &[String], name: &str) -> bool {
-    names.is_empty() || names.iter().any(|candidate| candidate.trim().eq_ignore_ascii_case(name))
+fn lower_case(names: &[String]) -> BTreeSet<String> {
+    names.iter().map(|name| name.trim().to_ascii_lowercase()).collect()
+}
+
+fn is_among(names: &BTreeSet<String>, name: &str) -> bool {
+    names.is_empty() || names.contains(&name.to_ascii_lowercase())
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use ottla_e2e::{Broker, Closed, RawClient, body};
 use ottla_protocol::ApiKey;
+use ottla_protocol::messages::describe_groups_request::DescribeGroupsRequest;
 use ottla_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
 use ottla_protocol::messages::find_coordinator_response::FindCoordinatorResponse;
 use ottla_protocol::messages::heartbeat_request::HeartbeatRequest;
@@ -171,4 +172,60 @@ fn a_stop_tells_those_who_wait_for_a_generation() {
         }
         Err(Closed) => panic!("it is told before the connection is closed"),
     }
+}
+
+#[test]
+fn what_is_asked_for_over_and_over_is_not_answered_without_a_bound() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = start(folder.path());
+    let mut client = connect(&broker);
+    create_topic(&mut client, "t");
+    coordinator(&mut client, "g");
+    let (member, generation) = join_alone(&mut client, "g");
+    let metadata = "\u{20ac}".repeat(4096);
+    let partition = offset_commit_request::Partition {
+        committed_offset: 1,
+        committed_metadata: Some(metadata.as_str().into()),
+        ..Default::default()
+    };
+    let topic = offset_commit_request::Topic { name: "t".into(), partitions: vec![partition], ..Default::default() };
+    let request = OffsetCommitRequest {
+        group_id: "g".into(),
+        generation_id_or_member_epoch: generation,
+        member_id: member.as_str().into(),
+        topics: vec![topic],
+        ..Default::default()
+    };
+    client.ask(ApiKey::OffsetCommit, 7, &request).expect("it is answered");
+    // Much of one partition, and much of one group.
+    let topic = offset_fetch_request::Topic { name: "t".into(), partition_indexes: vec![0; 1_000_000] };
+    let fetch = OffsetFetchRequest { group_id: "g".into(), topics: Some(vec![topic]), ..Default::default() };
+    assert_eq!(connect(&broker).ask(ApiKey::OffsetFetch, 5, &fetch), Err(Closed));
+    let group = offset_fetch_request::Group { group_id: "g".into(), member_epoch: -1, ..Default::default() };
+    let fetch = OffsetFetchRequest { groups: vec![group; 100_000], ..Default::default() };
+    assert_eq!(connect(&broker).ask(ApiKey::OffsetFetch, 8, &fetch), Err(Closed));
+    let describe = DescribeGroupsRequest { groups: vec!["g".into(); 200_000], include_authorized_operations: false };
+    assert_eq!(connect(&broker).ask(ApiKey::DescribeGroups, 0, &describe), Err(Closed));
+    assert_eq!(committed(&mut client, "g"), 1);
+    assert!(broker.peak_resident_bytes() < 256 << 20, "{} bytes", broker.peak_resident_bytes());
+}
+
+#[test]
+fn members_with_too_many_protocols_or_too_much_metadata_are_refused() {
+    const INCONSISTENT_GROUP_PROTOCOL: i16 = 23;
+    const UNKNOWN_SERVER_ERROR: i16 = -1;
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = start(folder.path());
+    let mut client = connect(&broker);
+    coordinator(&mut client, "g");
+    let names: Vec<String> = (0..300_000).map(|number| number.to_string()).collect();
+    let protocol = |name: &'_ str| Protocol { name: name.to_owned().into(), metadata: b"m"[..].into() };
+    let many = names.iter().map(|name| protocol(name)).collect();
+    let large = vec![Protocol { name: "range".into(), metadata: vec![7; 8 << 20].into() }];
+    for (protocols, expected) in [(many, INCONSISTENT_GROUP_PROTOCOL), (large, UNKNOWN_SERVER_ERROR)] {
+        let request = JoinGroupRequest { protocols, ..join_request("g", "") };
+        let answer = connect(&broker).ask(ApiKey::JoinGroup, 3, &request).expect("it is answered");
+        assert_eq!(body::<JoinGroupResponse<'_>>(&answer, ApiKey::JoinGroup, 3).error_code, expected);
+    }
+    assert_eq!(join_alone(&mut client, "g").1, 1, "nobody has joined before");
 }

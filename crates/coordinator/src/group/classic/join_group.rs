@@ -18,6 +18,11 @@ use crate::group::{Answer, GroupCoordinator, GroupId, MemberId, Opaque, Ticket, 
 const NEW_MEMBER_JOIN_TIMEOUT: Duration = Duration::from_secs(300);
 /// Ids that a group has given out and that have not come back. Kafka has no such limit.
 const MAX_PENDING_JOINS: usize = 10_000;
+/// Protocols of one member. Kafka has no such limit; to compare more of them takes long.
+const MAX_PROTOCOLS: usize = 100;
+/// What a member may say in all its protocols. A group's record, which holds it, could not be written with the default
+/// `max.message.bytes`; Kafka finds out later.
+const MAX_METADATA_BYTES: usize = 1024 * 1024;
 /// A dash and a UUID end each member id.
 const UUID_LENGTH: usize = 37;
 
@@ -106,6 +111,12 @@ impl JoinGroup {
         }
         if !session_timeouts_ms.contains(&self.session_timeout_ms) {
             return refuse(ErrorCode::InvalidSessionTimeout);
+        }
+        if self.protocols.len() > MAX_PROTOCOLS {
+            return refuse(ErrorCode::InconsistentGroupProtocol);
+        }
+        if self.protocols.iter().map(|protocol| protocol.metadata.len()).sum::<usize>() > MAX_METADATA_BYTES {
+            return refuse(ErrorCode::UnknownServerError);
         }
         let existing = coordinator.classic(&self.group_id);
         if existing.is_none() && !self.member_id.is_empty() {

@@ -22,6 +22,9 @@ impl Draft<'_> {
         let may_skip_assignment = request.may_skip_assignment;
         self.rename_static_member(old_id, new_id);
         self.update_member(request, new_id);
+        self.renew_session(new_id);
+        // Its metadata may be of other topics than before.
+        self.group.subscribed_topics = self.group.compute_subscribed_topics();
         match self.group.phase {
             Phase::Stable(_) if self.group.protocol.as_ref() == Some(&self.group.select_protocol()) => {
                 self.records.push(self.group.to_record(&self.id));
@@ -50,7 +53,6 @@ impl Draft<'_> {
         let mut member = self.group.members.remove(old_id).expect("the caller found the member");
         Arc::make_mut(&mut member).is_new = false;
         self.group.members.insert(Arc::clone(new_id), member);
-        self.renew_session(new_id);
         if self.group.is_leader(old_id) {
             self.group.leader = Some(Arc::clone(new_id));
         }
