@@ -95,10 +95,9 @@ impl GroupCoordinators {
     pub fn read_all(&self, mut look: impl FnMut(&GroupCoordinator)) -> Result<(), ErrorCode> {
         let mut whole = Ok(());
         for shard in self.all() {
-            match shard.read(&mut look) {
-                Err(ErrorCode::CoordinatorLoadInProgress) => whole = Err(ErrorCode::CoordinatorLoadInProgress),
-                // Those of a log that cannot be read are nobody's.
-                Ok(()) | Err(_) => {}
+            // Those of a log that cannot be read are nobody's.
+            if shard.read(&mut look) == Err(ErrorCode::CoordinatorLoadInProgress) {
+                whole = Err(ErrorCode::CoordinatorLoadInProgress);
             }
         }
         whole
