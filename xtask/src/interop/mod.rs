@@ -7,6 +7,7 @@
 mod case;
 mod java;
 mod kcat;
+mod pytest;
 mod python;
 mod record;
 mod report;
@@ -78,6 +79,7 @@ fn suites() -> Vec<Suite> {
         Suite::of_cases("python", python::cases()),
         Suite::of_cases("java", java::cases()),
         Suite::of_cases("weblog", weblog::cases()),
+        pytest::suite(),
     ]
 }
 
