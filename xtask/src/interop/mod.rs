@@ -5,6 +5,7 @@
 //! otherwise `xtask/interop/on-kafka.tsv` tells how it ended there. The last line is `N passed, N failed, N skipped`.
 
 mod case;
+mod crates;
 mod java;
 mod kcat;
 mod pytest;
@@ -80,6 +81,8 @@ fn suites() -> Vec<Suite> {
         Suite::of_cases("java", java::cases()),
         Suite::of_cases("weblog", weblog::cases()),
         pytest::suite(),
+        crates::rdkafka(),
+        crates::rskafka(),
     ]
 }
 
