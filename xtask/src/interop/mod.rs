@@ -6,6 +6,7 @@
 
 mod case;
 mod crates;
+mod groups;
 mod java;
 mod kcat;
 mod pytest;
@@ -75,7 +76,7 @@ pub struct Clients {
 }
 
 fn suites() -> Vec<Suite> {
-    vec![
+    let mut suites = vec![
         Suite::of_cases("kcat", kcat::cases()),
         Suite::of_cases("python", python::cases()),
         Suite::of_cases("java", java::cases()),
@@ -83,7 +84,9 @@ fn suites() -> Vec<Suite> {
         pytest::suite(),
         crates::rdkafka(),
         crates::rskafka(),
-    ]
+    ];
+    suites.extend(groups::suites());
+    suites
 }
 
 /// Runs the suites; fails if a test failed that passes on Kafka.
