@@ -8,6 +8,7 @@ mod case;
 mod crates;
 mod groups;
 mod java;
+mod java_groups;
 mod kcat;
 mod pytest;
 mod python;
@@ -86,6 +87,7 @@ fn suites() -> Vec<Suite> {
         crates::rskafka(),
     ];
     suites.extend(groups::suites());
+    suites.push(java_groups::suite());
     suites
 }
 
