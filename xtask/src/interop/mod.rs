@@ -10,6 +10,7 @@ mod groups;
 mod java;
 mod java_groups;
 mod kcat;
+mod mixed;
 mod pytest;
 mod python;
 mod record;
@@ -88,6 +89,7 @@ fn suites() -> Vec<Suite> {
     ];
     suites.extend(groups::suites());
     suites.push(java_groups::suite());
+    suites.push(mixed::suite());
     suites
 }
 
