@@ -30,3 +30,18 @@ pub fn write_whole(path: &Path, text: &str) -> Fallible<()> {
     fs::rename(&partial, path)?;
     Ok(())
 }
+
+/// Copies a folder and all that is in it.
+pub fn copy(from: &Path, to: &Path) -> Fallible<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}

@@ -1,11 +1,12 @@
 //! What a case is, and what it may use.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use super::Clients;
 use crate::Fallible;
-use crate::kafka::Installed;
 use crate::process::{self, Output};
 use crate::server::Server;
 
@@ -34,19 +35,20 @@ impl Case {
 /// What cases use: the broker, the clients, and the time that is left.
 pub struct Context {
     pub server: Server,
-    pub installed: Installed,
-    python: PathBuf,
+    pub clients: Clients,
     scratch: PathBuf,
+    /// Names of tests that a suite of others is to leave out.
+    pub left_out: Vec<&'static str>,
     /// When the running case must have ended.
     pub deadline: Instant,
     topic: String,
 }
 
 impl Context {
-    /// For cases against `server`; their files go under `scratch`.
-    pub fn new(server: Server, installed: Installed, python: PathBuf, scratch: &Path) -> Self {
+    /// For tests against `server`; their files go under `scratch`.
+    pub fn new(server: Server, clients: Clients, scratch: &Path) -> Self {
         let scratch = scratch.to_owned();
-        Self { server, installed, python, scratch, deadline: Instant::now(), topic: String::new() }
+        Self { server, clients, scratch, left_out: Vec::new(), deadline: Instant::now(), topic: String::new() }
     }
 
     /// Runs one case. A broker that died is the failure, whatever the clients made of it.
@@ -71,6 +73,12 @@ impl Context {
         self.scratch.join(name)
     }
 
+    /// Where a suite of others writes what it says; kept until its next run.
+    pub fn log(&self, suite: &str) -> Fallible<PathBuf> {
+        let broker = if self.server.is_ottla() { "ottla" } else { "kafka" };
+        Ok(crate::files::target_folder("interop")?.join(format!("{suite}-on-{broker}.log")))
+    }
+
     /// Makes the running case's topic; `settings` are its configuration, as `key=value`.
     pub fn create_topic(&self, partitions: u32, settings: &[&str]) -> Fallible<String> {
         let mut command = self.python("confluent.py");
@@ -88,14 +96,14 @@ impl Context {
 
     /// One of our Python scripts.
     pub fn python(&self, script: &str) -> Command {
-        let mut command = Command::new(&self.python);
+        let mut command = Command::new(&self.clients.python);
         command.arg("-B").arg(crate::files::root().join("xtask/interop").join(script));
         command
     }
 
     /// One of Kafka's own tools, told where the broker is.
     pub fn tool(&self, name: &str, arguments: &[&str]) -> Fallible<Command> {
-        let mut command = self.installed.tool(name)?;
+        let mut command = self.clients.kafka.tool(name)?;
         command.args(["--bootstrap-server", &self.server.bootstrap()]).args(arguments);
         Ok(command)
     }
@@ -103,6 +111,32 @@ impl Context {
     /// Runs a client to its end within the time of the case; what it wrote. It must succeed.
     pub fn output(&self, command: &mut Command, input: &str) -> Fallible<Output> {
         process::run(command, input.as_bytes(), self.deadline)?.succeeded()
+    }
+
+    /// Runs a client to its end, and kills the broker and starts it again after each line of its output of which
+    /// `is_time` says so. How often that was.
+    pub fn run_killing(&mut self, command: &mut Command, mut is_time: impl FnMut(&str) -> bool) -> Fallible<usize> {
+        let (deadline, server) = (self.deadline, &mut self.server);
+        let mut kills = 0;
+        let mut failed = None;
+        let (output, ()) = process::run_reading(command, Vec::new(), deadline, |lines| {
+            for line in BufReader::new(lines).lines() {
+                if !is_time(&line?) {
+                    continue;
+                }
+                kills += 1;
+                if let Err(error) = server.kill().and_then(|()| server.start()) {
+                    failed.get_or_insert(error);
+                    break;
+                }
+            }
+            Ok(())
+        })?;
+        if let Some(error) = failed {
+            return Err(format!("after kill {kills}: {error}").into());
+        }
+        output.succeeded()?;
+        Ok(kills)
     }
 
     /// As `output`, only the text on its standard output.

@@ -109,7 +109,7 @@ fn producer_perf_test(context: &mut Context) -> Fallible<()> {
     let bootstrap = format!("bootstrap.servers={}", context.server.bootstrap());
     for (codec, acks) in [("none", "acks=1"), ("lz4", "acks=all")] {
         let codec = format!("compression.type={codec}");
-        let mut test = context.installed.tool("kafka-producer-perf-test")?;
+        let mut test = context.clients.kafka.tool("kafka-producer-perf-test")?;
         test.args(["--topic", &topic, "--num-records", "100000", "--record-size", "512", "--throughput", "-1"]);
         test.args(["--command-property", &bootstrap, acks, &codec]);
         expect_part("report", &context.text(&mut test, "")?, "100000 records sent, ")?;
@@ -201,7 +201,7 @@ fn dump_metadata_log(context: &mut Context) -> Fallible<()> {
 /// What `kafka-dump-log` says of files; fails if it finds anything wrong with them.
 pub fn dump(context: &Context, files: &[PathBuf], options: &[&str]) -> Fallible<String> {
     let files: Vec<_> = files.iter().map(|path| path.display().to_string()).collect();
-    let mut tool = context.installed.tool("kafka-dump-log")?;
+    let mut tool = context.clients.kafka.tool("kafka-dump-log")?;
     tool.args(["--files", &files.join(",")]).args(options);
     let output = context.output(&mut tool, "")?;
     for complaint in DUMP_COMPLAINTS {

@@ -1,20 +1,32 @@
-//! `cargo xtask interop`: programs of others against a freshly started broker.
+//! `cargo xtask interop`: programs of others against freshly started brokers.
 //!
-//! Each case has topics of its own, named after it, and a time within which it must end. The last line is always
-//! `N passed, N failed`. `--against kafka` runs the same cases against a real Kafka, which shows that a case asks for
-//! what Kafka does and not for what we do.
+//! A suite is cases of ours, each with topics named after it and a time within which it must end, or the tests that a
+//! client's own authors wrote. What passes on a real Kafka must pass here: `--vs kafka` runs every suite on both, and
+//! otherwise `xtask/interop/on-kafka.tsv` tells how it ended there. The last line is `N passed, N failed, N skipped`.
 
 mod case;
+mod crates;
+mod groups;
 mod java;
+mod java_groups;
 mod kcat;
+mod mixed;
+mod pytest;
 mod python;
+mod record;
+mod report;
+mod suite;
 mod weblog;
 
+use std::path::PathBuf;
 use std::time::Instant;
 
-use crate::server::{self, Kind, Server};
+use crate::kafka::Installed;
+use crate::server::{self, Kind};
 use crate::{Fallible, files, kafka, packages};
-use case::{Case, Context};
+use record::Record;
+use report::Report;
+use suite::{Suite, Test};
 
 /// How much memory a real Kafka gets here.
 const KAFKA_HEAP: &str = "1G";
@@ -25,15 +37,24 @@ pub struct Command {
     /// What the clients talk to.
     #[arg(long, value_enum, default_value = "ottla")]
     against: Against,
+    /// Runs everything against a real Kafka too, and compares.
+    #[arg(long, value_enum, conflicts_with = "against")]
+    vs: Option<Other>,
+    /// Writes down how the tests ended on the real Kafka.
+    #[arg(long, requires = "vs", conflicts_with = "filter")]
+    record: bool,
+    /// Only suites whose name contains one of these.
+    #[arg(long, value_name = "SUITE", value_delimiter = ',')]
+    only: Vec<String>,
     /// Only cases whose name contains this.
     filter: Option<String>,
-    /// Prints the names of the cases and ends.
+    /// Prints the names of the suites and their cases, and ends.
     #[arg(long)]
     list: bool,
 }
 
 /// What `--against` takes.
-#[derive(Clone, Copy, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Against {
     /// Our broker, built in release.
     Ottla,
@@ -41,47 +62,95 @@ enum Against {
     Kafka,
 }
 
-/// Runs the cases; fails if one failed.
+/// What `--vs` takes.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Other {
+    /// A real Kafka.
+    Kafka,
+}
+
+/// The programs that several suites use.
+#[derive(Clone)]
+pub struct Clients {
+    pub kafka: Installed,
+    /// The interpreter of the environment with the clients for Python.
+    pub python: PathBuf,
+}
+
+fn suites() -> Vec<Suite> {
+    let mut suites = vec![
+        Suite::of_cases("kcat", kcat::cases()),
+        Suite::of_cases("python", python::cases()),
+        Suite::of_cases("java", java::cases()),
+        Suite::of_cases("weblog", weblog::cases()),
+        pytest::suite(),
+        crates::rdkafka(),
+        crates::rskafka(),
+    ];
+    suites.extend(groups::suites());
+    suites.push(java_groups::suite());
+    suites.push(mixed::suite());
+    suites
+}
+
+/// Runs the suites; fails if a test failed that passes on Kafka.
 pub fn run(command: &Command) -> Fallible<()> {
-    let mut cases: Vec<Case> =
-        [kcat::cases(), python::cases(), java::cases(), weblog::cases()].into_iter().flatten().collect();
+    let mut suites = suites();
+    if !command.only.is_empty() {
+        suites.retain(|suite| command.only.iter().any(|only| suite.name.contains(only.as_str())));
+    }
     if let Some(filter) = &command.filter {
-        cases.retain(|case| case.name.contains(filter.as_str()));
+        suites.retain_mut(|suite| suite.retain(filter));
     }
     if command.list {
-        cases.iter().for_each(|case| println!("{}", case.name));
+        for suite in &suites {
+            suite.names().iter().for_each(|name| println!("{}: {name}", suite.name));
+        }
         return Ok(());
     }
-    let installed = kafka::install()?;
-    let kind = match command.against {
-        Against::Ottla => Kind::Ottla,
-        Against::Kafka => Kind::Kafka { installed: installed.clone(), heap: KAFKA_HEAP.to_owned() },
-    };
+    if suites.is_empty() {
+        return Err("there is no such suite or case; --list names them".into());
+    }
     packages::ensure("kcat", "kcat")?;
-    let python = python::install()?;
-    if matches!(kind, Kind::Ottla) {
-        server::build()?;
+    let clients = Clients { kafka: kafka::install()?, python: python::install()? };
+    let real = Kind::Kafka { installed: clients.kafka.clone(), heap: KAFKA_HEAP.to_owned() };
+    if command.against == Against::Kafka {
+        return only_kafka(&suites, &real, &clients);
     }
-    let scratch = tempfile::tempdir_in(files::target_folder("interop")?)?;
-    let mut server = Server::new(kind, &scratch.path().join("broker"), &[], None)?;
-    server.start()?;
-    let mut context = Context::new(server, installed, python, scratch.path());
-    let (mut passed, mut failed) = (0, 0);
-    for case in &cases {
-        let begun = Instant::now();
-        match context.run(case) {
-            Ok(()) => {
-                passed += 1;
-                println!("ok {} ({} ms)", case.name, begun.elapsed().as_millis());
-            }
-            Err(error) => {
-                failed += 1;
-                println!("FAILED {}: {error}", case.name);
-            }
+    server::build()?;
+    let mut record = Record::read()?;
+    let mut report = Report::of("Ottla");
+    for suite in &suites {
+        if command.vs.is_some() {
+            record.replace(suite.name, &run_suite(suite, real.clone(), &clients)?);
         }
+        let tests = run_suite(suite, Kind::Ottla, &clients).map_err(|error| error.to_string());
+        let tests = tests.as_deref().map_err(String::as_str);
+        report.add(suite.name, &record.suite(suite.name), tests, command.filter.is_none());
     }
-    let stopped = context.server.stop();
-    println!("{passed} passed, {failed} failed");
-    stopped?;
-    if failed == 0 { Ok(()) } else { Err("interop failed".into()) }
+    if command.record {
+        record.write()?;
+    }
+    if report.print() == 0 { Ok(()) } else { Err("interop failed".into()) }
+}
+
+/// Shows that Kafka still does what is asked, beside what was recorded.
+fn only_kafka(suites: &[Suite], real: &Kind, clients: &Clients) -> Fallible<()> {
+    let record = Record::read()?;
+    let mut report = Report::of("Kafka now");
+    for suite in suites {
+        let tests = run_suite(suite, real.clone(), clients)?;
+        report.add(suite.name, &record.suite(suite.name), Ok(&tests), false);
+    }
+    if report.print() == 0 { Ok(()) } else { Err("interop failed on Kafka".into()) }
+}
+
+fn run_suite(suite: &Suite, kind: Kind, clients: &Clients) -> Fallible<Vec<Test>> {
+    let broker = if matches!(kind, Kind::Ottla) { "Ottla" } else { "Kafka" };
+    println!("# {} on {broker}", suite.name);
+    let begun = Instant::now();
+    let scratch = tempfile::tempdir_in(files::target_folder("interop")?)?;
+    let tests = suite.run(kind, clients, scratch.path());
+    println!("# {} on {broker} took {} s", suite.name, begun.elapsed().as_secs());
+    tests
 }

@@ -14,7 +14,15 @@ const INSTALL_WITHIN: Duration = Duration::from_secs(10 * 60);
 /// How long a case may take.
 const CASE_WITHIN_S: u64 = 60;
 /// What is installed, in versions that the cases are known to work with.
-const PACKAGES: [&str; 2] = ["confluent-kafka==2.16.1", "kafka-python==3.0.12"];
+const PACKAGES: [&str; 7] = [
+    "aiokafka==0.14.0",
+    "confluent-kafka==2.16.1",
+    "kafka-python[crc32c,lz4,snappy,zstd]==3.0.12",
+    "py==1.11.0",
+    "pytest==8.4.2",
+    "pytest-mock==3.15.1",
+    "pytest-timeout==2.4.0",
+];
 
 const CONFLUENT: [&str; 20] = [
     "idempotent_producer",

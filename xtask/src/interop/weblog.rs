@@ -57,27 +57,17 @@ fn generate(context: &Context) -> Fallible<PathBuf> {
 fn produce(context: &mut Context, topic: &str, codec: &str, log: &Path) -> Fallible<usize> {
     let mut producer = context.python("weblog.py");
     producer.args([&context.server.bootstrap(), topic, codec]).arg(log);
-    let (deadline, server) = (context.deadline, &mut context.server);
-    let mut kills = 0;
-    let mut failed = None;
-    let (output, ()) = process::run_reading(&mut producer, Vec::new(), deadline, |progress| {
-        for line in BufReader::new(progress).lines() {
-            let acknowledged: u64 = line?.parse().map_err(io::Error::other)?;
-            if server.is_ottla() && KILL_AFTER.get(kills).is_some_and(|after| acknowledged >= *after) {
-                kills += 1;
-                if let Err(error) = server.kill().and_then(|()| server.start()) {
-                    failed.get_or_insert(error);
-                    break;
-                }
-            }
+    let kills_here = context.server.is_ottla();
+    let mut left = KILL_AFTER.iter();
+    let mut next = left.next();
+    context.run_killing(&mut producer, |line| {
+        let acknowledged: Option<u64> = line.parse().ok();
+        let is_time = kills_here && next.is_some_and(|after| acknowledged >= Some(*after));
+        if is_time {
+            next = left.next();
         }
-        Ok(())
-    })?;
-    if let Some(error) = failed {
-        return Err(format!("after kill {kills}: {error}").into());
-    }
-    output.succeeded()?;
-    Ok(kills)
+        is_time
+    })
 }
 
 fn same_bytes(mut found: impl Read, expected: &Path) -> io::Result<()> {

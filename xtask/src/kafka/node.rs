@@ -136,8 +136,11 @@ fn port(options: &Options, node: u16) -> u16 {
 
 fn server_properties(options: &Options, node: u16, folder: &Path) -> String {
     let broker = port(options, node);
+    // A node that stands alone may be called otherwise.
+    let named = options.settings.iter().find_map(|setting| setting.strip_prefix("node.id="));
+    let name = |node: u16| named.map_or_else(|| node.to_string(), str::to_owned);
     let voters: Vec<_> =
-        (1..=options.nodes).map(|voter| format!("{voter}@127.0.0.1:{}", port(options, voter) + 1)).collect();
+        (1..=options.nodes).map(|node| format!("{}@127.0.0.1:{}", name(node), port(options, node) + 1)).collect();
     let copies = options.nodes.min(3);
     let in_sync = copies.saturating_sub(1).max(1);
     let mut text = format!(

@@ -1,0 +1,173 @@
+//! A suite: tests that run one after the other against one freshly started broker.
+//!
+//! Its tests are either cases of ours, or those that a client's authors wrote, run by their own test runner.
+
+use std::path::Path;
+use std::time::Instant;
+
+use super::case::{Case, Context};
+use crate::Fallible;
+use crate::server::{self, Kind, Server};
+
+/// What suites of others are told that the broker is; it decides which of their tests apply.
+pub const KAFKA_VERSION: &str = "4.3.0";
+/// Makes a real Kafka let everyone do everything, and list whom it lets.
+pub const ALLOW_ALL: [&str; 3] = [
+    "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "allow.everyone.if.no.acl.found=true",
+    "super.users=User:ANONYMOUS",
+];
+
+type Work = Box<dyn Fn(&mut Context) -> Fallible<Vec<Test>>>;
+
+/// How one test ended.
+pub struct Test {
+    pub name: String,
+    pub outcome: Outcome,
+}
+
+/// What a test's end says.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Passed,
+    /// With what was wrong.
+    Failed(String),
+    /// By the suite itself, with the reason.
+    Skipped(String),
+    /// By us, with the reason.
+    LeftOut(String),
+}
+
+/// Whose tests.
+enum Tests {
+    Ours(Vec<Case>),
+    Theirs(Work),
+}
+
+/// Tests, and the broker that they want.
+pub struct Suite {
+    pub name: &'static str,
+    /// Settings of the broker, as `key=value`; `PORT` stands for its port.
+    settings: Vec<String>,
+    /// Those that only a real Kafka gets.
+    settings_on_kafka: Vec<String>,
+    /// The broker's port, where tests have it written in.
+    port: Option<u16>,
+    /// Tests that only run against a real Kafka, with the reason.
+    not_ours: &'static [(&'static str, &'static str)],
+    tests: Tests,
+}
+
+impl Suite {
+    /// Cases of ours, against a broker with the default settings.
+    pub fn of_cases(name: &'static str, cases: Vec<Case>) -> Self {
+        Self::of(name, Tests::Ours(cases))
+    }
+
+    /// A suite of others; `work` runs it against the broker it is given and tells how each test ended.
+    pub fn of_others(name: &'static str, work: impl Fn(&mut Context) -> Fallible<Vec<Test>> + 'static) -> Self {
+        Self::of(name, Tests::Theirs(Box::new(work)))
+    }
+
+    fn of(name: &'static str, tests: Tests) -> Self {
+        Self { name, settings: Vec::new(), settings_on_kafka: Vec::new(), port: None, not_ours: &[], tests }
+    }
+
+    /// Starts the broker with these settings.
+    pub fn with_settings(mut self, settings: &[&str]) -> Self {
+        self.settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        self
+    }
+
+    /// Gives a real Kafka these settings too, for features that ours does not have yet.
+    pub fn with_settings_on_kafka(mut self, settings: &[&str]) -> Self {
+        self.settings_on_kafka = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        self
+    }
+
+    /// Starts the broker on this port if it is free.
+    pub fn on_port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
+    /// Leaves out these tests, each with the reason, where the broker is ours.
+    pub fn without(mut self, not_ours: &'static [(&'static str, &'static str)]) -> Self {
+        self.not_ours = not_ours;
+        self
+    }
+
+    /// Keeps only those of its cases whose name contains `filter`; false where none is left. Suites of others are kept
+    /// or left as a whole.
+    pub fn retain(&mut self, filter: &str) -> bool {
+        match &mut self.tests {
+            Tests::Ours(cases) => {
+                cases.retain(|case| case.name.contains(filter));
+                !cases.is_empty()
+            }
+            Tests::Theirs(_) => self.name.contains(filter),
+        }
+    }
+
+    /// The names of its cases, or its own where the tests are others'.
+    pub fn names(&self) -> Vec<&str> {
+        match &self.tests {
+            Tests::Ours(cases) => cases.iter().map(|case| case.name.as_str()).collect(),
+            Tests::Theirs(_) => vec![self.name],
+        }
+    }
+
+    /// Starts a broker on an empty folder and runs all tests against it.
+    pub fn run(&self, kind: Kind, clients: &super::Clients, scratch: &Path) -> Fallible<Vec<Test>> {
+        let mut settings = self.settings.clone();
+        if matches!(kind, Kind::Kafka { .. }) {
+            settings.extend_from_slice(&self.settings_on_kafka);
+        }
+        let port = self.free_port().map_or_else(server::free_port, Ok)?;
+        settings.iter_mut().for_each(|setting| *setting = setting.replace(":PORT", &format!(":{port}")));
+        let mut server = Server::new(kind, &scratch.join("broker"), &settings, Some(port))?;
+        server.start()?;
+        let left_out = if server.is_ottla() { self.not_ours } else { &[] };
+        let mut context = Context::new(server, clients.clone(), scratch);
+        context.left_out = left_out.iter().map(|(name, _)| *name).collect();
+        let mut tests = match &self.tests {
+            Tests::Ours(cases) => run_cases(cases, &mut context),
+            Tests::Theirs(work) => work(&mut context)?,
+        };
+        tests.extend(
+            left_out.iter().map(|(name, reason)| Test {
+                name: (*name).to_owned(),
+                outcome: Outcome::LeftOut((*reason).to_owned()),
+            }),
+        );
+        if let Some(output) = context.server.died() {
+            return Err(format!("the broker died:\n{output}").into());
+        }
+        context.server.stop()?;
+        Ok(tests)
+    }
+
+    /// The wanted port, unless someone else has it.
+    fn free_port(&self) -> Option<u16> {
+        self.port.filter(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
+    }
+}
+
+fn run_cases(cases: &[Case], context: &mut Context) -> Vec<Test> {
+    let mut tests = Vec::new();
+    for case in cases {
+        let begun = Instant::now();
+        let outcome = match context.run(case) {
+            Ok(()) => {
+                println!("ok {} ({} ms)", case.name, begun.elapsed().as_millis());
+                Outcome::Passed
+            }
+            Err(error) => {
+                println!("FAILED {}: {error}", case.name);
+                Outcome::Failed(error.to_string())
+            }
+        };
+        tests.push(Test { name: case.name.clone(), outcome });
+    }
+    tests
+}
