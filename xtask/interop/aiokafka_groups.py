@@ -106,8 +106,9 @@ async def rebalance(bootstrap, topic, **settings):
             await until("two share", lambda: len(one.assignment()) == 2 and len(two.assignment()) == 2)
             assert not one.assignment() & two.assignment()
         await until("one owns all again", lambda: len(one.assignment()) == 4)
-        assigned = [count for event, count in events if event == "assigned"]
-        assert assigned == [4, 2, 4], events
+        assigned = lambda: [count for event, count in events if event == "assigned"]
+        await until("the listener was told", lambda: len(assigned()) == 3)
+        assert assigned() == [4, 2, 4], events
 
 
 async def sticky(bootstrap, topic):
