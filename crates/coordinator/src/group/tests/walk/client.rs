@@ -1,0 +1,130 @@
+//! A client of a group, as the walk plays it: it may be behind what the coordinator thinks of it.
+
+use super::*;
+
+/// A client.
+#[derive(Clone)]
+pub(super) struct Client {
+    pub(super) group: Arc<str>,
+    pub(super) name: String,
+    pub(super) instance: Option<Arc<str>>,
+    pub(super) id: MemberId,
+    pub(super) generation: i32,
+    pub(super) plan: Plan,
+    pub(super) waiting: Option<Ticket>,
+    /// Where it leads: the members of the generation.
+    pub(super) members: Vec<MemberId>,
+    /// How far it has read in each partition that it was given; nothing before it was given any.
+    pub(super) positions: Option<BTreeMap<i32, i64>>,
+}
+
+/// What a client would do next if it were let.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Plan {
+    Join,
+    Sync,
+    GoOn,
+}
+
+impl Client {
+    pub(super) fn new(number: usize) -> Self {
+        Self {
+            group: text(GROUPS[number % GROUPS.len()]),
+            name: format!("c{number}"),
+            instance: (number % 4 == 3).then(|| text(&format!("i{number}"))),
+            id: text(""),
+            generation: -1,
+            plan: Plan::Join,
+            waiting: None,
+            members: Vec::new(),
+            positions: None,
+        }
+    }
+
+    /// Forgets all that it was told.
+    pub(super) fn begin_anew(&mut self) {
+        (self.id, self.generation, self.plan, self.waiting) = (text(""), -1, Plan::Join, None);
+        (self.members, self.positions) = (Vec::new(), None);
+    }
+
+    /// Takes an answer; `coordinator` says from where on to read.
+    pub(super) fn learn(&mut self, answer: Answer, coordinator: &GroupCoordinator) {
+        let error = match &answer {
+            Answer::JoinGroup(answer) => answer.error,
+            Answer::SyncGroup(answer) => answer.error,
+            Answer::Heartbeat(error) => *error,
+            Answer::OffsetCommit(errors) => errors[0],
+            Answer::LeaveGroup(_) => ErrorCode::UnknownMemberId,
+            Answer::OffsetDelete(_) | Answer::DeleteGroups(_) => return,
+        };
+        match (error, answer) {
+            (ErrorCode::None, Answer::JoinGroup(answer)) => {
+                if (&self.id, self.generation) != (&answer.member_id, answer.generation) {
+                    self.positions = None;
+                }
+                (self.id, self.generation, self.plan) = (answer.member_id, answer.generation, Plan::Sync);
+                self.members = answer.members.into_iter().map(|member| member.member_id).collect();
+            }
+            (ErrorCode::None, Answer::SyncGroup(answer)) => {
+                self.plan = Plan::GoOn;
+                if self.positions.is_none() {
+                    let committed = |partition| position(coordinator, &self.group, partition);
+                    let partitions = partitions_in(&answer.assignment);
+                    self.positions =
+                        Some(partitions.into_iter().map(|partition| (partition, committed(partition))).collect());
+                }
+            }
+            (ErrorCode::None, _) => {}
+            (ErrorCode::MemberIdRequired, Answer::JoinGroup(answer)) => self.id = answer.member_id,
+            (ErrorCode::RebalanceInProgress, _) => self.plan = Plan::Join,
+            _ => self.begin_anew(),
+        }
+    }
+
+    pub(super) fn heartbeat(&self) -> Request {
+        Request::Heartbeat(Heartbeat {
+            group_id: Arc::clone(&self.group),
+            generation: self.generation,
+            member_id: Arc::clone(&self.id),
+            instance_id: self.instance.clone(),
+        })
+    }
+
+    /// The leader deals the partitions out to the members that it was told of.
+    pub(super) fn sync(&self) -> SyncGroup {
+        let mut dealt: BTreeMap<&MemberId, Vec<u8>> = BTreeMap::new();
+        for (partition, member_id) in (0..PARTITIONS as u8).zip(self.members.iter().cycle()) {
+            dealt.entry(member_id).or_default().push(partition);
+        }
+        SyncGroup {
+            group_id: Arc::clone(&self.group),
+            instance_id: self.instance.clone(),
+            protocol: None,
+            protocol_type: None,
+            requires_protocol: false,
+            assignments: dealt.into_iter().map(|(id, partitions)| (Arc::clone(id), partitions.into())).collect(),
+            ..sync_of(&self.id, self.generation, &[])
+        }
+    }
+
+    pub(super) fn commit(&self, offset: OffsetToCommit) -> Request {
+        Request::OffsetCommit(OffsetCommit {
+            group_id: Arc::clone(&self.group),
+            instance_id: self.instance.clone(),
+            offsets: vec![offset],
+            ..commit_of(&self.id, self.generation, 0)
+        })
+    }
+}
+
+/// The partitions of an assignment that a client dealt out.
+pub(super) fn partitions_in(assignment: &Opaque) -> Vec<i32> {
+    assignment.iter().map(|partition| i32::from(*partition)).collect()
+}
+
+/// Where a consumer that is given the partition begins to read.
+fn position(coordinator: &GroupCoordinator, group: &str, partition: i32) -> i64 {
+    let topics = [TopicToFetch { topic: text("t"), topic_id: Uuid::ZERO, partitions: vec![partition] }];
+    let fetched = coordinator.fetch_offsets(group, &topics);
+    fetched[0].offsets[0].committed.as_ref().map_or(0, |committed| committed.offset)
+}
