@@ -147,6 +147,9 @@ pub enum Input {
     Time,
     /// Topics are gone. Its records need not be one unit.
     TopicsDeleted(Vec<DeletedTopic>),
+    /// The topics that there are, as far as [`GroupCoordinator::committed_topics`] names them, with their ids: for offsets
+    /// whose topic was deleted while nobody could hear of it. Its records need not be one unit.
+    TopicsKnown(BTreeMap<Arc<str>, Uuid>),
     /// The records that were decided could not be written; nothing of that outcome was replayed, noted or answered.
     WriteFailed {
         /// What [`Input::failure`] gave for the input.
@@ -274,6 +277,7 @@ impl Shard for GroupCoordinator {
             Input::Loaded => self.decide_loaded(now),
             Input::Time => self.decide_time(now),
             Input::TopicsDeleted(topics) => self.decide_topics_deleted(&topics),
+            Input::TopicsKnown(topics) => self.decide_topics_known(&topics),
             Input::WriteFailed { failure, error } => self.decide_write_failed(now, failure, error),
             Input::Unloaded => self.decide_unloaded(now),
         }

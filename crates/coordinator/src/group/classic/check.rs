@@ -9,8 +9,7 @@ impl ClassicGroup {
     pub(in crate::group) fn check(&self) {
         let leads = self.leader.as_ref().is_some_and(|leader| self.members.contains_key(leader));
         assert_eq!(leads, !self.members.is_empty(), "where there are members one leads");
-        let instances: Vec<_> = self.members.values().filter_map(|member| member.instance_id.as_ref()).collect();
-        assert_eq!(instances.iter().collect::<BTreeSet<_>>().len(), instances.len(), "an instance is one member");
+        self.members.check();
         for member_id in self.pending_joins.keys() {
             assert!(!self.members.contains_key(member_id), "{member_id} has joined, so it is not awaited");
         }
@@ -25,7 +24,7 @@ impl ClassicGroup {
                 self.check_syncing(&syncing.pending);
                 let leader = self.leader.as_ref().expect("there are members");
                 assert!(self.members[leader].waiting == Waiting::Nothing, "the leader's sync ends the wait");
-                for (member_id, member) in &self.members {
+                for (member_id, member) in self.members.iter() {
                     let is_pending = syncing.pending.contains(member_id);
                     let waits = matches!(member.waiting, Waiting::Sync(_));
                     assert!(is_pending != waits, "{member_id} has synced or has not");
@@ -39,7 +38,7 @@ impl ClassicGroup {
         let is_preparing = matches!(self.phase, Phase::PreparingRebalance(_));
         let is_completing = matches!(self.phase, Phase::CompletingRebalance(_));
         let mut tickets = BTreeSet::new();
-        for (member_id, member) in &self.members {
+        for (member_id, member) in self.members.iter() {
             match member.waiting {
                 Waiting::Nothing => {}
                 Waiting::Join(ticket) => {

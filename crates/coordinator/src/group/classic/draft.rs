@@ -54,28 +54,32 @@ impl<'a> Draft<'a> {
         matches!(self.group.phase, Phase::PreparingRebalance(_))
     }
 
-    /// A member to be changed.
+    /// Changes a member, but for its instance.
     ///
     /// # Panics
     /// Where there is no such member.
-    pub(super) fn member_mut(&mut self, member_id: &str) -> &mut Member {
-        Arc::make_mut(self.group.members.get_mut(member_id).expect("the caller found the member"))
+    pub(super) fn change_member<T>(&mut self, member_id: &str, change: impl FnOnce(&mut Member) -> T) -> T {
+        self.group.members.change(member_id, change)
     }
 
     pub(super) fn member_ids(&self) -> Vec<MemberId> {
-        self.group.members.keys().cloned().collect()
+        self.group.member_ids()
+    }
+
+    /// What a member waits for, which it does no longer.
+    pub(super) fn take_waiting(&mut self, member_id: &str) -> Waiting {
+        self.change_member(member_id, |member| std::mem::replace(&mut member.waiting, Waiting::Nothing))
     }
 
     /// Begins a member's session anew.
     pub(super) fn renew_session(&mut self, member_id: &str) {
         let at = self.now.monotonic;
-        let member = self.member_mut(member_id);
-        member.session_deadline = Some(member.session_until(at));
+        self.change_member(member_id, |member| member.session_deadline = Some(member.session_until(at)));
     }
 
     /// Refuses what a member waits for, whichever it is.
     pub(super) fn refuse_waiting(&mut self, member_id: &MemberId, answered_id: &MemberId, error: ErrorCode) {
-        match std::mem::replace(&mut self.member_mut(member_id).waiting, Waiting::Nothing) {
+        match self.take_waiting(member_id) {
             Waiting::Nothing => {}
             Waiting::Join(ticket) => self.answer_join(ticket, JoinGroupAnswer::refused(error, answered_id)),
             Waiting::Sync(ticket) => self.answer_sync(ticket, SyncGroupAnswer::refused(error)),
@@ -95,7 +99,7 @@ impl<'a> Draft<'a> {
     /// Differs from Kafka: there the first request is never answered.
     pub(super) fn park(&mut self, member_id: &MemberId, waiting: Waiting) {
         self.refuse_waiting(member_id, member_id, ErrorCode::RebalanceInProgress);
-        self.member_mut(member_id).waiting = waiting;
+        self.change_member(member_id, |member| member.waiting = waiting);
     }
 
     /// Takes a member or a given id out of the group, as if it had never been there; another member leads. What it

@@ -191,7 +191,7 @@ impl Draft<'_> {
         match self.group.phase {
             Phase::Empty => true,
             Phase::PreparingRebalance(_) => {
-                member.is_some_and(|member| member.is_joining()) || self.group.joined_count() < max_size
+                member.is_some_and(|member| member.is_joining()) || self.group.members.joining_count() < max_size
             }
             Phase::CompletingRebalance(_) | Phase::Stable(_) => member.is_some() || self.group.members.len() < max_size,
         }
@@ -200,7 +200,7 @@ impl Draft<'_> {
     fn join_without_id(&mut self, request: JoinGroup, ticket: Ticket) {
         let member_id = request.new_member_id();
         if let Some(instance_id) = &request.instance_id {
-            match self.group.member_of_instance(instance_id).cloned() {
+            match self.group.members.of_instance(instance_id).cloned() {
                 Some(old_id) => self.replace_static_member(request, &old_id, &member_id, ticket),
                 None => self.add_member(request, &member_id, ticket),
             }
@@ -253,10 +253,11 @@ impl Draft<'_> {
     /// Takes over what a member says of itself.
     pub(super) fn update_member(&mut self, request: JoinGroup, member_id: &MemberId) {
         let rebalance_timeout_ms = request.rebalance_timeout_ms();
-        let member = self.member_mut(member_id);
-        member.rebalance_timeout_ms = rebalance_timeout_ms;
-        member.session_timeout_ms = request.session_timeout_ms;
-        member.protocols = request.protocols;
+        self.change_member(member_id, |member| {
+            member.rebalance_timeout_ms = rebalance_timeout_ms;
+            member.session_timeout_ms = request.session_timeout_ms;
+            member.protocols = request.protocols;
+        });
     }
 
     fn add_member(&mut self, request: JoinGroup, member_id: &MemberId, ticket: Ticket) {
@@ -282,8 +283,7 @@ impl Draft<'_> {
             session_deadline: Some(self.now.monotonic + NEW_MEMBER_JOIN_TIMEOUT),
         };
         self.group.pending_joins.remove(member_id);
-        let former = self.group.members.insert(Arc::clone(member_id), Arc::new(member));
-        assert!(former.is_none(), "the host draws a fresh id for each request");
+        self.group.members.insert(Arc::clone(member_id), Arc::new(member));
         self.group.leader.get_or_insert_with(|| Arc::clone(member_id));
         self.prepare_rebalance_or_complete_join();
     }

@@ -78,7 +78,7 @@ impl Draft<'_> {
     fn leave(&mut self, leaving: &LeavingMember) -> ErrorCode {
         let instance_id = leaving.instance_id.as_deref();
         if leaving.member_id.is_empty() {
-            let member_id = instance_id.and_then(|instance_id| self.group.member_of_instance(instance_id)).cloned();
+            let member_id = instance_id.and_then(|instance_id| self.group.members.of_instance(instance_id)).cloned();
             let Some(member_id) = member_id else { return ErrorCode::UnknownMemberId };
             self.remove(&member_id);
         } else if self.group.pending_joins.contains_key(&leaving.member_id) {

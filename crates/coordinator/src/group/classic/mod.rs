@@ -18,6 +18,7 @@ mod draft;
 pub mod heartbeat;
 pub mod join_group;
 pub mod leave_group;
+mod members;
 mod protocols;
 mod rebalance;
 pub mod state;

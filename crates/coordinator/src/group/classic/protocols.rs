@@ -16,8 +16,11 @@ impl ClassicGroup {
         if self.is_empty() {
             return !protocol_type.is_empty() && !protocols.is_empty();
         }
-        self.protocol_type.as_deref() == Some(protocol_type)
-            && protocols.iter().any(|protocol| self.is_supported_by_all(&protocol.name))
+        if self.protocol_type.as_deref() != Some(protocol_type) {
+            return false;
+        }
+        let shared = self.shared_protocols();
+        protocols.iter().any(|protocol| self.members.is_empty() || shared.contains(&*protocol.name))
     }
 
     /// The protocol with the most votes: each member votes for the first of its own list that all have.
@@ -25,9 +28,10 @@ impl ClassicGroup {
     /// # Panics
     /// Where there is no such protocol: members without one are not let in.
     pub(super) fn select_protocol(&self) -> Arc<str> {
+        let shared = self.shared_protocols();
         let mut votes: BTreeMap<&Arc<str>, usize> = BTreeMap::new();
         for member in self.members.values() {
-            let vote = member.protocols.iter().find(|protocol| self.is_supported_by_all(&protocol.name));
+            let vote = member.protocols.iter().find(|protocol| shared.contains(&*protocol.name));
             *votes.entry(&vote.expect("joining members share a protocol").name).or_default() += 1;
         }
         // Of equals the first by name: Kafka leaves it open.
@@ -36,8 +40,20 @@ impl ClassicGroup {
         Arc::clone(winner)
     }
 
-    fn is_supported_by_all(&self, name: &str) -> bool {
-        self.members.values().all(|member| member.protocols.iter().any(|protocol| &*protocol.name == name))
+    /// The protocols that all members have; of members that are not there, none.
+    fn shared_protocols(&self) -> BTreeSet<&str> {
+        // How many have each, and the last of them: a member may name one twice.
+        let mut counts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+        for (number, member) in self.members.values().enumerate() {
+            for protocol in &member.protocols {
+                let (count, last) = counts.entry(&protocol.name).or_insert((0, usize::MAX));
+                if *last != number {
+                    (*count, *last) = (*count + 1, number);
+                }
+            }
+        }
+        let is_shared = |(_, (count, _)): &(&str, (usize, usize))| *count == self.members.len();
+        counts.into_iter().filter(is_shared).map(|(name, _)| name).collect()
     }
 
     /// All topics that consumers ask for in the metadata of the chosen protocol.

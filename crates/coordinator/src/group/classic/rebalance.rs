@@ -132,9 +132,8 @@ impl Draft<'_> {
         for member_id in self.member_ids() {
             let answer = self.current_generation(&member_id);
             self.renew_session(&member_id);
-            let member = self.member_mut(&member_id);
-            member.is_new = false;
-            if let Waiting::Join(ticket) = std::mem::replace(&mut member.waiting, Waiting::Nothing) {
+            self.change_member(&member_id, |member| member.is_new = false);
+            if let Waiting::Join(ticket) = self.take_waiting(&member_id) {
                 self.answer_join(ticket, answer);
             }
         }
@@ -168,9 +167,8 @@ impl Draft<'_> {
     /// Takes all assignments back and refuses the syncs that wait.
     pub(super) fn reset_assignment(&mut self, error: ErrorCode) {
         for member_id in self.member_ids() {
-            let member = self.member_mut(&member_id);
-            member.assignment = Opaque::default();
-            if matches!(member.waiting, Waiting::Sync(_)) {
+            self.change_member(&member_id, |member| member.assignment = Opaque::default());
+            if matches!(self.group.members[&member_id].waiting, Waiting::Sync(_)) {
                 self.refuse_waiting(&member_id, &member_id, error);
                 // While it waited its session may have run out without effect.
                 self.renew_session(&member_id);

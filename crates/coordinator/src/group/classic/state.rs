@@ -9,6 +9,7 @@ use ottla_base::Timestamp;
 use ottla_protocol::error::ErrorCode;
 
 use super::join_group::Protocol;
+use super::members::Members;
 use crate::group::records::{Record, RecordedGroup, RecordedMember};
 use crate::group::{GroupId, MemberId, Opaque, Ticket, from_ms};
 
@@ -40,7 +41,7 @@ pub(in crate::group) struct ClassicGroup {
     pub(super) protocol_type: Option<Arc<str>>,
     pub(super) protocol: Option<Arc<str>>,
     pub(super) leader: Option<MemberId>,
-    pub(super) members: BTreeMap<MemberId, Arc<Member>>,
+    pub(super) members: Members,
     /// Ids that were given out (KIP-394), and until when they may be used.
     pub(super) pending_joins: BTreeMap<MemberId, Duration>,
     /// What consumers read; nothing where that is not known.
@@ -133,7 +134,7 @@ impl ClassicGroup {
             protocol_type: None,
             protocol: None,
             leader: None,
-            members: BTreeMap::new(),
+            members: Members::default(),
             pending_joins: BTreeMap::new(),
             subscribed_topics: None,
         }
@@ -157,7 +158,7 @@ impl ClassicGroup {
             };
             (Arc::clone(&recorded_member.member_id), Arc::new(member))
         };
-        let members: BTreeMap<_, _> = recorded.members.iter().map(member).collect();
+        let members: Members = recorded.members.iter().map(member).collect();
         let is_known = |leader: &MemberId| members.contains_key(leader);
         let mut group = Self {
             phase: if members.is_empty() { Phase::Empty } else { Phase::Stable(Syncing::default()) },
@@ -226,8 +227,12 @@ impl ClassicGroup {
         self.protocol.as_ref()
     }
 
-    pub(in crate::group) fn members(&self) -> &BTreeMap<MemberId, Arc<Member>> {
+    pub(in crate::group) fn members(&self) -> &Members {
         &self.members
+    }
+
+    pub(super) fn member_ids(&self) -> Vec<MemberId> {
+        self.members.keys().cloned().collect()
     }
 
     pub(in crate::group) fn has_pending_joins(&self) -> bool {
@@ -267,16 +272,10 @@ impl ClassicGroup {
         if self.members.get(member_id).is_some_and(|member| member.instance_id.as_deref() == Some(instance_id)) {
             return Ok(());
         }
-        match self.member_of_instance(instance_id) {
+        match self.members.of_instance(instance_id) {
             Some(_) => Err(ErrorCode::FencedInstanceId),
             None => Err(ErrorCode::UnknownMemberId),
         }
-    }
-
-    /// The member that a static instance has now.
-    pub(super) fn member_of_instance(&self, instance_id: &str) -> Option<&MemberId> {
-        let is_it = |member: &Member| member.instance_id.as_deref() == Some(instance_id);
-        self.members.iter().find(|(_, member)| is_it(member)).map(|(member_id, _)| member_id)
     }
 
     pub(super) fn is_leader(&self, member_id: &str) -> bool {
@@ -288,39 +287,40 @@ impl ClassicGroup {
         self.members.values().map(|member| i64::from(member.rebalance_timeout_ms)).max().unwrap_or(0).max(0)
     }
 
-    pub(super) fn joined_count(&self) -> usize {
-        self.members.values().filter(|member| member.is_joining()).count()
-    }
-
     pub(super) fn have_all_joined(&self) -> bool {
-        self.pending_joins.is_empty() && self.joined_count() == self.members.len()
+        self.pending_joins.is_empty() && self.members.joining_count() == self.members.len()
     }
 
     /// The earliest of its timers.
     pub(in crate::group) fn deadline(&self) -> Option<Duration> {
-        let phase = match &self.phase {
-            Phase::Empty => None,
-            Phase::PreparingRebalance(joining) => Some(joining.deadline),
-            Phase::CompletingRebalance(syncing) | Phase::Stable(syncing) => {
-                (!syncing.pending.is_empty()).then_some(syncing.deadline)
-            }
-        };
         let sessions = self.members.values().filter_map(|member| member.session_deadline);
-        phase.into_iter().chain(sessions).chain(self.pending_joins.values().copied()).min()
+        self.phase.deadline().into_iter().chain(sessions).chain(self.pending_joins.values().copied()).min()
     }
 
     /// Renews a session.
     pub(in crate::group) fn heard(&mut self, member_id: &str, until: Duration) {
-        if let Some(member) = self.members.get_mut(member_id) {
-            Arc::make_mut(member).session_deadline = Some(until);
+        if self.members.contains_key(member_id) {
+            self.members.change(member_id, |member| member.session_deadline = Some(until));
         }
     }
 
     /// Begins all sessions.
     pub(in crate::group) fn begin_sessions(&mut self, at: Duration) {
-        for member in self.members.values_mut() {
-            let member = Arc::make_mut(member);
-            member.session_deadline = Some(member.session_until(at));
+        for member_id in self.member_ids() {
+            self.members.change(&member_id, |member| member.session_deadline = Some(member.session_until(at)));
+        }
+    }
+}
+
+impl Phase {
+    /// When it ends though not all have come.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        match self {
+            Self::Empty => None,
+            Self::PreparingRebalance(joining) => Some(joining.deadline),
+            Self::CompletingRebalance(syncing) | Self::Stable(syncing) => {
+                (!syncing.pending.is_empty()).then_some(syncing.deadline)
+            }
         }
     }
 }

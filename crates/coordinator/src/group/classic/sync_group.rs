@@ -128,9 +128,9 @@ impl Draft<'_> {
         let syncing: Syncing = std::mem::take(syncing);
         self.group.phase = Phase::Stable(syncing);
         for member_id in self.member_ids() {
-            self.member_mut(&member_id).assignment = assignments.remove(&member_id).unwrap_or_default();
-            let waiting = std::mem::replace(&mut self.member_mut(&member_id).waiting, Waiting::Nothing);
-            if let Waiting::Sync(ticket) = waiting {
+            let assignment = assignments.remove(&member_id).unwrap_or_default();
+            self.change_member(&member_id, |member| member.assignment = assignment);
+            if let Waiting::Sync(ticket) = self.take_waiting(&member_id) {
                 self.renew_session(&member_id);
                 let answer = self.assignment_of(&member_id);
                 self.answer_sync(ticket, answer);

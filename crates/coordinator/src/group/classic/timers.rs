@@ -7,61 +7,76 @@ use super::draft::Draft;
 use super::state::{Phase, Waiting};
 use crate::group::MemberId;
 
-/// A timer that has run out.
-enum Due {
-    Join,
-    Sync,
-    PendingJoin(MemberId),
+/// A timer.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
     Session(MemberId),
+    PendingJoin(MemberId),
+    Phase,
 }
 
 impl Draft<'_> {
-    /// Does all that is due. Each step ends a timer or sets it to later than now.
+    /// Does all that is due, the first to run out first. Each step ends a timer or sets it to later than now, or to now: the
+    /// round after sees to those.
     pub(in crate::group) fn expire_due(&mut self) {
-        while let Some(due) = self.next_due() {
-            match due {
-                Due::Join => self.expire_join(),
-                Due::Sync => {
-                    if let Phase::CompletingRebalance(syncing) | Phase::Stable(syncing) = &self.group.phase {
-                        let pending = syncing.pending.clone();
-                        self.expire_syncs(&pending);
-                    }
+        loop {
+            let due = self.due();
+            if due.is_empty() {
+                return;
+            }
+            for (deadline, timer) in due {
+                // One that ran out before may have ended or moved it.
+                if self.deadline_of(&timer) == Some(deadline) {
+                    self.expire(timer);
                 }
-                Due::PendingJoin(member_id) => {
-                    self.remove(&member_id);
-                    if self.is_preparing() {
-                        self.after_loss();
-                    }
-                }
-                Due::Session(member_id) => self.expire_session(&member_id),
             }
         }
     }
 
-    /// The timer that ran out first.
-    fn next_due(&self) -> Option<Due> {
-        let mut first: Option<(Duration, Due)> = None;
-        let mut consider = |deadline: Duration, due: &dyn Fn() -> Due| {
-            if self.is_due(deadline) && first.as_ref().is_none_or(|(earliest, _)| deadline < *earliest) {
-                first = Some((deadline, due()));
-            }
-        };
-        for (member_id, member) in &self.group.members {
-            if let Some(deadline) = member.session_deadline {
-                consider(deadline, &|| Due::Session(Arc::clone(member_id)));
-            }
+    /// The timers that have run out, the first of them first.
+    fn due(&self) -> Vec<(Duration, Timer)> {
+        let group = &self.group;
+        let sessions = group.members.iter().filter_map(|(member_id, member)| {
+            Some((member.session_deadline?, member_id)).filter(|(deadline, _)| self.is_due(*deadline))
+        });
+        let pending_joins = group.pending_joins.iter().map(|(member_id, deadline)| (*deadline, member_id));
+        let pending_joins = pending_joins.filter(|(deadline, _)| self.is_due(*deadline));
+        let phase = group.phase.deadline().filter(|deadline| self.is_due(*deadline));
+        let mut due: Vec<(Duration, Timer)> = sessions
+            .map(|(deadline, member_id)| (deadline, Timer::Session(Arc::clone(member_id))))
+            .chain(pending_joins.map(|(deadline, member_id)| (deadline, Timer::PendingJoin(Arc::clone(member_id)))))
+            .chain(phase.map(|deadline| (deadline, Timer::Phase)))
+            .collect();
+        due.sort_unstable();
+        due
+    }
+
+    fn deadline_of(&self, timer: &Timer) -> Option<Duration> {
+        match timer {
+            Timer::Session(member_id) => self.group.members.get(member_id)?.session_deadline,
+            Timer::PendingJoin(member_id) => self.group.pending_joins.get(member_id).copied(),
+            Timer::Phase => self.group.phase.deadline(),
         }
-        for (member_id, deadline) in &self.group.pending_joins {
-            consider(*deadline, &|| Due::PendingJoin(Arc::clone(member_id)));
-        }
-        match &self.group.phase {
-            Phase::PreparingRebalance(joining) => consider(joining.deadline, &|| Due::Join),
-            Phase::CompletingRebalance(syncing) | Phase::Stable(syncing) if !syncing.pending.is_empty() => {
-                consider(syncing.deadline, &|| Due::Sync);
+    }
+
+    fn expire(&mut self, timer: Timer) {
+        match timer {
+            Timer::Session(member_id) => self.expire_session(&member_id),
+            Timer::PendingJoin(member_id) => {
+                self.remove(&member_id);
+                if self.is_preparing() {
+                    self.after_loss();
+                }
             }
-            Phase::Empty | Phase::CompletingRebalance(_) | Phase::Stable(_) => {}
+            Timer::Phase => match &self.group.phase {
+                Phase::Empty => {}
+                Phase::PreparingRebalance(_) => self.expire_join(),
+                Phase::CompletingRebalance(syncing) | Phase::Stable(syncing) => {
+                    let pending = syncing.pending.clone();
+                    self.expire_syncs(&pending);
+                }
+            },
         }
-        first.map(|(_, due)| due)
     }
 
     fn expire_join(&mut self) {
@@ -74,9 +89,9 @@ impl Draft<'_> {
 
     /// A member that waits is there: its session is renewed when it is answered. A new one may be long gone.
     fn expire_session(&mut self, member_id: &MemberId) {
-        let member = self.member_mut(member_id);
+        let member = &self.group.members[member_id];
         if member.waiting != Waiting::Nothing && !member.is_new {
-            member.session_deadline = None;
+            self.change_member(member_id, |member| member.session_deadline = None);
         } else {
             self.remove(member_id);
             self.after_loss();

@@ -1,12 +1,13 @@
 //! OffsetDelete (key 47, KIP-496): forget offsets of topics that a group does not read; and what becomes of the offsets
 //! of topics that are gone.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ottla_base::Outcome;
+use ottla_base::{Outcome, Uuid};
 use ottla_protocol::error::ErrorCode;
 
-use super::DeletedTopic;
+use super::{CommittedOffset, DeletedTopic};
 use crate::group::records::Record;
 use crate::group::{Answer, GroupCoordinator, GroupId, Ticket, answered};
 
@@ -48,17 +49,44 @@ impl OffsetDelete {
 impl GroupCoordinator {
     /// Forgets the offsets of topics that are gone, but not those that were committed for a newer topic of the name.
     pub(in crate::group) fn decide_topics_deleted(&self, topics: &[DeletedTopic]) -> Outcome<Self> {
+        let mut ids: BTreeMap<&str, Vec<Uuid>> = BTreeMap::new();
+        topics.iter().for_each(|topic| ids.entry(&topic.name).or_default().push(topic.id));
+        let is_of =
+            |offset: &CommittedOffset, id: &Uuid| id.is_zero() || offset.topic_id.is_zero() || offset.topic_id == *id;
+        let names = ids.keys().copied().collect();
+        self.forget_offsets(&names, |topic, offset| ids[topic].iter().any(|id| is_of(offset, id)))
+    }
+
+    /// Forgets the offsets of topics that are not among those that there are.
+    pub(in crate::group) fn decide_topics_known(&self, topics: &BTreeMap<Arc<str>, Uuid>) -> Outcome<Self> {
+        let names = self.committed_topics();
+        let names = names.iter().map(|name| &**name).collect();
+        self.forget_offsets(&names, |topic, offset| match topics.get(topic) {
+            None => true,
+            Some(id) => !id.is_zero() && !offset.topic_id.is_zero() && offset.topic_id != *id,
+        })
+    }
+
+    /// The topics that some group has an offset of.
+    pub fn committed_topics(&self) -> BTreeSet<Arc<str>> {
+        self.groups.values().flat_map(|group| group.offsets.topics()).cloned().collect()
+    }
+
+    /// Looks at so many topics as each group has or as are named, whichever are fewer.
+    fn forget_offsets(
+        &self,
+        names: &BTreeSet<&str>,
+        is_forgotten: impl Fn(&str, &CommittedOffset) -> bool,
+    ) -> Outcome<Self> {
         let mut outcome = Outcome::default();
         for (id, group) in &self.groups {
-            for topic in topics {
-                let name: Arc<str> = topic.name.as_str().into();
-                for (partition, offset) in group.offsets.of_topic(&name) {
-                    if topic.id.is_zero() || offset.topic_id.is_zero() || offset.topic_id == topic.id {
-                        let (group, topic) = (Arc::clone(id), Arc::clone(&name));
-                        outcome.records.push(Record::Offset { group, topic, partition, value: None });
-                    }
+            let mut forget = |topic: &Arc<str>, partition: i32, offset: &CommittedOffset| {
+                if is_forgotten(topic, offset) {
+                    let (group, topic) = (Arc::clone(id), Arc::clone(topic));
+                    outcome.records.push(Record::Offset { group, topic, partition, value: None });
                 }
-            }
+            };
+            group.offsets.for_each_of(names, &mut forget);
         }
         outcome
     }

@@ -6,7 +6,7 @@ pub mod delete;
 pub mod expire;
 pub mod fetch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ottla_base::{Timestamp, Uuid};
@@ -77,7 +77,21 @@ impl Offsets {
         self.topics.iter().flat_map(of_topic)
     }
 
-    fn of_topic(&self, topic: &str) -> impl Iterator<Item = (i32, &CommittedOffset)> {
-        self.topics.get(topic).into_iter().flatten().map(|(partition, offset)| (*partition, offset))
+    fn topics(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.topics.keys()
+    }
+
+    /// Those of the topics that are named. There may be many more of these than are named, or many fewer.
+    fn for_each_of(&self, names: &BTreeSet<&str>, look: &mut impl FnMut(&Arc<str>, i32, &CommittedOffset)) {
+        let mut look_at = |topic: &Arc<str>, partitions: &BTreeMap<i32, CommittedOffset>| {
+            partitions.iter().for_each(|(partition, offset)| look(topic, *partition, offset));
+        };
+        if names.len() < self.topics.len() {
+            let named = names.iter().filter_map(|name| self.topics.get_key_value(*name));
+            named.for_each(|(topic, partitions)| look_at(topic, partitions));
+        } else {
+            let named = self.topics.iter().filter(|(topic, _)| names.contains(&***topic));
+            named.for_each(|(topic, partitions)| look_at(topic, partitions));
+        }
     }
 }

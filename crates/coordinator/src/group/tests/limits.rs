@@ -58,3 +58,89 @@ fn a_thousand_that_join_and_never_sync_are_gone_after_a_while() {
     assert_eq!(host.state(), GroupState::Empty);
     assert_eq!(host.log.len(), 2, "the group was written when it began and when it was empty again");
 }
+
+/// So many that work for each pair of them would take minutes.
+const CROWD: usize = 50_000;
+
+/// A stable group of static members, as a log may hold it.
+fn crowd() -> Host {
+    let mut host = Host::prompt();
+    let member = |number: usize| RecordedMember {
+        member_id: text(&format!("m{number}")),
+        instance_id: Some(text(&format!("i{number}"))),
+        client_id: text("c"),
+        client_host: text("/127.0.0.1"),
+        rebalance_timeout_ms: REBALANCE_MS,
+        session_timeout_ms: SESSION_MS,
+        subscription: metadata(),
+        assignment: Opaque::default(),
+    };
+    let value = RecordedGroup {
+        protocol_type: text("consumer"),
+        generation: 1,
+        protocol: Some(text("range")),
+        leader: None,
+        state_timestamp_ms: 0,
+        members: (0..CROWD).map(member).collect(),
+    };
+    host.log.push(Record::Group { group: text(GROUP), value: Some(value) });
+    host.restart();
+    host
+}
+
+#[test]
+fn a_crowd_that_leaves_at_once_is_no_burden() {
+    let mut host = crowd();
+    let leaving = |number: usize| LeavingMember { member_id: text(""), instance_id: Some(text(&format!("i{number}"))) };
+    let members = (0..CROWD).map(leaving).collect();
+    let left = host.ask(Request::LeaveGroup(LeaveGroup { group_id: text(GROUP), members }));
+    let Some(Answer::LeaveGroup(Ok(left))) = host.answers.get(&left) else { panic!("it is answered") };
+    assert!(left.iter().all(|member| member.error == ErrorCode::None));
+    host.pass_ms(REBALANCE_MS as u64);
+    assert_eq!(host.state(), GroupState::Empty);
+}
+
+#[test]
+fn a_crowd_that_is_lost_at_once_is_no_burden() {
+    let mut host = crowd();
+    host.pass_ms(SESSION_MS as u64 - 1);
+    assert_eq!(host.state(), GroupState::Stable);
+    host.pass_ms(1);
+    assert_eq!(host.state(), GroupState::Empty);
+}
+
+#[test]
+fn given_ids_that_lapse_at_once_end_the_wait_for_them() {
+    let mut host = Host::prompt();
+    let ids = host.stable(1);
+    for number in 0..1000 {
+        host.ask(join(&format!("x{number}"), ""));
+    }
+    let rejoining = host.ask(join("m1", &ids[0]));
+    host.pass_ms(SESSION_MS as u64 - 1);
+    assert_eq!(host.outcome(rejoining), "waits");
+    host.pass_ms(1);
+    assert_eq!((host.outcome(rejoining).as_str(), host.state()), ("0", GroupState::CompletingRebalance));
+}
+
+#[test]
+fn many_topics_of_many_groups_are_forgotten_at_once() {
+    let mut host = Host::new();
+    let name = |number: usize| text(&format!("t{number}"));
+    for number in 0..CROWD {
+        let (group, topic) = (text(&format!("g{number}")), name(number % 100));
+        let committed = CommittedOffset {
+            offset: 7,
+            leader_epoch: -1,
+            metadata: text(""),
+            commit_timestamp_ms: 0,
+            expire_timestamp_ms: None,
+            topic_id: Uuid(5),
+        };
+        host.log.push(Record::Offset { group, topic, partition: 0, value: Some(committed) });
+    }
+    host.restart();
+    let deleted = (1..CROWD).map(|number| DeletedTopic { name: name(number).to_string(), id: Uuid(5) }).collect();
+    host.decide(Input::TopicsDeleted(deleted));
+    assert_eq!(host.coordinator.committed_topics(), BTreeSet::from([name(0)]));
+}

@@ -210,6 +210,19 @@ fn a_topic_takes_its_offsets_along_but_not_those_of_its_successor() {
 }
 
 #[test]
+fn topics_that_were_deleted_unheard_take_their_offsets_along_later() {
+    let mut host = Host::new();
+    ["t", "u", "v"].into_iter().for_each(|topic| commit_topic(&mut host, topic, "", -1));
+    assert_eq!(host.coordinator.committed_topics(), ["t", "u", "v"].map(text).into());
+    let known = BTreeMap::from([(text("t"), Uuid(5)), (text("u"), Uuid(6)), (text("never committed"), Uuid(7))]);
+    host.decide(Input::TopicsKnown(known.clone()));
+    assert_eq!(host.coordinator.committed_topics(), [text("t")].into(), "u is another topic of the name");
+    let written = host.log.len();
+    host.decide(Input::TopicsKnown(known));
+    assert_eq!(host.log.len(), written, "there is nothing more to forget");
+}
+
+#[test]
 fn deleted_groups_leave_nothing_behind() {
     let mut host = Host::prompt();
     let ids = host.stable(1);

@@ -1,0 +1,97 @@
+//! The members of a group by id, with what would otherwise have to be counted over all of them again and again.
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use super::state::Member;
+use crate::group::MemberId;
+
+/// Members, which are read as a map and changed here alone.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(in crate::group) struct Members {
+    by_id: BTreeMap<MemberId, Arc<Member>>,
+    /// Who each static instance is now (KIP-345).
+    by_instance: BTreeMap<Arc<str>, MemberId>,
+    /// Those whose JoinGroup waits.
+    joining_count: usize,
+}
+
+impl Members {
+    /// Takes in a member.
+    ///
+    /// # Panics
+    /// Where the id is another's.
+    pub(super) fn insert(&mut self, member_id: MemberId, member: Arc<Member>) {
+        self.joining_count += usize::from(member.is_joining());
+        if let Some(instance_id) = &member.instance_id {
+            self.by_instance.insert(Arc::clone(instance_id), Arc::clone(&member_id));
+        }
+        let former = self.by_id.insert(member_id, member);
+        assert!(former.is_none(), "the host draws a fresh id for each request");
+    }
+
+    pub(super) fn remove(&mut self, member_id: &MemberId) -> Option<Arc<Member>> {
+        let member = self.by_id.remove(member_id)?;
+        self.joining_count -= usize::from(member.is_joining());
+        // A log may hold an instance twice.
+        if let Some(instance_id) = &member.instance_id
+            && self.by_instance.get(instance_id) == Some(member_id)
+        {
+            self.by_instance.remove(instance_id);
+        }
+        Some(member)
+    }
+
+    /// Changes a member, but for its instance.
+    ///
+    /// # Panics
+    /// Where there is no such member.
+    pub(super) fn change<T>(&mut self, member_id: &str, change: impl FnOnce(&mut Member) -> T) -> T {
+        let member = self.by_id.get_mut(member_id).expect("the caller found the member");
+        let member = Arc::make_mut(member);
+        let was_joining = member.is_joining();
+        let result = change(member);
+        self.joining_count = self.joining_count + usize::from(member.is_joining()) - usize::from(was_joining);
+        result
+    }
+
+    pub(super) fn of_instance(&self, instance_id: &str) -> Option<&MemberId> {
+        self.by_instance.get(instance_id)
+    }
+
+    pub(super) fn joining_count(&self) -> usize {
+        self.joining_count
+    }
+
+    /// Panics where what is counted is not what there is.
+    pub(super) fn check(&self) {
+        let joining = self.by_id.values().filter(|member| member.is_joining()).count();
+        assert_eq!(self.joining_count, joining, "those who are joining");
+        let instances = self.by_id.values().filter(|member| member.instance_id.is_some()).count();
+        assert_eq!(self.by_instance.len(), instances, "an instance is one member");
+        for (instance_id, member_id) in &self.by_instance {
+            assert_eq!(self.by_id[member_id].instance_id.as_ref(), Some(instance_id), "{member_id} is the instance");
+        }
+    }
+}
+
+impl FromIterator<(MemberId, Arc<Member>)> for Members {
+    /// Of several with the same id, which a log may hold, the last.
+    fn from_iter<I: IntoIterator<Item = (MemberId, Arc<Member>)>>(members: I) -> Self {
+        let mut all = Self::default();
+        for (member_id, member) in members {
+            all.remove(&member_id);
+            all.insert(member_id, member);
+        }
+        all
+    }
+}
+
+impl Deref for Members {
+    type Target = BTreeMap<MemberId, Arc<Member>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.by_id
+    }
+}
