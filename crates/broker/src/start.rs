@@ -176,7 +176,7 @@ impl Broker {
         let (running, groups, metadata_directory) = (self.controller, self.group_threads, self.metadata_directory);
         let closed = tokio::task::spawn_blocking(move || {
             drop(workers);
-            groups.join();
+            drop(groups);
             housekeeping.join().expect("the housekeeping does not panic");
             // The metadata log is read in full by every start: the others may be left cleanly though it was not.
             let ended = running.join();

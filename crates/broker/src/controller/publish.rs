@@ -50,8 +50,9 @@ impl Publisher {
                 error!(topic = %topic.name, %error, "some partitions of the topic are not served");
             }
         }
-        self.groups.take_over(&self.partitions, newer);
-        self.published.set(Arc::new(newer.clone()));
+        let newer = Arc::new(newer.clone());
+        self.groups.take_over(&self.partitions, &newer);
+        self.published.set(newer);
         self.groups.forget_topics(&delta);
     }
 

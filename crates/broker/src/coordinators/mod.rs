@@ -18,34 +18,37 @@ mod tests;
 mod timers;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, RwLock};
 use std::thread::JoinHandle;
 
 use ottla_base::{BrokerId, PartitionIndex, Uuid};
-use ottla_coordinator::group::{Answer, DeletedTopic, GroupCoordinator, Input, Request, partition_of};
+use ottla_coordinator::group::{Answer, DeletedTopic, GroupCoordinator, Request, partition_of};
 use ottla_metadata::delta::BrokerDelta;
 use ottla_metadata::image::{Image, Topic};
 use ottla_protocol::error::ErrorCode;
 use tokio::sync::oneshot;
 
 use self::loading::Loader;
-use self::shard::Shard;
-use self::timers::Timers;
+use self::shard::{Shard, Shared};
 use crate::config::Config;
 use crate::partitions::Partitions;
+
+/// What the members of all groups may take. Whoever would make it more has to try again later.
+const MEMBERS_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The group coordinators of this broker.
 pub struct GroupCoordinators {
     config: Arc<Config>,
     shards: RwLock<Shards>,
-    timers: Arc<Timers>,
+    shared: Arc<Shared>,
     loader: Loader,
 }
 
-/// The threads of the coordinators.
+/// The threads of the coordinators. Dropped, it stops the coordinators and waits until the threads have ended.
 pub struct Threads {
-    timers: JoinHandle<()>,
-    loader: JoinHandle<()>,
+    coordinators: Arc<GroupCoordinators>,
+    running: Vec<JoinHandle<()>>,
 }
 
 #[derive(Default)]
@@ -64,14 +67,19 @@ impl GroupCoordinators {
     /// # Errors
     /// There can be no more threads.
     pub fn start(config: Arc<Config>) -> std::io::Result<(Arc<Self>, Threads)> {
-        let timers = Arc::new(Timers::default());
         let (loader, loading) = Loader::start(config.offsets_load_buffer_bytes)?;
-        let coordinators = Arc::new(Self { config, shards: RwLock::default(), timers: Arc::clone(&timers), loader });
-        // The thread does not keep the coordinators alive: it ends by `stop`.
+        let (shards, shared) = (RwLock::default(), Arc::default());
+        let coordinators = Arc::new(Self { config, shards, shared, loader });
+        let mut threads = Threads { coordinators: Arc::clone(&coordinators), running: vec![loading] };
         let watched = Arc::clone(&coordinators);
         let thread = std::thread::Builder::new().name("ottla-groups".to_owned());
-        let running = thread.spawn(move || timers.run(|| watched.all()))?;
-        Ok((coordinators, Threads { timers: running, loader: loading }))
+        threads.running.push(thread.spawn(move || watched.shared.timers.run(|| watched.all()))?);
+        Ok((coordinators, threads))
+    }
+
+    /// How much more the members of groups may take.
+    pub fn room_bytes(&self) -> usize {
+        MEMBERS_BYTES_MAX.saturating_sub(self.shared.members_bytes.load(Ordering::Relaxed))
     }
 
     /// Asks the coordinator of `group_id`. The answer may take as long as a rebalance.
@@ -111,20 +119,18 @@ impl GroupCoordinators {
 
     /// Takes over which partitions of `__consumer_offsets` this broker leads now. Before the image is published: who is told
     /// of a coordinator here finds it.
-    pub fn take_over(&self, partitions: &Partitions, newer: &Image) {
+    pub fn take_over(&self, partitions: &Partitions, newer: &Arc<Image>) {
+        self.shared.newest.set(Arc::clone(newer));
         self.host(partitions, newer.topic(offsets_topic::NAME).map(|topic| &**topic));
     }
 
-    /// Forgets the offsets of topics that are gone. After the image is published: from then on nobody commits to them.
+    /// Forgets the offsets of topics that are gone. After the image is published: from then on nobody commits to them. Groups
+    /// that are not loaded yet compare their offsets with the topics once they are.
     pub fn forget_topics(&self, delta: &BrokerDelta) {
         let deleted = delta.deleted_topics.iter().filter(|topic| &*topic.name != offsets_topic::NAME);
         let deleted: Vec<_> =
             deleted.map(|topic| DeletedTopic { name: topic.name.to_string(), id: topic.id }).collect();
-        if !deleted.is_empty() {
-            for shard in self.all() {
-                shard.tell(Input::TopicsDeleted(deleted.clone()));
-            }
-        }
+        self.all().iter().for_each(|shard| shard.forget_topics(&deleted));
     }
 
     /// Tells all who wait to ask another broker. From now on everybody is told so, and the threads end.
@@ -134,7 +140,7 @@ impl GroupCoordinators {
         shards.by_partition.values().for_each(|shard| shard.unload());
         *shards = Shards { is_stopped: true, ..Shards::default() };
         drop(shards);
-        self.timers.stop();
+        self.shared.timers.stop();
     }
 
     fn host(&self, partitions: &Partitions, topic: Option<&Topic>) {
@@ -162,7 +168,7 @@ impl GroupCoordinators {
             }
             // A partition whose log cannot be opened has no coordinator, and its groups are told so.
             let Ok(partition) = partitions.find(offsets_topic::NAME, index.0) else { continue };
-            let shard = Arc::new(Shard::new(partition, &self.config, Arc::clone(&self.timers)));
+            let shard = Arc::new(Shard::new(partition, &self.config, Arc::clone(&self.shared)));
             shards.by_partition.insert(index, Arc::clone(&shard));
             self.loader.load(shard);
         }
@@ -182,11 +188,16 @@ impl GroupCoordinators {
     }
 }
 
-impl Threads {
-    /// Waits until they have ended, after [`GroupCoordinators::stop`].
-    pub fn join(self) {
-        self.timers.join().expect("the groups' timers do not panic");
-        self.loader.join().expect("loading groups does not panic");
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.coordinators.stop();
+        for thread in self.running.drain(..) {
+            if let Err(panic) = thread.join()
+                && !std::thread::panicking()
+            {
+                std::panic::resume_unwind(panic);
+            }
+        }
     }
 }
 

@@ -4,11 +4,12 @@
 //! locked before the partition's log.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use ottla_base::{Offset, Shard as _};
-use ottla_coordinator::group::{Answer, Effect, GroupCoordinator, Input, Record, Request, Ticket};
+use ottla_coordinator::group::{Answer, DeletedTopic, Effect, GroupCoordinator, Input, Record, Request, Ticket};
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::records::{Batch, BatchBuilder, Compression};
 use tokio::sync::oneshot;
@@ -16,23 +17,33 @@ use tracing::{error, warn};
 
 use super::timers::Timers;
 use crate::config::Config;
-use crate::node::clock;
+use crate::node::{PublishedImage, clock};
 use crate::partitions::partition::Partition;
 
 /// So many steps are taken at once of what only time asks for; requests may come between.
 const STEPS_AT_ONCE: usize = 100;
 
+/// What all shards share.
+#[derive(Default)]
+pub struct Shared {
+    pub timers: Timers,
+    /// The image that the partitions are led by, which handlers may not see yet.
+    pub newest: PublishedImage,
+    /// The memory that the members of all groups take, about.
+    pub members_bytes: AtomicUsize,
+}
+
 /// The groups of one partition.
 pub struct Shard {
     partition: Arc<Partition>,
     compression: Compression,
-    timers: Arc<Timers>,
+    shared: Arc<Shared>,
     state: Mutex<State>,
 }
 
 enum State {
     Loading(Box<GroupCoordinator>),
-    Active(Active),
+    Active(Box<Active>),
     /// For good: of another broker, or of a log that cannot be read.
     Inactive,
 }
@@ -44,14 +55,18 @@ struct Active {
     next_ticket: u64,
     /// What the timers know.
     deadline: Option<Duration>,
+    /// What of the shared memory is of these groups.
+    members_bytes: usize,
+    /// Whether topics may have been deleted whose offsets are here still.
+    may_have_lost_topics: bool,
 }
 
 impl Shard {
     /// Groups that have to be loaded.
-    pub fn new(partition: Arc<Partition>, config: &Config, timers: Arc<Timers>) -> Self {
+    pub fn new(partition: Arc<Partition>, config: &Config, shared: Arc<Shared>) -> Self {
         let machine = Box::new(GroupCoordinator::new(config.groups.clone()));
         let compression = config.offsets_topic.compression;
-        Self { partition, compression, timers, state: Mutex::new(State::Loading(machine)) }
+        Self { partition, compression, shared, state: Mutex::new(State::Loading(machine)) }
     }
 
     /// The partition that holds them.
@@ -73,7 +88,8 @@ impl Shard {
         active.next_ticket += 1;
         let (answer, answered) = oneshot::channel();
         active.waiting.insert(ticket, answer);
-        self.step(active, Input::Request { ticket, request });
+        // Whoever asks is told where it was not written.
+        let _ = self.step(active, Input::Request { ticket, request });
         Ok(answered)
     }
 
@@ -82,11 +98,24 @@ impl Shard {
         Ok(look(&self.lock().active()?.machine))
     }
 
-    /// Tells the groups something that nobody asks.
-    pub fn tell(&self, input: Input) {
-        if let Ok(active) = self.lock().active() {
-            self.step(active, input);
+    /// Forgets the offsets of topics that are gone, and of those of which it could not hear, or could not write it.
+    pub fn forget_topics(&self, deleted: &[DeletedTopic]) {
+        let mut state = self.lock();
+        let Ok(active) = state.active() else { return };
+        if active.may_have_lost_topics {
+            self.forget_lost_topics(active);
+        } else if !deleted.is_empty() {
+            active.may_have_lost_topics = self.step(active, Input::TopicsDeleted(deleted.to_vec())).is_err();
         }
+    }
+
+    /// Compares all offsets with the topics that there are. Under the lock: a topic that is deleted from now on is told of.
+    fn forget_lost_topics(&self, active: &mut Active) {
+        let image = self.shared.newest.get();
+        let committed = active.machine.committed_topics().into_iter();
+        let known = committed.filter_map(|name| image.topic(&name).map(|topic| topic.id).map(|id| (name, id)));
+        let known = Input::TopicsKnown(known.collect());
+        active.may_have_lost_topics = self.step(active, known).is_err();
     }
 
     /// Takes over one record of the log while it is loaded. Says whether loading is still wanted.
@@ -105,8 +134,17 @@ impl Shard {
         let mut state = self.lock();
         let State::Loading(machine) = std::mem::replace(&mut *state, State::Inactive) else { return };
         if whole {
-            let mut active = Active { machine: *machine, waiting: BTreeMap::new(), next_ticket: 0, deadline: None };
-            self.step(&mut active, Input::Loaded);
+            let mut active = Box::new(Active {
+                machine: *machine,
+                waiting: BTreeMap::new(),
+                next_ticket: 0,
+                deadline: None,
+                members_bytes: 0,
+                may_have_lost_topics: true,
+            });
+            // It writes nothing.
+            let _ = self.step(&mut active, Input::Loaded);
+            self.forget_lost_topics(&mut active);
             *state = State::Active(active);
         }
     }
@@ -115,7 +153,9 @@ impl Shard {
     pub fn unload(&self) {
         let mut state = self.lock();
         if let State::Active(active) = &mut *state {
-            self.step(active, Input::Unloaded);
+            // It writes nothing.
+            let _ = self.step(active, Input::Unloaded);
+            self.shared.members_bytes.fetch_sub(active.members_bytes, Ordering::Relaxed);
         }
         *state = State::Inactive;
     }
@@ -129,17 +169,19 @@ impl Shard {
             if active.machine.next_deadline().is_none_or(|deadline| deadline.monotonic > now) {
                 break;
             }
-            self.step(active, Input::Time);
+            // It is due again where it was not written.
+            let _ = self.step(active, Input::Time);
         }
         active.deadline
     }
 
-    /// One step of the machine: decided, written, replayed, answered.
-    fn step(&self, active: &mut Active, input: Input) {
+    /// One step of the machine: decided, written, replayed, answered. Says whether it was written.
+    fn step(&self, active: &mut Active, input: Input) -> Result<(), ErrorCode> {
         let now = clock::now();
         let (failure, splits) = (input.failure(), may_be_split(&input));
         let mut outcome = active.machine.decide(now, input);
-        if let Err(error) = self.write(&mut active.machine, &outcome.records, splits, now.wall_ms) {
+        let written = self.write(&mut active.machine, &outcome.records, splits, now.wall_ms);
+        if let Err(error) = written {
             outcome = active.machine.decide(now, Input::WriteFailed { failure, error });
             assert!(outcome.records.is_empty(), "a failure is answered, not written");
         }
@@ -153,9 +195,21 @@ impl Shard {
         if let Some(next) = deadline
             && active.deadline.is_none_or(|known| next < known)
         {
-            self.timers.wake_at(next);
+            self.shared.timers.wake_at(next);
         }
         active.deadline = deadline;
+        self.count(active);
+        written
+    }
+
+    fn count(&self, active: &mut Active) {
+        let after_bytes = active.machine.members_bytes();
+        let before_bytes = std::mem::replace(&mut active.members_bytes, after_bytes);
+        if after_bytes >= before_bytes {
+            self.shared.members_bytes.fetch_add(after_bytes - before_bytes, Ordering::Relaxed);
+        } else {
+            self.shared.members_bytes.fetch_sub(before_bytes - after_bytes, Ordering::Relaxed);
+        }
     }
 
     /// Appends `records` in one batch, or in several where they need not be one unit, and replays each batch.
@@ -223,7 +277,7 @@ impl State {
 /// Whether its records need not be one unit.
 fn may_be_split(input: &Input) -> bool {
     match input {
-        Input::Time | Input::TopicsDeleted(_) => true,
+        Input::Time | Input::TopicsDeleted(_) | Input::TopicsKnown(_) => true,
         Input::Request { request, .. } => matches!(request, Request::DeleteGroups(_)),
         Input::Loaded | Input::WriteFailed { .. } | Input::Unloaded => false,
     }

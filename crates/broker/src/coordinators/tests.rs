@@ -9,6 +9,7 @@ use ottla_coordinator::group::{
     Protocol, Record, TopicToFetch,
 };
 use ottla_metadata::settings::topic::TopicSettings;
+use ottla_protocol::internal::metadata::{MetadataRecord, TopicRecord};
 use ottla_protocol::records::BatchBuilder;
 use ottla_protocol::records::control::ControlType;
 use ottla_storage::{Log, LogConfig, OpenLog};
@@ -20,6 +21,7 @@ use crate::partitions::partition::Partition;
 /// One partition of `__consumer_offsets`, and what coordinates its groups.
 struct Fixture {
     config: Arc<Config>,
+    shared: Arc<Shared>,
     loader: Loader,
     threads: Option<JoinHandle<()>>,
 }
@@ -34,7 +36,25 @@ impl Fixture {
         let config = Config::new(Written::from_text("server.properties", &text).unwrap()).unwrap().0;
         // Small, so that it takes several reads.
         let (loader, thread) = Loader::start(100).unwrap();
-        Self { config: Arc::new(config), loader, threads: Some(thread) }
+        let fixture = Self { config: Arc::new(config), shared: Arc::default(), loader, threads: Some(thread) };
+        fixture.publish(&["t"]);
+        fixture
+    }
+
+    /// These topics are all that there are from now on.
+    fn publish(&self, topics: &[&'static str]) {
+        let mut image = Image::new("c");
+        for (number, &name) in (1..).zip(topics) {
+            let record = TopicRecord { name: name.into(), topic_id: Uuid(number) };
+            image.apply(Offset(0), &MetadataRecord::Topic(record)).unwrap();
+        }
+        self.shared.newest.set(Arc::new(image));
+    }
+
+    fn settings(&self, overrides: &[(&str, &str)]) -> Arc<TopicSettings> {
+        let own = overrides.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let nothing = BTreeMap::new();
+        Arc::new(TopicSettings::new(&own, &self.config.values(&nothing, &nothing)))
     }
 
     fn partition(&self, folder: &Path, overrides: &[(&str, &str)]) -> Arc<Partition> {
@@ -52,21 +72,18 @@ impl Fixture {
         };
         let (mut log, _) = Log::open(&folder.join("__consumer_offsets-0"), LogConfig::default(), options).unwrap();
         fill(&mut log);
-        let own = overrides.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
-        let nothing = BTreeMap::new();
-        let settings = TopicSettings::new(&own, &self.config.values(&nothing, &nothing));
         let registration = ottla_metadata::image::Partition {
             replicas: vec![BrokerId(1)],
             isr: vec![BrokerId(1)],
             leader: Some(BrokerId(1)),
             ..Default::default()
         };
-        let led = Partition::lead(Uuid::ZERO, log, Arc::new(settings), BrokerId(1), &registration, Offset(0));
+        let led = Partition::lead(Uuid::ZERO, log, self.settings(overrides), BrokerId(1), &registration, Offset(0));
         Arc::new(led)
     }
 
     fn shard(&self, partition: &Arc<Partition>) -> Arc<Shard> {
-        Arc::new(Shard::new(Arc::clone(partition), &self.config, Arc::default()))
+        Arc::new(Shard::new(Arc::clone(partition), &self.config, Arc::clone(&self.shared)))
     }
 
     /// A shard whose log was read to its end.
@@ -81,6 +98,10 @@ impl Fixture {
 }
 
 fn commit(group: &str, partition: i32, offset: i64) -> Request {
+    commit_of(group, "t", partition, offset)
+}
+
+fn commit_of(group: &str, topic: &str, partition: i32, offset: i64) -> Request {
     Request::OffsetCommit(OffsetCommit {
         group_id: group.into(),
         generation: -1,
@@ -89,7 +110,7 @@ fn commit(group: &str, partition: i32, offset: i64) -> Request {
         retention_time_ms: -1,
         knows_group_id_not_found: true,
         offsets: vec![OffsetToCommit {
-            topic: "t".into(),
+            topic: topic.into(),
             topic_id: Uuid::ZERO,
             partition,
             offset,
@@ -113,6 +134,7 @@ fn join(group: &str, fresh_id: u128) -> Request {
         requires_member_id: false,
         may_skip_assignment: false,
         fresh_id: Uuid(fresh_id),
+        room_bytes: usize::MAX,
     })
 }
 
@@ -121,7 +143,11 @@ fn answer(shard: &Shard, request: Request) -> Answer {
 }
 
 fn offset(shard: &Shard, group: &str, partition: i32) -> Option<i64> {
-    let topics = [TopicToFetch { topic: "t".into(), topic_id: Uuid::ZERO, partitions: vec![partition] }];
+    offset_of(shard, group, "t", partition)
+}
+
+fn offset_of(shard: &Shard, group: &str, topic: &str, partition: i32) -> Option<i64> {
+    let topics = [TopicToFetch { topic: topic.into(), topic_id: Uuid::ZERO, partitions: vec![partition] }];
     let fetched = shard.read(|groups| groups.fetch_offsets(group, &topics)).unwrap();
     fetched[0].offsets[0].committed.as_ref().map(|committed| committed.offset)
 }
@@ -257,4 +283,79 @@ fn what_cannot_be_written_is_refused_and_changes_nothing() {
     assert_eq!(shard.read(GroupCoordinator::group_count).unwrap(), 0);
     partition.close(0).unwrap();
     assert_eq!(answer(&shard, commit("g", 0, 1)), Answer::OffsetCommit(vec![ErrorCode::NotCoordinator]));
+}
+
+fn deleted(name: &str) -> [DeletedTopic; 1] {
+    [DeletedTopic { name: name.to_owned(), id: Uuid::ZERO }]
+}
+
+#[test]
+fn offsets_of_a_topic_that_is_deleted_while_groups_are_loaded_go_once_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(folder.path());
+    fixture.publish(&["t", "u"]);
+    let partition = fixture.partition(folder.path(), &[]);
+    let before = fixture.shard(&partition);
+    before.loaded(true);
+    answer(&before, commit_of("g", "t", 0, 1));
+    answer(&before, commit_of("g", "u", 0, 2));
+
+    let shard = fixture.shard(&partition);
+    fixture.publish(&["t"]);
+    shard.forget_topics(&deleted("u"));
+    fixture.loader.load(Arc::clone(&shard));
+    fixture.loader.finish();
+    fixture.threads.take().unwrap().join().unwrap();
+    assert_eq!((offset_of(&shard, "g", "t", 0), offset_of(&shard, "g", "u", 0)), (Some(1), None));
+    assert_eq!(partition.positions().log_end, Offset(3), "a tombstone is written");
+}
+
+#[test]
+fn offsets_of_a_deleted_topic_whose_tombstones_were_not_written_go_with_the_next_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = Fixture::new(folder.path());
+    fixture.publish(&["t", "u"]);
+    let partition = fixture.partition(folder.path(), &[]);
+    let shard = fixture.shard(&partition);
+    shard.loaded(true);
+    answer(&shard, commit_of("g", "t", 0, 1));
+    answer(&shard, commit_of("g", "u", 0, 2));
+    let configure = |bytes| {
+        partition.configure(fixture.settings(&[("max.message.bytes", bytes)]), LogConfig::default());
+    };
+    configure("70");
+    fixture.publish(&["t"]);
+    shard.forget_topics(&deleted("u"));
+    assert_eq!(offset_of(&shard, "g", "u", 0), Some(2), "nothing can be written");
+    shard.forget_topics(&[]);
+    assert_eq!(offset_of(&shard, "g", "u", 0), Some(2), "still");
+    configure("1000");
+    shard.forget_topics(&[]);
+    assert_eq!((offset_of(&shard, "g", "t", 0), offset_of(&shard, "g", "u", 0)), (Some(1), None));
+}
+
+#[test]
+fn what_members_take_is_counted_over_all_groups() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = Fixture::new(folder.path());
+    let shard = fixture.shard(&fixture.partition(folder.path(), &[]));
+    shard.loaded(true);
+    let used_bytes = || fixture.shared.members_bytes.load(Ordering::Relaxed);
+    assert_eq!(used_bytes(), 0);
+    let _first = shard.ask(join("a", 1)).unwrap();
+    let one_bytes = used_bytes();
+    assert!(one_bytes > 0, "a JoinGroup that waits is counted");
+    let _second = shard.ask(join("b", 2)).unwrap();
+    assert_eq!(used_bytes(), 2 * one_bytes);
+    shard.unload();
+    assert_eq!(used_bytes(), 0);
+}
+
+#[test]
+fn a_start_that_fails_leaves_no_thread_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Arc::clone(&Fixture::new(folder.path()).config);
+    let (coordinators, threads) = GroupCoordinators::start(config).unwrap();
+    drop(threads);
+    assert_eq!(Arc::strong_count(&coordinators), 1, "its threads have ended");
 }

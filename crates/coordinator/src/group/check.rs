@@ -21,6 +21,8 @@ impl GroupCoordinator {
                 assert!(self.deadlines.contains(&(indexed, Arc::clone(id))), "group {id:?} is not among the deadlines");
             }
         }
+        let members_bytes: usize = self.groups.values().map(|group| group.classic.size_bytes()).sum();
+        assert_eq!(self.members_bytes, members_bytes, "what the members take");
         let indexed = self.groups.values().filter(|group| group.indexed.is_some()).count();
         assert_eq!(indexed, self.deadlines.len(), "deadlines are of groups");
     }

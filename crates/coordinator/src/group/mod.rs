@@ -105,6 +105,8 @@ pub struct GroupCoordinator {
     expiry: Expiry,
     /// After a failed write nothing is tried before this time.
     held_until: Duration,
+    /// The memory that the members of all groups take, about.
+    members_bytes: usize,
 }
 
 /// A group: its members and its offsets.
@@ -116,6 +118,8 @@ struct Group {
     offsets: Offsets,
     /// Its entry in the deadlines.
     indexed: Option<Duration>,
+    /// Its part of the memory of all groups.
+    members_bytes: usize,
 }
 
 /// How far the search for expired offsets has got.
@@ -240,12 +244,18 @@ impl GroupCoordinator {
             deadlines: BTreeSet::new(),
             expiry: Expiry::default(),
             held_until: Duration::ZERO,
+            members_bytes: 0,
         }
     }
 
     /// How many groups there are.
     pub fn group_count(&self) -> usize {
         self.groups.len()
+    }
+
+    /// The memory that the members of all groups take, about; without offsets and assignments, which the log bounds.
+    pub fn members_bytes(&self) -> usize {
+        self.members_bytes
     }
 
     fn group(&self, id: &str) -> Option<&Group> {

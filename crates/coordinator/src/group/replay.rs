@@ -14,6 +14,7 @@ impl GroupCoordinator {
                 let entry = self.groups.entry(Arc::clone(group)).or_insert_with(Group::simple);
                 entry.is_recorded = true;
                 entry.classic = ClassicGroup::from_record(value);
+                self.recount(group);
                 self.reindex(group);
             }
             Record::Group { group, value: None } => self.forget(group),
@@ -34,6 +35,7 @@ impl GroupCoordinator {
             NoteKind::Group { id, classic } => {
                 let group = self.groups.get_mut(&id).expect("a group is made by a record, which is replayed before");
                 group.classic = *classic;
+                self.recount(&id);
                 self.reindex(&id);
             }
             NoteKind::Heard { id, member, until } => {
@@ -63,12 +65,20 @@ impl GroupCoordinator {
         if let Some(indexed) = group.indexed.take() {
             self.deadlines.remove(&(indexed, Arc::clone(id)));
         }
+        self.members_bytes -= group.members_bytes;
         if group.offsets.is_empty() {
             self.groups.remove(id);
         } else {
             let offsets = std::mem::take(&mut group.offsets);
             *group = Group { offsets, ..Group::simple() };
         }
+    }
+
+    /// Notes what the group takes.
+    fn recount(&mut self, id: &GroupId) {
+        let group = self.groups.get_mut(id).expect("the caller found the group");
+        let before_bytes = std::mem::replace(&mut group.members_bytes, group.classic.size_bytes());
+        self.members_bytes = self.members_bytes + group.members_bytes - before_bytes;
     }
 
     /// Notes the group's first timer.
@@ -90,6 +100,12 @@ impl GroupCoordinator {
 impl Group {
     /// A group that nobody ever joined: it has offsets, which somebody committed without being a member.
     fn simple() -> Self {
-        Self { is_recorded: false, classic: ClassicGroup::new(None), offsets: Offsets::default(), indexed: None }
+        Self {
+            is_recorded: false,
+            classic: ClassicGroup::new(None),
+            offsets: Offsets::default(),
+            indexed: None,
+            members_bytes: 0,
+        }
     }
 }

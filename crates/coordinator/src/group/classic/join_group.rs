@@ -11,7 +11,7 @@ use ottla_protocol::error::ErrorCode;
 use ottla_protocol::wire::MAX_STRING_LENGTH;
 
 use super::draft::Draft;
-use super::state::{ClassicGroup, Member, Phase, Waiting};
+use super::state::{ClassicGroup, Member, Phase, Waiting, size_of_member};
 use crate::group::{Answer, GroupCoordinator, GroupId, MemberId, Opaque, Ticket, answered, java_uuid};
 
 /// How long the first JoinGroup of a member may wait. It cannot send heartbeats meanwhile.
@@ -23,6 +23,9 @@ const MAX_PROTOCOLS: usize = 100;
 /// What a member may say in all its protocols. A group's record, which holds it, could not be written with the default
 /// `max.message.bytes`; Kafka finds out later.
 const MAX_METADATA_BYTES: usize = 1024 * 1024;
+/// What all members of a group may take, so that the answer to its leader, which repeats what they say, is no longer than
+/// answers may be. A group's record with the default `max.message.bytes` holds an eighth of it.
+const MAX_GROUP_BYTES: usize = 8 * 1024 * 1024;
 /// A dash and a UUID end each member id.
 const UUID_LENGTH: usize = 37;
 
@@ -53,6 +56,8 @@ pub struct JoinGroup {
     pub may_skip_assignment: bool,
     /// Random: ends the member's id if it needs one.
     pub fresh_id: Uuid,
+    /// How much more the members of all groups may take, those of other partitions too.
+    pub room_bytes: usize,
 }
 
 /// A protocol, and what a member says in it.
@@ -135,15 +140,25 @@ impl JoinGroup {
         draft.into_outcome()
     }
 
+    /// The memory that it takes as a member, about.
+    fn size_bytes(&self) -> usize {
+        let id_bytes =
+            if self.member_id.is_empty() { self.id_prefix().len() + UUID_LENGTH } else { self.member_id.len() };
+        id_bytes + size_of_member(self.instance_id.as_ref(), &self.client_id, &self.client_host, &self.protocols)
+    }
+
     fn rebalance_timeout_ms(&self) -> i32 {
         self.rebalance_timeout_ms.filter(|timeout_ms| *timeout_ms != -1).unwrap_or(self.session_timeout_ms)
     }
 
     /// An id for a member that has none. Its length is that of what a record can hold.
     fn new_member_id(&self) -> MemberId {
+        format!("{}-{}", self.id_prefix(), java_uuid(self.fresh_id)).into()
+    }
+
+    fn id_prefix(&self) -> &str {
         let name = self.instance_id.as_ref().unwrap_or(&self.client_id);
-        let name = &name[..name.floor_char_boundary(MAX_STRING_LENGTH - UUID_LENGTH)];
-        format!("{name}-{}", java_uuid(self.fresh_id)).into()
+        &name[..name.floor_char_boundary(MAX_STRING_LENGTH - UUID_LENGTH)]
     }
 }
 
@@ -174,6 +189,9 @@ impl Draft<'_> {
             let answer = JoinGroupAnswer::refused(ErrorCode::InconsistentGroupProtocol, &request.member_id);
             return self.answer_join(ticket, answer);
         }
+        if let Err(error) = self.check_memory(&request) {
+            return self.answer_join(ticket, JoinGroupAnswer::refused(error, &request.member_id));
+        }
         if request.member_id.is_empty() {
             self.join_without_id(request, ticket);
         } else if self.group.pending_joins.contains_key(&request.member_id) {
@@ -195,6 +213,23 @@ impl Draft<'_> {
             }
             Phase::CompletingRebalance(_) | Phase::Stable(_) => member.is_some() || self.group.members.len() < max_size,
         }
+    }
+
+    /// Whether there is room for what the request says. A member that is there already only has to fit in where it says more
+    /// than before.
+    ///
+    /// Differs from Kafka: there the group grows until its record cannot be written, or memory is spent.
+    fn check_memory(&self, request: &JoinGroup) -> Result<(), ErrorCode> {
+        let of_instance =
+            request.instance_id.as_ref().and_then(|instance_id| self.group.members.of_instance(instance_id));
+        let member_id = if request.member_id.is_empty() { of_instance } else { Some(&request.member_id) };
+        let known_bytes = member_id.map_or(0, |member_id| self.group.size_of(member_id));
+        let growth_bytes = request.size_bytes().saturating_sub(known_bytes);
+        if growth_bytes > 0 && self.group.size_bytes() + growth_bytes > MAX_GROUP_BYTES {
+            return Err(ErrorCode::GroupMaxSizeReached);
+        }
+        // Others may leave, so it may try again.
+        if growth_bytes > request.room_bytes { Err(ErrorCode::CoordinatorNotAvailable) } else { Ok(()) }
     }
 
     fn join_without_id(&mut self, request: JoinGroup, ticket: Ticket) {

@@ -15,6 +15,7 @@ pub(in crate::group) struct Members {
     by_instance: BTreeMap<Arc<str>, MemberId>,
     /// Those whose JoinGroup waits.
     joining_count: usize,
+    size_bytes: usize,
 }
 
 impl Members {
@@ -23,7 +24,7 @@ impl Members {
     /// # Panics
     /// Where the id is another's.
     pub(super) fn insert(&mut self, member_id: MemberId, member: Arc<Member>) {
-        self.joining_count += usize::from(member.is_joining());
+        self.count_in(&member_id, &member);
         if let Some(instance_id) = &member.instance_id {
             self.by_instance.insert(Arc::clone(instance_id), Arc::clone(&member_id));
         }
@@ -33,7 +34,7 @@ impl Members {
 
     pub(super) fn remove(&mut self, member_id: &MemberId) -> Option<Arc<Member>> {
         let member = self.by_id.remove(member_id)?;
-        self.joining_count -= usize::from(member.is_joining());
+        self.count_out(member_id, &member);
         // A log may hold an instance twice.
         if let Some(instance_id) = &member.instance_id
             && self.by_instance.get(instance_id) == Some(member_id)
@@ -50,9 +51,10 @@ impl Members {
     pub(super) fn change<T>(&mut self, member_id: &str, change: impl FnOnce(&mut Member) -> T) -> T {
         let member = self.by_id.get_mut(member_id).expect("the caller found the member");
         let member = Arc::make_mut(member);
-        let was_joining = member.is_joining();
+        let (was_joining, before_bytes) = (member.is_joining(), member.size_bytes());
         let result = change(member);
         self.joining_count = self.joining_count + usize::from(member.is_joining()) - usize::from(was_joining);
+        self.size_bytes = self.size_bytes + member.size_bytes() - before_bytes;
         result
     }
 
@@ -64,10 +66,32 @@ impl Members {
         self.joining_count
     }
 
+    /// The memory that a member takes with its id, about.
+    pub(super) fn size_of(&self, member_id: &str) -> Option<usize> {
+        self.by_id.get(member_id).map(|member| member_id.len() + member.size_bytes())
+    }
+
+    /// The memory that they take, about.
+    pub(super) fn size_bytes(&self) -> usize {
+        self.size_bytes
+    }
+
+    fn count_in(&mut self, member_id: &MemberId, member: &Member) {
+        self.joining_count += usize::from(member.is_joining());
+        self.size_bytes += member_id.len() + member.size_bytes();
+    }
+
+    fn count_out(&mut self, member_id: &MemberId, member: &Member) {
+        self.joining_count -= usize::from(member.is_joining());
+        self.size_bytes -= member_id.len() + member.size_bytes();
+    }
+
     /// Panics where what is counted is not what there is.
     pub(super) fn check(&self) {
-        let joining = self.by_id.values().filter(|member| member.is_joining()).count();
-        assert_eq!(self.joining_count, joining, "those who are joining");
+        let mut counted = Self::default();
+        self.by_id.iter().for_each(|(member_id, member)| counted.count_in(member_id, member));
+        assert_eq!(self.joining_count, counted.joining_count, "those who are joining");
+        assert_eq!(self.size_bytes, counted.size_bytes, "what the members take");
         let instances = self.by_id.values().filter(|member| member.instance_id.is_some()).count();
         assert_eq!(self.by_instance.len(), instances, "an instance is one member");
         for (instance_id, member_id) in &self.by_instance {

@@ -16,6 +16,13 @@ use crate::group::{GroupId, MemberId, Opaque, Ticket, from_ms};
 /// The protocol type of groups of consumers.
 pub(in crate::group) const CONSUMER: &str = "consumer";
 
+/// What a member takes beside its texts, about: itself, its place in the maps, and the counts of its texts.
+const MEMBER_BYTES: usize = 400;
+/// What an id that was given out takes beside its text, about.
+const PENDING_JOIN_BYTES: usize = 64;
+/// What a protocol takes beside its texts, about.
+const PROTOCOL_BYTES: usize = 64;
+
 /// The name of a group's state, as clients see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GroupState {
@@ -291,6 +298,18 @@ impl ClassicGroup {
         self.pending_joins.is_empty() && self.members.joining_count() == self.members.len()
     }
 
+    /// The memory that its members and those who are about to be take, about.
+    pub(in crate::group) fn size_bytes(&self) -> usize {
+        let pending_joins = self.pending_joins.keys().map(|member_id| PENDING_JOIN_BYTES + member_id.len());
+        self.members.size_bytes() + pending_joins.sum::<usize>()
+    }
+
+    /// What of that is somebody's who has the id.
+    pub(super) fn size_of(&self, member_id: &str) -> usize {
+        let pending_join = self.pending_joins.get(member_id).map(|_| PENDING_JOIN_BYTES + member_id.len());
+        self.members.size_of(member_id).or(pending_join).unwrap_or(0)
+    }
+
     /// The earliest of its timers.
     pub(in crate::group) fn deadline(&self) -> Option<Duration> {
         let sessions = self.members.values().filter_map(|member| member.session_deadline);
@@ -330,6 +349,11 @@ impl Member {
         matches!(self.waiting, Waiting::Join(_))
     }
 
+    /// The memory that it takes beside its id, about.
+    pub(super) fn size_bytes(&self) -> usize {
+        size_of_member(self.instance_id.as_ref(), &self.client_id, &self.client_host, &self.protocols)
+    }
+
     /// Its metadata for a protocol; nothing where it does not have it.
     pub(in crate::group) fn metadata(&self, name: &str) -> Opaque {
         let protocol = self.protocols.iter().find(|protocol| &*protocol.name == name);
@@ -356,4 +380,16 @@ impl Member {
     pub(in crate::group) fn assignment(&self) -> &Opaque {
         &self.assignment
     }
+}
+
+/// The memory that a member takes beside its id, about; without its assignment, which its record bounds.
+pub(super) fn size_of_member(
+    instance_id: Option<&Arc<str>>,
+    client_id: &str,
+    client_host: &str,
+    protocols: &[Protocol],
+) -> usize {
+    let protocols = protocols.iter().map(|protocol| PROTOCOL_BYTES + protocol.name.len() + protocol.metadata.len());
+    let instance_bytes = instance_id.map_or(0, |instance_id| instance_id.len());
+    MEMBER_BYTES + instance_bytes + client_id.len() + client_host.len() + protocols.sum::<usize>()
 }

@@ -59,6 +59,64 @@ fn a_thousand_that_join_and_never_sync_are_gone_after_a_while() {
     assert_eq!(host.log.len(), 2, "the group was written when it began and when it was empty again");
 }
 
+/// A JoinGroup with that much to say.
+fn long_join(client: &str, id: &str, bytes: usize) -> Request {
+    let range = Protocol { name: text("range"), metadata: vec![0; bytes].into() };
+    Request::JoinGroup(JoinGroup { requires_member_id: false, protocols: vec![range], ..join_of(client, id) })
+}
+
+#[test]
+fn who_would_make_the_leaders_answer_too_long_is_refused() {
+    let mut host = Host::prompt();
+    let first = host.ask(long_join("m0", "", 1_000_000));
+    host.pass_ms(0);
+    let leader = host.join(first).member_id;
+    let tickets: Vec<Ticket> = (1..9).map(|number| host.ask(long_join(&format!("m{number}"), "", 1_000_000))).collect();
+    let outcomes: Vec<String> = tickets.iter().map(|ticket| host.outcome(*ticket)).collect();
+    assert_eq!(outcomes, ["waits", "waits", "waits", "waits", "waits", "waits", "waits", "81"]);
+    let rejoined = host.ask(long_join("m0", &leader, 1_000_000));
+    assert_eq!(host.outcome(rejoined), "0", "who was there before may come again");
+    let answer = host.join(rejoined);
+    assert_eq!(answer.members.iter().map(|member| member.metadata.len()).sum::<usize>(), 8_000_000);
+}
+
+#[test]
+fn given_ids_count_as_well() {
+    let mut host = Host::prompt();
+    let long = "x".repeat(30_000);
+    let outcomes: Vec<String> = (0..300_u128)
+        .map(|number| {
+            let request = JoinGroup { fresh_id: Uuid(number), ..join_of(&long, "") };
+            let ticket = host.ask(Request::JoinGroup(request));
+            host.outcome(ticket)
+        })
+        .collect();
+    let given = outcomes.iter().filter(|outcome| *outcome == "79").count();
+    assert!((200..300).contains(&given), "{given} ids of 30,000 bytes fit into 8 MiB");
+    assert_eq!(outcomes.last().map(String::as_str), Some("81"));
+    host.pass_ms(SESSION_MS as u64);
+    assert_eq!(host.coordinator.members_bytes(), 0, "they have lapsed");
+}
+
+#[test]
+fn who_finds_no_room_beside_other_groups_may_try_again() {
+    let mut host = Host::prompt();
+    let join_with = |room_bytes, id: &str, bytes| {
+        let Request::JoinGroup(join) = long_join("m", id, bytes) else { unreachable!("it is one") };
+        Request::JoinGroup(JoinGroup { room_bytes, ..join })
+    };
+    let refused = host.ask(join_with(1000, "", 1000));
+    assert_eq!((host.outcome(refused).as_str(), host.coordinator.members_bytes()), ("15", 0));
+    let joined = host.ask(join_with(2000, "", 1000));
+    host.pass_ms(0);
+    let answer = host.join(joined);
+    assert!((1000..2000).contains(&host.coordinator.members_bytes()));
+    let same = host.ask(join_with(0, &answer.member_id, 1000));
+    assert_eq!(host.outcome(same), "0", "it takes nothing more");
+    let longer = host.ask(join_with(0, &answer.member_id, 1001));
+    assert_eq!((host.outcome(longer).as_str(), host.state()), ("15", GroupState::CompletingRebalance));
+}
+
 /// So many that work for each pair of them would take minutes.
 const CROWD: usize = 50_000;
 

@@ -205,6 +205,7 @@ fn join_of(client: &str, id: &str) -> JoinGroup {
         requires_member_id: true,
         may_skip_assignment: true,
         fresh_id: Uuid(fresh_id),
+        room_bytes: usize::MAX,
     }
 }
 
