@@ -10,7 +10,6 @@ use ottla_protocol::messages::heartbeat_request::HeartbeatRequest;
 use ottla_protocol::messages::heartbeat_response::HeartbeatResponse;
 
 use super::Api;
-use crate::access::{Operation, Resource};
 use crate::coordinators::reply;
 use crate::dispatch::{Refused, Reply};
 use crate::request::Request;
@@ -20,16 +19,13 @@ pub const API: Api = Api { key: ApiKey::Heartbeat, versions: 0..=4, handle };
 
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: HeartbeatRequest<'_> = request.decode()?;
-    if !request.may(Operation::Read, Resource::Group(&asked.group_id)) {
-        return request.reply(to_wire(ErrorCode::GroupAuthorizationFailed));
-    }
     let question = group::Request::Heartbeat(group::Heartbeat {
         group_id: (*asked.group_id).into(),
         generation: asked.generation_id,
         member_id: (*asked.member_id).into(),
         instance_id: asked.group_instance_id.as_deref().map(Into::into),
     });
-    reply::ask(request, &asked.group_id, question, |answer| match answer {
+    reply::ask_as_member(request, &asked.group_id, question, |answer| match answer {
         Ok(Answer::Heartbeat(code)) | Err(code) => to_wire(code),
         Ok(other) => unreachable!("a heartbeat is answered as one, not by {other:?}"),
     })

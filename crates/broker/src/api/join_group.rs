@@ -8,13 +8,11 @@ use std::borrow::Cow;
 
 use ottla_base::Uuid;
 use ottla_coordinator::group::{self, Answer, JoinGroupAnswer, JoinedMember};
-use ottla_protocol::error::ErrorCode;
 use ottla_protocol::messages::join_group_request::JoinGroupRequest;
 use ottla_protocol::messages::join_group_response::{JoinGroupResponse, Member};
 use ottla_protocol::{ApiKey, Str};
 
 use super::Api;
-use crate::access::{Operation, Resource};
 use crate::coordinators::reply;
 use crate::dispatch::{Refused, Reply};
 use crate::node::entropy;
@@ -33,13 +31,6 @@ const SKIP_ASSIGNMENT_FROM: i16 = 9;
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: JoinGroupRequest<'_> = request.decode()?;
     let version = request.version();
-    let refuse = |code| to_wire(JoinGroupAnswer::refused(code, &(*asked.member_id).into()), version);
-    if !request.may(Operation::Read, Resource::Group(&asked.group_id)) {
-        return request.reply(refuse(ErrorCode::GroupAuthorizationFailed));
-    }
-    if version < INSTANCES_FROM && asked.group_instance_id.is_some() {
-        return request.reply(refuse(ErrorCode::UnsupportedVersion));
-    }
     let member_id: group::MemberId = (*asked.member_id).into();
     let protocols = asked
         .protocols
@@ -60,7 +51,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         fresh_id: Uuid::random(entropy),
         room_bytes: request.node.groups.room_bytes(),
     });
-    reply::ask(request, &asked.group_id, question, move |answer| match answer {
+    reply::ask_as_member(request, &asked.group_id, question, move |answer| match answer {
         Ok(Answer::JoinGroup(answer)) => to_wire(answer, version),
         Err(code) => to_wire(JoinGroupAnswer::refused(code, &member_id), version),
         Ok(other) => unreachable!("a JoinGroup is answered as one, not by {other:?}"),

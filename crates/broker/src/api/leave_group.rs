@@ -11,7 +11,6 @@ use ottla_protocol::messages::leave_group_request::LeaveGroupRequest;
 use ottla_protocol::messages::leave_group_response::{LeaveGroupResponse, Member};
 
 use super::Api;
-use crate::access::{Operation, Resource};
 use crate::coordinators::reply;
 use crate::dispatch::{Refused, Reply};
 use crate::request::Request;
@@ -25,9 +24,6 @@ const MANY_FROM: i16 = 3;
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: LeaveGroupRequest<'_> = request.decode()?;
     let version = request.version();
-    if !request.may(Operation::Read, Resource::Group(&asked.group_id)) {
-        return request.reply(to_wire(Err(ErrorCode::GroupAuthorizationFailed), version));
-    }
     let members = match version >= MANY_FROM {
         true => asked
             .members
@@ -40,7 +36,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         false => vec![LeavingMember { member_id: (*asked.member_id).into(), instance_id: None }],
     };
     let question = group::Request::LeaveGroup(group::LeaveGroup { group_id: (*asked.group_id).into(), members });
-    reply::ask(request, &asked.group_id, question, move |answer| match answer {
+    reply::ask_as_member(request, &asked.group_id, question, move |answer| match answer {
         Ok(Answer::LeaveGroup(left)) => to_wire(left, version),
         Err(code) => to_wire(Err(code), version),
         Ok(other) => unreachable!("a LeaveGroup is answered as one, not by {other:?}"),

@@ -7,12 +7,10 @@ use std::borrow::Cow;
 
 use ottla_coordinator::group::{self, Answer, SyncGroupAnswer};
 use ottla_protocol::ApiKey;
-use ottla_protocol::error::ErrorCode;
 use ottla_protocol::messages::sync_group_request::SyncGroupRequest;
 use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
 
 use super::Api;
-use crate::access::{Operation, Resource};
 use crate::coordinators::reply;
 use crate::dispatch::{Refused, Reply};
 use crate::request::Request;
@@ -25,9 +23,6 @@ const PROTOCOL_FROM: i16 = 5;
 
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: SyncGroupRequest<'_> = request.decode()?;
-    if !request.may(Operation::Read, Resource::Group(&asked.group_id)) {
-        return request.reply(to_wire(SyncGroupAnswer::refused(ErrorCode::GroupAuthorizationFailed)));
-    }
     let assignments = asked.assignments.iter().map(|it| ((*it.member_id).into(), (*it.assignment).into()));
     let question = group::Request::SyncGroup(group::SyncGroup {
         group_id: (*asked.group_id).into(),
@@ -39,7 +34,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         requires_protocol: request.version() >= PROTOCOL_FROM,
         assignments: assignments.collect(),
     });
-    reply::ask(request, &asked.group_id, question, |answer| match answer {
+    reply::ask_as_member(request, &asked.group_id, question, |answer| match answer {
         Ok(Answer::SyncGroup(answer)) => to_wire(answer),
         Err(code) => to_wire(SyncGroupAnswer::refused(code)),
         Ok(other) => unreachable!("a SyncGroup is answered as one, not by {other:?}"),

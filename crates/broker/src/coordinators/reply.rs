@@ -7,8 +7,23 @@ use ottla_protocol::Message;
 use ottla_protocol::error::ErrorCode;
 use tokio::sync::oneshot::error::TryRecvError;
 
+use crate::access::{Operation, Resource};
 use crate::dispatch::{Refused, Reply};
 use crate::request::Request;
+
+/// Asks what members ask, which takes the right to read the group.
+pub fn ask_as_member<M: Message<'static>>(
+    request: &Request<'_>,
+    group_id: &str,
+    question: Question,
+    to_wire: impl FnOnce(Result<Answer, ErrorCode>) -> M + Send + 'static,
+) -> Result<Reply, Refused> {
+    if request.may(Operation::Read, Resource::Group(group_id)) {
+        ask(request, group_id, question, to_wire)
+    } else {
+        request.reply(to_wire(Err(ErrorCode::GroupAuthorizationFailed)))
+    }
+}
 
 /// Asks the coordinator of `group_id`. The reply is there at once where the answer is, and parked where members wait for each
 /// other.

@@ -7,7 +7,7 @@ use ottla_base::Outcome;
 use ottla_protocol::error::ErrorCode;
 
 use super::records::Record;
-use super::{Answer, Effect, GroupCoordinator, GroupId, Ticket};
+use super::{Answer, Asked, GroupCoordinator, GroupId};
 
 /// A DeleteGroups request, or as much of it as concerns these groups.
 #[derive(Clone, Debug)]
@@ -26,23 +26,22 @@ pub struct DeletedGroup {
 }
 
 impl DeleteGroups {
-    pub(super) fn decide(self, coordinator: &GroupCoordinator, ticket: Ticket) -> Outcome<GroupCoordinator> {
-        let mut outcome = Outcome::default();
+    pub(super) fn decide(self, asked: Asked<'_>) -> Outcome<GroupCoordinator> {
+        let mut records = Vec::new();
         let mut written = BTreeSet::new();
         let mut results = Vec::with_capacity(self.group_ids.len());
         for group_id in self.group_ids {
-            let error = match coordinator.group(&group_id) {
+            let error = match asked.coordinator.group(&group_id) {
                 None => ErrorCode::GroupIdNotFound,
                 Some(group) if !group.classic.is_empty() => ErrorCode::NonEmptyGroup,
                 Some(_) => ErrorCode::None,
             };
             if error == ErrorCode::None && written.insert(Arc::clone(&group_id)) {
-                coordinator.tombstones(&group_id, &mut outcome.records);
+                asked.coordinator.tombstones(&group_id, &mut records);
             }
             results.push(DeletedGroup { group_id, error });
         }
-        outcome.effects.push(Effect::Answer { ticket, answer: Answer::DeleteGroups(results) });
-        outcome
+        Outcome { records, ..asked.answered(Answer::DeleteGroups(results)) }
     }
 }
 

@@ -85,6 +85,7 @@ pub use records::{GROUP_METADATA_VERSION, Record, RecordedGroup, RecordedMember}
 pub use settings::Settings;
 pub use write_failed::{Failure, write_error};
 
+use classic::Draft;
 use classic::state::ClassicGroup;
 use offsets::Offsets;
 
@@ -275,15 +276,18 @@ impl Shard for GroupCoordinator {
 
     fn decide(&self, now: Now, input: Input) -> Outcome<Self> {
         match input {
-            Input::Request { ticket, request } => match request {
-                Request::JoinGroup(request) => request.decide(self, now, ticket),
-                Request::SyncGroup(request) => request.decide(self, now, ticket),
-                Request::Heartbeat(request) => request.decide(self, now, ticket),
-                Request::LeaveGroup(request) => request.decide(self, now, ticket),
-                Request::OffsetCommit(request) => request.decide(self, now, ticket),
-                Request::OffsetDelete(request) => request.decide(self, ticket),
-                Request::DeleteGroups(request) => request.decide(self, ticket),
-            },
+            Input::Request { ticket, request } => {
+                let asked = Asked { coordinator: self, now, ticket };
+                match request {
+                    Request::JoinGroup(request) => request.decide(asked),
+                    Request::SyncGroup(request) => request.decide(asked),
+                    Request::Heartbeat(request) => request.decide(asked),
+                    Request::LeaveGroup(request) => request.decide(asked),
+                    Request::OffsetCommit(request) => request.decide(asked),
+                    Request::OffsetDelete(request) => request.decide(asked),
+                    Request::DeleteGroups(request) => request.decide(asked),
+                }
+            }
             Input::Loaded => self.decide_loaded(now),
             Input::Time => self.decide_time(now),
             Input::TopicsDeleted(topics) => self.decide_topics_deleted(&topics),
@@ -308,6 +312,25 @@ impl Shard for GroupCoordinator {
 
     fn check(&self) {
         self.check_all();
+    }
+}
+
+/// Whom a request is put to, when, and for whom the answer is.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    coordinator: &'a GroupCoordinator,
+    now: Now,
+    ticket: Ticket,
+}
+
+impl<'a> Asked<'a> {
+    fn answered(self, answer: Answer) -> Outcome<GroupCoordinator> {
+        answered(self.ticket, answer)
+    }
+
+    /// Begins to change a group.
+    fn draft(self, id: &GroupId, group: ClassicGroup) -> Draft<'a> {
+        Draft::new(&self.coordinator.settings, self.now, id, group)
     }
 }
 

@@ -8,7 +8,7 @@ use ottla_base::{Now, Outcome};
 use ottla_protocol::error::ErrorCode;
 
 use super::state::{ClassicGroup, Phase};
-use crate::group::{Answer, GroupCoordinator, GroupId, MemberId, Note, NoteKind, Ticket, answered};
+use crate::group::{Answer, Asked, GroupCoordinator, GroupId, MemberId, Note, NoteKind};
 
 /// A Heartbeat request.
 #[derive(Clone, Debug)]
@@ -24,17 +24,12 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    pub(in crate::group) fn decide(
-        self,
-        coordinator: &GroupCoordinator,
-        now: Now,
-        ticket: Ticket,
-    ) -> Outcome<GroupCoordinator> {
-        let refuse = |error| answered(ticket, Answer::Heartbeat(error));
+    pub(in crate::group) fn decide(self, asked: Asked<'_>) -> Outcome<GroupCoordinator> {
+        let refuse = |error| asked.answered(Answer::Heartbeat(error));
         if self.group_id.is_empty() {
             return refuse(ErrorCode::InvalidGroupId);
         }
-        let Some(group) = coordinator.classic(&self.group_id) else { return refuse(ErrorCode::UnknownMemberId) };
+        let Some(group) = asked.coordinator.classic(&self.group_id) else { return refuse(ErrorCode::UnknownMemberId) };
         if let Err(error) = self.validate(group) {
             return refuse(error);
         }
@@ -42,8 +37,8 @@ impl Heartbeat {
             Phase::PreparingRebalance(_) => ErrorCode::RebalanceInProgress,
             Phase::Empty | Phase::CompletingRebalance(_) | Phase::Stable(_) => ErrorCode::None,
         };
-        let note = heard(&self.group_id, group, &self.member_id, now);
-        Outcome { notes: vec![note], ..answered(ticket, Answer::Heartbeat(error)) }
+        let note = heard(&self.group_id, group, &self.member_id, asked.now);
+        Outcome { notes: vec![note], ..asked.answered(Answer::Heartbeat(error)) }
     }
 
     fn validate(&self, group: &ClassicGroup) -> Result<(), ErrorCode> {

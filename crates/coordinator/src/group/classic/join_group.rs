@@ -6,13 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_base::{Now, Outcome, Uuid};
+use ottla_base::{Outcome, Uuid};
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::wire::MAX_STRING_LENGTH;
 
 use super::draft::Draft;
 use super::state::{ClassicGroup, Member, Phase, Waiting, size_of_member};
-use crate::group::{Answer, GroupCoordinator, GroupId, MemberId, Opaque, Ticket, answered, java_uuid};
+use crate::group::{Answer, Asked, GroupCoordinator, GroupId, MemberId, Opaque, Ticket, java_uuid};
 
 /// How long the first JoinGroup of a member may wait. It cannot send heartbeats meanwhile.
 const NEW_MEMBER_JOIN_TIMEOUT: Duration = Duration::from_secs(300);
@@ -102,14 +102,9 @@ pub struct JoinedMember {
 }
 
 impl JoinGroup {
-    pub(in crate::group) fn decide(
-        self,
-        coordinator: &GroupCoordinator,
-        now: Now,
-        ticket: Ticket,
-    ) -> Outcome<GroupCoordinator> {
-        let refuse = |error| answered(ticket, Answer::JoinGroup(JoinGroupAnswer::refused(error, &self.member_id)));
-        let settings = &coordinator.settings;
+    pub(in crate::group) fn decide(self, asked: Asked<'_>) -> Outcome<GroupCoordinator> {
+        let refuse = |error| asked.answered(Answer::JoinGroup(JoinGroupAnswer::refused(error, &self.member_id)));
+        let settings = &asked.coordinator.settings;
         let session_timeouts_ms = settings.group_min_session_timeout_ms..=settings.group_max_session_timeout_ms;
         if self.group_id.is_empty() {
             return refuse(ErrorCode::InvalidGroupId);
@@ -123,16 +118,16 @@ impl JoinGroup {
         if self.protocols.iter().map(|protocol| protocol.metadata.len()).sum::<usize>() > MAX_METADATA_BYTES {
             return refuse(ErrorCode::UnknownServerError);
         }
-        let existing = coordinator.classic(&self.group_id);
+        let existing = asked.coordinator.classic(&self.group_id);
         if existing.is_none() && !self.member_id.is_empty() {
             return refuse(ErrorCode::UnknownMemberId);
         }
-        let new_group = || ClassicGroup::new(Some(now.wall_ms));
+        let new_group = || ClassicGroup::new(Some(asked.now.wall_ms));
         let is_new_group = existing.is_none();
         let group_id = Arc::clone(&self.group_id);
-        let mut draft = Draft::new(settings, now, &group_id, existing.cloned().unwrap_or_else(new_group));
+        let mut draft = asked.draft(&group_id, existing.cloned().unwrap_or_else(new_group));
         let created = draft.group.to_record(&group_id);
-        draft.join(self, ticket);
+        draft.join(self, asked.ticket);
         // A group exists from its first request on, even where that was refused.
         if is_new_group && draft.records.is_empty() {
             draft.records.push(created);

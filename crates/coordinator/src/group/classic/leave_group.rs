@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use ottla_base::{Now, Outcome};
+use ottla_base::Outcome;
 use ottla_protocol::error::ErrorCode;
 
 use super::draft::Draft;
-use crate::group::{Answer, GroupCoordinator, GroupId, MemberId, Ticket, answered};
+use crate::group::{Answer, Asked, GroupCoordinator, GroupId, MemberId};
 
 /// A LeaveGroup request.
 #[derive(Clone, Debug)]
@@ -41,20 +41,15 @@ pub struct LeftMember {
 }
 
 impl LeaveGroup {
-    pub(in crate::group) fn decide(
-        self,
-        coordinator: &GroupCoordinator,
-        now: Now,
-        ticket: Ticket,
-    ) -> Outcome<GroupCoordinator> {
+    pub(in crate::group) fn decide(self, asked: Asked<'_>) -> Outcome<GroupCoordinator> {
         if self.group_id.is_empty() {
-            return answered(ticket, Answer::LeaveGroup(Err(ErrorCode::InvalidGroupId)));
+            return asked.answered(Answer::LeaveGroup(Err(ErrorCode::InvalidGroupId)));
         }
-        let Some(group) = coordinator.classic(&self.group_id) else {
+        let Some(group) = asked.coordinator.classic(&self.group_id) else {
             let unknown = self.members.into_iter().map(|member| member.result(ErrorCode::UnknownMemberId));
-            return answered(ticket, Answer::LeaveGroup(Ok(unknown.collect())));
+            return asked.answered(Answer::LeaveGroup(Ok(unknown.collect())));
         };
-        let mut draft = Draft::new(&coordinator.settings, now, &self.group_id, group.clone());
+        let mut draft = asked.draft(&self.group_id, group.clone());
         let mut left = Vec::with_capacity(self.members.len());
         for member in self.members {
             let error = draft.leave(&member);
@@ -63,7 +58,7 @@ impl LeaveGroup {
         if left.iter().any(|member| member.error == ErrorCode::None) && !draft.group.is_empty() {
             draft.prepare_rebalance_or_complete_join();
         }
-        draft.answer(ticket, Answer::LeaveGroup(Ok(left)));
+        draft.answer(asked.ticket, Answer::LeaveGroup(Ok(left)));
         draft.into_outcome()
     }
 }

@@ -5,12 +5,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ottla_base::{Now, Outcome};
+use ottla_base::Outcome;
 use ottla_protocol::error::ErrorCode;
 
 use super::draft::Draft;
 use super::state::{ClassicGroup, Phase, Syncing, Waiting};
-use crate::group::{Answer, GroupCoordinator, GroupId, MemberId, Opaque, Ticket, answered};
+use crate::group::{Answer, Asked, GroupCoordinator, GroupId, MemberId, Opaque, Ticket};
 
 /// A SyncGroup request.
 #[derive(Clone, Debug)]
@@ -47,27 +47,22 @@ pub struct SyncGroupAnswer {
 }
 
 impl SyncGroup {
-    pub(in crate::group) fn decide(
-        self,
-        coordinator: &GroupCoordinator,
-        now: Now,
-        ticket: Ticket,
-    ) -> Outcome<GroupCoordinator> {
-        let refuse = |error| answered(ticket, Answer::SyncGroup(SyncGroupAnswer::refused(error)));
+    pub(in crate::group) fn decide(self, asked: Asked<'_>) -> Outcome<GroupCoordinator> {
+        let refuse = |error| asked.answered(Answer::SyncGroup(SyncGroupAnswer::refused(error)));
         if self.group_id.is_empty() {
             return refuse(ErrorCode::InvalidGroupId);
         }
         if self.requires_protocol && (self.protocol_type.is_none() || self.protocol.is_none()) {
             return refuse(ErrorCode::InconsistentGroupProtocol);
         }
-        let Some(group) = coordinator.classic(&self.group_id).filter(|group| !group.is_empty()) else {
+        let Some(group) = asked.coordinator.classic(&self.group_id).filter(|group| !group.is_empty()) else {
             return refuse(ErrorCode::UnknownMemberId);
         };
         if let Err(error) = self.validate(group) {
             return refuse(error);
         }
-        let mut draft = Draft::new(&coordinator.settings, now, &self.group_id, group.clone());
-        draft.sync(&self, ticket);
+        let mut draft = asked.draft(&self.group_id, group.clone());
+        draft.sync(&self, asked.ticket);
         draft.into_outcome()
     }
 

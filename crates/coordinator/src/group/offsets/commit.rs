@@ -4,14 +4,14 @@
 
 use std::sync::Arc;
 
-use ottla_base::{Now, Outcome, Timestamp, Uuid};
+use ottla_base::{Outcome, Timestamp, Uuid};
 use ottla_protocol::error::ErrorCode;
 
 use super::CommittedOffset;
 use crate::group::classic::heartbeat::heard;
 use crate::group::classic::state::{ClassicGroup, GroupState};
 use crate::group::records::Record;
-use crate::group::{Answer, GroupCoordinator, GroupId, MemberId, Ticket, answered};
+use crate::group::{Answer, Asked, GroupCoordinator, GroupId, MemberId};
 
 /// An OffsetCommit request. The host keeps back partitions that are not there, and refuses them itself.
 #[derive(Clone, Debug)]
@@ -50,15 +50,11 @@ pub struct OffsetToCommit {
 }
 
 impl OffsetCommit {
-    pub(in crate::group) fn decide(
-        self,
-        coordinator: &GroupCoordinator,
-        now: Now,
-        ticket: Ticket,
-    ) -> Outcome<GroupCoordinator> {
+    pub(in crate::group) fn decide(self, asked: Asked<'_>) -> Outcome<GroupCoordinator> {
+        let Asked { coordinator, now, .. } = asked;
         let group = coordinator.classic(&self.group_id);
         if let Err(error) = self.validate(group) {
-            return answered(ticket, Answer::OffsetCommit(vec![error; self.offsets.len()]));
+            return asked.answered(Answer::OffsetCommit(vec![error; self.offsets.len()]));
         }
         let mut outcome = Outcome::default();
         // A commit is as good as a heartbeat (KIP-62).
@@ -77,7 +73,7 @@ impl OffsetCommit {
             results.push(ErrorCode::None);
             outcome.records.push(offset.into_record(&self.group_id, now.wall_ms, expire_timestamp_ms));
         }
-        outcome.effects = answered(ticket, Answer::OffsetCommit(results)).effects;
+        outcome.effects = asked.answered(Answer::OffsetCommit(results)).effects;
         outcome
     }
 

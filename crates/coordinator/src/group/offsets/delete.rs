@@ -9,7 +9,7 @@ use ottla_protocol::error::ErrorCode;
 
 use super::{CommittedOffset, DeletedTopic};
 use crate::group::records::Record;
-use crate::group::{Answer, GroupCoordinator, GroupId, Ticket, answered};
+use crate::group::{Answer, Asked, GroupCoordinator, GroupId};
 
 /// An OffsetDelete request.
 #[derive(Clone, Debug)]
@@ -21,12 +21,12 @@ pub struct OffsetDelete {
 }
 
 impl OffsetDelete {
-    pub(in crate::group) fn decide(self, coordinator: &GroupCoordinator, ticket: Ticket) -> Outcome<GroupCoordinator> {
-        let refuse = |error| answered(ticket, Answer::OffsetDelete(Err(error)));
+    pub(in crate::group) fn decide(self, asked: Asked<'_>) -> Outcome<GroupCoordinator> {
+        let refuse = |error| asked.answered(Answer::OffsetDelete(Err(error)));
         if self.group_id.is_empty() {
             return refuse(ErrorCode::InvalidGroupId);
         }
-        let Some(group) = coordinator.group(&self.group_id) else { return refuse(ErrorCode::GroupIdNotFound) };
+        let Some(group) = asked.coordinator.group(&self.group_id) else { return refuse(ErrorCode::GroupIdNotFound) };
         if !group.classic.is_empty() && !group.classic.uses_consumer_protocol() {
             return refuse(ErrorCode::NonEmptyGroup);
         }
@@ -42,7 +42,7 @@ impl OffsetDelete {
                 records.push(Record::Offset { group: Arc::clone(&self.group_id), topic, partition, value: None });
             }
         }
-        Outcome { records, ..answered(ticket, Answer::OffsetDelete(Ok(results))) }
+        Outcome { records, ..asked.answered(Answer::OffsetDelete(Ok(results))) }
     }
 }
 
