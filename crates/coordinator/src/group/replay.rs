@@ -50,7 +50,7 @@ impl GroupCoordinator {
             NoteKind::Loaded { at } => {
                 let ids: Vec<GroupId> = self.groups.keys().cloned().collect();
                 for id in ids {
-                    self.groups.get_mut(&id).expect("listed above").classic.begin_sessions(at);
+                    self.groups.get_mut(&id).expect("listed above").classic.begin(at);
                     self.reindex(&id);
                 }
             }

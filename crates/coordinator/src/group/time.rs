@@ -58,7 +58,7 @@ impl GroupCoordinator {
         for (id, group) in &self.groups {
             if group.classic.members().len() > self.settings.group_max_size {
                 let mut classic = group.classic.clone();
-                classic.begin_sessions(at);
+                classic.begin(at);
                 let mut draft = Draft::new(&self.settings, now, id, classic);
                 draft.prepare_rebalance_or_complete_join();
                 outcome.notes.extend(draft.into_outcome().notes);

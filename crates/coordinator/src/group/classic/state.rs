@@ -147,7 +147,8 @@ impl ClassicGroup {
         }
     }
 
-    /// The group that a record tells of. Its sessions have not begun.
+    /// The group that a record tells of. Its sessions have not begun, and what it reads is not known: a note brings both, or
+    /// [`ClassicGroup::begin`] once the log was loaded.
     pub(in crate::group) fn from_record(recorded: &RecordedGroup) -> Self {
         let member = |recorded_member: &RecordedMember| {
             let name = recorded.protocol.clone().unwrap_or_default();
@@ -167,7 +168,7 @@ impl ClassicGroup {
         };
         let members: Members = recorded.members.iter().map(member).collect();
         let is_known = |leader: &MemberId| members.contains_key(leader);
-        let mut group = Self {
+        Self {
             phase: if members.is_empty() { Phase::Empty } else { Phase::Stable(Syncing::default()) },
             state_timestamp_ms: (recorded.state_timestamp_ms != -1).then_some(recorded.state_timestamp_ms),
             generation: recorded.generation,
@@ -177,9 +178,7 @@ impl ClassicGroup {
             leader: recorded.leader.clone().filter(is_known).or_else(|| members.keys().next().cloned()),
             members,
             ..Self::new(None)
-        };
-        group.subscribed_topics = group.compute_subscribed_topics();
-        group
+        }
     }
 
     /// The record that tells of this group.
@@ -323,8 +322,9 @@ impl ClassicGroup {
         }
     }
 
-    /// Begins all sessions.
-    pub(in crate::group) fn begin_sessions(&mut self, at: Duration) {
+    /// Begins all sessions of a group that was loaded, and finds out what it reads.
+    pub(in crate::group) fn begin(&mut self, at: Duration) {
+        self.subscribed_topics = self.compute_subscribed_topics();
         for member_id in self.member_ids() {
             self.members.change(&member_id, |member| member.session_deadline = Some(member.session_until(at)));
         }

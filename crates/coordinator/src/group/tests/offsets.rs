@@ -260,3 +260,16 @@ fn groups_are_listed_and_described() {
     assert!(described.members[0].metadata.is_empty());
     assert!(host.coordinator.describe_group("no group").is_none());
 }
+
+#[test]
+fn what_a_group_reads_is_known_again_after_a_restart() {
+    let mut host = Host::prompt();
+    let _ids = host.stable(2);
+    host.restart();
+    let mut delete = |topic| {
+        let partitions = vec![(text(topic), 0)];
+        let ticket = host.ask(Request::OffsetDelete(OffsetDelete { group_id: text(GROUP), partitions }));
+        host.outcome(ticket)
+    };
+    assert_eq!((delete("t").as_str(), delete("u").as_str()), ("0/86", "0/0"));
+}
