@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use ottla_e2e::{Broker, Closed, RawClient, body};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::describe_groups_request::DescribeGroupsRequest;
+use ottla_protocol::messages::describe_groups_response::DescribeGroupsResponse;
 use ottla_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
 use ottla_protocol::messages::find_coordinator_response::FindCoordinatorResponse;
 use ottla_protocol::messages::heartbeat_request::HeartbeatRequest;
@@ -228,4 +229,43 @@ fn members_with_too_many_protocols_or_too_much_metadata_are_refused() {
         assert_eq!(body::<JoinGroupResponse<'_>>(&answer, ApiKey::JoinGroup, 3).error_code, expected);
     }
     assert_eq!(join_alone(&mut client, "g").1, 1, "nobody has joined before");
+}
+
+#[test]
+fn members_who_say_more_than_fits_into_an_answer_are_refused_and_their_leader_stays() {
+    const GROUP_MAX_SIZE_REACHED: i16 = 81;
+    const SAID_BYTES: usize = 1_000_000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = start(folder.path());
+    let mut leader = connect(&broker);
+    coordinator(&mut leader, "g");
+    let (member, _) = join_alone(&mut leader, "g");
+    let protocol = Protocol { name: "range".into(), metadata: vec![7; SAID_BYTES].into() };
+    let request = JoinGroupRequest { protocols: vec![protocol], ..join_request("g", "") };
+    let mut joiners: Vec<RawClient> = (0..20).map(|_| connect(&broker)).collect();
+    for joiner in &mut joiners {
+        let frame = joiner.frame_of(ApiKey::JoinGroup, 3, &request);
+        joiner.send_frame(&frame).expect("it is open");
+    }
+    let mut asking = connect(&broker);
+    let describe = DescribeGroupsRequest { groups: vec!["g".into()], ..Default::default() };
+    loop {
+        let answer = asking.ask(ApiKey::DescribeGroups, 0, &describe).expect("it is answered");
+        let described: DescribeGroupsResponse<'_> = body(&answer, ApiKey::DescribeGroups, 0);
+        // Eight fit beside the leader into 8 MiB.
+        if described.groups[0].members.len() >= 9 {
+            break;
+        }
+    }
+    let answer = leader.ask(ApiKey::JoinGroup, 3, &join_request("g", &member)).expect("it is answered");
+    let joined: JoinGroupResponse<'_> = body(&answer, ApiKey::JoinGroup, 3);
+    assert_eq!((joined.error_code, joined.members.len()), (0, 9));
+    let told = |joiner: &mut RawClient| {
+        let answer = joiner.answer().expect("it is answered");
+        body::<JoinGroupResponse<'_>>(&answer, ApiKey::JoinGroup, 3).error_code
+    };
+    let told: Vec<i16> = joiners.iter_mut().map(told).collect();
+    let refused = told.iter().filter(|code| **code == GROUP_MAX_SIZE_REACHED).count();
+    assert_eq!((told.iter().filter(|code| **code == 0).count(), refused), (8, 12));
+    assert!(broker.peak_resident_bytes() < 256 << 20, "{} bytes", broker.peak_resident_bytes());
 }
