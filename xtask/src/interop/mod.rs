@@ -2,7 +2,8 @@
 //!
 //! A suite is cases of ours, each with topics named after it and a time within which it must end, or the tests that a
 //! client's own authors wrote. What passes on a real Kafka must pass here: `--vs kafka` runs every suite on both, and
-//! otherwise `xtask/interop/on-kafka.tsv` tells how it ended there. The last line is `N passed, N failed, N skipped`.
+//! otherwise `xtask/interop/on-kafka.tsv` tells how it ended there. What failed is run once more by itself, on either
+//! broker alike: some tests fail by chance where the machine is busy, and the report names them. The last line is `N passed, N failed, N skipped`.
 
 mod case;
 mod crates;

@@ -60,8 +60,11 @@ impl Report {
     fn judge(&mut self, suite: &str, test: &Test, on_kafka: Option<&str>) {
         let name = &test.name;
         match &test.outcome {
-            Outcome::Passed => {
+            Outcome::Passed | Outcome::PassedAgain(_) => {
                 self.passed += 1;
+                if let Outcome::PassedAgain(error) = &test.outcome {
+                    self.remarks.push(format!("passed at the second attempt, by itself: {suite}: {name}: {error}"));
+                }
                 if let Some(there @ ("failed" | "skipped")) = on_kafka {
                     self.remarks.push(format!("{there} on Kafka alone: {suite}: {name}"));
                 }
@@ -141,6 +144,15 @@ mod tests {
         let ours = [test("one", Outcome::Failed("why".into())), test("two", Outcome::Failed("why".into()))];
         assert_eq!(failures(&[("one", "passed"), ("two", "failed")], &ours), ["suite: one: why"]);
         assert_eq!(failures(&[("one", "passed")], &[test("one", Outcome::Passed)]), [""; 0]);
+    }
+
+    #[test]
+    fn what_passed_at_the_second_attempt_is_told() {
+        let mut report = Report::of("Ottla");
+        let on_kafka = BTreeMap::from([("one".to_owned(), "passed".to_owned())]);
+        report.add("suite", &on_kafka, Ok(&[test("one", Outcome::PassedAgain("why".into()))]), true);
+        assert_eq!((report.passed, report.failures.len()), (1, 0));
+        assert_eq!(report.remarks, ["passed at the second attempt, by itself: suite: one: why"]);
     }
 
     #[test]
