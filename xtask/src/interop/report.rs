@@ -9,6 +9,8 @@ use super::suite::{Outcome, Test};
 pub struct Report {
     /// Whose outcomes are in the last column.
     tested: &'static str,
+    /// Suites of what a real Kafka does not do: there a failure is one, however it ends on Kafka.
+    beyond_kafka: Vec<&'static str>,
     rows: Vec<[String; 3]>,
     remarks: Vec<String>,
     failures: Vec<String>,
@@ -28,7 +30,13 @@ struct Counts {
 impl Report {
     /// For suites that run on `tested`.
     pub fn of(tested: &'static str) -> Self {
-        Self { tested, rows: Vec::new(), remarks: Vec::new(), failures: Vec::new(), passed: 0, skipped: 0 }
+        let (rows, remarks, failures) = (Vec::new(), Vec::new(), Vec::new());
+        Self { tested, beyond_kafka: Vec::new(), rows, remarks, failures, passed: 0, skipped: 0 }
+    }
+
+    /// Every test of `suite` must pass, also where it fails on Kafka.
+    pub fn must_pass(&mut self, suite: &'static str) {
+        self.beyond_kafka.push(suite);
     }
 
     /// Holds what a suite gave on ours, or why it did not run, against how its tests end on Kafka. `complete` is whether
@@ -69,7 +77,7 @@ impl Report {
                     self.remarks.push(format!("{there} on Kafka alone: {suite}: {name}"));
                 }
             }
-            Outcome::Failed(_) if on_kafka == Some("failed") => {
+            Outcome::Failed(_) if on_kafka == Some("failed") && !self.beyond_kafka.contains(&suite) => {
                 self.skipped += 1;
                 self.remarks.push(format!("fails on Kafka too: {suite}: {name}"));
             }
@@ -144,6 +152,15 @@ mod tests {
         let ours = [test("one", Outcome::Failed("why".into())), test("two", Outcome::Failed("why".into()))];
         assert_eq!(failures(&[("one", "passed"), ("two", "failed")], &ours), ["suite: one: why"]);
         assert_eq!(failures(&[("one", "passed")], &[test("one", Outcome::Passed)]), [""; 0]);
+    }
+
+    #[test]
+    fn what_must_pass_is_a_failure_also_where_it_fails_on_kafka() {
+        let mut report = Report::of("Ottla");
+        report.must_pass("suite");
+        let on_kafka = BTreeMap::from([("one".to_owned(), "failed".to_owned())]);
+        report.add("suite", &on_kafka, Ok(&[test("one", Outcome::Failed("why".into()))]), true);
+        assert_eq!(report.failures, ["suite: one: why"]);
     }
 
     #[test]
