@@ -253,6 +253,9 @@ servers=["{broker}"]
 client-profile="test"
 [httpserver.default]
 address="127.0.0.1:{port}"
+[evaluator.default]
+class-name="caching"
+expire-cache=1
 [storage.default]
 class-name="inmemory"
 intervals=15
