@@ -22,6 +22,11 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic, OffsetSpec
 
 WAIT_S = 20
+NO_COORDINATOR_YET = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+)
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
 
 
@@ -33,6 +38,22 @@ def create_topic(bootstrap, topic, partitions="1", *settings):
     config = dict(setting.split("=", 1) for setting in settings)
     client = admin(bootstrap)
     client.create_topics([NewTopic(topic, int(partitions), 1, config=config)])[topic].result(WAIT_S)
+
+
+def commit(bootstrap, topic, *offsets):
+    """Commits one offset a partition for the group named as the topic, without being a member of it."""
+    client = consumer(bootstrap, group_id=topic)
+    places = [TopicPartition(topic, partition, int(offset)) for partition, offset in enumerate(offsets)]
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        try:
+            client.commit(offsets=places, asynchronous=False)
+            break
+        except KafkaException as error:
+            # A broker that has just made the topic of the groups may not know yet that it leads it.
+            if error.args[0].code() not in NO_COORDINATOR_YET or time.monotonic() >= deadline:
+                raise
+    client.close()
 
 
 def producer(bootstrap, **settings):

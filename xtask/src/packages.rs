@@ -1,5 +1,7 @@
 //! Programs that come from the system's package registry.
 
+use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -23,6 +25,23 @@ pub fn install(package: &str) -> Fallible<()> {
     let deadline = Instant::now() + INSTALL_WITHIN;
     apt(&["update", "-qq"], deadline)?;
     apt(&["install", "-y", "-qq", "--no-install-recommends", package], deadline)
+}
+
+/// Puts the files of packages, without what these depend on, into `folder`, where no system sees them.
+pub fn unpack(packages: &[&str], folder: &Path) -> Fallible<()> {
+    eprintln!("unpacking {} into {}", packages.join(", "), folder.display());
+    let deadline = Instant::now() + INSTALL_WITHIN;
+    apt(&["update", "-qq"], deadline)?;
+    let scratch = tempfile::tempdir_in(folder.parent().ok_or("no folder to unpack into")?)?;
+    let mut download = Command::new("apt-get");
+    download.args(["download", "-qq"]).args(packages).current_dir(scratch.path());
+    process::run(&mut download, b"", deadline)?.succeeded()?;
+    for file in fs::read_dir(scratch.path())? {
+        let mut unpack = Command::new("dpkg-deb");
+        unpack.arg("--extract").arg(file?.path()).arg(folder);
+        process::run(&mut unpack, b"", deadline)?.succeeded()?;
+    }
+    Ok(())
 }
 
 fn is_there(program: &str) -> bool {

@@ -206,22 +206,14 @@ impl Rule {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
     use expect_test::{Expect, expect};
 
     use super::*;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        arguments: Arguments,
-    }
+    use crate::test_line;
 
     /// What is left of some partitions.
     fn check(line: &str, expected: &Expect) {
-        let arguments =
-            Line::try_parse_from(std::iter::once("offsets").chain(line.split_whitespace())).unwrap().arguments;
-        let shown = match arguments.read() {
+        let shown = match test_line::arguments::<Arguments>(line).read() {
             Err(message) => message,
             Ok((timestamp, rules)) => {
                 let all =

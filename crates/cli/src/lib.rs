@@ -17,6 +17,8 @@ mod java_number;
 mod java_order;
 mod properties;
 mod screen;
+#[cfg(test)]
+mod test_line;
 mod topic_filter;
 mod topics;
 

@@ -39,6 +39,8 @@ pub struct Context {
     scratch: PathBuf,
     /// Names of tests that a suite of others is to leave out.
     pub left_out: Vec<&'static str>,
+    /// The test that failed, and is to run once more by itself.
+    pub again: Option<String>,
     /// When the running case must have ended.
     pub deadline: Instant,
     topic: String,
@@ -48,13 +50,15 @@ impl Context {
     /// For tests against `server`; their files go under `scratch`.
     pub fn new(server: Server, clients: Clients, scratch: &Path) -> Self {
         let scratch = scratch.to_owned();
-        Self { server, clients, scratch, left_out: Vec::new(), deadline: Instant::now(), topic: String::new() }
+        let (deadline, topic) = (Instant::now(), String::new());
+        Self { server, clients, scratch, left_out: Vec::new(), again: None, deadline, topic }
     }
 
     /// Runs one case. A broker that died is the failure, whatever the clients made of it.
     pub fn run(&mut self, case: &Case) -> Fallible<()> {
         self.deadline = Instant::now() + case.within;
-        self.topic = case.name.replace(' ', "-");
+        let again = if self.again.is_some() { "-again" } else { "" };
+        self.topic = case.name.replace(' ', "-") + again;
         let done = (case.work)(self);
         if let Some(output) = self.server.died() {
             self.server.start()?;
@@ -76,7 +80,8 @@ impl Context {
     /// Where a suite of others writes what it says; kept until its next run.
     pub fn log(&self, suite: &str) -> Fallible<PathBuf> {
         let broker = if self.server.is_ottla() { "ottla" } else { "kafka" };
-        Ok(crate::files::target_folder("interop")?.join(format!("{suite}-on-{broker}.log")))
+        let again = if self.again.is_some() { "-again" } else { "" };
+        Ok(crate::files::target_folder("interop")?.join(format!("{suite}-on-{broker}{again}.log")))
     }
 
     /// Makes the running case's topic; `settings` are its configuration, as `key=value`.

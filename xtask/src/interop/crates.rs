@@ -108,6 +108,10 @@ fn run(context: &Context, tested: &Crate, variables: &[(&str, &str)], left_out: 
         command.current_dir(folder(tested)).envs(variables.iter().copied());
         // Those of the helpers that each file includes are the same in all.
         command.args(["--skip", "utils::"]);
+        if let Some(test) = &context.again {
+            let Some((_, name)) = test.split_once("::").filter(|(of, _)| *of == file) else { continue };
+            command.args(["--exact", name]);
+        }
         for name in left_out {
             let Some((_, name)) = name.split_once("::").filter(|(of, _)| *of == file) else { continue };
             command.args(["--skip", name]);

@@ -64,7 +64,7 @@ fn stay(context: &Context, topic: &str) -> Fallible<Daemon> {
     let mut consumer = context.tool("kafka-console-consumer", &["--topic", topic, "--group", topic])?;
     consumer.args(["--from-beginning", "--command-property", "client.id=the-client"]);
     consumer.args(["--command-property", "auto.commit.interval.ms=100"]);
-    consumer.args(["--command-property", "heartbeat.interval.ms=200", "--command-property", "session.timeout.ms=1500"]);
+    consumer.args(["--command-property", "heartbeat.interval.ms=500", "--command-property", "session.timeout.ms=6000"]);
     Daemon::start(&mut consumer, &context.shared_file("consumer.out"))
 }
 

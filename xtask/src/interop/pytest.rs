@@ -43,7 +43,8 @@ fn run(context: &mut Context) -> Fallible<Vec<Test>> {
     let source = source()?;
     let mut pytest = Command::new(&context.clients.python);
     pytest.args(["-B", "-m", "pytest", "-v", "--tb=short", "-p", "no:cacheprovider", "-o", "log_level=WARNING"]);
-    pytest.args(["--timeout", TEST_WITHIN_S, "--timeout-method=signal", "test/integration"]);
+    pytest.args(["--timeout", TEST_WITHIN_S, "--timeout-method=signal"]);
+    pytest.arg(context.again.as_ref().map_or("test/integration".to_owned(), |test| format!("test/integration/{test}")));
     for test in &context.left_out {
         pytest.args(["--deselect", &format!("test/integration/{test}")]);
     }

@@ -61,7 +61,7 @@ impl Record {
 /// The outcome as the record names it.
 pub fn word(outcome: &Outcome) -> &'static str {
     match outcome {
-        Outcome::Passed => "passed",
+        Outcome::Passed | Outcome::PassedAgain(_) => "passed",
         Outcome::Failed(_) => "failed",
         Outcome::Skipped(_) => "skipped",
         Outcome::LeftOut(_) => "left out",

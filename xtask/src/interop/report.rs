@@ -9,6 +9,8 @@ use super::suite::{Outcome, Test};
 pub struct Report {
     /// Whose outcomes are in the last column.
     tested: &'static str,
+    /// Suites of what a real Kafka does not do: there a failure is one, however it ends on Kafka.
+    beyond_kafka: Vec<&'static str>,
     rows: Vec<[String; 3]>,
     remarks: Vec<String>,
     failures: Vec<String>,
@@ -28,7 +30,13 @@ struct Counts {
 impl Report {
     /// For suites that run on `tested`.
     pub fn of(tested: &'static str) -> Self {
-        Self { tested, rows: Vec::new(), remarks: Vec::new(), failures: Vec::new(), passed: 0, skipped: 0 }
+        let (rows, remarks, failures) = (Vec::new(), Vec::new(), Vec::new());
+        Self { tested, beyond_kafka: Vec::new(), rows, remarks, failures, passed: 0, skipped: 0 }
+    }
+
+    /// Every test of `suite` must pass, also where it fails on Kafka.
+    pub fn must_pass(&mut self, suite: &'static str) {
+        self.beyond_kafka.push(suite);
     }
 
     /// Holds what a suite gave on ours, or why it did not run, against how its tests end on Kafka. `complete` is whether
@@ -60,13 +68,16 @@ impl Report {
     fn judge(&mut self, suite: &str, test: &Test, on_kafka: Option<&str>) {
         let name = &test.name;
         match &test.outcome {
-            Outcome::Passed => {
+            Outcome::Passed | Outcome::PassedAgain(_) => {
                 self.passed += 1;
+                if let Outcome::PassedAgain(error) = &test.outcome {
+                    self.remarks.push(format!("passed at the second attempt, by itself: {suite}: {name}: {error}"));
+                }
                 if let Some(there @ ("failed" | "skipped")) = on_kafka {
                     self.remarks.push(format!("{there} on Kafka alone: {suite}: {name}"));
                 }
             }
-            Outcome::Failed(_) if on_kafka == Some("failed") => {
+            Outcome::Failed(_) if on_kafka == Some("failed") && !self.beyond_kafka.contains(&suite) => {
                 self.skipped += 1;
                 self.remarks.push(format!("fails on Kafka too: {suite}: {name}"));
             }
@@ -141,6 +152,24 @@ mod tests {
         let ours = [test("one", Outcome::Failed("why".into())), test("two", Outcome::Failed("why".into()))];
         assert_eq!(failures(&[("one", "passed"), ("two", "failed")], &ours), ["suite: one: why"]);
         assert_eq!(failures(&[("one", "passed")], &[test("one", Outcome::Passed)]), [""; 0]);
+    }
+
+    #[test]
+    fn what_must_pass_is_a_failure_also_where_it_fails_on_kafka() {
+        let mut report = Report::of("Ottla");
+        report.must_pass("suite");
+        let on_kafka = BTreeMap::from([("one".to_owned(), "failed".to_owned())]);
+        report.add("suite", &on_kafka, Ok(&[test("one", Outcome::Failed("why".into()))]), true);
+        assert_eq!(report.failures, ["suite: one: why"]);
+    }
+
+    #[test]
+    fn what_passed_at_the_second_attempt_is_told() {
+        let mut report = Report::of("Ottla");
+        let on_kafka = BTreeMap::from([("one".to_owned(), "passed".to_owned())]);
+        report.add("suite", &on_kafka, Ok(&[test("one", Outcome::PassedAgain("why".into()))]), true);
+        assert_eq!((report.passed, report.failures.len()), (1, 0));
+        assert_eq!(report.remarks, ["passed at the second attempt, by itself: suite: one: why"]);
     }
 
     #[test]

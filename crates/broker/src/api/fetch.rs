@@ -2,8 +2,8 @@
 //!
 //! v4 isolation level. v5 log start offset. v7 sessions (KIP-227). v9 leader epochs. v11 racks. v12 flexible, diverging
 //! epochs (KIP-595). v13 topic ids. v16 leader hints.
-//! Differs from Kafka: nothing known for consumers, but that a wait may end early where memory is short; followers are not
-//! served yet.
+//! Differs from Kafka: nothing known for consumers, but that a wait may end early where memory is short, and that old
+//! readers get the log of groups in a form they know (`coordinators/old_readers.rs`); followers are not served yet.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -24,6 +24,7 @@ use ottla_storage::{AbortedTransaction, LogSlice};
 use super::Api;
 use super::fetch_sessions::{Opened, Said, TopicKey, Wanted};
 use crate::access::{Operation, Resource};
+use crate::coordinators::{offsets_topic, old_readers};
 use crate::dispatch::{Refused, Reply};
 use crate::net::memory::Share;
 use crate::partitions::leader::Reader;
@@ -52,6 +53,8 @@ struct Fetch {
     /// The partitions wanted, found and authorised, or why not; in the order of `opened.wanted`.
     partitions: Vec<Result<Arc<Partition>, ErrorCode>>,
     reader: Reader,
+    /// It may not know the form in which commits are written today.
+    is_old_reader: bool,
     max_bytes: u32,
     min_bytes: u32,
 }
@@ -117,11 +120,15 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         0.. => Err(ErrorCode::NotLeaderOrFollower),
         _ => find_partition(request, wanted),
     };
-    let fetch_max_bytes = request.node.config.fetch_max_bytes;
+    let partitions: Vec<_> = opened.wanted.iter().map(find).collect();
+    let is_old_reader = version < old_readers::FLEXIBLE_FETCH_FROM && partitions.iter().flatten().any(is_of_groups);
+    let limit = if is_old_reader { old_readers::FETCH_MAX_BYTES } else { u32::MAX };
+    let fetch_max_bytes = request.node.config.fetch_max_bytes.min(limit);
     let looking = Fetch {
-        partitions: opened.wanted.iter().map(find).collect(),
+        partitions,
         opened,
         reader,
+        is_old_reader,
         max_bytes: u32::try_from(fetch.max_bytes).unwrap_or(0).min(fetch_max_bytes),
         min_bytes: u32::try_from(fetch.min_bytes).unwrap_or(0).min(fetch_max_bytes),
     };
@@ -241,22 +248,48 @@ impl Fetch {
         look
     }
 
-    fn answer(&self, look: Look, responder: Responder) -> Result<super::Answer, Refused> {
+    fn answer(&self, mut look: Look, responder: Responder) -> Result<super::Answer, Refused> {
+        let rewritten = self.rewrite(&mut look);
         let said: Vec<Said> = look.results.iter().map(said).collect();
         let carried = self.opened.say(&said);
         let mut response = FetchResponse { session_id: self.opened.session_id, ..Default::default() };
         let mut slices = Vec::new();
         let read_committed = self.reader == Reader::Committed;
         let looked = self.opened.wanted.iter().zip(&self.partitions).zip(look.results);
-        for (((wanted, partition), result), _) in looked.zip(carried).filter(|(_, carried)| *carried) {
+        for (index, ((wanted, partition), result)) in looked.enumerate().filter(|(index, _)| carried[*index]) {
             if let (Ok(partition), Ok(Found { slice: Some(slice), .. })) = (partition, &result) {
                 partition.traffic.went(slice.length.into());
             }
-            let data = partition_data(wanted.partition, result, read_committed, &mut slices);
+            let mut data = partition_data(wanted.partition, result, read_committed, &mut slices);
+            if let Some(Some(bytes)) = rewritten.get(index) {
+                data.records = Records::Bytes(bytes);
+            }
             topic_response(&mut response, &wanted.topic).partitions.push(data);
         }
         responder.answer_with(response, slices)
     }
+
+    /// The records that are not given as they lie in their files, by the number of the partition.
+    fn rewrite(&self, look: &mut Look) -> Vec<Option<Vec<u8>>> {
+        if !self.is_old_reader {
+            return Vec::new();
+        }
+        let rewrite = |(result, partition): (&mut Result<Found, ErrorCode>, &Result<Arc<Partition>, ErrorCode>)| {
+            let found = result.as_ref().ok().filter(|_| partition.as_ref().is_ok_and(is_of_groups))?;
+            match old_readers::batches(found.slice.as_ref()?) {
+                Ok(bytes) => Some(bytes),
+                Err(_) => {
+                    *result = Err(ErrorCode::KafkaStorageError);
+                    None
+                }
+            }
+        };
+        look.results.iter_mut().zip(&self.partitions).map(rewrite).collect()
+    }
+}
+
+fn is_of_groups(partition: &Arc<Partition>) -> bool {
+    &*partition.name.topic == offsets_topic::NAME
 }
 
 /// Every negative epoch says that the client knows none.
@@ -270,7 +303,7 @@ async fn hurried(hurry: &AtomicBool) {
 }
 
 /// The last topic of the response if it is the one of `key`, else a new one: consecutive partitions share a topic.
-fn topic_response<'a>(response: &'a mut FetchResponse<'static>, key: &TopicKey) -> &'a mut Response<'static> {
+fn topic_response<'a, 'b>(response: &'a mut FetchResponse<'b>, key: &TopicKey) -> &'a mut Response<'b> {
     let (name, id) = match key {
         TopicKey::Name(name) => (name.to_string(), Uuid::ZERO),
         TopicKey::Id(id) => (String::new(), *id),
@@ -365,6 +398,7 @@ mod tests {
                 opened: opened.expect("it asks for no session"),
                 partitions: vec![Err(ErrorCode::UnknownTopicId); 100],
                 reader: Reader::Uncommitted,
+                is_old_reader: false,
                 max_bytes: 1,
                 min_bytes: 1,
             };

@@ -11,6 +11,7 @@
 
 mod loading;
 pub mod offsets_topic;
+pub mod old_readers;
 pub mod reply;
 mod shard;
 #[cfg(test)]

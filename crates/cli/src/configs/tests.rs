@@ -1,6 +1,5 @@
 //! What the tool shows and refuses, without a cluster.
 
-use clap::Parser;
 use expect_test::{Expect, expect};
 use ottla_protocol::messages::describe_configs_response::{Config, Synonym};
 
@@ -9,16 +8,11 @@ use super::quotas::{self, Quotas};
 use super::resources::{self, Setting};
 use super::{Arguments, Failure};
 use crate::screen::Screen;
-
-#[derive(Parser)]
-struct Line {
-    #[command(flatten)]
-    arguments: Arguments,
-}
+use crate::test_line;
 
 fn check(line: &str, expected: &Expect) {
     let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-    let arguments = Line::try_parse_from(std::iter::once("configs").chain(line.split_whitespace())).unwrap().arguments;
+    let arguments: Arguments = test_line::arguments(line);
     let understood = arguments.check(&words).and_then(|entities| {
         let changes = arguments.changes()?;
         if arguments.alter && ["users", "clients", "ips"].contains(&entities.types[0].as_str()) {

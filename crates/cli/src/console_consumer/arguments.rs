@@ -358,20 +358,13 @@ fn random_number() -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
     use expect_test::{Expect, expect};
 
     use super::*;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        arguments: Arguments,
-    }
+    use crate::test_line;
 
     fn check(line: &str, expected: &Expect) {
-        let words = std::iter::once("consumer").chain(line.split_whitespace());
-        let shown = match Line::try_parse_from(words).unwrap().arguments.settings() {
+        let shown = match test_line::arguments::<Arguments>(line).settings() {
             Ok(of) => format!(
                 "{:?} from {:?}, then {:?}; at most {:?} within {:?}, waiting {:?}, {:?}",
                 of.wanted,
@@ -483,8 +476,7 @@ mod tests {
     }
 
     fn check_group(line: &str, expected: &Expect) {
-        let words = std::iter::once("consumer").chain(line.split_whitespace());
-        let shown = match Line::try_parse_from(words).unwrap().arguments.settings() {
+        let shown = match test_line::arguments::<Arguments>(line).settings() {
             Ok(Settings { group: Some(Group { member, auto_commit }), .. }) => format!(
                 "{} {:?} {:?} {:?} {:?}, {auto_commit:?}",
                 member.group,

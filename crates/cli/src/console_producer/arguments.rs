@@ -245,20 +245,13 @@ fn level_of(compression: Compression, properties: &mut Properties) -> Result<Opt
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
     use expect_test::{Expect, expect};
 
     use super::*;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        arguments: Arguments,
-    }
+    use crate::test_line;
 
     fn check_settings(line: &str, expected: &Expect) {
-        let words = std::iter::once("producer").chain(line.split_whitespace());
-        let shown = match Line::try_parse_from(words).unwrap().arguments.settings() {
+        let shown = match test_line::arguments::<Arguments>(line).settings() {
             Ok(settings) => {
                 let of = settings.producer;
                 format!(

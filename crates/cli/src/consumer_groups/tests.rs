@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use clap::Parser;
 use expect_test::{Expect, expect};
 use ottla_base::TopicPartition;
 use ottla_protocol::ErrorCode;
@@ -13,12 +12,7 @@ use crate::client::group_offsets::{Committed, Offsets};
 use crate::client::groups::{Description, Listed, Member};
 use crate::client::{Address, Error};
 use crate::screen::Screen;
-
-#[derive(Parser)]
-struct Line {
-    #[command(flatten)]
-    arguments: Arguments,
-}
+use crate::test_line;
 
 fn said(failure: Failure) -> String {
     match failure {
@@ -28,8 +22,7 @@ fn said(failure: Failure) -> String {
 }
 
 fn check_usage(line: &str, expected: &Expect) {
-    let words = std::iter::once("groups").chain(line.split_whitespace());
-    let shown = match Line::try_parse_from(words).unwrap().arguments.check() {
+    let shown = match test_line::arguments::<Arguments>(line).check() {
         Ok(action) => format!("{action:?}"),
         Err(failure) => said(failure),
     };

@@ -1,21 +1,15 @@
 //! What the tool shows and refuses, without a cluster.
 
-use clap::Parser;
 use expect_test::{Expect, expect};
 use ottla_base::Uuid;
 
 use super::change::{Creation, parse_assignment};
 use super::describe::{Shown, ShownConfig, ShownPartition, show};
 use super::{Arguments, Failure};
-
-#[derive(Parser)]
-struct Line {
-    #[command(flatten)]
-    arguments: Arguments,
-}
+use crate::test_line;
 
 fn arguments(line: &str) -> Arguments {
-    Line::try_parse_from(std::iter::once("topics").chain(line.split_whitespace())).unwrap().arguments
+    test_line::arguments(line)
 }
 
 fn said(failure: Failure) -> String {

@@ -81,7 +81,7 @@ pub use offsets::delete::OffsetDelete;
 pub use offsets::fetch::{FetchedOffset, FetchedTopic, TopicToFetch};
 pub use offsets::{CommittedOffset, DeletedTopic};
 pub use partition::partition_of;
-pub use records::{GROUP_METADATA_VERSION, Record, RecordedGroup, RecordedMember};
+pub use records::{GROUP_METADATA_VERSION, Record, RecordedGroup, RecordedMember, value_without_tags};
 pub use settings::Settings;
 pub use write_failed::{Failure, write_error};
 

@@ -21,6 +21,8 @@ use super::{GroupId, MemberId, Opaque};
 pub const GROUP_METADATA_VERSION: i16 = 3;
 /// The version of OffsetCommit values with the topic's id.
 const OFFSET_COMMIT_VERSION: i16 = 4;
+/// The last version of OffsetCommit values before they could hold tagged fields.
+const OFFSET_COMMIT_VERSION_WITHOUT_TAGS: i16 = 3;
 /// The only version of OffsetCommit values with a time of expiry of its own.
 const OFFSET_COMMIT_VERSION_WITH_EXPIRY: i16 = 1;
 
@@ -178,6 +180,18 @@ impl RecordedMember {
             assignment: value.assignment[..].into(),
         }
     }
+}
+
+/// The value of a commit as it was written before it named the topic's id, for a reader that knows no later version. None
+/// where it is such a value already, or a value of another kind, or cannot be read.
+pub fn value_without_tags(key: &[u8], value: &[u8]) -> Option<Vec<u8>> {
+    let kind = Reader::new(key).int16().ok()?;
+    let version = Reader::new(value).int16().ok()?;
+    if kind != OffsetCommitKey::KEY || version <= OFFSET_COMMIT_VERSION_WITHOUT_TAGS {
+        return None;
+    }
+    let value: OffsetCommitValue<'_> = decode_value(value).ok()?;
+    Some(value_bytes(&value, OFFSET_COMMIT_VERSION_WITHOUT_TAGS))
 }
 
 fn version_of(offset: &CommittedOffset) -> i16 {

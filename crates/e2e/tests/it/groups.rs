@@ -18,8 +18,9 @@ use ottla_protocol::messages::offset_fetch_request::{self, OffsetFetchRequest};
 use ottla_protocol::messages::offset_fetch_response::OffsetFetchResponse;
 use ottla_protocol::messages::sync_group_request::{Assignment, SyncGroupRequest};
 use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
+use ottla_protocol::records::{Batch, RecordIter};
 
-use super::{connect, create_topic, options};
+use super::{connect, create_topic, fetch_as, options};
 
 const LOADING: i16 = 14;
 const NOT_COORDINATOR: i16 = 16;
@@ -268,4 +269,24 @@ fn members_who_say_more_than_fits_into_an_answer_are_refused_and_their_leader_st
     let refused = told.iter().filter(|code| **code == GROUP_MAX_SIZE_REACHED).count();
     assert_eq!((told.iter().filter(|code| **code == 0).count(), refused), (8, 12));
     assert!(broker.peak_resident_bytes() < 256 << 20, "{} bytes", broker.peak_resident_bytes());
+}
+
+#[test]
+fn only_old_readers_of_commits_are_given_them_in_an_old_form() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = options(folder.path()).with("offsets.topic.num.partitions=1").start();
+    let mut client = connect(&broker);
+    create_topic(&mut client, "t");
+    coordinator(&mut client, "g");
+    assert_eq!(commit(&mut client, "g", "", -1, 42), 0);
+    // The version of the value, and the offset in it.
+    for (version, expected) in [(4, [3, 42]), (11, [3, 42]), (12, [4, 42])] {
+        let (error, bytes) = fetch_as(version, &mut client, "__consumer_offsets", 0, 0).expect("it is answered");
+        assert_eq!(error, 0);
+        let (batch, rest) = Batch::parse(&bytes).expect("a batch");
+        assert!(rest.is_empty() && batch.is_crc_valid());
+        let record = RecordIter::new(batch.header(), batch.records()).next().expect("a record").expect("well formed");
+        let value = record.value.expect("a commit");
+        assert_eq!([value[1], value[9]], expected, "Fetch version {version}");
+    }
 }

@@ -69,6 +69,17 @@ fn produce(client: &mut RawClient, topic: &str, acks: i16, batch: &[u8]) -> Resu
 
 /// The error and the bytes of one partition from `offset` on.
 fn fetch(client: &mut RawClient, topic: &str, offset: i64, max_wait_ms: i32) -> Result<(i16, Vec<u8>), Closed> {
+    fetch_as(FETCH, client, topic, offset, max_wait_ms)
+}
+
+/// As `fetch`, in the version `version`.
+fn fetch_as(
+    version: i16,
+    client: &mut RawClient,
+    topic: &str,
+    offset: i64,
+    max_wait_ms: i32,
+) -> Result<(i16, Vec<u8>), Closed> {
     let partition =
         Partition { partition: 0, fetch_offset: offset, partition_max_bytes: 64 << 20, ..Partition::default() };
     let topic = Topic { topic: Cow::Borrowed(topic), partitions: vec![partition], ..Default::default() };
@@ -80,8 +91,8 @@ fn fetch(client: &mut RawClient, topic: &str, offset: i64, max_wait_ms: i32) -> 
         topics: vec![topic],
         ..Default::default()
     };
-    let answer = client.ask(ApiKey::Fetch, FETCH, &request)?;
-    let response: FetchResponse<'_> = body(&answer, ApiKey::Fetch, FETCH);
+    let answer = client.ask(ApiKey::Fetch, version, &request)?;
+    let response: FetchResponse<'_> = body(&answer, ApiKey::Fetch, version);
     let partition = &response.responses[0].partitions[0];
     let records = match partition.records {
         Records::Bytes(bytes) => bytes.to_vec(),

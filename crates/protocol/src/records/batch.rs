@@ -47,6 +47,7 @@ const RECORD_COUNT_AT: usize = 57;
 /// The last of the formats before [`MAGIC`].
 const OLD_MAGIC_LAST: i8 = 1;
 
+pub(super) const COMPRESSION_BITS: i16 = 7;
 const LOG_APPEND_TIME_BIT: i16 = 1 << 3;
 pub(super) const TRANSACTIONAL_BIT: i16 = 1 << 4;
 pub(super) const CONTROL_BIT: i16 = 1 << 5;
@@ -133,7 +134,7 @@ pub enum TimestampChange {
 impl Attributes {
     /// The codec; `None` for the numbers 5 to 7.
     pub fn compression(self) -> Option<Compression> {
-        Compression::from_id((self.0 & 7) as i8)
+        Compression::from_id((self.0 & COMPRESSION_BITS) as i8)
     }
 
     /// Whose clock the timestamps are of.

@@ -104,30 +104,7 @@ impl BatchBuilder {
         }
         self.max_timestamp = self.max_timestamp.max(timestamp);
         let timestamp_delta = timestamp.wrapping_sub(self.base_timestamp);
-        let headers_size: usize = headers.iter().map(|(key, value)| field_size(Some(key)) + field_size(*value)).sum();
-        let header_count = length(headers.len());
-        let size = ATTRIBUTES_BYTES
-            + varlong_size(timestamp_delta)
-            + varint_size(self.count)
-            + field_size(key)
-            + field_size(value)
-            + varint_size(header_count)
-            + headers_size;
-        let records = &mut self.records;
-        records.buffer.reserve(size + VARINT_BYTES_MAX as usize);
-        records.varint(length(size));
-        let start = records.buffer.len();
-        records.int8(0);
-        records.varlong(timestamp_delta);
-        records.varint(self.count);
-        field(records, key);
-        field(records, value);
-        records.varint(header_count);
-        for (key, value) in headers {
-            field(records, Some(key));
-            field(records, *value);
-        }
-        assert_eq!(records.buffer.len() - start, size, "a record is as long as it says");
+        write_record(&mut self.records, timestamp_delta, self.count, key, value, headers);
         self.count += 1;
         self
     }
@@ -177,6 +154,40 @@ impl BatchBuilder {
     }
 }
 
+/// Writes one record of a batch.
+pub(super) fn write_record(
+    records: &mut Writer,
+    timestamp_delta: i64,
+    offset_delta: i32,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    headers: &[Header<'_>],
+) {
+    let headers_size: usize = headers.iter().map(|(key, value)| field_size(Some(key)) + field_size(*value)).sum();
+    let header_count = length(headers.len());
+    let size = ATTRIBUTES_BYTES
+        + varlong_size(timestamp_delta)
+        + varint_size(offset_delta)
+        + field_size(key)
+        + field_size(value)
+        + varint_size(header_count)
+        + headers_size;
+    records.buffer.reserve(size + VARINT_BYTES_MAX as usize);
+    records.varint(length(size));
+    let start = records.buffer.len();
+    records.int8(0);
+    records.varlong(timestamp_delta);
+    records.varint(offset_delta);
+    field(records, key);
+    field(records, value);
+    records.varint(header_count);
+    for (key, value) in headers {
+        field(records, Some(key));
+        field(records, *value);
+    }
+    assert_eq!(records.buffer.len() - start, size, "a record is as long as it says");
+}
+
 fn field(writer: &mut Writer, bytes: Option<&[u8]>) {
     match bytes {
         Some(bytes) => {
@@ -191,6 +202,6 @@ fn field_size(bytes: Option<&[u8]>) -> usize {
     bytes.map_or(1, |bytes| varint_size(length(bytes.len())) + bytes.len())
 }
 
-fn length(bytes: usize) -> i32 {
+pub(super) fn length(bytes: usize) -> i32 {
     i32::try_from(bytes).expect("a batch is smaller than 2 GiB")
 }

@@ -79,6 +79,19 @@ fn every_version_of_a_value_is_read() {
 }
 
 #[test]
+fn a_reader_from_before_tags_gets_the_value_without_them() {
+    let mut host = Host::new();
+    host.ask(commit("", -1, 42));
+    let (key, value) = host.log[0].encode();
+    let value = value.expect("a commit");
+    let old = value_without_tags(&key, &value).expect("it is of version 4");
+    expect!["0003000000000000002a0000000300046e6f746500000000000f4240"].assert_eq(&hex(&old));
+    assert_eq!(value_without_tags(&key, &old), None, "it has none already");
+    assert_eq!(value_without_tags(&key, &value[..9]), None, "cut short");
+    assert_eq!(value_without_tags(&[0, 2, 0, 1, b'g'], &value), None, "of another kind");
+}
+
+#[test]
 fn records_of_other_kinds_are_passed_over_and_damaged_ones_are_not() {
     assert_eq!(Record::decode(&[0, 3, 0, 1, b'g'], Some(&[0, 0])), Ok(None));
     assert!(Record::decode(&[], None).is_err());
