@@ -12,6 +12,7 @@ mod console_consumer;
 mod console_producer;
 mod consumer_groups;
 mod delete_records;
+mod dump_log;
 mod get_offsets;
 mod java_number;
 mod java_order;
@@ -45,6 +46,8 @@ enum Tool {
     GetOffsets(get_offsets::Arguments),
     /// Delete the records of partitions before an offset.
     DeleteRecords(delete_records::Arguments),
+    /// Show what is in the files of a partition.
+    DumpLog(dump_log::Arguments),
     /// Write lines of text to a topic.
     ConsoleProducer(console_producer::Arguments),
     /// Print the records of topics.
@@ -69,6 +72,7 @@ pub fn main() -> ExitCode {
         Tool::ConsumerGroups(arguments) => consumer_groups::run(&arguments),
         Tool::GetOffsets(arguments) => get_offsets::run(&arguments),
         Tool::DeleteRecords(arguments) => delete_records::run(&arguments),
+        Tool::DumpLog(arguments) => dump_log::run(&arguments),
         Tool::ConsoleProducer(arguments) => console_producer::run(&arguments),
         Tool::ConsoleConsumer(arguments) => console_consumer::run(&arguments),
     }
