@@ -16,6 +16,7 @@ mod dump_log;
 mod get_offsets;
 mod java_number;
 mod java_order;
+mod log_dirs;
 mod properties;
 mod screen;
 mod topic_filter;
@@ -48,6 +49,8 @@ enum Tool {
     DeleteRecords(delete_records::Arguments),
     /// Show what is in the files of a partition.
     DumpLog(dump_log::Arguments),
+    /// Show what lies in the log directories of brokers.
+    LogDirs(log_dirs::Arguments),
     /// Write lines of text to a topic.
     ConsoleProducer(console_producer::Arguments),
     /// Print the records of topics.
@@ -73,6 +76,7 @@ pub fn main() -> ExitCode {
         Tool::GetOffsets(arguments) => get_offsets::run(&arguments),
         Tool::DeleteRecords(arguments) => delete_records::run(&arguments),
         Tool::DumpLog(arguments) => dump_log::run(&arguments),
+        Tool::LogDirs(arguments) => log_dirs::run(&arguments),
         Tool::ConsoleProducer(arguments) => console_producer::run(&arguments),
         Tool::ConsoleConsumer(arguments) => console_consumer::run(&arguments),
     }
