@@ -19,6 +19,7 @@ mod java_order;
 mod log_dirs;
 mod properties;
 mod screen;
+mod storage;
 mod topic_filter;
 mod topics;
 
@@ -51,6 +52,8 @@ enum Tool {
     DumpLog(dump_log::Arguments),
     /// Show what lies in the log directories of brokers.
     LogDirs(log_dirs::Arguments),
+    /// Format log directories, and tell of them.
+    Storage(storage::Arguments),
     /// Write lines of text to a topic.
     ConsoleProducer(console_producer::Arguments),
     /// Print the records of topics.
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
         Tool::DeleteRecords(arguments) => delete_records::run(&arguments),
         Tool::DumpLog(arguments) => dump_log::run(&arguments),
         Tool::LogDirs(arguments) => log_dirs::run(&arguments),
+        Tool::Storage(arguments) => storage::run(&arguments),
         Tool::ConsoleProducer(arguments) => console_producer::run(&arguments),
         Tool::ConsoleConsumer(arguments) => console_consumer::run(&arguments),
     }
