@@ -13,9 +13,10 @@ mod jar;
 mod names;
 mod output;
 mod rust;
-mod schema;
 
 use std::path::PathBuf;
+
+use ottla_protocol::schema;
 
 use crate::{Fallible, files, kafka};
 

@@ -12,11 +12,14 @@ mod console_consumer;
 mod console_producer;
 mod consumer_groups;
 mod delete_records;
+mod dump_log;
 mod get_offsets;
 mod java_number;
 mod java_order;
+mod log_dirs;
 mod properties;
 mod screen;
+mod storage;
 #[cfg(test)]
 mod test_line;
 mod topic_filter;
@@ -47,6 +50,12 @@ enum Tool {
     GetOffsets(get_offsets::Arguments),
     /// Delete the records of partitions before an offset.
     DeleteRecords(delete_records::Arguments),
+    /// Show what is in the files of a partition.
+    DumpLog(dump_log::Arguments),
+    /// Show what lies in the log directories of brokers.
+    LogDirs(log_dirs::Arguments),
+    /// Format log directories, and tell of them.
+    Storage(storage::Arguments),
     /// Write lines of text to a topic.
     ConsoleProducer(console_producer::Arguments),
     /// Print the records of topics.
@@ -71,6 +80,9 @@ pub fn main() -> ExitCode {
         Tool::ConsumerGroups(arguments) => consumer_groups::run(&arguments),
         Tool::GetOffsets(arguments) => get_offsets::run(&arguments),
         Tool::DeleteRecords(arguments) => delete_records::run(&arguments),
+        Tool::DumpLog(arguments) => dump_log::run(&arguments),
+        Tool::LogDirs(arguments) => log_dirs::run(&arguments),
+        Tool::Storage(arguments) => storage::run(&arguments),
         Tool::ConsoleProducer(arguments) => console_producer::run(&arguments),
         Tool::ConsoleConsumer(arguments) => console_consumer::run(&arguments),
     }

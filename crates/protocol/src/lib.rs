@@ -11,6 +11,7 @@ pub mod frame;
 pub mod internal;
 pub mod messages;
 pub mod records;
+pub mod schema;
 pub mod wire;
 
 pub use api::ApiKey;

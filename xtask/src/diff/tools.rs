@@ -10,10 +10,14 @@
 //!   consumer-groups --list      run with both and compared
 //!   ~ consumer-groups …         as before, where Kafka writes words in no order of their own
 //!   ? why | consumer-groups …   run with both; differs on purpose
+//!   = name text                 a file of the scratch folder with this text
+//!   < name @file 400            one with the first 400 bytes of another
+//!   ^ name @file 70             one with a bit of byte 70 of another flipped
 //! ```
 //!
-//! `{}` in a line is `k` for Kafka's tool and `o` for ours, so that both may change a thing of their own; `@name` is a file of the
-//! scratch folder that a line `= name text` has written.
+//! `{}` in a line is `k` for Kafka's tool and `o` for ours, so that both may change a thing of their own; `@name`, also in a list
+//! with commas, is a file of the scratch folder, where `kafka/1/data` is the broker's. A word `<@name` is what is written to the
+//! tool's stdin.
 
 use std::fs;
 use std::path::Path;
@@ -28,6 +32,9 @@ use crate::{Fallible, files};
 const TOOL_WITHIN: Duration = Duration::from_secs(60);
 /// A group is formed within this time.
 const GROUP_WITHIN: Duration = Duration::from_secs(30);
+
+/// Tools that ask no broker.
+const LOCAL: [&str; 2] = ["dump-log", "storage"];
 
 /// What a tool did.
 #[derive(PartialEq, Eq)]
@@ -64,6 +71,8 @@ pub fn run(installed: &Installed, bootstrap: &str, scratch: &Path, names: &[Stri
         } else if let Some(file) = line.strip_prefix("= ") {
             let (name, text) = file.split_once(' ').unwrap_or((file, ""));
             files::write_whole(&scratch.join(name), &format!("{}\n", text.replace("\\n", "\n")))?;
+        } else if line.starts_with("< ") || line.starts_with("^ ") {
+            damage(scratch, line).map_err(|error| format!("{line}: {error}"))?;
         } else {
             let (why, line) = match line.strip_prefix("? ").and_then(|rest| rest.split_once(" | ")) {
                 Some((why, line)) => (Some(why), line),
@@ -107,16 +116,38 @@ fn print(line: &str, kafka: &Done, ottla: &Done) {
     }
 }
 
+/// Makes a damaged copy of a file.
+fn damage(scratch: &Path, line: &str) -> Fallible<()> {
+    let words = split(line);
+    let [kind, name, from, number] = &words[..] else { return Err("not: a name, a file and a number".into()) };
+    let mut bytes = fs::read(path(from, scratch))?;
+    let number: usize = number.parse()?;
+    if kind == "<" {
+        bytes.truncate(number);
+    } else {
+        *bytes.get_mut(number).ok_or("the file is shorter")? ^= 1;
+    }
+    let copy = scratch.join(name);
+    fs::create_dir_all(copy.parent().unwrap_or(scratch))?;
+    Ok(fs::write(copy, bytes)?)
+}
+
+/// A word, and the path that stands for each `@name` in it.
+fn path(word: &str, scratch: &Path) -> String {
+    let parts = word.split(',').map(|part| match part.strip_prefix('@') {
+        Some(file) => scratch.join(file).display().to_string(),
+        None => part.to_owned(),
+    });
+    parts.collect::<Vec<_>>().join(",")
+}
+
 /// The words of a line, with what stands for others filled in.
 fn words(line: &str, twin: &str, bootstrap: &str, scratch: &Path) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     for word in split(line) {
-        words.push(match word.strip_prefix('@') {
-            Some(file) => scratch.join(file).display().to_string(),
-            None => word.replace("{}", twin),
-        });
+        words.push(path(&word.replace("{}", twin), scratch));
     }
-    if !words.iter().any(|word| word == "--bootstrap-server") {
+    if !LOCAL.contains(&words[0].as_str()) && !words.iter().any(|word| word == "--bootstrap-server") {
         words.splice(1..1, ["--bootstrap-server".to_owned(), bootstrap.to_owned()]);
     }
     words
@@ -135,15 +166,18 @@ fn split(line: &str) -> Vec<String> {
 
 fn ours(bootstrap: &str, scratch: &Path, line: &str) -> Fallible<Done> {
     let mut command = Command::new(files::target().join("release/ottla"));
-    command.args(words(line, "o", bootstrap, scratch));
-    carry_out(&mut command, "o")
+    let mut words = words(line, "o", bootstrap, scratch);
+    let stdin = words.iter().position(|word| word.starts_with("<@")).map(|index| words.remove(index));
+    let stdin = stdin.map(|word| fs::read(path(&word[1..], scratch))).transpose()?.unwrap_or_default();
+    command.args(words);
+    carry_out(&mut command, &stdin, "o")
 }
 
 fn theirs(installed: &Installed, bootstrap: &str, scratch: &Path, line: &str) -> Fallible<Done> {
     let words = words(line, "k", bootstrap, scratch);
     let mut command = installed.tool(&format!("kafka-{}", words[0]))?;
     command.args(&words[1..]);
-    carry_out(&mut command, "k")
+    carry_out(&mut command, b"", "k")
 }
 
 fn begin(bootstrap: &str, scratch: &Path, line: &str) -> Fallible<Daemon> {
@@ -163,8 +197,8 @@ fn begin(bootstrap: &str, scratch: &Path, line: &str) -> Fallible<Daemon> {
     Ok(member)
 }
 
-fn carry_out(command: &mut Command, twin: &str) -> Fallible<Done> {
-    let output = process::run(command, b"", Instant::now() + TOOL_WITHIN)?;
+fn carry_out(command: &mut Command, stdin: &[u8], twin: &str) -> Fallible<Done> {
+    let output = process::run(command, stdin, Instant::now() + TOOL_WITHIN)?;
     let plain = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&format!("-{twin}-"), "-{}-");
     let stderr = plain(output.stderr.as_bytes());
     let first = stderr.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();

@@ -40,6 +40,9 @@ const TOOLS: [(&str, &str); 23] = [
     ("kafka-verifiable-producer", "org.apache.kafka.tools.VerifiableProducer"),
 ];
 
+/// The tool that comes with the node.
+const STORAGE: (&str, &str) = ("kafka-storage", "kafka.tools.StorageTool");
+
 /// Where Kafka is.
 #[derive(Clone)]
 pub struct Installed {
@@ -86,6 +89,9 @@ impl Installed {
 
     /// A JVM that will run a tool, named as Kafka's scripts without `.sh`.
     pub fn tool(&self, name: &str) -> Fallible<Command> {
+        if name == STORAGE.0 {
+            return Ok(self.node(&SHORT_LIVED, STORAGE.1));
+        }
         let Some((_, class)) = TOOLS.iter().find(|(tool, _)| *tool == name) else {
             let known = TOOLS.map(|(tool, _)| tool);
             return Err(format!("there is no tool {name:?}; there are {}", known.join(", ")).into());

@@ -11,16 +11,10 @@ mod round_trip;
 mod sample;
 mod vectors;
 
-/// The generator's own reader of schema files.
-#[path = "../../../../xtask/src/codegen/schema.rs"]
-#[allow(dead_code)]
-mod schema;
-
 use std::ops::RangeInclusive;
 
 use ottla_protocol::DecodeError;
-
-use schema::Message;
+use ottla_protocol::schema::{self, Message};
 
 /// Reads a body and writes it again; gives also the bytes that were left unread.
 type Transcode = for<'a> fn(&'a [u8], i16) -> Result<(Vec<u8>, &'a [u8]), DecodeError>;
@@ -63,8 +57,8 @@ use entry;
 
 /// Every message with its schema.
 fn every_message() -> Vec<(&'static Entry, Message)> {
-    let mut schemas = schema::parse(include_str!("../../schema/requests.txt")).expect("the schemas are well-formed");
-    schemas.extend(schema::parse(include_str!("../../schema/internal.txt")).expect("the schemas are well-formed"));
+    let mut schemas = schema::parse(schema::REQUESTS).expect("the schemas are well-formed");
+    schemas.extend(schema::parse(schema::INTERNAL).expect("the schemas are well-formed"));
     assert_eq!(schemas.len(), every_message::EVERY_MESSAGE.len());
     let found = every_message::EVERY_MESSAGE.iter().zip(schemas);
     found.inspect(|(entry, schema)| assert_eq!(entry.name, schema.name)).collect()

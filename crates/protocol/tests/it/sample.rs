@@ -5,7 +5,7 @@
 
 use ottla_base::Random;
 
-use crate::schema::{Field, Kind, Message};
+use ottla_protocol::schema::{Field, Kind, Message};
 
 /// No array has more elements, and no string more characters.
 const LONGEST: u64 = 4;

@@ -1,9 +1,15 @@
-//! Reads the schema files of `crates/protocol/schema`; the head of `requests.txt` describes their notation.
+//! The schema files of `schema/` as values: which fields a message has, in which versions. The head of `requests.txt`
+//! describes their notation.
 //!
-//! Not here: what is written from them (`rust`), and whether they are right (`against`). The tests of the protocol
-//! crate include this file, to make messages of their own from the schemas.
+//! Code is written from them (`cargo xtask codegen`), tests make messages of their own from them, and `ottla dump-log` prints
+//! records by them. Not here: whether they are right (`cargo xtask codegen --against kafka`).
 
 use std::collections::BTreeMap;
+
+/// The text of `requests.txt`.
+pub const REQUESTS: &str = include_str!("../schema/requests.txt");
+/// The text of `internal.txt`.
+pub const INTERNAL: &str = include_str!("../schema/internal.txt");
 
 /// Versions from the first to the last, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
