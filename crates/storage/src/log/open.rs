@@ -81,8 +81,8 @@ impl Log {
             // The folder may be new, and what is flushed in it is lost while the one above does not know it.
             os::sync_folder(parent).map_err(Error::io("flush", parent))?;
         }
-        let trust_before = (!clean).then_some(recovery_point);
-        let (segments, trusted) = find_segments(folder, &found, index_limits(&config), trust_before)?;
+        let points = (!clean).then_some((recovery_point, log_start_offset));
+        let (segments, trusted) = find_segments(folder, &found, index_limits(&config), points)?;
         let mut recovery = Recovery::default();
         let bases: Vec<Offset> = segments.iter().map(Segment::base_offset).collect();
         let mut epochs = open_epochs(folder, &segments[..trusted])?;
@@ -152,18 +152,23 @@ impl Cut {
     }
 }
 
-/// The segments, and how many of them need not be read: all without a recovery point, as after a clean stop.
+/// The segments, and how many of them need not be read: all after a clean stop. After a crash, `points` are where the log is
+/// flushed to and where it starts. Segments before its start that were deleted may be back, torn, and go.
 fn find_segments(
     folder: &Path,
     found: &[Found],
     limits: IndexLimits,
-    recovery_point: Option<Offset>,
+    points: Option<(Offset, Offset)>,
 ) -> Result<(Vec<Sealed>, usize)> {
     let segments = found.iter().map(|segment| Sealed::find(folder, segment.base_offset, limits));
     let mut segments: Vec<Sealed> = segments.collect::<Result<_>>()?;
-    let trusted = match recovery_point {
+    let trusted = match points {
         None => segments.len(),
-        Some(point) => segments.partition_point(|segment| segment.base_offset() <= point).max(1) - 1,
+        Some((recovery_point, start)) => {
+            let before = segments.partition_point(|segment| segment.base_offset() <= start).max(1) - 1;
+            segments.drain(..before).try_for_each(|segment| remove_segment(folder, segment.base_offset()))?;
+            segments.partition_point(|segment| segment.base_offset() <= recovery_point).max(1) - 1
+        }
     };
     let removed = remove_empty(folder, &mut segments, trusted)?;
     Ok((segments, trusted - removed))

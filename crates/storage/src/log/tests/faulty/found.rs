@@ -154,3 +154,13 @@ fn reads_that_fail_leave_few_files_open() {
         log.close_idle_files();
     }
 }
+
+#[test]
+fn segments_before_the_start_are_not_believed_after_a_crash() {
+    let (fixture, log, disk) = on_a_disk(small_segments(1300), 6);
+    drop((log, disk));
+    fs::write(fixture.path().join("00000000000000000020.log"), b"torn, and back from a deletion").unwrap();
+    let (log, recovery) = fixture.try_open(false, 40, 45).unwrap();
+    assert_eq!((recovery.cut, log.start_offset(), log.end_offset()), (None, Offset(45), Offset(60)));
+    assert_eq!(log.segments().next().unwrap().base_offset, Offset(40));
+}
