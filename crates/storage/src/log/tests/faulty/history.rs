@@ -70,6 +70,7 @@ impl History {
     /// there, and it may be empty and begin at one of `restarts`.
     pub fn survive(&mut self, log: &Log, least: i64, restarts: &[Option<i64>]) {
         let (start, end) = (log.start_offset().0, log.end_offset().0);
+        self.given_up = self.given_up.max(self.start);
         let is_new = log.segments().next().unwrap().base_offset.0 == end;
         let is_told = end == self.end || self.batches.iter().any(|batch| batch.base == end || batch.end == end);
         if is_new && !is_told && restarts.contains(&Some(end)) && least <= end {
