@@ -28,6 +28,8 @@ pub struct LeaderEpochs {
     entries: Vec<EpochStart>,
     /// The file still holds what lies before the log's start.
     is_file_behind: bool,
+    /// The file still names epochs whose batches could not be written.
+    is_file_ahead: bool,
 }
 
 /// Where the records of one leader begin.
@@ -63,13 +65,13 @@ impl LeaderEpochs {
         if entries.windows(2).any(|pair| !pair[1].follows(pair[0])) {
             return Err(Error::corrupt(&path, "epochs and start offsets do not both rise"));
         }
-        Ok(Self { path: path.into(), entries, is_file_behind: false })
+        Ok(Self { path: path.into(), entries, is_file_behind: false, is_file_ahead: false })
     }
 
     /// These epochs, which were found in the batches, in the place of a checkpoint that is damaged.
     pub fn rebuilt(folder: &Path, entries: Vec<EpochStart>) -> Result<Self> {
         let path = folder.join(LEADER_EPOCH_CHECKPOINT).into();
-        let mut this = Self { path, entries: Vec::new(), is_file_behind: false };
+        let mut this = Self { path, entries: Vec::new(), is_file_behind: false, is_file_ahead: false };
         this.write(entries)?;
         Ok(this)
     }
@@ -126,7 +128,7 @@ impl LeaderEpochs {
     pub fn truncate_from_end(&mut self, end_offset: Offset) -> Result<()> {
         let kept = self.entries.partition_point(|entry| entry.start_offset < end_offset);
         if kept == self.entries.len() {
-            return Ok(());
+            return self.settle();
         }
         self.write(self.entries[..kept].to_vec())
     }
@@ -145,9 +147,22 @@ impl LeaderEpochs {
         self.check();
     }
 
-    /// Writes the file if it is behind.
+    /// Forgets the epochs that start at `end_offset` or above, because their batches could not be written. The file follows
+    /// with [`Self::settle`]: where a batch finds no room on the disk, the file would not either.
+    pub fn take_back(&mut self, end_offset: Offset) {
+        let kept = self.entries.partition_point(|entry| entry.start_offset < end_offset);
+        self.is_file_ahead |= kept < self.entries.len();
+        self.entries.truncate(kept);
+    }
+
+    /// Writes the file if it names epochs that were taken back: before a batch comes to lie where they began.
+    pub fn settle(&mut self) -> Result<()> {
+        if self.is_file_ahead { self.write(self.entries.clone()) } else { Ok(()) }
+    }
+
+    /// Writes the file if it does not say what is known here.
     pub fn catch_up(&mut self) -> Result<()> {
-        if self.is_file_behind { self.write(self.entries.clone()) } else { Ok(()) }
+        if self.is_file_behind { self.write(self.entries.clone()) } else { self.settle() }
     }
 
     /// Notes that the partition's folder was renamed.
@@ -159,7 +174,7 @@ impl LeaderEpochs {
     fn write(&mut self, entries: Vec<EpochStart>) -> Result<()> {
         write_lines(&self.path, &entries, |text, entry| writeln!(text, "{} {}", entry.epoch, entry.start_offset))?;
         self.entries = entries;
-        self.is_file_behind = false;
+        (self.is_file_behind, self.is_file_ahead) = (false, false);
         self.check();
         Ok(())
     }

@@ -1,8 +1,9 @@
 //! Every call to the operating system that storage makes, and nothing else: no formats, no policy, no retries.
 //!
-//! All file access goes through here so that the calls can be counted on one screen, and so that a simulated disk can
-//! one day stand in their place. Functions take and return what the standard library does; [`crate::Error`] is made by
-//! the callers, who know what they were doing.
+//! All file access goes through here so that the calls can be counted on one screen, and each of them through [`make`], so
+//! that tests can put a simulated disk beside them (`simulated`, and `docs/decisions/0006-a-disk-beside-the-files.md`).
+//! Functions take and return what the standard library does; [`crate::Error`] is made by the callers, who know what they
+//! were doing.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
@@ -11,7 +12,43 @@ use std::path::Path;
 use std::time::SystemTime;
 
 #[cfg(test)]
+pub(crate) mod simulated;
+#[cfg(test)]
 pub(crate) mod trace;
+
+#[cfg(test)]
+use simulated::make;
+
+/// One call to the operating system, before it is made.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(test), expect(dead_code, reason = "only tests look at calls"))]
+enum Call<'a> {
+    /// Of a file that has to be there.
+    Open(&'a Path),
+    OpenOrCreate(&'a Path),
+    /// Empties a file that is there.
+    Create(&'a Path),
+    /// Anything that only asks about a path.
+    Look(&'a Path),
+    Read(&'a File),
+    /// Both pieces, one behind the other.
+    Write(&'a File, [&'a [u8]; 2], u64),
+    Allocate(&'a File, u64),
+    SetLength(&'a File, u64),
+    Sync(&'a File),
+    SyncFolder(&'a Path),
+    Rename(&'a Path, &'a Path),
+    Remove(&'a Path),
+    CreateFolder(&'a Path),
+    RemoveFolder(&'a Path),
+}
+
+/// Makes a call: nothing more, outside of tests.
+#[cfg(not(test))]
+#[inline(always)]
+fn make<T>(_: Call<'_>, run: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    run()
+}
 
 /// One name found in a folder.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,72 +61,73 @@ pub struct Entry {
 
 /// Opens an existing file for reading and writing.
 pub fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).open(path)
+    make(Call::Open(path), || OpenOptions::new().read(true).write(true).open(path))
 }
 
 /// Opens an existing file for reading only.
 pub fn open_read_only(path: &Path) -> io::Result<File> {
-    File::open(path)
+    make(Call::Open(path), || File::open(path))
 }
 
 /// Opens a file for reading and writing, emptied if it exists.
 pub fn create(path: &Path) -> io::Result<File> {
-    #[cfg(test)]
-    trace::call("create", path)?;
-    OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)
+    make(Call::Create(path), || OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path))
 }
 
 /// Opens a file for reading and writing, made if it is missing, its bytes kept if not.
 pub fn open_or_create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+    make(Call::OpenOrCreate(path), || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path))
 }
 
 /// How many bytes the file has.
 pub fn length(file: &File) -> io::Result<u64> {
-    Ok(file.metadata()?.len())
+    make(Call::Read(file), || Ok(file.metadata()?.len()))
 }
 
 /// How many bytes the file at `path` has, without opening it.
 pub fn length_of(path: &Path) -> io::Result<u64> {
-    Ok(fs::metadata(path)?.len())
+    make(Call::Look(path), || Ok(fs::metadata(path)?.len()))
 }
 
 /// Whether there is something at `path`.
 pub fn exists(path: &Path) -> io::Result<bool> {
-    fs::exists(path)
+    make(Call::Look(path), || fs::exists(path))
 }
 
 /// Fills `buffer` from `position`; fails with `UnexpectedEof` where the file ends before.
 pub fn read_exact_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<()> {
-    file.read_exact_at(buffer, position)
+    make(Call::Read(file), || file.read_exact_at(buffer, position))
 }
 
 /// Writes all of `bytes` at `position`.
 pub fn write_all_at(file: &File, bytes: &[u8], position: u64) -> io::Result<()> {
-    file.write_all_at(bytes, position)
+    make(Call::Write(file, [bytes, &[]], position), || file.write_all_at(bytes, position))
 }
 
 /// Writes `first` and then `rest` at `position`, in one call where the system takes all at once.
 pub fn write_two_at(file: &File, mut first: &[u8], mut rest: &[u8], mut position: u64) -> io::Result<()> {
     while !first.is_empty() {
-        let written = match rustix::io::pwritev(file, &[IoSlice::new(first), IoSlice::new(rest)], position) {
+        let written = make(Call::Write(file, [first, rest], position), || {
+            Ok(rustix::io::pwritev(file, &[IoSlice::new(first), IoSlice::new(rest)], position)?)
+        });
+        let written = match written {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => written,
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(errno) => return Err(errno.into()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
         };
         position += written as u64;
         rest = &rest[written.saturating_sub(first.len())..];
         first = &first[written.min(first.len())..];
     }
-    write_all_at(file, rest, position)
+    if rest.is_empty() { Ok(()) } else { write_all_at(file, rest, position) }
 }
 
 /// Reads into `buffer` from `position` until it is full or the file ends, and says how many bytes came.
 pub fn read_at_most(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
-        match file.read_at(&mut buffer[filled..], position + filled as u64) {
+        match make(Call::Read(file), || file.read_at(&mut buffer[filled..], position + filled as u64)) {
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -101,65 +139,56 @@ pub fn read_at_most(file: &File, buffer: &mut [u8], position: u64) -> io::Result
 
 /// Reserves room on the disk, so that the file is `length` bytes long and writing into it needs no more.
 pub fn allocate(file: &File, length: u64) -> io::Result<()> {
-    Ok(rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, length)?)
+    let flags = rustix::fs::FallocateFlags::empty();
+    make(Call::Allocate(file, length), || Ok(rustix::fs::fallocate(file, flags, 0, length)?))
 }
 
 /// When the file at `path` was last written, in milliseconds since 1970.
 pub fn modified_ms(path: &Path) -> io::Result<i64> {
-    let modified = fs::metadata(path)?.modified()?;
+    let modified = make(Call::Look(path), || fs::metadata(path)?.modified())?;
     let since = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Ok(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// Makes the file `length` bytes long: cut, or filled up with zeros that take no room on the disk.
 pub fn set_length(file: &File, length: u64) -> io::Result<()> {
-    #[cfg(test)]
-    trace::call_on("set-length", file)?;
-    file.set_len(length)
+    make(Call::SetLength(file, length), || file.set_len(length))
 }
 
 /// Waits until the file's bytes, and its length, are on the disk.
 pub fn sync_data(file: &File) -> io::Result<()> {
-    #[cfg(test)]
-    trace::call_on("sync", file)?;
-    file.sync_data()
+    make(Call::Sync(file), || file.sync_data())
 }
 
 /// Waits until the names in `folder` are on the disk: after a file was made, renamed or removed in it.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    #[cfg(test)]
-    trace::call("sync-folder", folder)?;
-    File::open(folder)?.sync_all()
+    make(Call::SyncFolder(folder), || File::open(folder)?.sync_all())
 }
 
 /// Renames a file or folder; replaces a file at `to`.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    #[cfg(test)]
-    trace::call("rename", from)?;
-    fs::rename(from, to)
+    make(Call::Rename(from, to), || fs::rename(from, to))
 }
 
 /// Removes a file.
 pub fn remove(path: &Path) -> io::Result<()> {
-    #[cfg(test)]
-    trace::call("remove", path)?;
-    fs::remove_file(path)
+    make(Call::Remove(path), || fs::remove_file(path))
 }
 
 /// Makes a folder, and those above it that are missing.
 pub fn create_folder(path: &Path) -> io::Result<()> {
-    fs::create_dir_all(path)
+    make(Call::CreateFolder(path), || fs::create_dir_all(path))
 }
 
 /// Removes a folder and all in it.
 pub fn remove_folder(path: &Path) -> io::Result<()> {
-    fs::remove_dir_all(path)
+    make(Call::RemoveFolder(path), || fs::remove_dir_all(path))
 }
 
 /// What is in `folder`, sorted by name. Names that are not UTF-8 are none of ours and left out.
 pub fn list(folder: &Path) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
-    for entry in fs::read_dir(folder)? {
+    for entry in make(Call::Look(folder), || fs::read_dir(folder))? {
         let entry = entry?;
         if let Ok(name) = entry.file_name().into_string() {
             entries.push(Entry { name, is_folder: entry.file_type()?.is_dir() });
@@ -171,7 +200,7 @@ pub fn list(folder: &Path) -> io::Result<Vec<Entry>> {
 
 /// How large the volume of `path` is, and how much of it this process may still use; in bytes.
 pub fn volume_bytes(path: &Path) -> io::Result<(u64, u64)> {
-    let volume = rustix::fs::statvfs(path)?;
+    let volume = make(Call::Look(path), || Ok(rustix::fs::statvfs(path)?))?;
     Ok((volume.f_blocks.saturating_mul(volume.f_frsize), volume.f_bavail.saturating_mul(volume.f_frsize)))
 }
 

@@ -106,8 +106,8 @@ fn enforce_retention(all: &[Arc<Partition>], now_ms: i64) {
 
 /// Writes where each log starts, and up to where it is on the disk.
 pub(super) fn write_checkpoints(partitions: &Partitions, all: &[Arc<Partition>]) -> ottla_storage::Result<()> {
-    let recovery_point = |partition: &Partition| partition.with_log(|log, _| log.recovery_point());
-    write_each(partitions, all, RECOVERY_POINT_CHECKPOINT, recovery_point, |_, log| log.recovery_point())?;
+    let recovery_point = |partition: &Partition| partition.with_log(|log, _| log.recovery_checkpoint());
+    write_each(partitions, all, RECOVERY_POINT_CHECKPOINT, recovery_point, |_, log| log.recovery_checkpoint())?;
     let log_start = |partition: &Partition| partition.positions().log_start;
     write_each(partitions, all, LOG_START_CHECKPOINT, log_start, |_, log| log.start_offset())
 }

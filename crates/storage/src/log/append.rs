@@ -62,7 +62,7 @@ impl Log {
         self.assign_epoch(&header)?;
         let records = batch.records();
         let batch = BatchAt { position: self.active.size(), size: size as u32, header };
-        self.active.append(&patched, records, std::slice::from_ref(&batch))?;
+        self.write(&patched, records, std::slice::from_ref(&batch))?;
         let noted = self.note(&batch, records);
         self.for_good("noting an aborted transaction", noted)?;
         self.flush_if_due(assign.now_ms)?;
@@ -92,7 +92,7 @@ impl Log {
             batch.position += position;
             self.assign_epoch(&batch.header)?;
         }
-        self.active.append(bytes, &[], &batches)?;
+        self.write(bytes, &[], &batches)?;
         for batch in &batches {
             let from = (batch.position - position) as usize;
             let noted = self.note(batch, &bytes[from + HEADER_BYTES..from + batch.size as usize]);
@@ -167,11 +167,26 @@ impl Log {
         Random::new(topic ^ segment).below(most as u64) as i64
     }
 
+    /// Writes batches to the active segment.
+    fn write(&mut self, first: &[u8], rest: &[u8], batches: &[BatchAt]) -> Result<()> {
+        let written = self.active.append(first, rest, batches);
+        if written.is_err() {
+            self.epochs.take_back(self.active.end_offset());
+        }
+        if self.active.is_broken() { self.for_good("taking a failed write back", written) } else { written }
+    }
+
     /// Notes the leader epoch of a batch that is about to be written, if it is a new one.
     fn assign_epoch(&mut self, header: &BatchHeader) -> Result<()> {
         let epoch = header.partition_leader_epoch;
+        self.epochs.settle()?;
         if epoch > self.latest_epoch().unwrap_or(LeaderEpoch::NONE) {
-            self.epochs.assign(epoch, header.base_offset)?;
+            let assigned = self.epochs.assign(epoch, header.base_offset);
+            if assigned.is_err() {
+                // Nor are those of the batches before it written now.
+                self.epochs.take_back(self.active.end_offset());
+            }
+            return assigned;
         }
         Ok(())
     }
@@ -189,7 +204,11 @@ impl Log {
     /// has a clock.
     fn flush_if_due(&mut self, now_ms: Timestamp) -> Result<()> {
         match self.config.flush_messages {
-            Some(limit) if self.unflushed.records >= limit => self.flush(now_ms),
+            Some(limit) if self.unflushed.records >= limit => {
+                // Also where the flush could not begin: the batch is written, and whoever sent it is told that it failed.
+                let flushed = self.flush(now_ms);
+                self.for_good("a flush", flushed)
+            }
             _ => Ok(()),
         }
     }

@@ -121,11 +121,11 @@ impl Log {
                 continue;
             }
             let from = segment.time_floor(target)?.max(from);
-            let found = first_late(segment, from, search.bound, target)?;
+            let found = first_late(segment, from, search.bound, target);
             if index < self.sealed.len() {
                 self.keep_few_open(segment.base_offset());
             }
-            let Some(batch) = found else { continue };
+            let Some(batch) = found? else { continue };
             search.from = batch.last_offset().plus(1);
             search.batches += 1;
             return Ok(Some(LateBatch {

@@ -124,6 +124,12 @@ impl Log {
         self.unflushed.sealed.first().map_or(self.recovery_point, |first| self.recovery_point.min(*first))
     }
 
+    /// What `recovery-point-offset-checkpoint` is to say: the recovery point, but nothing of the active segment. That is
+    /// read again anyway; and once it is sealed, a point at its end would mean that its indexes are on the disk too.
+    pub fn recovery_checkpoint(&self) -> Offset {
+        self.recovery_point().min(Segment::base_offset(&self.active))
+    }
+
     /// How many bytes the log files have together.
     pub fn size_bytes(&self) -> u64 {
         self.segments().map(|segment| u64::from(segment.size_bytes)).sum()

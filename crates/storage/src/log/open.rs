@@ -17,6 +17,7 @@ use super::leftovers::{Found, remove, remove_segment, tidy};
 use super::replay::Replayed;
 use super::{Log, index_limits, new_segment};
 use crate::aborted::AbortedIndex;
+use crate::checkpoint::{CLEANER_CHECKPOINT, read_offsets};
 use crate::config::LogConfig;
 use crate::epochs::{EpochStart, LeaderEpochs};
 use crate::error::{Error, Result};
@@ -80,13 +81,22 @@ impl Log {
             // The folder may be new, and what is flushed in it is lost while the one above does not know it.
             os::sync_folder(parent).map_err(Error::io("flush", parent))?;
         }
-        let segments = without_empty(folder, &found, index_limits(&config))?;
-        let bases: Vec<Offset> = segments.iter().map(Segment::base_offset).collect();
+        let points = (!clean).then_some((recovery_point, log_start_offset));
+        let (segments, trusted) = find_segments(folder, &found, index_limits(&config), points)?;
         let mut recovery = Recovery::default();
-        let trusted =
-            if clean { bases.len() } else { bases.partition_point(|base| *base <= recovery_point).max(1) - 1 };
+        let bases: Vec<Offset> = segments.iter().map(Segment::base_offset).collect();
         let mut epochs = open_epochs(folder, &segments[..trusted])?;
         let (sealed, active) = load(folder, &config, segments, trusted, now_ms, &mut epochs, &mut recovery)?;
+        let end = active.as_ref().map_or(log_start_offset, Active::end_offset);
+        if !clean && end < recovery_point && trusted > 0 {
+            tracing::warn!(log = %topic_partition, %end, %recovery_point, "the recovery point is of a longer log; reading all of this one");
+            let recovery_point = Offset(0);
+            let options = OpenLog { topic_partition, clean, recovery_point, log_start_offset, now_ms, producers };
+            let (log, mut again) = Self::open(folder, config, options)?;
+            again.cut = again.cut.or_else(|| recovery.cut.map(|cut| cut.told(&log)));
+            return Ok((log, again));
+        }
+        let recovery_point = if !clean && end < recovery_point { Offset(0) } else { recovery_point };
         let made = active.is_none();
         let read_anew = sealed.iter().map(Segment::base_offset).skip(trusted).collect();
         let active = match active {
@@ -127,25 +137,53 @@ impl Log {
             let bases: Vec<Offset> = log.segments().map(|segment| segment.base_offset).collect();
             remove_stray_snapshots(folder, &bases)?;
         }
-        if let Some(cut) = &mut recovery.cut {
-            cut.end_offset = log.end_offset();
-            tracing::warn!(log = %log.topic_partition, end = %cut.end_offset, bytes = cut.bytes, detail = cut.detail, "cut a torn end off");
-        }
+        recovery.cut = recovery.cut.map(|cut| cut.told(&log));
         Ok((log, recovery))
     }
 }
 
-/// The segments that were found, but for those before the last that are empty: a roll failed half way, or all that was in
-/// them was compacted away.
-fn without_empty(folder: &Path, found: &[Found], limits: IndexLimits) -> Result<Vec<Sealed>> {
-    let mut segments: Vec<Sealed> = Vec::with_capacity(found.len());
-    for Found { base_offset, .. } in found {
-        if let Some(empty) = segments.pop_if(|last| last.size() == 0) {
-            remove_segment(folder, empty.base_offset())?;
-        }
-        segments.push(Sealed::find(folder, *base_offset, limits)?);
+impl Cut {
+    /// Nobody is to lose records without a word.
+    fn told(self, log: &Log) -> Self {
+        let this = Self { end_offset: log.end_offset(), ..self };
+        let Self { end_offset, bytes, removed_segments, detail } = &this;
+        tracing::warn!(log = %log.topic_partition, end = %end_offset, bytes, removed_segments, detail, "cut a torn end off");
+        this
     }
-    Ok(segments)
+}
+
+/// The segments, and how many of them need not be read: all after a clean stop. After a crash, `points` are where the log is
+/// flushed to and where it starts. Segments before its start that were deleted may be back, torn, and go.
+fn find_segments(
+    folder: &Path,
+    found: &[Found],
+    limits: IndexLimits,
+    points: Option<(Offset, Offset)>,
+) -> Result<(Vec<Sealed>, usize)> {
+    let segments = found.iter().map(|segment| Sealed::find(folder, segment.base_offset, limits));
+    let mut segments: Vec<Sealed> = segments.collect::<Result<_>>()?;
+    let trusted = match points {
+        None => segments.len(),
+        Some((recovery_point, start)) => {
+            let before = segments.partition_point(|segment| segment.base_offset() <= start).max(1) - 1;
+            segments.drain(..before).try_for_each(|segment| remove_segment(folder, segment.base_offset()))?;
+            segments.partition_point(|segment| segment.base_offset() <= recovery_point).max(1) - 1
+        }
+    };
+    let removed = remove_empty(folder, &mut segments, trusted)?;
+    Ok((segments, trusted - removed))
+}
+
+/// Removes those of the first `trusted` segments, and says how many, that are empty and not the last: a roll failed half way,
+/// or all that was in them was compacted away.
+fn remove_empty(folder: &Path, segments: &mut Vec<Sealed>, trusted: usize) -> Result<usize> {
+    let trusted = trusted.min(segments.len().saturating_sub(1));
+    let is_empty = |segment: &Sealed| segment.size() == 0;
+    let empty = segments[..trusted].iter().filter(|segment| is_empty(segment)).map(Segment::base_offset);
+    let empty: Vec<Offset> = empty.collect();
+    empty.iter().try_for_each(|base_offset| remove_segment(folder, *base_offset))?;
+    segments.retain(|segment| !empty.contains(&segment.base_offset()));
+    Ok(empty.len())
 }
 
 /// Opens the segments: the first `trusted` as they are, the others after they were read.
@@ -159,52 +197,48 @@ fn load(
     recovery: &mut Recovery,
 ) -> Result<(Vec<Sealed>, Option<Active>)> {
     let limits = index_limits(config);
-    let bases: Vec<Offset> = segments.iter().map(Segment::base_offset).collect();
-    let mut sealed: Vec<Sealed> = Vec::with_capacity(bases.len());
+    let places: Vec<(Offset, u32)> = segments.iter().map(|segment| (segment.base_offset(), segment.size())).collect();
+    let mut sealed: Vec<Sealed> = Vec::with_capacity(places.len());
+    let mut has_gaps = false;
     for (index, segment) in segments.into_iter().enumerate() {
         let base_offset = segment.base_offset();
-        let is_last = index + 1 == bases.len();
+        let is_last = index + 1 == places.len();
         if index < trusted && !is_last {
             sealed.push(segment);
+            continue;
+        }
+        if !is_last && segment.size() == 0 && sealed.last().is_some_and(|before| reaches_past(before, base_offset)) {
+            // A roll failed half way, and the old segment went on.
+            remove_segment(folder, base_offset)?;
             continue;
         }
         let (mut active, mut torn) = if index < trusted {
             Active::open_or_recover(folder, base_offset, limits, now_ms)?
         } else {
-            let mut assign = |batch: &BatchAt| match batch.leader_epoch() {
-                epoch if epoch > epochs.latest().unwrap_or(LeaderEpoch::NONE) => {
-                    epochs.assign(epoch, batch.base_offset())
-                }
-                _ => Ok(()),
-            };
-            let recovered = Active::recover(folder, base_offset, limits, now_ms, &mut assign)?;
-            recovery.scanned_segments += 1;
-            recovery.scanned_bytes += u64::from(recovered.0.size());
-            recovered
+            recover(folder, base_offset, limits, now_ms, epochs, &mut has_gaps, recovery)?
         };
-        if let Some(&next) = bases.get(index + 1)
-            && active.end_offset() > next
-        {
-            let detail = format!("offset {next} does not follow {}", active.end_offset());
-            torn.get_or_insert(Torn { bytes: 0, detail });
+        if torn.is_none() {
+            let detail = wrong_behind(active.end_offset(), &places[index + 1..], folder, has_gaps)?;
+            torn = detail.map(|detail| Torn { bytes: 0, detail });
         }
         if is_last
             && active.size() == 0
             && let Some(before) = sealed.pop_if(|before| reaches_past(before, base_offset))
         {
-            // A roll failed half way, and the old segment went on.
+            // The same where the roll was the last.
             remove_segment(folder, base_offset)?;
             (active, torn) = Active::open_or_recover(folder, before.base_offset(), limits, now_ms)?;
         }
         if let Some(torn) = torn {
-            recovery.cut = Some(cut(folder, &mut active, &bases[index + 1..], &torn)?);
+            let later: Vec<Offset> = places[index + 1..].iter().map(|(base, _)| *base).collect();
+            recovery.cut = Some(cut(folder, &mut active, &later, &torn)?);
             return Ok((sealed, Some(active)));
         }
         if is_last {
             return Ok((sealed, Some(active)));
         }
         if active.size() == 0 {
-            // Room was reserved for what never came.
+            // All that was in it was compacted away.
             remove_segment(folder, base_offset)?;
             continue;
         }
@@ -214,6 +248,58 @@ fn load(
         sealed.push(segment);
     }
     Ok((sealed, None))
+}
+
+/// Reads a segment and checks all of it; notes the leader epochs that begin there, and whether offsets are missing between
+/// its batches.
+fn recover(
+    folder: &Path,
+    base_offset: Offset,
+    limits: IndexLimits,
+    now_ms: Timestamp,
+    epochs: &mut LeaderEpochs,
+    has_gaps: &mut bool,
+    recovery: &mut Recovery,
+) -> Result<(Active, Option<Torn>)> {
+    let mut end = base_offset;
+    let mut each = |batch: &BatchAt| {
+        *has_gaps |= batch.base_offset() > end;
+        end = batch.last_offset().plus(1);
+        match batch.leader_epoch() {
+            epoch if epoch > epochs.latest().unwrap_or(LeaderEpoch::NONE) => epochs.assign(epoch, batch.base_offset()),
+            _ => Ok(()),
+        }
+    };
+    let recovered = Active::recover(folder, base_offset, limits, now_ms, &mut each)?;
+    recovery.scanned_segments += 1;
+    recovery.scanned_bytes += u64::from(recovered.0.size());
+    Ok(recovered)
+}
+
+/// What is wrong between the end of a segment and the next of those behind it, if anything is. Empty ones before the end are
+/// passed over: they go when it is their turn.
+fn wrong_behind(end: Offset, later: &[(Offset, u32)], folder: &Path, has_gaps: bool) -> Result<Option<String>> {
+    let Some(&(next, _)) = later.iter().find(|(base, size)| *size > 0 || *base >= end) else { return Ok(None) };
+    if end > next {
+        return Ok(Some(format!("offset {next} does not follow {end}")));
+    }
+    let is_wrong = end < next && !has_gaps && !was_compacted(folder)?;
+    Ok(is_wrong.then(|| format!("the offsets from {end} to {next} are missing")))
+}
+
+/// Whether offsets may be missing between two segments because compaction took the records. What was not flushed may be
+/// missing there too, where the disk wrote the later segment first.
+fn was_compacted(folder: &Path) -> Result<bool> {
+    let parent = folder.parent().expect("a log lies in a log directory");
+    let name = folder.file_name().expect("a log's folder has a name").to_string_lossy();
+    match read_offsets(&parent.join(CLEANER_CHECKPOINT)) {
+        Ok(cleaned) => Ok(cleaned.keys().any(|partition| partition.to_string() == name)),
+        Err(error @ Error::Io { .. }) => Err(error),
+        Err(error) => {
+            tracing::warn!(%error, "taking the log for one that was compacted");
+            Ok(true)
+        }
+    }
 }
 
 /// Whether a segment has records from `offset` on, as far as it can be read.

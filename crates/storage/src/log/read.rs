@@ -53,12 +53,12 @@ impl Log {
             if segment.base_offset() >= bound {
                 break;
             }
-            let place = segment.locate(from)?;
+            let place = segment.locate(from);
             if index < self.sealed.len() {
                 self.keep_few_open(segment.base_offset());
             }
             // Nothing from `from` on in this segment: the offsets up to the next one were compacted away.
-            let Some(place) = place else { continue };
+            let Some(place) = place? else { continue };
             let limit = self.position_of_bound(index, bound)?;
             if place.position >= limit || (place.size > max_bytes && !at_least_one_batch) {
                 break;

@@ -18,7 +18,7 @@ use crate::os;
 use crate::producer_snapshot::{encode_snapshot, load_latest_snapshot, remove_snapshots, snapshot_path};
 use crate::producers::{EndMarker, ProducerBatch, Producers, SequenceError, Verdict};
 use crate::segment::scan::{LOOKUP_CHUNK_BYTES, Scan, read_batch};
-use crate::segment::{BatchAt, file_path};
+use crate::segment::{BatchAt, Segment, file_path};
 
 /// What follows from the batches of a log.
 #[derive(Debug, Default)]
@@ -88,8 +88,11 @@ impl Log {
     pub(super) fn replay(&mut self, aborted_from: Offset) -> Result<()> {
         let end = self.end_offset();
         remove_snapshots(&self.folder, |offset| offset > end)?;
-        let snapshot = load_latest_snapshot(&self.folder, aborted_from.min(end))?;
-        let (from, entries) = snapshot.unwrap_or_default();
+        // What happened between an older snapshot and the first segment is not known any more: transactions may have ended.
+        let first = self.segment(0).base_offset();
+        let snapshot =
+            load_latest_snapshot(&self.folder, aborted_from.min(end))?.filter(|(offset, _)| *offset >= first);
+        let (from, entries) = snapshot.unwrap_or((first, Vec::new()));
         let mut replayed = std::mem::take(&mut self.replayed);
         let count = replayed.producers.count_of_all().clone();
         // Those of before go first, so that nobody is counted twice.
@@ -104,27 +107,37 @@ impl Log {
         if from < self.end_offset() {
             for index in self.segment_floor(from)..self.segment_count() {
                 let segment = self.segment(index);
-                let (file, position) = (segment.file()?, segment.position_floor(from)?);
-                let mut scan = Scan::new(&file, segment.path(), position, segment.size(), LOOKUP_CHUNK_BYTES);
-                while let Some(batch) = scan.next()? {
-                    if batch.last_offset() < from {
-                        continue;
-                    }
-                    let bytes = if batch.header.attributes.is_control() {
-                        read_batch(&file, segment.path(), &batch)?
-                    } else {
-                        vec![]
-                    };
-                    let records = bytes.get(HEADER_BYTES..).unwrap_or_default();
-                    if let Some(aborted) =
-                        replayed.note(&batch, records).filter(|_| batch.base_offset() >= aborted_from)
-                    {
-                        replayed.note_aborted(&self.folder, segment.base_offset(), &aborted)?;
-                    }
-                }
+                let done = self.replay_segment(segment, from, aborted_from, replayed);
                 if index < self.sealed.len() {
                     self.keep_few_open(segment.base_offset());
                 }
+                done?;
+            }
+        }
+        Ok(())
+    }
+
+    fn replay_segment(
+        &self,
+        segment: &dyn Segment,
+        from: Offset,
+        aborted_from: Offset,
+        replayed: &mut Replayed,
+    ) -> Result<()> {
+        let (file, position) = (segment.file()?, segment.position_floor(from)?);
+        let mut scan = Scan::new(&file, segment.path(), position, segment.size(), LOOKUP_CHUNK_BYTES);
+        while let Some(batch) = scan.next()? {
+            if batch.last_offset() < from {
+                continue;
+            }
+            let bytes = match batch.header.attributes.is_control() {
+                true => read_batch(&file, segment.path(), &batch)?,
+                false => vec![],
+            };
+            let records = bytes.get(HEADER_BYTES..).unwrap_or_default();
+            let aborted = replayed.note(&batch, records).filter(|_| batch.base_offset() >= aborted_from);
+            if let Some(aborted) = aborted {
+                replayed.note_aborted(&self.folder, segment.base_offset(), &aborted)?;
             }
         }
         Ok(())

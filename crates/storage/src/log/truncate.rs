@@ -1,12 +1,16 @@
 //! Cutting off the end: a follower drops what its new leader never had (KIP-101).
 //!
+//! It is on the disk when it returns. What was cut off must not come back with a power cut, behind the records that were
+//! written in its place since; and nobody cuts often.
+//!
 //! What fails half way leaves files that are not what is known here, and the log takes no more.
 
 use ottla_base::{Offset, Timestamp};
 
 use super::leftovers::remove_segment;
 use super::{Log, index_limits, new_segment};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::os;
 use crate::producer_snapshot::remove_snapshots;
 use crate::segment::{Active, Segment};
 
@@ -37,6 +41,7 @@ impl Log {
     }
 
     fn cut_to(&mut self, offset: Offset, now_ms: Timestamp) -> Result<()> {
+        let count = self.segment_count();
         while self.active.base_offset() > offset {
             let gone = self.active.base_offset();
             let before = self.sealed.last().expect("the first segment does not begin behind the offset").base_offset();
@@ -46,8 +51,13 @@ impl Log {
             self.sealed.pop();
             if torn.is_some() {
                 self.active.cut()?;
+                self.active.flush_log()?;
             }
             remove_segment(&self.folder, gone)?;
+        }
+        if self.segment_count() < count {
+            // They are gone before the segment in front of them is cut, or a power cut could leave a gap.
+            self.flush_names()?;
         }
         self.active.truncate_to(offset, now_ms)?;
         self.after_truncation()
@@ -64,15 +74,19 @@ impl Log {
         self.sealed.clear();
         self.active = new_segment(&self.folder, offset, &self.config, now_ms)?;
         self.start_offset = offset;
+        self.flush_names()?;
         self.epochs.truncate_from_end(Offset(0))?;
         self.after_truncation()
+    }
+
+    fn flush_names(&self) -> Result<()> {
+        os::sync_folder(&self.folder).map_err(Error::io("flush", &self.folder))
     }
 
     fn after_truncation(&mut self) -> Result<()> {
         let end = self.end_offset();
         self.start_offset = self.start_offset.min(end);
         self.recovery_point = self.recovery_point.min(end);
-        self.unflushed.names += 1;
         // The active segment, too, is flushed with the others only once it is sealed again.
         _ = self.unflushed.sealed.split_off(&self.active.base_offset());
         self.unflushed.upheavals += 1;

@@ -5,7 +5,9 @@ use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use super::Call;
 
 thread_local! {
     static CALLS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
@@ -24,8 +26,20 @@ pub fn calls_of<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
     (done, CALLS.with_borrow_mut(std::mem::take))
 }
 
-/// Notes a call about a path.
-pub(super) fn call(operation: &str, path: &Path) -> io::Result<()> {
+/// Notes a call that changes something, and fails if it was to fail.
+pub(super) fn note(call: Call<'_>) -> io::Result<()> {
+    match call {
+        Call::Create(path) => note_named("create", path),
+        Call::SetLength(file, _) => note_named("set-length", &path_of(file)?),
+        Call::Sync(file) => note_named("sync", &path_of(file)?),
+        Call::SyncFolder(path) => note_named("sync-folder", path),
+        Call::Rename(path, _) => note_named("rename", path),
+        Call::Remove(path) => note_named("remove", path),
+        _ => Ok(()),
+    }
+}
+
+fn note_named(operation: &str, path: &Path) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let call = format!("{operation} {name}");
     let failing = FAILING.with_borrow_mut(|failing| {
@@ -36,7 +50,6 @@ pub(super) fn call(operation: &str, path: &Path) -> io::Result<()> {
     if failing { Err(io::Error::other("made to fail by a test")) } else { Ok(()) }
 }
 
-/// Notes a call about an open file.
-pub(super) fn call_on(operation: &str, file: &File) -> io::Result<()> {
-    call(operation, &fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?)
+fn path_of(file: &File) -> io::Result<PathBuf> {
+    fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }

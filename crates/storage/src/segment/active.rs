@@ -2,7 +2,7 @@
 //!
 //! An append is one positioned write of the batch, and a note of where it lies: in the indexes (which keep new entries
 //! in memory and write them in bunches) and in the [`Tail`]. A write that fails is taken back; if even that fails, the
-//! segment is broken and says so from then on.
+//! segment is broken and the log takes no more.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -234,12 +234,9 @@ impl Active {
     }
 
     /// Writes `first` and then `rest`, together the whole batches of `batches`, whose positions are those they will
-    /// have. Nothing is left of them on an error.
+    /// have. Nothing is left of them on an error, unless the segment [is broken](Self::is_broken) from then on.
     pub fn append(&mut self, first: &[u8], rest: &[u8], batches: &[BatchAt]) -> Result<()> {
-        if self.broken {
-            let source = std::io::Error::other("an earlier write failed and could not be taken back");
-            return Err(Error::io("append to", &self.path)(source));
-        }
+        assert!(!self.broken, "a log with a broken segment takes no more");
         self.prepare_indexes()?;
         let before = (self.size, self.end_offset, self.largest, self.bytes_since_entry, self.first_timestamp);
         let written = os::write_two_at(&self.file, first, rest, u64::from(self.size))
@@ -253,16 +250,22 @@ impl Active {
             .and_then(|()| self.offset_index.truncate_to(self.end_offset))
             .and_then(|()| self.time_index.truncate_to(self.end_offset));
         if let Err(error) = taken_back {
-            tracing::error!(%error, "this log takes no more records");
+            tracing::error!(%error, "what is left of a failed write could not be removed");
             self.broken = true;
         }
         Err(error)
     }
 
-    /// Cuts off all batches that end with `offset` or later.
+    /// Whether a write failed and could not be taken back.
+    pub fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// Cuts off all batches that end with `offset` or later, for good.
     pub fn truncate_to(&mut self, offset: Offset, now_ms: Timestamp) -> Result<()> {
         let Some(place) = self.locate(offset)? else { return Ok(()) };
         os::set_length(&self.file, u64::from(place.position)).map_err(Error::io("cut", &self.path))?;
+        self.flush_log()?;
         self.offset_index.truncate_to(offset)?;
         self.time_index.truncate_to(offset)?;
         self.trim_indexes()?;

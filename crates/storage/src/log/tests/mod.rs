@@ -2,6 +2,7 @@
 
 mod batches;
 mod failures;
+mod faulty;
 mod model;
 mod producers;
 mod startup;

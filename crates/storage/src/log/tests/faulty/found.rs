@@ -1,0 +1,166 @@
+//! What the seeds found, each by itself.
+
+use super::super::*;
+use crate::os::simulated::{self, Failure, Inserted, Trouble};
+use crate::os::trace;
+
+/// A log of batches of ten records, each 500 bytes or so, on a simulated disk.
+fn on_a_disk(config: LogConfig, batches: usize) -> (Fixture, Log, Inserted) {
+    let fixture = Fixture { folder: tempfile::tempdir().unwrap(), config };
+    let disk = simulated::insert(fixture.folder.path(), 1);
+    let mut log = fixture.open(true, 0).0;
+    for _ in 0..batches {
+        append(&mut log, &Made::sized(10, 500));
+    }
+    (fixture, log, disk)
+}
+
+fn trouble(trouble: Trouble) {
+    simulated::with(|disk| disk.set_trouble(trouble));
+}
+
+fn with_epoch(base_offset: i64, leader_epoch: i32) -> Vec<u8> {
+    Made { base_offset, leader_epoch, ..Made::sized(10, 500) }.bytes()
+}
+
+fn is_unusable(log: &Log) -> bool {
+    matches!(log.check_usable(), Err(Error::Unusable { .. }))
+}
+
+#[test]
+fn what_is_missing_between_two_segments_ends_the_log() {
+    for (left, end) in [(0, 20), (1, 30)] {
+        let (fixture, log, disk) = on_a_disk(small_segments(1300), 6);
+        drop((log, disk));
+        let size = Made::sized(10, 500).bytes().len() as u64;
+        let path = fixture.path().join("00000000000000000020.log");
+        fs::OpenOptions::new().write(true).open(path).unwrap().set_len(left * size).unwrap();
+        let (log, recovery) = fixture.open(false, 20);
+        let cut = recovery.cut.unwrap();
+        assert_eq!((log.end_offset(), cut.removed_segments), (Offset(end), 1));
+        assert_eq!(cut.detail, format!("the offsets from {end} to 40 are missing"));
+        assert_eq!(read(&log, 0, u32::MAX, end), [0, 10]);
+    }
+}
+
+#[test]
+fn offsets_may_be_missing_between_segments_of_a_log_that_was_compacted() {
+    let (fixture, log, disk) = on_a_disk(small_segments(1300), 6);
+    drop((log, disk));
+    fs::write(fixture.path().join("00000000000000000020.log"), b"").unwrap();
+    fs::write(fixture.folder.path().join("cleaner-offset-checkpoint"), "0\n1\nt 0 40\n").unwrap();
+    let (log, recovery) = fixture.open(false, 0);
+    assert_eq!((recovery.cut, log.end_offset()), (None, Offset(60)));
+    assert_eq!(read(&log, 25, u32::MAX, 60), [40, 50]);
+}
+
+#[test]
+fn a_recovery_point_behind_the_end_is_that_of_another_log() {
+    let (fixture, log, disk) = on_a_disk(small_segments(1300), 6);
+    drop((log, disk));
+    let (log, recovery) = fixture.open(false, 61);
+    assert_eq!((recovery.scanned_segments, log.recovery_point()), (3, Offset(0)));
+}
+
+#[test]
+fn a_recovery_point_is_not_written_down_for_a_segment_that_grows() {
+    let (_fixture, mut log, _disk) = on_a_disk(small_segments(1300), 3);
+    log.flush(0).unwrap();
+    assert_eq!((log.recovery_point(), log.recovery_checkpoint()), (Offset(30), Offset(20)));
+    log.roll(0).unwrap();
+    assert_eq!(log.recovery_checkpoint(), Offset(20), "the indexes of the second segment have changed since");
+    log.flush(0).unwrap();
+    assert_eq!(log.recovery_checkpoint(), Offset(30));
+}
+
+#[test]
+fn epochs_of_batches_that_were_not_written_are_forgotten() {
+    let (fixture, mut log, _disk) = on_a_disk(LogConfig::default(), 1);
+    let both = [with_epoch(10, 6), with_epoch(20, 7)].concat();
+    trouble(Trouble::Full);
+    log.append_follower(&both, 0).unwrap_err();
+    trouble(Trouble::None);
+    log.append_follower(&with_epoch(10, 5), 0).unwrap();
+    // Two epochs are written, in five calls each, and then the batches are not.
+    let both = [with_epoch(20, 6), with_epoch(30, 7)].concat();
+    trouble(Trouble::Once(10, Failure::Io));
+    let error = log.append_follower(&both, 0).unwrap_err();
+    assert!(error.to_string().contains("append to"), "{error}");
+    log.check();
+    assert_eq!((log.latest_epoch(), log.end_offset()), (Some(LeaderEpoch(5)), Offset(20)));
+    log.append_follower(&with_epoch(20, 5), 0).unwrap();
+    let text = fs::read_to_string(fixture.path().join("leader-epoch-checkpoint")).unwrap();
+    assert_eq!(text, "0\n1\n5 0\n");
+}
+
+#[test]
+fn a_write_that_cannot_be_taken_back_is_the_last() {
+    let (_fixture, mut log, _disk) = on_a_disk(LogConfig::default(), 1);
+    trouble(Trouble::Once(0, Failure::NoSpace));
+    trace::fail_once("set-length 00000000000000000000.log");
+    try_append_at(&mut log, &Made::default(), 0).unwrap_err();
+    assert!(is_unusable(&log));
+    assert_eq!(read(&log, 0, u32::MAX, 10), [0]);
+}
+
+#[test]
+fn an_append_whose_flush_cannot_begin_is_the_last() {
+    let (_fixture, mut log, _disk) = on_a_disk(small_segments(1300), 3);
+    log.close_idle_files();
+    log.configure(LogConfig { flush_messages: Some(1), ..small_segments(1300) });
+    trouble(Trouble::Once(1, Failure::Io));
+    let error = try_append_at(&mut log, &Made::default(), 0).unwrap_err();
+    assert!(error.to_string().contains("00000000000000000000.log"), "{error}");
+    assert!(is_unusable(&log), "the batch is there, and its producer was told otherwise");
+}
+
+#[test]
+fn a_truncation_is_on_the_disk_later_segments_first() {
+    let (_fixture, mut log, _disk) = on_a_disk(small_segments(1300), 6);
+    let ((), calls) = trace::calls_of(|| _ = log.truncate_to(Offset(10), 0).unwrap());
+    let steps = ["remove 00000000000000000040.log", "remove 00000000000000000020.log", "sync-folder t-0"]
+        .into_iter()
+        .chain(["set-length 00000000000000000000.log", "sync 00000000000000000000.log"]);
+    let places: Vec<_> = steps.map(|step| calls.iter().position(|call| call == step).expect(step)).collect();
+    assert!(places.is_sorted(), "{calls:#?}");
+}
+
+#[test]
+fn a_snapshot_of_before_the_first_segment_is_not_used() {
+    let (fixture, mut log, disk) = on_a_disk(LogConfig { retention_bytes: Some(0), ..small_segments(600) }, 0);
+    for sequence in 0..3 {
+        append(&mut log, &Made { producer: (7, 0, sequence), value_bytes: 500, ..Made::default() });
+    }
+    let old = fs::read(fixture.path().join("00000000000000000001.snapshot")).unwrap();
+    log.enforce_retention(0, Offset(2)).unwrap();
+    drop((log, disk));
+    fs::write(fixture.path().join("00000000000000000001.snapshot"), old).unwrap();
+    fs::remove_file(fixture.path().join("00000000000000000002.snapshot")).unwrap();
+    let (log, _) = fixture.open(false, 0);
+    let known: Vec<_> = log.producers().entries().map(|entry| (entry.last_offset.0, entry.last_sequence)).collect();
+    assert_eq!((log.start_offset(), known), (Offset(2), vec![(2, 2)]));
+}
+
+#[test]
+fn reads_that_fail_leave_few_files_open() {
+    let (_fixture, log, _disk) = on_a_disk(small_segments(600), 8);
+    for calls in 0..4 {
+        for offset in (0..80).step_by(10) {
+            trouble(Trouble::Once(calls, Failure::Io));
+            _ = log.read(Offset(offset), 1, Offset(80), true);
+            _ = log.offset_for_timestamp(1000, Offset(80));
+            log.check();
+        }
+        log.close_idle_files();
+    }
+}
+
+#[test]
+fn segments_before_the_start_are_not_believed_after_a_crash() {
+    let (fixture, log, disk) = on_a_disk(small_segments(1300), 6);
+    drop((log, disk));
+    fs::write(fixture.path().join("00000000000000000020.log"), b"torn, and back from a deletion").unwrap();
+    let (log, recovery) = fixture.try_open(false, 40, 45).unwrap();
+    assert_eq!((recovery.cut, log.start_offset(), log.end_offset()), (None, Offset(45), Offset(60)));
+    assert_eq!(log.segments().next().unwrap().base_offset, Offset(40));
+}
