@@ -1,12 +1,18 @@
 //! Clients that mean no good, or nothing: the broker's memory stays within its bounds, and everybody else is served.
 
+use std::time::{Duration, Instant};
+
 use ottla_base::Random;
 use ottla_e2e::{Broker, RawClient};
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::metadata_request::{MetadataRequest, Topic};
 
 use super::{batch, connect, create_topic, fetch, options, produce};
 
 /// What the broker may take, whatever comes.
 const MOST_BYTES: u64 = 256 << 20;
+/// What it may still hold after large requests have been answered.
+const LEFT_BYTES: u64 = 64 << 20;
 
 pub fn everybody_else_is_served(broker: &mut Broker, client: &mut RawClient, topic: &str) {
     for _ in 0..20 {
@@ -54,6 +60,30 @@ fn two_hundred_half_sent_frames_are_bounded_and_hold_nobody_up() {
         .collect();
     everybody_else_is_served(&mut broker, &mut client, "t");
     drop(senders);
+}
+
+#[test]
+fn large_requests_at_once_leave_no_memory_behind() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut broker = options(folder.path()).start();
+    let mut client = connect(&broker);
+    create_topic(&mut client, "t");
+    let names: Vec<String> = (0..60_000).map(|number| format!("unknown-{number}")).collect();
+    let topics = names.iter().map(|name| Topic { name: Some(name.as_str().into()), ..Default::default() }).collect();
+    let request = MetadataRequest { topics: Some(topics), allow_auto_topic_creation: false, ..Default::default() };
+    std::thread::scope(|scope| {
+        for _ in 0..32 {
+            let (mut hostile, request) = (connect(&broker), &request);
+            scope.spawn(move || hostile.ask(ApiKey::Metadata, 12, request).expect("it is answered"));
+        }
+    });
+    everybody_else_is_served(&mut broker, &mut client, "t");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while broker.resident_bytes() > LEFT_BYTES {
+        assert!(Instant::now() < deadline, "{} bytes are left", broker.resident_bytes());
+        std::thread::sleep(Duration::from_millis(100));
+        everybody_else_is_served(&mut broker, &mut client, "t");
+    }
 }
 
 #[test]
