@@ -42,7 +42,7 @@ const CONNECTIONS_END_WITHIN: Duration = Duration::from_secs(5);
 
 /// A running broker.
 pub struct Broker {
-    node: Arc<Node>,
+    pub(crate) node: Arc<Node>,
     /// Where clients reach it: the advertised addresses, in the order of the listeners.
     addresses: Vec<String>,
     stopping: watch::Sender<bool>,

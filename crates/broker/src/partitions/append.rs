@@ -11,6 +11,7 @@ use ottla_base::{Offset, Timestamp};
 use ottla_metadata::settings::topic::{TimestampType, TopicSettings};
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::records::Batch;
+use ottla_protocol::records::compression::ZstdWindow;
 use ottla_protocol::records::validate::{Depth, Rules, Validated};
 use ottla_storage::{LeaderAppend, SequenceError, Verdict};
 use tokio::sync::oneshot;
@@ -224,6 +225,7 @@ impl Partition {
             after_max_ms: settings.message_timestamp_after_max_ms,
             max_decompressed_record_bytes: settings.max_decompressed_message_bytes as usize,
             depth: Depth::Header,
+            zstd_window: ZstdWindow::Usual,
         })?;
         if size_bytes > settings.segment_bytes as usize {
             let message = format!(
