@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use ottla_base::PartitionIndex;
+use ottla_base::{PartitionIndex, Uuid};
 use ottla_coordinator::group::partition_of;
 use ottla_metadata::image::Image;
 use ottla_protocol::ApiKey;
@@ -28,6 +28,8 @@ pub const API: Api = Api { key: ApiKey::FindCoordinator, versions: 0..=6, handle
 const MANY_FROM: i16 = 4;
 /// Of so many keys at most. Differs from Kafka, whose answer to a frame full of short keys is 25 times as large.
 const KEYS_MAX: usize = 100_000;
+/// The first version in which coordinators of share groups are looked for (KIP-932).
+const SHARE_FROM: i16 = 6;
 /// The kinds of keys.
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
@@ -76,9 +78,24 @@ fn check(request: &Request<'_>, key_type: i8, key: &str) -> Result<(), ErrorCode
             Err(ErrorCode::ClusterAuthorizationFailed)
         }
         GROUP => Ok(()),
-        TRANSACTION | SHARE => Err(ErrorCode::CoordinatorNotAvailable),
+        SHARE => check_share(request.version(), key),
+        TRANSACTION => Err(ErrorCode::CoordinatorNotAvailable),
         _ => Err(ErrorCode::InvalidRequest),
     }
+}
+
+fn check_share(version: i16, key: &str) -> Result<(), ErrorCode> {
+    if version < SHARE_FROM || !is_share_key(key) {
+        return Err(ErrorCode::InvalidRequest);
+    }
+    Err(ErrorCode::CoordinatorNotAvailable)
+}
+
+/// Whether `key` names one partition that a share group reads: `group:topicId:partition`.
+fn is_share_key(key: &str) -> bool {
+    let parts: Vec<&str> = key.split(':').collect();
+    let &[group, topic_id, partition] = parts.as_slice() else { return false };
+    !group.trim().is_empty() && topic_id.parse::<Uuid>().is_ok() && partition.parse::<i32>().is_ok()
 }
 
 fn answer(
@@ -152,5 +169,20 @@ fn message(code: ErrorCode) -> &'static str {
              to an incompatible broker. See the broker logs for more details."
         }
         _ => "Not authorized.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn coordinators_of_share_groups_are_sought_by_partition_and_in_version_6() {
+        let key = format!("readers:{}:7", Uuid(5));
+        assert_eq!(check_share(5, &key), Err(ErrorCode::InvalidRequest));
+        assert_eq!(check_share(6, &key), Err(ErrorCode::CoordinatorNotAvailable));
+        let wrong =
+            ["", "readers", "readers:7", "a:b:7", &format!(":{}:7", Uuid(5)), &format!("{key}x"), &format!("{key}:8")];
+        assert!(wrong.iter().all(|key| check_share(6, key) == Err(ErrorCode::InvalidRequest)));
     }
 }
