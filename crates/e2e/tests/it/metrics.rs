@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use ottla_e2e::conversations::{batch_of, produce_request};
 use ottla_protocol::ApiKey;
+use ottla_protocol::messages::fetch_request::FetchRequest;
 use ottla_protocol::messages::offset_commit_request::{OffsetCommitRequest, Partition, Topic};
 
 use super::groups::coordinator;
@@ -41,6 +42,7 @@ fn metrics_tell_of_requests_logs_and_lag() {
         ..Default::default()
     };
     client.ask(ApiKey::OffsetCommit, 8, &request).expect("it is answered");
+    client.ask(ApiKey::Fetch, 4, &FetchRequest::default()).expect("it is answered");
 
     let (status, page) = get(&http, "GET /metrics");
     assert_eq!(status, "HTTP/1.1 200 OK");
@@ -52,7 +54,13 @@ fn metrics_tell_of_requests_logs_and_lag() {
         "kafka_network_requestmetrics_requests_total{request=\"Produce\",version=\"9\"} 1",
         "kafka_network_requestmetrics_totaltimems_count{request=\"Produce\"} 1",
         "kafka_consumergroup_lag{consumergroup=\"readers\",topic=\"measured\",partition=\"0\"} 2",
+        "kafka_consumergroup_lag_sum{consumergroup=\"readers\",topic=\"measured\"} 2",
+        "kafka_topic_partition_current_offset{topic=\"measured\",partition=\"0\"} 3",
         "kafka_coordinator_group_groupmetadatamanager_numgroups 1",
+        "ottla_metrics_groups_left_out 0",
+        "kafka_server_group_coordinator_metrics_offset_commit_count 1",
+        "kafka_network_requestmetrics_requests_total{request=\"FetchConsumer\",version=\"4\"} 1",
+        "kafka_network_requestmetrics_requests_total{request=\"Fetch\",version=\"4\"} 1",
         "# TYPE kafka_network_requestmetrics_requests_total counter",
     ] {
         assert!(page.lines().any(|other| other == line), "{line} is not in\n{page}");
