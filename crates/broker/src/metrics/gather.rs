@@ -114,6 +114,8 @@ fn traffic(page: &mut Page, labels: super::page::Labels<'_>, totals: Totals) {
     count("kafka_server_brokertopicmetrics_messagesin_total", "Records appended.", totals.messages_in);
     count("kafka_server_brokertopicmetrics_bytesin_total", "Bytes appended.", totals.bytes_in);
     count("kafka_server_brokertopicmetrics_bytesout_total", "Bytes sent to consumers.", totals.bytes_out);
+    let failed = totals.failed_produce_requests;
+    count("kafka_server_brokertopicmetrics_failedproducerequests_total", "Batches refused.", failed);
 }
 
 fn log(partition: &Partition, page: &mut Page) {

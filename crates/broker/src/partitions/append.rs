@@ -86,7 +86,10 @@ impl Partition {
     ) -> Appending {
         let terms = match self.check(batch, acks, now_ms, check) {
             Ok(terms) => terms,
-            Err(failed) => return Appending { outcome: Outcome::Done(Err(failed)), leaves_others: false },
+            Err(failed) => {
+                self.count_failed(&failed);
+                return Appending { outcome: Outcome::Done(Err(failed)), leaves_others: false };
+            }
         };
         let mut queued = None;
         let turn = self.turns.enter(|| {
@@ -168,6 +171,27 @@ impl Partition {
     }
 
     fn write(&self, batch: &Batch<'_>, terms: Terms) -> Result<Placed, Failed> {
+        self.try_write(batch, terms).inspect_err(|failed| self.count_failed(failed))
+    }
+
+    /// Counts those failures that Kafka does not expect.
+    fn count_failed(&self, failed: &Failed) {
+        let is_expected = matches!(
+            failed.code(),
+            ErrorCode::UnknownTopicOrPartition
+                | ErrorCode::UnknownTopicId
+                | ErrorCode::NotLeaderOrFollower
+                | ErrorCode::MessageTooLarge
+                | ErrorCode::RecordListTooLarge
+                | ErrorCode::CorruptMessage
+                | ErrorCode::KafkaStorageError
+        );
+        if !is_expected {
+            self.traffic.failed();
+        }
+    }
+
+    fn try_write(&self, batch: &Batch<'_>, terms: Terms) -> Result<Placed, Failed> {
         let mut state = self.lock();
         state.check_serving()?;
         state.log.check_usable().map_err(|error| self.broken(&error))?;
