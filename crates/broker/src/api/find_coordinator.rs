@@ -41,6 +41,7 @@ type Sought = (String, Result<(), ErrorCode>);
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: FindCoordinatorRequest<'_> = request.decode()?;
     let is_many = request.version() >= MANY_FROM;
+    let kind = (asked.key_type, is_many);
     if asked.coordinator_keys.len() > KEYS_MAX {
         return Err(request.responder().too_large());
     }
@@ -53,17 +54,17 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let image = request.node.image();
     let is_missing = image.topic(offsets_topic::NAME).is_none();
     if !is_missing || sought.iter().all(|(_, checked)| checked.is_err()) {
-        return request.reply(answer(request.node, &image, &listener, sought, is_many));
+        return request.reply(answer(request.node, &image, &listener, sought, kind));
     }
     let Some(place) = request.node.controller.place(sought.len(), request.body.len()) else {
         // The client asks again, as it does where Kafka's controller takes its time.
-        return request.reply(answer(request.node, &image, &listener, sought, is_many));
+        return request.reply(answer(request.node, &image, &listener, sought, kind));
     };
     let (node, responder) = (request.node.clone(), request.responder());
     let memory_bytes = sought.iter().map(|(key, _)| size_of::<Sought>() + key.len()).sum();
     let later = Box::pin(async move {
         node.create_topics(&place, vec![offsets_topic::new_topic(&node.config, &image)]).await;
-        responder.answer(answer(&node, &node.image(), &listener, sought, is_many))
+        responder.answer(answer(&node, &node.image(), &listener, sought, kind))
     });
     Ok(Reply::Holding(later, memory_bytes))
 }
@@ -103,12 +104,15 @@ fn answer(
     image: &Image,
     listener: &str,
     sought: Vec<Sought>,
-    is_many: bool,
+    (key_type, is_many): (i8, bool),
 ) -> FindCoordinatorResponse<'static> {
     let endpoints = node.endpoints(image, listener);
     let coordinators = sought.into_iter().map(|(key, checked)| {
         let found = checked.and_then(|()| coordinator_of(image, &endpoints, &key));
-        to_wire(key, found)
+        // As Kafka, which has no words for these.
+        let is_silent = is_many && key_type == SHARE && !is_share_key(&key);
+        let coordinator = to_wire(key, found);
+        if is_silent { Coordinator { error_message: Some(Cow::Borrowed("")), ..coordinator } } else { coordinator }
     });
     let mut coordinators: Vec<Coordinator<'static>> = coordinators.collect();
     if is_many {
