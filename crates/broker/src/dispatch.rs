@@ -12,6 +12,7 @@ use ottla_protocol::{ApiKey, DecodeError};
 
 use crate::api;
 use crate::net::answer::Answer;
+use crate::net::budgets::LargeTurn;
 use crate::node::Node;
 use crate::request::{Client, Request};
 
@@ -36,9 +37,11 @@ pub enum Reply {
     None,
 }
 
-/// A request that is answered by closing the connection; but for the last one, Kafka does so too.
+/// A request that is not answered: but for the first, the connection is closed. But for the last, Kafka does so too.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refused {
+    /// It is a large one, and another is being handled: nothing was done, and it is to be handled when it has the turn.
+    NotYet,
     /// The header or the body does not follow its schema.
     Malformed(DecodeError),
     /// No such API here.
@@ -56,6 +59,7 @@ pub enum Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NotYet => f.write_str("another large request is being handled"),
             Self::Malformed(error) => write!(f, "a request cannot be read: {error}"),
             Self::UnknownApi(key) => write!(f, "API key {key} is not served"),
             Self::UnsupportedVersion(api, version) => write!(f, "version {version} of {} is not served", api.name()),
@@ -72,13 +76,20 @@ impl fmt::Display for Refused {
     }
 }
 
-/// Handles the request in `frame`.
-pub fn dispatch(node: &Arc<Node>, client: &mut Client, frame: &[u8]) -> Result<Reply, Refused> {
+/// Handles the request in `frame`, which is there since `begun`. With [`Refused::NotYet`] it has to be handled again, with
+/// the `turn` of the large ones.
+pub fn dispatch(
+    node: &Arc<Node>,
+    client: &mut Client,
+    frame: &[u8],
+    begun: Instant,
+    turn: Option<LargeTurn>,
+) -> Result<Reply, Refused> {
     let (header, body) = RequestHeader::decode(frame).map_err(Refused::Malformed)?;
-    let begun = Instant::now();
     let (place, entry) = api::find(header.api_key).ok_or(Refused::UnknownApi(header.api_key))?;
     let version = header.api_version;
-    let mut request = Request { node, client, api: entry.key, header, body, large: OnceCell::new() };
+    let mut request =
+        Request { node, client, api: entry.key, header, body, large: turn.map_or_else(OnceCell::new, OnceCell::from) };
     if !entry.versions.contains(&version) {
         return match entry.key {
             ApiKey::ApiVersions => api::api_versions::refuse_version(&request),
@@ -90,7 +101,7 @@ pub fn dispatch(node: &Arc<Node>, client: &mut Client, frame: &[u8]) -> Result<R
             return Err(Refused::TooLarge(entry.key, body.len()));
         }
         if body.len() > LARGE_BYTES {
-            request.is_large();
+            request.is_large()?;
         }
     }
     let answered = move |node: &Node| node.metrics.answered(place, version, begun.elapsed());

@@ -18,6 +18,8 @@ const NAMES: &[&str] = &[
     "ottla_broker.api",
     "ottla_broker.config",
     "ottla_broker.controller",
+    "ottla_broker.coordinators",
+    "ottla_broker.metrics",
     "ottla_broker.net",
     "ottla_broker.node",
     "ottla_broker.partitions",
@@ -171,7 +173,39 @@ impl Loggers {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
     use super::*;
+
+    /// The modules below `folder` that log, as loggers are called: a file, or a folder of them.
+    fn that_log(found: &mut BTreeSet<String>, crate_name: &str, folder: &Path, module: Option<&str>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            if path.is_dir() {
+                that_log(found, crate_name, &path, module.or(Some(name)));
+            } else if std::fs::read_to_string(&path).unwrap().contains("tracing::") {
+                found.insert(format!("{crate_name}.{}", module.unwrap_or(name)));
+            }
+        }
+    }
+
+    #[test]
+    fn every_module_that_logs_has_a_level() {
+        let mut found = BTreeSet::new();
+        for (crate_name, folder) in [("ottla_broker", "src"), ("ottla_storage", "../storage/src")] {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+            that_log(&mut found, crate_name, &folder, None);
+        }
+        // This one logs nothing but that it was changed.
+        found.remove("ottla_broker.loggers");
+        // All of them go by one name.
+        found.retain(|name| !name.starts_with("ottla_storage."));
+        let known: BTreeSet<String> = NAMES.iter().map(|&name| name.to_owned()).collect();
+        let crates = BTreeSet::from(["ottla_broker".to_owned(), "ottla_storage".to_owned()]);
+        assert_eq!(&known - &crates, found);
+    }
 
     #[test]
     fn a_logger_has_the_level_of_the_nearest_module_above() {

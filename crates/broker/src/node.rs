@@ -44,7 +44,7 @@ pub struct Node {
     /// The producer ids it may give away.
     pub producer_ids: ProducerIds,
     /// The clients that push their metrics.
-    pub telemetry: Telemetry,
+    pub telemetry: Arc<Telemetry>,
     /// The way to the controller.
     pub controller: Controller,
     /// Its place in the cluster.

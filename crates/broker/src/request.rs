@@ -12,7 +12,7 @@ use ottla_storage::LogSlice;
 use crate::access::{Asker, Operation, Principal, Resource};
 use crate::dispatch::{Refused, Reply};
 use crate::net::answer::Answer;
-use crate::net::budgets::Large;
+use crate::net::budgets::LargeTurn;
 use crate::net::listener::Counted;
 use crate::node::Node;
 
@@ -52,7 +52,7 @@ pub struct Request<'r> {
     pub api: ApiKey,
     pub(crate) body: &'r [u8],
     /// Held from when it turns out to be large until it is handled.
-    pub(crate) large: OnceCell<Large<'r>>,
+    pub(crate) large: OnceCell<LargeTurn>,
 }
 
 /// Encodes the answer to one request; outlives the request's frame.
@@ -94,7 +94,7 @@ impl<'r> Request<'r> {
         let small = M::decode(&mut Reader::new(self.body).at_most(LARGE_BYTES), self.version());
         let decoded = match small {
             Err(DecodeError::TooMuchMemory) => {
-                self.is_large();
+                self.is_large()?;
                 M::decode(&mut Reader::new(self.body), self.version())
             }
             decoded => decoded,
@@ -102,10 +102,17 @@ impl<'r> Request<'r> {
         decoded.map_err(Refused::Malformed)
     }
 
-    /// Says that handling it takes much memory. Waits for other requests of which this was said; see
-    /// [`Budgets::begin_large`](crate::net::budgets::Budgets::begin_large).
-    pub fn is_large(&self) {
-        self.large.get_or_init(|| self.node.budgets.begin_large());
+    /// Says that handling it takes much memory or time. One such request is handled at a time; see
+    /// [`Budgets::large_turn`](crate::net::budgets::Budgets::large_turn).
+    ///
+    /// # Errors
+    /// It is not its turn: the request is handled once more, from the start, when it is. So nothing must be done before.
+    pub fn is_large(&self) -> Result<(), Refused> {
+        if self.large.get().is_none() {
+            let turn = self.node.budgets.try_large_turn().ok_or(Refused::NotYet)?;
+            self.large.set(turn).expect("it is empty");
+        }
+        Ok(())
     }
 
     /// Whether whoever sent it may do `operation` to `resource`.

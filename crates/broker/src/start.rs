@@ -42,7 +42,7 @@ const CONNECTIONS_END_WITHIN: Duration = Duration::from_secs(5);
 
 /// A running broker.
 pub struct Broker {
-    node: Arc<Node>,
+    pub(crate) node: Arc<Node>,
     /// Where clients reach it: the advertised addresses, in the order of the listeners.
     addresses: Vec<String>,
     stopping: watch::Sender<bool>,
@@ -71,10 +71,12 @@ impl Broker {
         let published = Arc::new(PublishedImage::default());
         let thread = |source| Error::Io { what: "start a thread".to_owned(), source };
         let (groups, group_threads) = GroupCoordinators::start(config.clone()).map_err(thread)?;
+        let telemetry = Arc::new(Telemetry::default());
         let publisher = Publisher {
             config: config.clone(),
             partitions: partitions.clone(),
             groups: groups.clone(),
+            telemetry: telemetry.clone(),
             published: published.clone(),
         };
         let mut host = Host::open(config.clone(), &cluster_id, publisher)?;
@@ -91,7 +93,7 @@ impl Broker {
             connections: Arc::new(ConnectionCounts::default()),
             fetch_sessions: FetchSessions::new(config.max_incremental_fetch_session_cache_slots, entropy()),
             producer_ids: ProducerIds::default(),
-            telemetry: Telemetry::default(),
+            telemetry,
             config,
             partitions,
             groups,

@@ -7,13 +7,13 @@
 //!
 //! What is pushed goes nowhere: there is nobody to take it, as in Kafka without a plug-in.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use ottla_base::Uuid;
-use ottla_metadata::image::{Image, ResourceKind};
+use ottla_metadata::image::{ConfigResource, Image, ResourceKind};
 use ottla_metadata::settings::client_metrics::{INTERVAL_MS_DEFAULT, Selector, Subscription};
 use ottla_protocol::error::ErrorCode;
 
@@ -31,9 +31,13 @@ pub struct Wanted {
     pub metrics: Vec<String>,
 }
 
-/// The clients.
+/// What is wanted, by name; the expressions in it are compiled.
+type Subscriptions = BTreeMap<String, Subscription>;
+
+/// The subscriptions and the clients.
 #[derive(Debug, Default)]
 pub struct Telemetry {
+    subscriptions: RwLock<Arc<Subscriptions>>,
     clients: Mutex<Clients>,
 }
 
@@ -56,12 +60,11 @@ struct Instance {
 
 impl Wanted {
     /// What all subscriptions together want of a client, of which `tell` says what it is.
-    pub fn of<'c>(image: &Image, tell: impl Fn(Selector) -> &'c str) -> Self {
-        let subscriptions = image.configs().iter().filter(|(resource, _)| resource.kind == ResourceKind::ClientMetrics);
-        let subscriptions = subscriptions.map(|(_, configs)| Subscription::new(configs));
-        let meant: Vec<_> = subscriptions.filter(|subscription| subscription.is_for(&tell)).collect();
+    fn of<'c>(subscriptions: &Subscriptions, tell: impl Fn(Selector) -> &'c str) -> Self {
+        let meant: Vec<_> = subscriptions.values().filter(|subscription| subscription.is_for(&tell)).collect();
         let interval_ms = meant.iter().map(|subscription| subscription.interval_ms).min();
-        let mut metrics: Vec<String> = meant.into_iter().flat_map(|subscription| subscription.metrics).collect();
+        let mut metrics: Vec<String> =
+            meant.into_iter().flat_map(|subscription| subscription.metrics.clone()).collect();
         metrics.sort();
         metrics.dedup();
         if metrics.iter().any(|name| name == ALL_METRICS) {
@@ -84,6 +87,31 @@ impl Wanted {
 }
 
 impl Telemetry {
+    /// Takes over those subscriptions of `image` that `changed`, so that no request has to.
+    pub fn take_over(&self, image: &Image, changed: &[ConfigResource]) {
+        let changed = || changed.iter().filter(|resource| resource.kind == ResourceKind::ClientMetrics);
+        if changed().next().is_none() {
+            return;
+        }
+        let mut newer = Subscriptions::clone(&self.subscriptions());
+        for resource in changed() {
+            match image.config(resource) {
+                Some(configs) => drop(newer.insert(resource.name.clone(), Subscription::new(configs))),
+                None => drop(newer.remove(&resource.name)),
+            }
+        }
+        *self.subscriptions.write().expect("nobody panics while holding this lock") = Arc::new(newer);
+    }
+
+    /// What is wanted of a client, of which `tell` says what it is.
+    pub fn wanted<'c>(&self, tell: impl Fn(Selector) -> &'c str) -> Wanted {
+        Wanted::of(&self.subscriptions(), tell)
+    }
+
+    fn subscriptions(&self) -> Arc<Subscriptions> {
+        self.subscriptions.read().expect("nobody panics while holding this lock").clone()
+    }
+
     /// A client asks for its subscription; gives its id.
     ///
     /// # Errors

@@ -105,7 +105,7 @@ fn to_wire(node: &Node, result: CreateTopicsResult, may_describe: &BTreeMap<Stri
         };
     }
     let (own, cluster) = broker_configs(&node.image(), node.config.node_id);
-    let entries = topic::describe(&created.configs, &node.config.values(&own, &cluster));
+    let entries = topic::describe(&created.configs, &node.config.values(&own, &cluster), |_| true);
     let configs = entries.into_iter().map(|entry| Config {
         name: Cow::Owned(entry.name),
         value: entry.value.map(Cow::Owned),

@@ -2,6 +2,9 @@
 //!
 //! v1 throttle time. v3 authorized operations (KIP-430). v4 static members (KIP-345). v5 flexible. v6 error messages, and an
 //! error for a group that there is not (KIP-1043); before, such a group is Dead.
+//!
+//! Differs from Kafka: groups that do not fit into one answer are said to be loading, so that clients ask for them once more,
+//! without those that they have been told of.
 
 use std::borrow::Cow;
 
@@ -23,18 +26,36 @@ const ERROR_FOR_UNKNOWN_FROM: i16 = 6;
 const INSTANCES_FROM: i16 = 4;
 /// What a bit field of operations says when it was not asked for.
 const NOT_ASKED: i32 = i32::MIN;
-/// What the members in one answer may say, in bytes: one group may be asked for many times.
-const MEMBERS_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// What the groups in one answer may take, in bytes: one group may be asked for many times.
+const GROUPS_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// What a group takes beside its members and its name: itself, its state, the names of its protocol, what is wrong with it.
+const GROUP_BYTES: usize = size_of::<Group<'_>>() + 64;
 
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: DescribeGroupsRequest<'_> = request.decode()?;
-    let mut room = MEMBERS_BYTES_MAX;
+    // A name may stand in the error, too.
+    let names: usize = asked.groups.iter().map(|group_id| GROUP_BYTES + 2 * group_id.len()).sum();
+    let mut room = GROUPS_BYTES_MAX.checked_sub(names).ok_or_else(|| request.responder().too_large())?;
     let mut groups = Vec::with_capacity(asked.groups.len());
+    let mut is_full = false;
     for group_id in &asked.groups {
-        let group = describe(request, group_id, asked.include_authorized_operations, &mut room);
-        groups.push(group.ok_or_else(|| request.responder().too_large())?);
+        let group = match is_full {
+            false => describe(request, group_id, asked.include_authorized_operations, &mut room),
+            true => None,
+        };
+        is_full = group.is_none();
+        if is_full && !has_told(&groups) {
+            // It would not fit the next time either.
+            return Err(request.responder().too_large());
+        }
+        groups.push(group.unwrap_or_else(|| refused(group_id, ErrorCode::CoordinatorLoadInProgress)));
     }
     request.reply(DescribeGroupsResponse { groups, ..Default::default() })
+}
+
+/// Whether a client that asks for the others once more asks for less.
+fn has_told(groups: &[Group<'_>]) -> bool {
+    groups.iter().any(|group| !group.members.is_empty())
 }
 
 /// Nothing, where it does not fit into what is left of `room`.
@@ -53,7 +74,8 @@ fn describe(request: &Request<'_>, group_id: &str, with_operations: bool, room: 
     };
     match request.node.groups.read(group_id, |groups| groups.describe_group(group_id)) {
         Ok(Some(described)) => {
-            *room = room.checked_sub(described.members.iter().map(size_of_member).sum())?;
+            let protocol = described.protocol_type.len() + described.protocol.len();
+            *room = room.checked_sub(described.members.iter().map(size_of_member).sum::<usize>() + protocol)?;
             Some(to_wire(group_id, &described, authorized_operations, request.version()))
         }
         Ok(None) => Some(unknown(group_id, authorized_operations, request.version())),

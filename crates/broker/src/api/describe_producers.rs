@@ -29,7 +29,7 @@ const PRODUCERS_MAX: usize = 200_000;
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: DescribeProducersRequest<'_> = request.decode()?;
     // A partition may remember many producers, however short the request is.
-    request.is_large();
+    request.is_large()?;
     let mut seen = BTreeSet::new();
     let mut producers = 0;
     let mut response = DescribeProducersResponse::default();

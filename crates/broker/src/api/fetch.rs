@@ -100,15 +100,16 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         topic.partitions.iter().map(move |&partition| (key.clone(), partition))
     });
     let session = (fetch.session_id, fetch.session_epoch);
+    // Before the session is opened, whose epoch goes on with that.
+    if wanted.len() + request.node.fetch_sessions.remembered(fetch.session_id) >= LARGE_FROM {
+        request.is_large()?;
+    }
     let opened = match request.node.fetch_sessions.open(Instant::now(), session, by_id, wanted, forgotten) {
         Ok(opened) => opened,
         Err(code) => {
             return request.reply(FetchResponse { error_code: code.code(), ..Default::default() });
         }
     };
-    if opened.wanted.len() >= LARGE_FROM {
-        request.is_large();
-    }
     let replica_id = if version >= 15 { fetch.replica_state.replica_id } else { fetch.replica_id };
     let reader = match (replica_id, fetch.isolation_level) {
         (DEBUG_CONSUMER, _) => Reader::Debug,

@@ -171,6 +171,12 @@ impl FetchSessions {
         Ok(Opened { session_id, wanted: all, session: Some(session), incremental: true })
     }
 
+    /// How many partitions a session remembers; none where there is no such session.
+    pub fn remembered(&self, session_id: i32) -> usize {
+        let session = self.lock().sessions.get(&session_id).cloned();
+        session.map_or(0, |session| session.lock().expect("nobody panics while holding this lock").order.len())
+    }
+
     /// Remembers `wanted` as a new session, if there is room for it.
     fn create(&self, now: Instant, by_id: bool, wanted: &[Wanted]) -> Option<(i32, Arc<Mutex<Session>>)> {
         let mut session = Session {

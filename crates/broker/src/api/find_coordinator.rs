@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use ottla_base::PartitionIndex;
+use ottla_base::{PartitionIndex, Uuid};
 use ottla_coordinator::group::partition_of;
 use ottla_metadata::image::Image;
 use ottla_protocol::ApiKey;
@@ -28,6 +28,8 @@ pub const API: Api = Api { key: ApiKey::FindCoordinator, versions: 0..=6, handle
 const MANY_FROM: i16 = 4;
 /// Of so many keys at most. Differs from Kafka, whose answer to a frame full of short keys is 25 times as large.
 const KEYS_MAX: usize = 100_000;
+/// The first version in which coordinators of share groups are looked for (KIP-932).
+const SHARE_FROM: i16 = 6;
 /// The kinds of keys.
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
@@ -39,6 +41,7 @@ type Sought = (String, Result<(), ErrorCode>);
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: FindCoordinatorRequest<'_> = request.decode()?;
     let is_many = request.version() >= MANY_FROM;
+    let kind = (asked.key_type, is_many);
     if asked.coordinator_keys.len() > KEYS_MAX {
         return Err(request.responder().too_large());
     }
@@ -51,17 +54,17 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let image = request.node.image();
     let is_missing = image.topic(offsets_topic::NAME).is_none();
     if !is_missing || sought.iter().all(|(_, checked)| checked.is_err()) {
-        return request.reply(answer(request.node, &image, &listener, sought, is_many));
+        return request.reply(answer(request.node, &image, &listener, sought, kind));
     }
     let Some(place) = request.node.controller.place(sought.len(), request.body.len()) else {
         // The client asks again, as it does where Kafka's controller takes its time.
-        return request.reply(answer(request.node, &image, &listener, sought, is_many));
+        return request.reply(answer(request.node, &image, &listener, sought, kind));
     };
     let (node, responder) = (request.node.clone(), request.responder());
     let memory_bytes = sought.iter().map(|(key, _)| size_of::<Sought>() + key.len()).sum();
     let later = Box::pin(async move {
         node.create_topics(&place, vec![offsets_topic::new_topic(&node.config, &image)]).await;
-        responder.answer(answer(&node, &node.image(), &listener, sought, is_many))
+        responder.answer(answer(&node, &node.image(), &listener, sought, kind))
     });
     Ok(Reply::Holding(later, memory_bytes))
 }
@@ -76,9 +79,24 @@ fn check(request: &Request<'_>, key_type: i8, key: &str) -> Result<(), ErrorCode
             Err(ErrorCode::ClusterAuthorizationFailed)
         }
         GROUP => Ok(()),
-        TRANSACTION | SHARE => Err(ErrorCode::CoordinatorNotAvailable),
+        SHARE => check_share(request.version(), key),
+        TRANSACTION => Err(ErrorCode::CoordinatorNotAvailable),
         _ => Err(ErrorCode::InvalidRequest),
     }
+}
+
+fn check_share(version: i16, key: &str) -> Result<(), ErrorCode> {
+    if version < SHARE_FROM || !is_share_key(key) {
+        return Err(ErrorCode::InvalidRequest);
+    }
+    Err(ErrorCode::CoordinatorNotAvailable)
+}
+
+/// Whether `key` names one partition that a share group reads: `group:topicId:partition`.
+fn is_share_key(key: &str) -> bool {
+    let parts: Vec<&str> = key.split(':').collect();
+    let &[group, topic_id, partition] = parts.as_slice() else { return false };
+    !group.trim().is_empty() && topic_id.parse::<Uuid>().is_ok() && partition.parse::<i32>().is_ok()
 }
 
 fn answer(
@@ -86,12 +104,15 @@ fn answer(
     image: &Image,
     listener: &str,
     sought: Vec<Sought>,
-    is_many: bool,
+    (key_type, is_many): (i8, bool),
 ) -> FindCoordinatorResponse<'static> {
     let endpoints = node.endpoints(image, listener);
     let coordinators = sought.into_iter().map(|(key, checked)| {
         let found = checked.and_then(|()| coordinator_of(image, &endpoints, &key));
-        to_wire(key, found)
+        // As Kafka, which has no words for these.
+        let is_silent = is_many && key_type == SHARE && !is_share_key(&key);
+        let coordinator = to_wire(key, found);
+        if is_silent { Coordinator { error_message: Some(Cow::Borrowed("")), ..coordinator } } else { coordinator }
     });
     let mut coordinators: Vec<Coordinator<'static>> = coordinators.collect();
     if is_many {
@@ -152,5 +173,20 @@ fn message(code: ErrorCode) -> &'static str {
              to an incompatible broker. See the broker logs for more details."
         }
         _ => "Not authorized.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn coordinators_of_share_groups_are_sought_by_partition_and_in_version_6() {
+        let key = format!("readers:{}:7", Uuid(5));
+        assert_eq!(check_share(5, &key), Err(ErrorCode::InvalidRequest));
+        assert_eq!(check_share(6, &key), Err(ErrorCode::CoordinatorNotAvailable));
+        let wrong =
+            ["", "readers", "readers:7", "a:b:7", &format!(":{}:7", Uuid(5)), &format!("{key}x"), &format!("{key}:8")];
+        assert!(wrong.iter().all(|key| check_share(6, key) == Err(ErrorCode::InvalidRequest)));
     }
 }

@@ -58,5 +58,5 @@ pub fn wanted(request: &Request<'_>, client: Uuid) -> Wanted {
         Selector::SourceAddress => &host,
         Selector::SourcePort => &port,
     };
-    Wanted::of(&request.node.image(), tell)
+    request.node.telemetry.wanted(tell)
 }

@@ -88,8 +88,12 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         knows_group_id_not_found: version >= GROUP_ID_NOT_FOUND_FROM,
         offsets,
     });
+    let node = Arc::clone(request.node);
     reply::ask(request, &asked.group_id, question, move |answer| match answer {
-        Ok(Answer::OffsetCommit(codes)) => draft.finish(&codes),
+        Ok(Answer::OffsetCommit(codes)) => {
+            node.metrics.committed(codes.iter().filter(|code| **code == ErrorCode::None).count());
+            draft.finish(&codes)
+        }
         Err(code) => draft.finish(&vec![code; count]),
         Ok(other) => unreachable!("an OffsetCommit is answered as one, not by {other:?}"),
     })

@@ -3,6 +3,9 @@
 //! v2 all topics of a group, an error for the group. v3 throttle time. v5 leader epoch. v6 flexible. v7 stable offsets
 //! (KIP-447): without transactions all are. v8 several groups (KIP-709). v9 member epochs. v10 topic ids (KIP-848).
 //! What a group never committed is -1, without an error.
+//!
+//! Differs from Kafka: groups that do not fit into one answer are said to be loading, so that clients ask for them once more,
+//! without those that they have been told of.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -43,10 +46,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let mut room = OFFSETS_BYTES_MAX;
     let too_large = || request.responder().too_large();
     if request.version() >= MANY_FROM {
-        let mut groups = Vec::with_capacity(asked.groups.len());
-        for group in &asked.groups {
-            groups.push(fetch(request, &image, group, &mut room).ok_or_else(too_large)?);
-        }
+        let groups = fetch_many(request, &image, &asked.groups, &mut room).ok_or_else(too_large)?;
         return request.reply(OffsetFetchResponse { groups, ..Default::default() });
     }
     let topic = |topic: &ottla_protocol::messages::offset_fetch_request::Topic<'_>| AskedTopic {
@@ -62,6 +62,32 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     };
     let fetched = fetch(request, &image, &group, &mut room).ok_or_else(too_large)?;
     request.reply(single(fetched, &group, request.version()))
+}
+
+/// Nothing, where not even the first that has offsets fits.
+fn fetch_many(
+    request: &Request<'_>,
+    image: &Image,
+    asked: &[AskedGroup<'_>],
+    room: &mut usize,
+) -> Option<Vec<Group<'static>>> {
+    let names: usize = asked.iter().map(|group| size_of::<Group<'_>>() + group.group_id.len()).sum();
+    *room = room.checked_sub(names)?;
+    let mut groups: Vec<Group<'static>> = Vec::with_capacity(asked.len());
+    let mut is_full = false;
+    for group in asked {
+        let fetched = if is_full { None } else { fetch(request, image, group, room) };
+        is_full = fetched.is_none();
+        if is_full && groups.iter().all(|group| group.topics.is_empty()) {
+            return None;
+        }
+        groups.push(fetched.unwrap_or_else(|| Group {
+            group_id: Cow::Owned(group.group_id.to_string()),
+            topics: Vec::new(),
+            error_code: ErrorCode::CoordinatorLoadInProgress.code(),
+        }));
+    }
+    Some(groups)
 }
 
 /// The answer to somebody who knows only one group.

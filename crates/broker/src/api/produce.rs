@@ -16,6 +16,7 @@ use ottla_base::{Offset, Uuid};
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::messages::produce_request::{PartitionData, ProduceRequest, TopicData};
 use ottla_protocol::messages::produce_response::{PartitionResponse, ProduceResponse, RecordError, Response};
+use ottla_protocol::records::compression::ZstdWindow;
 use ottla_protocol::records::validate::{self, Depth, Invalid, Rules, Scratch};
 use ottla_protocol::records::{Batch, BatchError, BatchHeader, Compression};
 use ottla_protocol::{ApiKey, Records};
@@ -82,6 +83,10 @@ enum Until {
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let mut produce: ProduceRequest<'_> = request.decode()?;
     once_each(&mut produce.topic_data);
+    let zstd_window = zstd_window(&produce);
+    if zstd_window == ZstdWindow::Large {
+        request.is_large()?;
+    }
     let acks = Acks::from_wire(produce.acks);
     let mut waiting = Vec::new();
     let mut response = ProduceResponse::default();
@@ -98,7 +103,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
             let appended = name
                 .as_deref()
                 .map_err(|&code| Failed::from(code))
-                .and_then(|name| append(request, name, topic.topic_id, data, acks));
+                .and_then(|name| append(request, name, topic.topic_id, data, acks, zstd_window));
             failures |= matches!(appended, Err(_) | Ok((_, Outcome::Done(Err(_)))));
             let (answer, later) = match appended {
                 Err(mut failed) | Ok((_, Outcome::Done(Err(mut failed)))) => {
@@ -156,6 +161,7 @@ fn append(
     topic_id: Uuid,
     data: &PartitionData<'_>,
     acks: Option<Acks>,
+    zstd_window: ZstdWindow,
 ) -> Result<(Arc<Partition>, Outcome), Failed> {
     if !request.may(Operation::Write, Resource::Topic(topic)) {
         return Err(ErrorCode::TopicAuthorizationFailed.into());
@@ -176,13 +182,10 @@ fn append(
         return Err(ErrorCode::UnsupportedCompressionType.into());
     }
     let acks = acks.ok_or(ErrorCode::InvalidRequiredAcks)?;
-    let Request { node, client, large, .. } = request;
-    let begin_large = || {
-        large.get_or_init(|| node.budgets.begin_large());
-    };
+    let Request { node, client, .. } = request;
     let Appending { outcome, leaves_others } =
         partition.append(&batch, acks, clock::now_ms(), &node.frame_memory, |rules| {
-            check_records(client, node.config.validate_compressed_records, &batch, rules, &begin_large)
+            check_records(client, node.config.validate_compressed_records, &batch, &Rules { zstd_window, ..*rules })
         });
     if leaves_others {
         let partition = partition.clone();
@@ -194,6 +197,20 @@ fn append(
         });
     }
     Ok((partition, outcome))
+}
+
+/// The largest window of all batches: with one that is large, this is a large request, whether the batch is opened or not.
+fn zstd_window(produce: &ProduceRequest<'_>) -> ZstdWindow {
+    let is_large = |data: &PartitionData<'_>| {
+        Batch::parse(bytes_of(data)).is_ok_and(|(batch, _)| {
+            batch.header().compression() == Some(Compression::Zstd)
+                && ZstdWindow::of(batch.records()) == ZstdWindow::Large
+        })
+    };
+    match produce.topic_data.iter().flat_map(|topic| &topic.partition_data).any(is_large) {
+        true => ZstdWindow::Large,
+        false => ZstdWindow::Usual,
+    }
 }
 
 /// The one batch of a partition's records. A tail after it is cut off silently, as Kafka does.
@@ -276,7 +293,6 @@ fn check_records(
     open_all: bool,
     batch: &Batch<'_>,
     rules: &Rules<'_>,
-    begin_large: &dyn Fn(),
 ) -> Result<validate::Validated, Failed> {
     SCRATCH.with_borrow_mut(|scratch| {
         let mut depth = Depth::Header;
@@ -288,7 +304,7 @@ fn check_records(
                 depth = Depth::Records;
             }
         }
-        validate::validate(batch, &Rules { depth, ..*rules }, scratch, begin_large).map_err(Failed::from)
+        validate::validate(batch, &Rules { depth, ..*rules }, scratch).map_err(Failed::from)
     })
 }
 

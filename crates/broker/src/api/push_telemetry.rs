@@ -25,6 +25,10 @@ const UNPACKED_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: PushTelemetryRequest<'_> = request.decode()?;
+    if !asked.metrics.is_empty() && Compression::from_id(asked.compression_type) != Some(Compression::None) {
+        // They may unpack to much. Said before the push is counted, which is done once.
+        request.is_large()?;
+    }
     let code = match take(request, &asked) {
         Ok(()) => ErrorCode::None,
         Err(code) => code,
@@ -46,7 +50,6 @@ fn take(request: &Request<'_>, asked: &PushTelemetryRequest<'_>) -> Result<(), E
     if codec == Compression::None || asked.metrics.is_empty() {
         return Ok(());
     }
-    request.is_large();
     let unpacked = compression::decompressor(codec, &asked.metrics)
         .and_then(|reader| std::io::copy(&mut reader.take(UNPACKED_BYTES_MAX + 1), &mut std::io::sink()));
     match unpacked {

@@ -38,20 +38,20 @@ impl BrokerValues for Values<'_> {
 }
 
 impl Values<'_> {
-    /// All keys of the broker, sorted: those of the table, internal ones only if they were set, and any other that was
-    /// set.
-    pub fn describe_broker(&self) -> Vec<ConfigEntry> {
+    /// All keys of the broker that are wanted, sorted: those of the table, internal ones only if they were set, and any
+    /// other that was set.
+    pub fn describe_broker(&self, wanted: impl Fn(&str) -> bool) -> Vec<ConfigEntry> {
         let written = self.written.iter().map(|(key, _)| key);
         let mut keys: BTreeSet<&str> = table::all().filter(|row| !row.internal).map(|row| row.name).collect();
         keys.extend(written);
         keys.extend(self.own.keys().map(String::as_str));
         keys.extend(self.cluster.keys().map(String::as_str));
         let effective = self.effective();
-        keys.into_iter().map(|key| self.entry(key, &effective)).collect()
+        keys.into_iter().filter(|key| wanted(key)).map(|key| self.entry(key, &effective)).collect()
     }
 
-    /// The keys that were set for all brokers, and nothing else.
-    pub fn describe_cluster(&self) -> Vec<ConfigEntry> {
+    /// The keys that were set for all brokers and are wanted, and nothing else.
+    pub fn describe_cluster(&self, wanted: impl Fn(&str) -> bool) -> Vec<ConfigEntry> {
         let entry = |(key, text): (&String, &String)| {
             let shown = Shown::of(key);
             // As it was set, unlike what a broker makes of it.
@@ -59,7 +59,7 @@ impl Values<'_> {
             let source = ConfigSource::DynamicDefaultBroker;
             shown.entry(key, value.clone(), vec![Synonym { name: key.clone(), value, source }])
         };
-        self.cluster.iter().map(entry).collect()
+        self.cluster.iter().filter(|(key, _)| wanted(key)).map(entry).collect()
     }
 
     /// What is in force, as if it had been written before the start. A value that does not pass (another program set it)

@@ -402,7 +402,7 @@ fn a_broker_is_described_as_kafka_describes_it() {
     let told = |entry: &ConfigEntry| {
         entry.source != ConfigSource::Default || ["log.retention.minutes", "broker.rack"].contains(&entry.name.as_str())
     };
-    let entries = values.describe_broker();
+    let entries = values.describe_broker(|_| true);
     let internal = table::all().filter(|row| row.internal).count();
     assert_eq!(entries.len(), table::all().count() - internal + 6, "and six keys that were set");
     let entries: Vec<ConfigEntry> = entries.into_iter().filter(told).collect();
@@ -484,7 +484,7 @@ fn a_broker_is_described_as_kafka_describes_it() {
         other.custom = null Unknown DynamicDefaultBroker read-only sensitive
             DynamicDefaultBroker other.custom = null
     "#]]
-    .assert_eq(&show(&values.describe_cluster()));
+    .assert_eq(&show(&values.describe_cluster(|_| true)));
 }
 
 #[test]

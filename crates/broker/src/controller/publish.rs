@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::coordinators::GroupCoordinators;
 use crate::node::{PublishedImage, clock};
 use crate::partitions::Partitions;
+use crate::telemetry::Telemetry;
 
 /// Takes over images.
 pub struct Publisher {
@@ -22,6 +23,8 @@ pub struct Publisher {
     pub partitions: Arc<Partitions>,
     /// The groups it coordinates.
     pub groups: Arc<GroupCoordinators>,
+    /// The subscriptions to clients' metrics.
+    pub telemetry: Arc<Telemetry>,
     /// What its handlers see.
     pub published: Arc<PublishedImage>,
 }
@@ -52,6 +55,7 @@ impl Publisher {
         }
         let newer = Arc::new(newer.clone());
         self.groups.take_over(&self.partitions, &newer);
+        self.telemetry.take_over(&newer, &delta.configs);
         self.published.set(newer);
         self.groups.forget_topics(&delta);
     }

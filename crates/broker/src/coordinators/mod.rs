@@ -112,6 +112,16 @@ impl GroupCoordinators {
         whole
     }
 
+    /// Takes what `look` gives from each partition's groups, one after the other; `tell` holds up nobody.
+    pub fn read_each<T>(&self, look: impl Fn(&GroupCoordinator) -> T, mut tell: impl FnMut(T)) {
+        for shard in self.all() {
+            // Those that are being loaded or whose log cannot be read have nothing to tell.
+            if let Ok(looked) = shard.read(&look) {
+                tell(looked);
+            }
+        }
+    }
+
     /// In which partition of `__consumer_offsets` a group is; nothing before there is such a topic.
     pub fn partition_of(&self, group_id: &str) -> Option<PartitionIndex> {
         let count = self.shards.read().expect("nobody panics while holding this lock").partition_count;

@@ -1,39 +1,23 @@
 //! Asks everything that can be asked for the page of metrics.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use ottla_coordinator::group::{GroupFilter, GroupState};
 use ottla_protocol::ApiKey;
 use ottla_protocol::error::ErrorCode;
 
 use super::page::Page;
-use super::process;
 use super::traffic::Totals;
+use super::{groups, process};
 use crate::node::Node;
-use crate::partitions::partition::{Partition, Positions};
+use crate::partitions::partition::Partition;
 
-/// All states that a classic group can be in, and the ends of their metrics' names.
-const STATES: [(GroupState, &str); 5] = [
-    (GroupState::Empty, "kafka_coordinator_group_groupmetadatamanager_numgroupsempty"),
-    (GroupState::PreparingRebalance, "kafka_coordinator_group_groupmetadatamanager_numgroupspreparingrebalance"),
-    (GroupState::CompletingRebalance, "kafka_coordinator_group_groupmetadatamanager_numgroupscompletingrebalance"),
-    (GroupState::Stable, "kafka_coordinator_group_groupmetadatamanager_numgroupsstable"),
-    (GroupState::Dead, "kafka_coordinator_group_groupmetadatamanager_numgroupsdead"),
-];
+/// What the times of requests are.
+const TIMES: &str = "Milliseconds from when a request was read until its answer was ready, of the last 5 to 10 minutes \
+                     if looked at that often.";
 /// What a broker's state is called that runs.
-const RUNNING: f64 = 3.0;
-
-/// What the groups say of one of theirs.
-struct GroupFacts {
-    id: String,
-    state: GroupState,
-    members: usize,
-    /// Topic, partition, offset.
-    offsets: Vec<(Arc<str>, i32, i64)>,
-}
+const RUNNING: u8 = 3;
 
 /// Why nobody should be sent here yet; nothing where all is well.
 pub fn unready(node: &Node) -> Option<&'static str> {
@@ -49,7 +33,13 @@ pub fn gather(node: &Node) -> String {
     requests(node, &mut page);
     partitions(node, &mut page);
     cluster(node, &mut page);
-    groups(node, &mut page);
+    page.counter(
+        "kafka_server_group_coordinator_metrics_offset_commit_count",
+        "Offsets that groups have committed.",
+        &[],
+        node.metrics.commits.load(Ordering::Relaxed),
+    );
+    groups::gather(&node.groups, &node.partitions, &mut page);
     process::gather(&mut page);
     page.into_text()
 }
@@ -57,26 +47,25 @@ pub fn gather(node: &Node) -> String {
 fn requests(node: &Node, page: &mut Page) {
     let now = Instant::now();
     for requests in &node.metrics.requests {
-        let name = requests.key.name();
-        for (version, count) in requests.by_version.iter().enumerate() {
-            let count = count.load(Ordering::Relaxed);
-            if count > 0 {
-                page.counter(
-                    "kafka_network_requestmetrics_requests_total",
-                    "Requests that were answered, by API and version.",
-                    &[("request", name), ("version", &version.to_string())],
-                    count as f64,
-                );
-            }
-        }
+        // Who is no follower is a consumer, and there are no followers yet. Kafka counts consumers twice.
+        let is_fetch = requests.key == ApiKey::Fetch;
+        let names = std::iter::once(requests.key.name()).chain(is_fetch.then_some("FetchConsumer"));
         let times = requests.times.quantiles(now);
-        if times.count > 0 {
-            page.summary(
-                "kafka_network_requestmetrics_totaltimems",
-                "Milliseconds from when a request was read until its answer was ready, of the last 5 to 10 minutes if looked at that often.",
-                &[("request", name)],
-                &times,
-            );
+        for name in names {
+            for (version, count) in requests.by_version.iter().enumerate() {
+                let count = count.load(Ordering::Relaxed);
+                if count > 0 {
+                    page.counter(
+                        "kafka_network_requestmetrics_requests_total",
+                        "Requests that were answered, by API and version.",
+                        &[("request", &name), ("version", &version)],
+                        count,
+                    );
+                }
+            }
+            if times.count > 0 {
+                page.summary("kafka_network_requestmetrics_totaltimems", TIMES, &[("request", &name)], &times);
+            }
         }
     }
     for (key, name, help) in [
@@ -85,13 +74,13 @@ fn requests(node: &Node, page: &mut Page) {
     ] {
         let requests = node.metrics.requests.iter().filter(|requests| requests.key == key);
         let counts = requests.flat_map(|requests| &requests.by_version);
-        page.counter(name, help, &[], counts.map(|count| count.load(Ordering::Relaxed) as f64).sum());
+        page.counter(name, help, &[], counts.map(|count| count.load(Ordering::Relaxed)).sum::<u64>());
     }
     page.gauge(
         "kafka_server_socket_server_metrics_connection_count",
         "Open connections of clients.",
         &[],
-        node.connections.all() as f64,
+        node.connections.all(),
     );
 }
 
@@ -106,10 +95,10 @@ fn partitions(node: &Node, page: &mut Page) {
     let gone = node.partitions.departed.totals();
     traffic(page, &[], of_topics.values().fold(gone, |all, totals| all.plus(*totals)));
     for (topic, totals) in &of_topics {
-        traffic(page, &[("topic", topic)], *totals);
+        traffic(page, &[("topic", &topic)], *totals);
     }
     let offline = node.partitions.failed_count();
-    let mut count = |name, help, value: usize| page.gauge(name, help, &[], value as f64);
+    let mut count = |name, help, value: usize| page.gauge(name, help, &[], value);
     count("kafka_server_replicamanager_partitioncount", "Partitions on this broker.", all.len() + offline);
     count("kafka_server_replicamanager_leadercount", "Partitions that this broker leads.", all.len());
     count(
@@ -121,22 +110,25 @@ fn partitions(node: &Node, page: &mut Page) {
 }
 
 fn traffic(page: &mut Page, labels: super::page::Labels<'_>, totals: Totals) {
-    let mut count = |name, help, value: u64| page.counter(name, help, labels, value as f64);
+    let mut count = |name, help, value: u64| page.counter(name, help, labels, value);
     count("kafka_server_brokertopicmetrics_messagesin_total", "Records appended.", totals.messages_in);
     count("kafka_server_brokertopicmetrics_bytesin_total", "Bytes appended.", totals.bytes_in);
     count("kafka_server_brokertopicmetrics_bytesout_total", "Bytes sent to consumers.", totals.bytes_out);
+    let failed = totals.failed_produce_requests;
+    count("kafka_server_brokertopicmetrics_failedproducerequests_total", "Batches refused.", failed);
 }
 
 fn log(partition: &Partition, page: &mut Page) {
-    let index = partition.name.partition.to_string();
-    let labels = [("topic", &*partition.name.topic), ("partition", &*index)];
+    let labels: super::page::Labels<'_> = &[("topic", &partition.name.topic), ("partition", &partition.name.partition)];
     let positions = partition.positions();
     let (size_bytes, segments) = partition.with_log(|log, _| (log.size_bytes(), log.segments().count()));
-    let mut gauge = |name, help, value: f64| page.gauge(name, help, &labels, value);
-    gauge("kafka_log_log_size", "Bytes of the log.", size_bytes as f64);
-    gauge("kafka_log_log_numlogsegments", "Segments of the log.", segments as f64);
-    gauge("kafka_log_log_logstartoffset", "The first offset of the log.", positions.log_start.0 as f64);
-    gauge("kafka_log_log_logendoffset", "The offset of the next record.", positions.log_end.0 as f64);
+    let mut gauge = |name, help, value: i64| page.gauge(name, help, labels, value);
+    gauge("kafka_log_log_size", "Bytes of the log.", size_bytes as i64);
+    gauge("kafka_log_log_numlogsegments", "Segments of the log.", segments as i64);
+    gauge("kafka_log_log_logstartoffset", "The first offset of the log.", positions.log_start.0);
+    gauge("kafka_log_log_logendoffset", "The offset of the next record.", positions.log_end.0);
+    gauge("kafka_topic_partition_current_offset", "After the last committed record.", positions.high_watermark.0);
+    gauge("kafka_topic_partition_oldest_offset", "The first record.", positions.log_start.0);
 }
 
 fn cluster(node: &Node, page: &mut Page) {
@@ -147,66 +139,12 @@ fn cluster(node: &Node, page: &mut Page) {
         topic.partitions.values().filter(|partition| partition.leader.is_none()).count()
     };
     let offline: usize = image.topics().iter().map(|topic| without_leader(topic)).sum();
-    let mut gauge = |name, help, value: f64| page.gauge(name, help, &[], value);
-    gauge("kafka_server_kafkaserver_brokerstate", "3: running.", RUNNING);
-    gauge("kafka_controller_kafkacontroller_activecontrollercount", "Whether this node is the controller.", 1.0);
-    gauge("kafka_controller_kafkacontroller_activebrokercount", "Brokers.", image.alive_brokers().count() as f64);
-    gauge("kafka_controller_kafkacontroller_fencedbrokercount", "Brokers that are not in service.", fenced as f64);
-    gauge("kafka_controller_kafkacontroller_globaltopiccount", "Topics.", image.topics().len() as f64);
-    gauge("kafka_controller_kafkacontroller_globalpartitioncount", "Partitions.", all_partitions as f64);
-    gauge("kafka_controller_kafkacontroller_offlinepartitionscount", "Partitions without a leader.", offline as f64);
-}
-
-fn groups(node: &Node, page: &mut Page) {
-    let mut facts = Vec::new();
-    // Groups that are still being loaded are counted as soon as they are.
-    let _ = node.groups.read_all(|coordinator| {
-        for group in coordinator.list_groups(&GroupFilter::default()) {
-            let members = coordinator.describe_group(&group.group_id).map_or(0, |group| group.members.len());
-            let mut offsets = Vec::new();
-            for topic in coordinator.fetch_all_offsets(&group.group_id) {
-                let committed = topic.offsets.iter().filter_map(|it| Some((it.partition, it.committed.as_ref()?)));
-                offsets.extend(committed.map(|(index, it)| (Arc::clone(&topic.topic), index, it.offset)));
-            }
-            facts.push(GroupFacts { id: group.group_id.to_string(), state: group.state, members, offsets });
-        }
-    });
-    let mut gauge = |name, help, value: usize| page.gauge(name, help, &[], value as f64);
-    gauge("kafka_coordinator_group_groupmetadatamanager_numgroups", "Groups.", facts.len());
-    let offsets = facts.iter().map(|group| group.offsets.len()).sum();
-    gauge("kafka_coordinator_group_groupmetadatamanager_numoffsets", "Committed offsets.", offsets);
-    for (state, name) in STATES {
-        gauge(name, "Groups in this state.", facts.iter().filter(|group| group.state == state).count());
-    }
-    let mut known: BTreeMap<(Arc<str>, i32), Option<Positions>> = BTreeMap::new();
-    for group in &facts {
-        let members = "Members of the group.";
-        page.gauge("kafka_consumergroup_members", members, &[("consumergroup", &group.id)], group.members as f64);
-        lag(node, page, group, &mut known);
-    }
-    for ((topic, index), positions) in &known {
-        let Some(positions) = positions else { continue };
-        let index = index.to_string();
-        let labels = [("topic", &**topic), ("partition", &*index)];
-        let mut gauge = |name, help, offset: i64| page.gauge(name, help, &labels, offset as f64);
-        gauge("kafka_topic_partition_current_offset", "After the last committed record.", positions.high_watermark.0);
-        gauge("kafka_topic_partition_oldest_offset", "The first record.", positions.log_start.0);
-    }
-}
-
-fn lag(node: &Node, page: &mut Page, group: &GroupFacts, known: &mut BTreeMap<(Arc<str>, i32), Option<Positions>>) {
-    for (topic, partition, offset) in &group.offsets {
-        let index = partition.to_string();
-        let labels = [("consumergroup", &*group.id), ("topic", &**topic), ("partition", &*index)];
-        let help = "The offset that the group has committed.";
-        page.gauge("kafka_consumergroup_current_offset", help, &labels, *offset as f64);
-        let positions = known
-            .entry((Arc::clone(topic), *partition))
-            .or_insert_with(|| node.partitions.find(topic, *partition).ok().map(|partition| partition.positions()));
-        if let Some(positions) = positions {
-            let lag = positions.high_watermark.0.saturating_sub(*offset).max(0);
-            let help = "Records that the group has not committed yet.";
-            page.gauge("kafka_consumergroup_lag", help, &labels, lag as f64);
-        }
-    }
+    page.gauge("kafka_server_kafkaserver_brokerstate", "3: running.", &[], RUNNING);
+    let mut gauge = |name, help, value: usize| page.gauge(name, help, &[], value);
+    gauge("kafka_controller_kafkacontroller_activecontrollercount", "Whether this node is the controller.", 1);
+    gauge("kafka_controller_kafkacontroller_activebrokercount", "Brokers.", image.alive_brokers().count());
+    gauge("kafka_controller_kafkacontroller_fencedbrokercount", "Brokers that are not in service.", fenced);
+    gauge("kafka_controller_kafkacontroller_globaltopiccount", "Topics.", image.topics().len());
+    gauge("kafka_controller_kafkacontroller_globalpartitioncount", "Partitions.", all_partitions);
+    gauge("kafka_controller_kafkacontroller_offlinepartitionscount", "Partitions without a leader.", offline);
 }

@@ -106,9 +106,11 @@ async fn answer<B>(node: Arc<Node>, request: &Request<B>) -> Response<Full<Bytes
             }
         }
         "/health/live" => text(StatusCode::OK, "alive\n"),
-        "/health/ready" => match gather::unready(&node) {
-            None => text(StatusCode::OK, "ready\n"),
-            Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, why),
+        // It waits for the locks of groups, as long as a disk takes.
+        "/health/ready" => match tokio::task::spawn_blocking(move || gather::unready(&node)).await {
+            Ok(None) => text(StatusCode::OK, "ready\n"),
+            Ok(Some(why)) => text(StatusCode::SERVICE_UNAVAILABLE, why),
+            Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "looking at the groups failed; the log says why\n"),
         },
         "/" => text(StatusCode::OK, "/metrics\n/health/live\n/health/ready\n"),
         _ => text(StatusCode::NOT_FOUND, "there are /metrics, /health/live and /health/ready\n"),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   request, batch --> a few atomic counters       (here, traffic.rs, times.rs; nothing per record)
-//!   scrape --------> asks partitions, logs, groups (gather.rs) --> text (page.rs) --> http.rs
+//!   scrape --------> asks partitions, logs, groups (gather.rs, groups.rs) --> text (page.rs) --> http.rs
 //! ```
 //!
 //! Names are Kafka's own: those of its MBeans as the usual exporter rules write them, `kafka.server:type=BrokerTopicMetrics,
@@ -10,6 +10,7 @@
 //! Kafka's brokers do not have, are the ones of the exporter that most dashboards are made for.
 
 mod gather;
+mod groups;
 pub mod http;
 mod page;
 mod process;
@@ -31,6 +32,8 @@ pub use traffic::Traffic;
 pub struct Metrics {
     /// In the order of [`api::answered`].
     requests: Vec<Requests>,
+    /// Offsets that groups have committed.
+    commits: AtomicU64,
     /// Held by whoever makes a page.
     gathering: Arc<tokio::sync::Mutex<()>>,
 }
@@ -52,7 +55,12 @@ impl Metrics {
             by_version: (0..=*api.versions.end()).map(|_| AtomicU64::new(0)).collect(),
             times: Times::new(),
         });
-        Self { requests: requests.collect(), gathering: Arc::default() }
+        Self { requests: requests.collect(), commits: AtomicU64::new(0), gathering: Arc::default() }
+    }
+
+    /// Groups have committed so many offsets more.
+    pub fn committed(&self, offsets: usize) {
+        self.commits.fetch_add(offsets as u64, Ordering::Relaxed);
     }
 
     /// A request of the API at `place` in the list was answered.

@@ -1,87 +1,85 @@
-//! A page of metrics in the making, in Prometheus' text format.
+//! A page of metrics in the making, in Prometheus' text format. Samples are written as they come, each to its family.
 
 use std::collections::BTreeMap;
-
-use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType, Quantile, Summary};
-use prometheus::{Encoder, TextEncoder};
+use std::fmt::{Display, Write};
 
 use super::times::Quantiles;
 
 /// The labels of a sample.
-pub type Labels<'l> = &'l [(&'l str, &'l str)];
+pub type Labels<'l> = &'l [(&'l str, &'l dyn Display)];
 
-/// Families of samples, by name.
+/// The text of each family of samples, by name.
 #[derive(Default)]
 pub struct Page {
-    families: BTreeMap<&'static str, MetricFamily>,
+    families: BTreeMap<&'static str, String>,
 }
 
 impl Page {
     /// Something that only grows.
-    pub fn counter(&mut self, name: &'static str, help: &str, labels: Labels<'_>, value: f64) {
-        let mut counter = Counter::default();
-        counter.set_value(value);
-        let mut metric = labelled(labels);
-        metric.set_counter(counter);
-        self.add(name, help, MetricType::COUNTER, metric);
+    pub fn counter(&mut self, name: &'static str, help: &str, labels: Labels<'_>, value: impl Display) {
+        sample(self.family(name, help, "counter"), (name, ""), labels, &value);
     }
 
     /// Something that goes up and down.
-    pub fn gauge(&mut self, name: &'static str, help: &str, labels: Labels<'_>, value: f64) {
-        let mut gauge = Gauge::default();
-        gauge.set_value(value);
-        let mut metric = labelled(labels);
-        metric.set_gauge(gauge);
-        self.add(name, help, MetricType::GAUGE, metric);
+    pub fn gauge(&mut self, name: &'static str, help: &str, labels: Labels<'_>, value: impl Display) {
+        sample(self.family(name, help, "gauge"), (name, ""), labels, &value);
     }
 
     /// How something is spread.
     pub fn summary(&mut self, name: &'static str, help: &str, labels: Labels<'_>, quantiles: &Quantiles) {
-        let of_share = |&(share, value): &(f64, f64)| {
-            let mut quantile = Quantile::default();
-            quantile.set_quantile(share);
-            quantile.set_value(value);
-            quantile
-        };
-        let mut summary = Summary::default();
-        summary.set_sample_count(quantiles.count);
-        summary.set_sample_sum(quantiles.sum);
-        summary.set_quantile(quantiles.by_share.iter().map(of_share).collect());
-        let mut metric = labelled(labels);
-        metric.set_summary(summary);
-        self.add(name, help, MetricType::SUMMARY, metric);
+        let text = self.family(name, help, "summary");
+        for (share, value) in &quantiles.by_share {
+            sample(text, (name, ""), &[labels, &[("quantile", share)]].concat(), value);
+        }
+        sample(text, (name, "_sum"), labels, &quantiles.sum);
+        sample(text, (name, "_count"), labels, &quantiles.count);
     }
 
-    /// The text.
+    /// The text, of which no family is there twice while it is put together.
     pub fn into_text(self) -> String {
-        let families: Vec<MetricFamily> = self.families.into_values().collect();
-        let mut text = Vec::new();
-        TextEncoder::new().encode(&families, &mut text).expect("writing to memory does not fail");
-        String::from_utf8(text).expect("names and labels are text")
+        let mut all = String::with_capacity(self.families.values().map(String::len).sum());
+        for family in self.families.into_values() {
+            all.push_str(&family);
+        }
+        all
     }
 
-    fn add(&mut self, name: &'static str, help: &str, kind: MetricType, metric: Metric) {
-        let family = self.families.entry(name).or_insert_with(|| {
-            let mut family = MetricFamily::default();
-            family.set_name(name.to_owned());
-            family.set_help(help.to_owned());
-            family.set_field_type(kind);
-            family
-        });
-        family.mut_metric().push(metric);
+    fn family(&mut self, name: &'static str, help: &str, kind: &str) -> &mut String {
+        self.families.entry(name).or_insert_with(|| format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"))
     }
 }
 
-fn labelled(labels: Labels<'_>) -> Metric {
-    let label = |&(name, value): &(&str, &str)| {
-        let mut pair = LabelPair::default();
-        pair.set_name(name.to_owned());
-        pair.set_value(value.to_owned());
-        pair
-    };
-    let mut metric = Metric::default();
-    metric.set_label(labels.iter().map(label).collect());
-    metric
+fn sample(text: &mut String, (name, end): (&str, &str), labels: Labels<'_>, value: &dyn Display) {
+    text.push_str(name);
+    text.push_str(end);
+    for (place, (label, value)) in labels.iter().enumerate() {
+        text.push(if place == 0 { '{' } else { ',' });
+        text.push_str(label);
+        text.push_str("=\"");
+        write!(Escaped(text), "{value}").expect("text can be written to");
+        text.push('"');
+    }
+    if !labels.is_empty() {
+        text.push('}');
+    }
+    writeln!(text, " {value}").expect("text can be written to");
+}
+
+/// Writes the value of a label.
+struct Escaped<'t>(&'t mut String);
+
+impl Write for Escaped<'_> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        for c in text.chars() {
+            match c {
+                '\\' => self.0.push_str("\\\\"),
+                '"' => self.0.push_str("\\\""),
+                '\n' => self.0.push_str("\\n"),
+                other => self.0.push(other),
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -92,22 +90,22 @@ mod tests {
     fn a_page_is_prometheus_text() {
         let mut page = Page::default();
         page.gauge("b", "Up and down.", &[], 1.5);
-        page.counter("a_total", "Only up.", &[("topic", "t\"\\\n")], 3.0);
-        page.counter("a_total", "Only up.", &[("topic", "u")], 4.0);
-        page.summary("c", "Spread.", &[], &Quantiles { count: 2, sum: 1.5, by_share: vec![(0.5, 1.0)] });
+        page.counter("a_total", "Only up.", &[("topic", &"t\"\\\n")], 3);
+        page.counter("a_total", "Only up.", &[("topic", &"u"), ("partition", &7)], i64::MAX);
+        page.summary("c", "Spread.", &[("of", &"x")], &Quantiles { count: 2, sum: 1.5, by_share: vec![(0.5, 1.0)] });
         expect_test::expect![[r#"
             # HELP a_total Only up.
             # TYPE a_total counter
             a_total{topic="t\"\\\n"} 3
-            a_total{topic="u"} 4
+            a_total{topic="u",partition="7"} 9223372036854775807
             # HELP b Up and down.
             # TYPE b gauge
             b 1.5
             # HELP c Spread.
             # TYPE c summary
-            c{quantile="0.5"} 1
-            c_sum 1.5
-            c_count 2
+            c{of="x",quantile="0.5"} 1
+            c_sum{of="x"} 1.5
+            c_count{of="x"} 2
         "#]]
         .assert_eq(&page.into_text());
     }

@@ -7,7 +7,6 @@ use super::page::Page;
 
 /// The unit of the times in `/proc/self/stat`: a hundredth of a second on every Linux there is.
 const TICKS_A_SECOND: f64 = 100.0;
-const PAGE_BYTES: f64 = 4096.0;
 
 /// What there is; nothing where there is no `/proc`.
 pub fn gather(page: &mut Page) {
@@ -23,7 +22,7 @@ pub fn gather(page: &mut Page) {
         page.gauge("process_resident_memory_bytes", "Memory in use, in bytes.", &[], bytes);
     }
     if let Ok(files) = fs::read_dir("/proc/self/fd") {
-        page.gauge("process_open_fds", "Open files and sockets.", &[], files.count() as f64);
+        page.gauge("process_open_fds", "Open files and sockets.", &[], files.count());
     }
 }
 
@@ -42,5 +41,5 @@ fn uptime_seconds() -> Option<f64> {
 
 fn resident_bytes() -> Option<f64> {
     let text = fs::read_to_string("/proc/self/statm").ok()?;
-    Some(text.split_whitespace().nth(1)?.parse::<f64>().ok()? * PAGE_BYTES)
+    Some(text.split_whitespace().nth(1)?.parse::<f64>().ok()? * rustix::param::page_size() as f64)
 }

@@ -8,6 +8,7 @@ pub struct Traffic {
     messages_in: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    failed_produce_requests: AtomicU64,
 }
 
 /// What they stand at.
@@ -19,6 +20,8 @@ pub struct Totals {
     pub bytes_in: u64,
     /// Bytes read by consumers.
     pub bytes_out: u64,
+    /// Batches of clients that were refused.
+    pub failed_produce_requests: u64,
 }
 
 impl Traffic {
@@ -33,12 +36,18 @@ impl Traffic {
         self.bytes_out.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// A batch was refused.
+    pub fn failed(&self) {
+        self.failed_produce_requests.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// What was counted so far.
     pub fn totals(&self) -> Totals {
         Totals {
             messages_in: self.messages_in.load(Ordering::Relaxed),
             bytes_in: self.bytes_in.load(Ordering::Relaxed),
             bytes_out: self.bytes_out.load(Ordering::Relaxed),
+            failed_produce_requests: self.failed_produce_requests.load(Ordering::Relaxed),
         }
     }
 
@@ -46,6 +55,7 @@ impl Traffic {
     pub fn add(&self, totals: Totals) {
         self.came(totals.messages_in, totals.bytes_in);
         self.went(totals.bytes_out);
+        self.failed_produce_requests.fetch_add(totals.failed_produce_requests, Ordering::Relaxed);
     }
 }
 
@@ -57,6 +67,7 @@ impl Totals {
             messages_in: self.messages_in + other.messages_in,
             bytes_in: self.bytes_in + other.bytes_in,
             bytes_out: self.bytes_out + other.bytes_out,
+            failed_produce_requests: self.failed_produce_requests + other.failed_produce_requests,
         }
     }
 }

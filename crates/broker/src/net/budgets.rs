@@ -1,6 +1,8 @@
 //! What all requests together may hold of the memory, beside their frames ([`FrameMemory`]).
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answer_memory::AnswerMemory;
 use super::memory::FrameMemory;
@@ -15,23 +17,31 @@ pub struct Budgets {
     pub answers: Arc<AnswerMemory>,
     /// For requests that wait for records: whoever finds it spent does not wait.
     pub parked: Arc<FrameMemory>,
-    large: Mutex<()>,
+    large: Arc<Semaphore>,
 }
 
-/// Held while a large request is handled.
-pub type Large<'b> = MutexGuard<'b, ()>;
+/// Held while a large request is handled, and never across an await: what one may take is too much to be taken by every
+/// worker at once.
+pub type LargeTurn = OwnedSemaphorePermit;
 
 impl Budgets {
-    /// Waits until no other large request is handled: what one may take is too much to be taken by every worker at once.
-    /// Never across an await.
-    pub fn begin_large(&self) -> Large<'_> {
-        // It guards nothing that a panic could leave half done.
-        self.large.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The turn, if no other large request is handled and none waits.
+    pub fn try_large_turn(&self) -> Option<LargeTurn> {
+        self.large.clone().try_acquire_owned().ok()
+    }
+
+    /// Waits until no other large request is handled. The worker serves its other connections meanwhile.
+    pub async fn large_turn(&self) -> LargeTurn {
+        self.large.clone().acquire_owned().await.expect("it is never closed")
     }
 }
 
 impl Default for Budgets {
     fn default() -> Self {
-        Self { answers: AnswerMemory::new(), parked: FrameMemory::new(PARKED_BYTES), large: Mutex::default() }
+        Self {
+            answers: AnswerMemory::new(),
+            parked: FrameMemory::new(PARKED_BYTES),
+            large: Arc::new(Semaphore::new(1)),
+        }
     }
 }

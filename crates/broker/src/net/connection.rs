@@ -3,6 +3,7 @@
 //! ```text
 //!   frames --> dispatch --> ready  --------------> socket
 //!                      \--> parked --> [queue] --/        the next frames are handled meanwhile
+//!                      \--> not yet: once more from the start, when it has the turn of the large requests
 //! ```
 //!
 //! What is ready and cannot leave, and what parked requests take, is counted
@@ -28,6 +29,7 @@ use tracing::debug;
 use super::answer::Answer;
 use super::answer_memory::Held;
 use super::answer_queue::AnswerQueue;
+use super::budgets::LargeTurn;
 use super::frames::{FrameReader, ReadError};
 use super::slow_sending::SlowSending;
 use super::transport::Transport;
@@ -68,6 +70,8 @@ struct Connection {
     queue: AnswerQueue,
     held: Held,
     max_idle: Duration,
+    /// The next request is a large one: since when it waits for its turn.
+    waits_since: Option<Instant>,
     /// No further request is handled.
     is_ending: bool,
 }
@@ -78,7 +82,8 @@ pub async fn serve(node: Arc<Node>, transport: Transport, client: Client, stoppi
     let held = node.budgets.answers.hold();
     let frames = FrameReader::new(node.frame_memory.share(), node.config.socket_request_max_bytes, max_idle);
     let queue = AnswerQueue::default();
-    let mut connection = Connection { node, transport, client, frames, queue, held, max_idle, is_ending: false };
+    let (waits_since, is_ending) = (None, false);
+    let mut connection = Connection { node, transport, client, frames, queue, held, max_idle, waits_since, is_ending };
     let ended = connection.run(stopping).await;
     log_end(peer, &ended);
 }
@@ -118,7 +123,7 @@ impl Connection {
                 _ = &mut stop => return self.drain().await,
                 () = self.queue.progressed() => Ok(Step::Send),
                 () = self.held.evicted() => Ok(Step::Hurry),
-                next = self.frames.next(&self.transport), if may_read => next.map(Step::Handle),
+                next = next(&self.node, &mut self.frames, &self.transport, self.waits_since.is_some()), if may_read => next,
                 () = check_time(), if !may_read => Ok(Step::Check),
             };
             match step {
@@ -127,14 +132,25 @@ impl Connection {
                         return ended;
                     }
                 }
-                Ok(Step::Handle(Some(size))) => {
-                    if !self.held.memory().is_settled() && !settled(&self.held, &self.client.hurry).await {
-                        return Ended::Evicted;
+                Ok(Step::Handle(Some(size), turn)) => {
+                    if !self.held.memory().is_settled() {
+                        // Nobody waits with the turn in hand.
+                        drop(turn);
+                        match settled(&self.held, &self.client.hurry).await {
+                            true => continue,
+                            false => return Ended::Evicted,
+                        }
                     }
-                    let begun = Instant::now();
-                    let reply = dispatch::dispatch(&self.node, &mut self.client, self.frames.frame(size));
+                    let now = Instant::now();
+                    let begun = self.waits_since.take().unwrap_or(now);
+                    let frame = self.frames.frame(size);
+                    let reply = dispatch::dispatch(&self.node, &mut self.client, frame, begun, turn);
+                    if reply.as_ref().is_err_and(|refused| *refused == Refused::NotYet) {
+                        self.waits_since = Some(begun);
+                        continue;
+                    }
                     self.frames.consume(size);
-                    if begun.elapsed() > HOG {
+                    if now.elapsed() > HOG {
                         // The worker's other connections come first; this one may have the next request there already.
                         tokio::task::yield_now().await;
                     }
@@ -170,7 +186,7 @@ impl Connection {
                         self.client.hurry.store(true, Ordering::Relaxed);
                     }
                 }
-                Ok(Step::Handle(None)) => return Ended::Closed,
+                Ok(Step::Handle(None, _)) => return Ended::Closed,
                 Err(error) => return Ended::Read(error),
             }
         }
@@ -248,9 +264,17 @@ impl Connection {
 
 enum Step {
     Send,
-    Handle(Option<usize>),
+    /// A frame of this size, and the turn of the large requests if that is what it is.
+    Handle(Option<usize>, Option<LargeTurn>),
     Check,
     Hurry,
+}
+
+/// Waits for the next request; where that `is_large` and its frame is there, for its turn. Whoever is called away meanwhile
+/// waits anew.
+async fn next(node: &Node, frames: &mut FrameReader, transport: &Transport, is_large: bool) -> Result<Step, ReadError> {
+    let turn = if is_large { Some(node.budgets.large_turn().await) } else { None };
+    Ok(Step::Handle(frames.next(transport).await?, turn))
 }
 
 /// Waits until there is memory for one more answer. Meanwhile this connection itself may be told to go, for what it has

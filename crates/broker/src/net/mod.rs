@@ -11,3 +11,6 @@ pub mod memory;
 mod slow_sending;
 pub mod transport;
 pub mod workers;
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ use ottla_base::{Offset, Timestamp};
 use ottla_metadata::settings::topic::{TimestampType, TopicSettings};
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::records::Batch;
+use ottla_protocol::records::compression::ZstdWindow;
 use ottla_protocol::records::validate::{Depth, Rules, Validated};
 use ottla_storage::{LeaderAppend, SequenceError, Verdict};
 use tokio::sync::oneshot;
@@ -85,7 +86,10 @@ impl Partition {
     ) -> Appending {
         let terms = match self.check(batch, acks, now_ms, check) {
             Ok(terms) => terms,
-            Err(failed) => return Appending { outcome: Outcome::Done(Err(failed)), leaves_others: false },
+            Err(failed) => {
+                self.count_failed(&failed);
+                return Appending { outcome: Outcome::Done(Err(failed)), leaves_others: false };
+            }
         };
         let mut queued = None;
         let turn = self.turns.enter(|| {
@@ -167,6 +171,27 @@ impl Partition {
     }
 
     fn write(&self, batch: &Batch<'_>, terms: Terms) -> Result<Placed, Failed> {
+        self.try_write(batch, terms).inspect_err(|failed| self.count_failed(failed))
+    }
+
+    /// Counts those failures that Kafka does not expect.
+    fn count_failed(&self, failed: &Failed) {
+        let is_expected = matches!(
+            failed.code(),
+            ErrorCode::UnknownTopicOrPartition
+                | ErrorCode::UnknownTopicId
+                | ErrorCode::NotLeaderOrFollower
+                | ErrorCode::MessageTooLarge
+                | ErrorCode::RecordListTooLarge
+                | ErrorCode::CorruptMessage
+                | ErrorCode::KafkaStorageError
+        );
+        if !is_expected {
+            self.traffic.failed();
+        }
+    }
+
+    fn try_write(&self, batch: &Batch<'_>, terms: Terms) -> Result<Placed, Failed> {
         let mut state = self.lock();
         state.check_serving()?;
         state.log.check_usable().map_err(|error| self.broken(&error))?;
@@ -224,6 +249,7 @@ impl Partition {
             after_max_ms: settings.message_timestamp_after_max_ms,
             max_decompressed_record_bytes: settings.max_decompressed_message_bytes as usize,
             depth: Depth::Header,
+            zstd_window: ZstdWindow::Usual,
         })?;
         if size_bytes > settings.segment_bytes as usize {
             let message = format!(

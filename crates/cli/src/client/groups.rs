@@ -27,6 +27,8 @@ use super::retry::Patience;
 use super::{Address, Cluster, Connection, Error};
 
 /// The first FindCoordinator version that takes many keys.
+/// A coordinator is asked for so many groups at once.
+const GROUPS_AT_ONCE: usize = 2000;
 const FIRST_BATCHED_FIND_COORDINATOR: i16 = 4;
 /// The key type of groups.
 const GROUP_KEY: i8 = 0;
@@ -214,8 +216,8 @@ pub fn delete(cluster: &mut Cluster, groups: &[String]) -> Result<ByGroup<()>, E
     })
 }
 
-/// Asks the coordinator of each group, each coordinator once for all its groups. Groups whose coordinator is not ready, or
-/// has moved, are tried again until the request timeout is over.
+/// Asks the coordinator of each group for [`GROUPS_AT_ONCE`]. Groups whose coordinator is not ready, or has moved, or could
+/// not tell of all at once, are tried again until the request timeout is over without an answer for any.
 pub fn on_coordinators<T>(
     cluster: &mut Cluster,
     groups: &[String],
@@ -236,13 +238,16 @@ pub fn on_coordinators<T>(
             }
         }
         for (coordinator, groups) in by_coordinator {
-            let asked = cluster.broker(coordinator).and_then(|connection| ask(connection, coordinator, &groups));
-            match asked {
-                Ok(answered) => answers.extend(answered),
-                Err(error) if error.is_retriable() && patience.is_left() => cluster.drop_broker(coordinator),
-                Err(error) => return Err(error),
+            for groups in groups.chunks(GROUPS_AT_ONCE) {
+                let asked = cluster.broker(coordinator).and_then(|connection| ask(connection, coordinator, groups));
+                match asked {
+                    Ok(answered) => answers.extend(answered),
+                    Err(error) if error.is_retriable() && patience.is_left() => cluster.drop_broker(coordinator),
+                    Err(error) => return Err(error),
+                }
             }
         }
+        let before = pending.len();
         pending.retain(|group| match answers.remove(group) {
             None => patience.is_left(),
             Some(Err(error)) if is_passing(&error) && patience.is_left() => true,
@@ -251,7 +256,9 @@ pub fn on_coordinators<T>(
                 false
             }
         });
-        if !pending.is_empty() {
+        if pending.len() < before {
+            patience = Patience::new(cluster.request_timeout());
+        } else if !pending.is_empty() {
             patience.wait();
         }
     }

@@ -2,7 +2,8 @@
 
 use super::Conversation;
 
-/// Where Ottla is meant to answer otherwise: the conversation, how the exchange begins, and why.
+/// Where Ottla is meant to answer otherwise: the conversation, how the exchange begins, and why. What it says there is in
+/// `transcripts/meant.differences`.
 pub const DIFFERENT: &[(&str, &str, &str)] = &[
     ("create-topics-configs", "CreateTopics v7, spaces around", "a value is shown as it is understood"),
     ("metadata", "Metadata v10, by neither", NO_ACCIDENT),
@@ -61,12 +62,23 @@ impl Conversation {
         pairs.filter_map(|(kafka, ottla)| self.difference(kafka, ottla)).collect()
     }
 
+    /// What Ottla said where it is meant to answer otherwise than Kafka, each with what was asked.
+    pub fn meant_differences(&self, ottla: &str) -> String {
+        let meant = exchanges(ottla).into_iter().filter(|exchange| self.meant(exchange.asked).is_some());
+        meant.map(|exchange| format!("{}: {}\n{}\n", self.name, exchange.asked, exchange.answer.join("\n"))).collect()
+    }
+
+    /// Why Ottla is meant to answer this otherwise.
+    fn meant(&self, asked: &str) -> Option<&'static str> {
+        let meant = DIFFERENT.iter().find(|(name, begins, _)| *name == self.name && asked.starts_with(begins));
+        meant.map(|(.., why)| *why)
+    }
+
     fn difference(&self, kafka: &Exchange<'_>, ottla: &Exchange<'_>) -> Option<String> {
         let asked = kafka.asked;
-        let meant = DIFFERENT.iter().find(|(name, begins, _)| *name == self.name && asked.starts_with(begins));
-        match (is_same(kafka, ottla), meant) {
+        match (is_same(kafka, ottla), self.meant(asked)) {
             (true, None) | (false, Some(_)) => None,
-            (true, Some((.., why))) => {
+            (true, Some(why)) => {
                 Some(format!("{}: {asked}\n  is listed as different ({why}), but is not\n", self.name))
             }
             (false, None) => {

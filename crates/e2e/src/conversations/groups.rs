@@ -1,6 +1,8 @@
 //! Groups of several members: they come, go, die, and change their minds.
 
 use ottla_protocol::ApiKey;
+use ottla_protocol::messages::create_partitions_request::{self as partitions, CreatePartitionsRequest};
+use ottla_protocol::messages::create_partitions_response::CreatePartitionsResponse;
 use ottla_protocol::messages::delete_groups_request::DeleteGroupsRequest;
 use ottla_protocol::messages::delete_groups_response::DeleteGroupsResponse;
 use ottla_protocol::messages::leave_group_request;
@@ -15,6 +17,7 @@ use crate::raw::body;
 pub(super) const ALL: &[Conversation] = &[
     Conversation::new("rebalance", rebalance),
     Conversation::new("rebalance-changed-minds", changed_minds),
+    Conversation::new("rebalance-more-partitions", more_partitions),
     Conversation::new("rebalance-deaths", deaths),
     Conversation::new("static-members", static_members),
     Conversation::new("list-groups", list_groups),
@@ -62,6 +65,41 @@ fn rebalance(session: &mut Session) {
     b.leave(session, "the last");
     describe(session, "in the end", GROUP);
     commit(session, "of nobody, to nobody", &Member { generation: -1, id: String::new(), ..a }, "rebalanced", 0, 5);
+}
+
+/// The topic of two members grows: their leader joins again, as clients do that see it, to hand out what is new.
+fn more_partitions(session: &mut Session) {
+    const GROUP: &str = "growing";
+    session.topic("grown", 1, &[]);
+    coordinate(session, GROUP);
+    let (mut leader, mut follower) = (Member::new("leader", GROUP), Member::new("member", GROUP));
+    leader.begin_join(session, "the first");
+    follower.begin_join(session, "in time");
+    leader.finish_join(session);
+    follower.finish_join(session);
+    follower.begin_sync(session, "the follower", &[]);
+    leader.sync(session, "the leader", &[(&leader, b"0"), (&follower, b"")]);
+    follower.finish_sync(session);
+    commit(session, "of the only partition", &leader, "grown", 0, 1);
+    commit(session, "of a partition that is not there yet", &follower, "grown", 1, 1);
+    let topics = vec![partitions::Topic { name: "grown".into(), count: 3, assignments: None }];
+    let request = CreatePartitionsRequest { topics, timeout_ms: 10_000, validate_only: false };
+    exchange!(session, "three", CreatePartitions 3, &request => CreatePartitionsResponse<'_>);
+    leader.heartbeat(session, "nobody tells the group");
+    commit(session, "of a partition that nobody has", &follower, "grown", 1, 2);
+    leader.begin_join(session, "because there is more");
+    follower.heartbeat(session, "the leader has joined again");
+    follower.begin_join(session, "too");
+    leader.finish_join(session);
+    follower.finish_join(session);
+    follower.begin_sync(session, "the follower of more", &[]);
+    leader.sync(session, "the leader of more", &[(&leader, b"0,2"), (&follower, b"1")]);
+    follower.finish_sync(session);
+    describe(session, "with more partitions", GROUP);
+    commit(session, "of what is new", &follower, "grown", 1, 3);
+    commit(session, "of what is new too", &leader, "grown", 2, 4);
+    leader.leave(session, "the leader");
+    follower.leave(session, "the last");
 }
 
 /// Members come again, with the same to say or something else.

@@ -235,6 +235,7 @@ fn find_coordinator(session: &mut Session) {
             ("no name", 0, &[""]),
             ("several groups", 0, &["sought", "other", "sought", ""]),
             ("nothing", 0, &[]),
+            ("a share group by its name", 2, &["sought"]),
             ("an unknown type", 9, &["sought"]),
             ("a negative type", -1, &["sought", "other"]),
         ] {

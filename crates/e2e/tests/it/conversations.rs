@@ -12,11 +12,15 @@ fn ottla_answers_as_kafka_did() {
     let folder = tempfile::tempdir().expect("a folder");
     let options = SETTINGS.iter().fold(options(folder.path()), |options, setting| options.with(setting));
     let broker = options.start();
-    let mut differences = Vec::new();
+    let (mut differences, mut meant) = (Vec::new(), String::new());
     for conversation in conversations::all() {
         let path = conversation.transcript();
         let kafka = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        differences.extend(conversation.differences(&kafka, &conversation.hold_with(&broker.address, Duration::ZERO)));
+        let ottla = conversation.hold_with(&broker.address, Duration::ZERO);
+        differences.extend(conversation.differences(&kafka, &ottla));
+        meant += &conversation.meant_differences(&ottla);
     }
     assert!(differences.is_empty(), "{} differences\n\n{}", differences.len(), differences.join("\n"));
+    // `UPDATE_EXPECT=1` writes it anew.
+    expect_test::expect_file!["../../transcripts/meant.differences"].assert_eq(&meant);
 }

@@ -50,12 +50,16 @@ fn join_request<'a>(group: &'a str, member: &'a str) -> JoinGroupRequest<'a> {
 
 /// Becomes the only member of a stable group: its id, and its generation.
 fn join_alone(client: &mut RawClient, group: &str) -> (String, i32) {
-    let answer = client.ask(ApiKey::JoinGroup, 3, &join_request(group, "")).expect("it is answered");
+    join_alone_with(client, &join_request(group, ""))
+}
+
+fn join_alone_with(client: &mut RawClient, request: &JoinGroupRequest<'_>) -> (String, i32) {
+    let answer = client.ask(ApiKey::JoinGroup, 3, request).expect("it is answered");
     let joined: JoinGroupResponse<'_> = body(&answer, ApiKey::JoinGroup, 3);
     assert_eq!(joined.error_code, 0, "{joined:?}");
     let assignment = Assignment { member_id: joined.member_id.clone(), assignment: b"all"[..].into() };
     let request = SyncGroupRequest {
-        group_id: group.into(),
+        group_id: request.group_id.clone(),
         generation_id: joined.generation_id,
         member_id: joined.member_id.clone(),
         assignments: vec![assignment],
@@ -176,6 +180,14 @@ fn a_stop_tells_those_who_wait_for_a_generation() {
     }
 }
 
+/// Some groups are told, and then clients are to ask for the others once more.
+fn assert_some_told(codes: impl Iterator<Item = i16>, some: std::ops::Range<usize>) {
+    let codes: Vec<i16> = codes.collect();
+    let told = codes.iter().take_while(|code| **code == 0).count();
+    assert!(some.contains(&told), "{told}");
+    assert!(codes[told..].iter().all(|code| *code == LOADING));
+}
+
 #[test]
 fn what_is_asked_for_over_and_over_is_not_answered_without_a_bound() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -203,9 +215,18 @@ fn what_is_asked_for_over_and_over_is_not_answered_without_a_bound() {
     let topic = offset_fetch_request::Topic { name: "t".into(), partition_indexes: vec![0; 1_000_000] };
     let fetch = OffsetFetchRequest { group_id: "g".into(), topics: Some(vec![topic]), ..Default::default() };
     assert_eq!(connect(&broker).ask(ApiKey::OffsetFetch, 5, &fetch), Err(Closed));
-    let group = offset_fetch_request::Group { group_id: "g".into(), member_epoch: -1, ..Default::default() };
-    let fetch = OffsetFetchRequest { groups: vec![group; 100_000], ..Default::default() };
-    assert_eq!(connect(&broker).ask(ApiKey::OffsetFetch, 8, &fetch), Err(Closed));
+    let group =
+        offset_fetch_request::Group { group_id: "g".into(), member_epoch: -1, topics: None, ..Default::default() };
+    let fetch = OffsetFetchRequest { groups: vec![group; 3000], ..Default::default() };
+    let answer = connect(&broker).ask(ApiKey::OffsetFetch, 8, &fetch).expect("what fits is told");
+    let response: OffsetFetchResponse<'_> = body(&answer, ApiKey::OffsetFetch, 8);
+    assert_some_told(response.groups.iter().map(|group| group.error_code), 1000..2000);
+    let protocols = vec![Protocol { name: "range".into(), metadata: vec![7; 12_000].into() }];
+    join_alone_with(&mut client, &JoinGroupRequest { protocols, ..join_request("large", "") });
+    let describe = DescribeGroupsRequest { groups: vec!["large".into(); 3000], include_authorized_operations: false };
+    let answer = connect(&broker).ask(ApiKey::DescribeGroups, 0, &describe).expect("what fits is told");
+    let response: DescribeGroupsResponse<'_> = body(&answer, ApiKey::DescribeGroups, 0);
+    assert_some_told(response.groups.iter().map(|group| group.error_code), 1000..2000);
     let describe = DescribeGroupsRequest { groups: vec!["g".into(); 200_000], include_authorized_operations: false };
     assert_eq!(connect(&broker).ask(ApiKey::DescribeGroups, 0, &describe), Err(Closed));
     assert_eq!(committed(&mut client, "g"), 1);

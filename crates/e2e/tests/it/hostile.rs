@@ -339,6 +339,12 @@ fn what_is_named_over_and_over_is_answered_once_or_not_at_all() {
         assert_eq!(describe(&mut hostile, &[resource; 100]), Ok(vec![0; 100]), "Kafka describes each");
         assert_eq!(describe(&mut connect(&broker), &vec![resource; 20_000]), Err(Closed), "but for so many");
     }
+    let one_key =
+        Resource { resource_type: BROKER, resource_name: "1".into(), configuration_keys: Some(vec!["x".into()]) };
+    let request = DescribeConfigsRequest { resources: vec![one_key; 200_000], ..Default::default() };
+    let answer = connect(&broker).ask(ApiKey::DescribeConfigs, 4, &request).expect("what is told is little");
+    let response: DescribeConfigsResponse<'_> = body(&answer, ApiKey::DescribeConfigs, 4);
+    assert!(response.results.len() == 200_000 && response.results.iter().all(|result| result.configs.is_empty()));
     assert_eq!(metadata(&mut hostile, &vec!["t"; 50_000]), 1);
 
     let known = {

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use ottla_e2e::conversations::{batch_of, produce_request};
 use ottla_protocol::ApiKey;
+use ottla_protocol::messages::fetch_request::FetchRequest;
 use ottla_protocol::messages::offset_commit_request::{OffsetCommitRequest, Partition, Topic};
+use ottla_protocol::records::crc_of;
 
 use super::groups::coordinator;
 use super::{connect, create_topic, options};
@@ -31,6 +33,11 @@ fn metrics_tell_of_requests_logs_and_lag() {
     create_topic(&mut client, "measured");
     let batch = batch_of(&[(1, "a"), (2, "b"), (3, "c")]);
     client.ask(ApiKey::Produce, 9, &produce_request("measured", 0, 1, &batch)).expect("it is answered");
+    let (mut wrong, count_at) = (batch.clone(), 57);
+    wrong[count_at] = 1;
+    let crc = crc_of(&wrong);
+    wrong[17..21].copy_from_slice(&crc.to_be_bytes());
+    client.ask(ApiKey::Produce, 9, &produce_request("measured", 0, 1, &wrong)).expect("it is answered");
     coordinator(&mut client, "readers");
     let partition = Partition { partition_index: 0, committed_offset: 1, ..Default::default() };
     let topic = Topic { name: "measured".into(), partitions: vec![partition], ..Default::default() };
@@ -41,6 +48,7 @@ fn metrics_tell_of_requests_logs_and_lag() {
         ..Default::default()
     };
     client.ask(ApiKey::OffsetCommit, 8, &request).expect("it is answered");
+    client.ask(ApiKey::Fetch, 4, &FetchRequest::default()).expect("it is answered");
 
     let (status, page) = get(&http, "GET /metrics");
     assert_eq!(status, "HTTP/1.1 200 OK");
@@ -48,11 +56,18 @@ fn metrics_tell_of_requests_logs_and_lag() {
         "kafka_server_brokertopicmetrics_messagesin_total{topic=\"measured\"} 3",
         &format!("kafka_server_brokertopicmetrics_bytesin_total{{topic=\"measured\"}} {}", batch.len()),
         &format!("kafka_log_log_size{{topic=\"measured\",partition=\"0\"}} {}", batch.len()),
+        "kafka_server_brokertopicmetrics_failedproducerequests_total{topic=\"measured\"} 1",
         "kafka_log_log_logendoffset{topic=\"measured\",partition=\"0\"} 3",
-        "kafka_network_requestmetrics_requests_total{request=\"Produce\",version=\"9\"} 1",
-        "kafka_network_requestmetrics_totaltimems_count{request=\"Produce\"} 1",
+        "kafka_network_requestmetrics_requests_total{request=\"Produce\",version=\"9\"} 2",
+        "kafka_network_requestmetrics_totaltimems_count{request=\"Produce\"} 2",
         "kafka_consumergroup_lag{consumergroup=\"readers\",topic=\"measured\",partition=\"0\"} 2",
+        "kafka_consumergroup_lag_sum{consumergroup=\"readers\",topic=\"measured\"} 2",
+        "kafka_topic_partition_current_offset{topic=\"measured\",partition=\"0\"} 3",
         "kafka_coordinator_group_groupmetadatamanager_numgroups 1",
+        "ottla_metrics_groups_left_out 0",
+        "kafka_server_group_coordinator_metrics_offset_commit_count 1",
+        "kafka_network_requestmetrics_requests_total{request=\"FetchConsumer\",version=\"4\"} 1",
+        "kafka_network_requestmetrics_requests_total{request=\"Fetch\",version=\"4\"} 1",
         "# TYPE kafka_network_requestmetrics_requests_total counter",
     ] {
         assert!(page.lines().any(|other| other == line), "{line} is not in\n{page}");

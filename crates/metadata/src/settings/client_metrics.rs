@@ -1,11 +1,12 @@
 //! What a subscription to clients' metrics says (KIP-714): which metrics, how often, and of which clients.
 //!
-//! Differs from Kafka: expressions are those that need no backtracking: there is no looking ahead or behind.
+//! Differs from Kafka: expressions are those that need no backtracking: there is no looking ahead or behind. How many there
+//! are, what each takes in memory and what it is held against are bounded, since everybody's requests are held against them.
 
 use std::collections::BTreeMap;
 
 use ottla_protocol::error::ErrorCode;
-use regex_lite::Regex;
+use regex_lite::{Regex, RegexBuilder};
 
 use super::{Check, ConfigEntry, ConfigSource, Dynamic, Kind, Setting, Synonym};
 
@@ -18,6 +19,13 @@ const MATCH: &str = "match";
 /// The bounds of `interval.ms`.
 const INTERVAL_MS_MIN: i64 = 100;
 const INTERVAL_MS_MAX: i64 = 3_600_000;
+
+/// A subscription has at most so many patterns: one for each selector is of use, since the last about the same counts.
+const PATTERNS_MAX: usize = 12;
+/// What an expression takes when it is compiled: about 500 letters, or as many repetitions of one.
+const EXPRESSION_MAX_BYTES: usize = 16 * 1024;
+/// A text that is longer is no client's name, and matches nothing.
+const TEXT_MAX_BYTES: usize = 256;
 
 /// The keys of a subscription.
 pub const CLIENT_METRICS_SETTINGS: &[Setting] = &[
@@ -92,20 +100,28 @@ impl Subscription {
 
     /// Whether a client is meant, of which `tell` says what it is.
     pub fn is_for<'c>(&self, tell: impl Fn(Selector) -> &'c str) -> bool {
-        self.matches.iter().all(|(selector, expression)| expression.is_match(tell(*selector)))
+        let is_match = |expression: &Regex, text: &str| text.len() <= TEXT_MAX_BYTES && expression.is_match(text);
+        self.matches.iter().all(|(selector, expression)| is_match(expression, tell(*selector)))
     }
 }
 
 /// Reads `what=expression`; the last of several about the same counts.
 fn matches(patterns: &[String]) -> Result<BTreeMap<Selector, Regex>, String> {
+    if patterns.len() > PATTERNS_MAX {
+        return Err(format!("{} client matching patterns: there may be {PATTERNS_MAX}", patterns.len()));
+    }
     let illegal = |pattern: &String| format!("Illegal client matching pattern: {pattern}");
     let read = |pattern: &String| {
         let (what, expression) = pattern.split_once('=')?;
         let whole = format!("^(?:{})$", expression.trim());
-        let is_alone = !expression.contains('=') && Regex::new(expression.trim()).is_ok();
-        Some((Selector::from_name(what.trim()).filter(|_| is_alone)?, Regex::new(&whole).ok()?))
+        let is_alone = !expression.contains('=') && compile(expression.trim()).is_some();
+        Some((Selector::from_name(what.trim()).filter(|_| is_alone)?, compile(&whole)?))
     };
     patterns.iter().map(|pattern| read(pattern).ok_or_else(|| illegal(pattern))).collect()
+}
+
+fn compile(expression: &str) -> Option<Regex> {
+    RegexBuilder::new(expression).size_limit(EXPRESSION_MAX_BYTES).build().ok()
 }
 
 /// Checks all that a subscription is to say.
@@ -183,6 +199,29 @@ mod tests {
         assert!(subscription("client_id=orders-[0-9],client_software_name=java").is_for(tell));
         assert!(!subscription("client_id=orders").is_for(tell));
         assert!(!subscription("client_id=orders-7,client_software_name=rust").is_for(tell));
+    }
+
+    #[test]
+    fn expressions_that_would_take_much_memory_or_time_are_refused() {
+        let validate = |patterns: &str| validate_all(&BTreeMap::from([(MATCH.to_owned(), patterns.to_owned())]));
+        assert_eq!(validate("client_id=[A-Za-z0-9._-]{1,128}"), Ok(()));
+        for large in ["client_id=a{200000}", "client_id=(a{100}){100}"] {
+            let message = format!("Illegal client matching pattern: {large}");
+            assert_eq!(validate(large), Err((ErrorCode::InvalidConfig, message)));
+        }
+        let many = |count: usize| (0..count).map(|n| format!("client_id=a{n}")).collect::<Vec<_>>().join(",");
+        assert_eq!(validate(&many(PATTERNS_MAX)), Ok(()));
+        let message = "1600 client matching patterns: there may be 12".to_owned();
+        assert_eq!(validate(&many(1600)), Err((ErrorCode::InvalidConfig, message)));
+        // What another program wrote counts as not set.
+        assert!(subscription(&many(1600)).is_for(|_| "b"));
+    }
+
+    #[test]
+    fn a_text_that_is_no_clients_name_is_not_looked_at() {
+        let text = "a".repeat(1000);
+        let is_for = |length: usize| subscription("client_id=.*").is_for(|_| &text[..length]);
+        assert_eq!([256, 257].map(is_for), [true, false]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 pub use table::{Bounds, GROUP_SETTINGS, GroupSetting};
 
-use super::{BrokerValues, ConfigEntry, ConfigSource, Synonym, Value, synonyms};
+use super::{BrokerValues, ConfigEntry, ConfigSource, Setting, Synonym, Value, synonyms};
 
 const AUTO_OFFSET_RESET: &str = "share.auto.offset.reset";
 const ASSIGNOR: &str = "streams.assignor.name";
@@ -155,8 +155,13 @@ fn is_count(text: &str) -> bool {
 }
 
 /// All keys of a group with their effective values, in the order of the table. Internal ones only if they were set.
-pub fn describe(configs: &BTreeMap<String, String>, broker: &impl BrokerValues) -> Vec<ConfigEntry> {
-    let shown = |row: &&GroupSetting| !row.setting.internal || configs.contains_key(row.setting.name);
+pub fn describe(
+    configs: &BTreeMap<String, String>,
+    broker: &impl BrokerValues,
+    wanted: impl Fn(&str) -> bool,
+) -> Vec<ConfigEntry> {
+    let is_shown = |setting: &Setting| !setting.internal || configs.contains_key(setting.name);
+    let shown = |row: &&GroupSetting| wanted(row.setting.name) && is_shown(&row.setting);
     GROUP_SETTINGS.iter().filter(shown).map(|row| entry(row, configs, broker)).collect()
 }
 

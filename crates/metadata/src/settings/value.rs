@@ -3,6 +3,7 @@
 //! Differs from Kafka: a floating point number is decimal (no hexadecimal digits, no `d` or `f` at its end) and never
 //! NaN; Kafka takes those because Java does.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::setting::{Check, Kind, Setting};
@@ -204,6 +205,7 @@ fn unique(items: Vec<String>, may_be_empty: bool, allowed: Option<&[&str]>) -> R
         let names = allowed.map_or("any non-empty value".to_owned(), |allowed| format!("[{}]", allowed.join(", ")));
         return wrong(format!("must not be empty. Valid values include: {names}"));
     }
+    let mut known = BTreeSet::new();
     let mut kept: Vec<String> = Vec::with_capacity(items.len());
     for item in items {
         if item.is_empty() {
@@ -212,7 +214,7 @@ fn unique(items: Vec<String>, may_be_empty: bool, allowed: Option<&[&str]>) -> R
         if let Some(allowed) = allowed {
             one_of(&item, allowed)?;
         }
-        if !kept.contains(&item) {
+        if known.insert(item.clone()) {
             kept.push(item);
         }
     }

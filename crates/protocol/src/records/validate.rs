@@ -57,6 +57,8 @@ pub struct Rules<'a> {
     pub max_decompressed_record_bytes: usize,
     /// How far compressed batches are looked into.
     pub depth: Depth,
+    /// How far back a zstd frame may reach; one that reaches further cannot be opened.
+    pub zstd_window: ZstdWindow,
 }
 
 /// How far compressed batches are looked into.
@@ -113,13 +115,8 @@ impl Default for Scratch {
     }
 }
 
-/// Checks `batch`. Before more than the usual memory is taken (see [`ZstdWindow`]), `begin_large` is called: it may wait.
-pub fn validate(
-    batch: &Batch<'_>,
-    rules: &Rules<'_>,
-    scratch: &mut Scratch,
-    begin_large: &dyn Fn(),
-) -> Result<Validated, Invalid> {
+/// Checks `batch`.
+pub fn validate(batch: &Batch<'_>, rules: &Rules<'_>, scratch: &mut Scratch) -> Result<Validated, Invalid> {
     let header = batch.header();
     let codec = check_header(batch, rules)?;
     let mut walk = Walk::new(header, rules);
@@ -129,7 +126,7 @@ pub fn validate(
             walk.take(record.timestamp, record.offset.0, record.key.is_none());
         }
     } else if rules.depth == Depth::Records || depends_on_records(header, rules, &walk) {
-        walk = walk_packed(batch, rules, codec, scratch, begin_large)?;
+        walk = walk_packed(batch, rules, codec, scratch)?;
     } else {
         walk.max_timestamp = header.max_timestamp;
     }
@@ -189,15 +186,9 @@ fn walk_packed<'a>(
     rules: &'a Rules<'a>,
     codec: Compression,
     scratch: &mut Scratch,
-    begin_large: &dyn Fn(),
 ) -> Result<Walk<'a>, Invalid> {
     let mut walk = Walk::new(batch.header(), rules);
-    let mut walked = walk_within(&mut walk, batch, codec, scratch, ZstdWindow::Usual);
-    if matches!(&walked, Err(StreamError::Unpack(error)) if error.kind() == io::ErrorKind::OutOfMemory) {
-        begin_large();
-        walk = Walk::new(batch.header(), rules);
-        walked = walk_within(&mut walk, batch, codec, scratch, ZstdWindow::Large);
-    }
+    let walked = walk_within(&mut walk, batch, codec, scratch);
     scratch.decompressor.trim(KEPT_BYTES);
     match walked {
         Ok(()) => Ok(walk),
@@ -214,10 +205,10 @@ fn walk_within(
     batch: &Batch<'_>,
     codec: Compression,
     scratch: &mut Scratch,
-    window: ZstdWindow,
 ) -> Result<(), StreamError> {
     let of_batch = UNPACKED_BYTES_MAX.max(batch.bytes().len() as u64 * UNPACKED_RATIO_MAX);
     scratch.buffer.resize(BUFFER_BYTES, 0);
+    let window = walk.rules.zstd_window;
     let reader = scratch.decompressor.reader_within(codec, batch.records(), window).map_err(StreamError::Unpack)?;
     let limit_bytes = of_batch.min(scratch.left_bytes);
     let mut records = RecordStream::new(batch.header(), reader, limit_bytes, &mut scratch.buffer)

@@ -15,6 +15,7 @@ mod remote;
 mod replication;
 mod security;
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use ottla_metadata::settings::{Check, Dynamic, Kind, Setting};
@@ -66,7 +67,9 @@ pub fn settings() -> &'static [Setting] {
 
 /// The row of exactly this key.
 pub fn find(key: &str) -> Option<&'static Setting> {
-    all().chain(ONLY_WHILE_RUNNING).find(|setting| setting.name == key)
+    static BY_NAME: LazyLock<HashMap<&str, &Setting>> =
+        LazyLock::new(|| all().chain(ONLY_WHILE_RUNNING).map(|setting| (setting.name, setting)).collect());
+    BY_NAME.get(key).copied()
 }
 
 /// The row that says what `key` is: its own, or that of the key behind `listener.name.<listener>.`, with or without a

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 pub use effective::{CompressionType, TimestampType, TopicSettings};
 pub use table::{BrokerKey, TOPIC_SETTINGS, TopicSetting};
 
-use super::{BrokerValues, ConfigEntry, ConfigSource, Synonym, Value, synonyms};
+use super::{BrokerValues, ConfigEntry, ConfigSource, Setting, Synonym, Value, synonyms};
 
 /// The row of `key`, if topics have such a key.
 pub fn find(key: &str) -> Option<&'static TopicSetting> {
@@ -65,8 +65,13 @@ fn own_or_default(overrides: &BTreeMap<String, String>, key: &str) -> Option<Val
 }
 
 /// All keys of a topic with their effective values, in the order of the table.
-pub fn describe(overrides: &BTreeMap<String, String>, broker: &impl BrokerValues) -> Vec<ConfigEntry> {
-    let shown = |row: &&TopicSetting| !row.setting.internal || overrides.contains_key(row.setting.name);
+pub fn describe(
+    overrides: &BTreeMap<String, String>,
+    broker: &impl BrokerValues,
+    wanted: impl Fn(&str) -> bool,
+) -> Vec<ConfigEntry> {
+    let is_shown = |setting: &Setting| !setting.internal || overrides.contains_key(setting.name);
+    let shown = |row: &&TopicSetting| wanted(row.setting.name) && is_shown(&row.setting);
     TOPIC_SETTINGS.iter().filter(shown).map(|row| entry(row, overrides, broker)).collect()
 }
 

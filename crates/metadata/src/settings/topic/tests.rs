@@ -206,14 +206,14 @@ fn values_are_described_with_what_stands_behind_them() {
             DynamicBroker log.preallocate = " TRUE "
             Default log.preallocate = "false"
     "#]]
-    .assert_eq(&show(&describe(&own, &broker), &keys));
+    .assert_eq(&show(&describe(&own, &broker, |_| true), &keys));
 }
 
 #[test]
 fn every_key_is_described_but_internal_ones_only_when_set() {
     let broker = Broker::default();
-    assert_eq!(describe(&BTreeMap::new(), &broker).len(), 37);
-    let entries = describe(&overrides("internal.segment.bytes=2000"), &broker);
+    assert_eq!(describe(&BTreeMap::new(), &broker, |_| true).len(), 37);
+    let entries = describe(&overrides("internal.segment.bytes=2000"), &broker, |_| true);
     expect![[r#"
         segment.bytes = "1073741824" Default
         internal.segment.bytes = "2000" Topic

@@ -11,7 +11,9 @@ const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// A frame of LZ4 begins with these bytes.
 const LZ4_MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
-/// Among the flags that follow the magic.
+/// A frame of zstd begins with these bytes.
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// Among the flags that follow the magic of LZ4.
 const LZ4_INDEPENDENT_BLOCKS: u8 = 1 << 5;
 
 /// Xerial's stream begins with these bytes, then two versions that nobody looks at.
@@ -31,12 +33,47 @@ pub enum ZstdWindow {
 }
 
 impl ZstdWindow {
+    /// What unpacking `bytes` takes: frames are stepped over, none is unpacked. Bytes that are no frames take nothing, as
+    /// unpacking ends there too.
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            if zstd_window_bytes(rest).is_some_and(|bytes| bytes > 1 << Self::Usual.log()) {
+                return Self::Large;
+            }
+            match zstd_safe::find_frame_compressed_size(rest) {
+                Ok(frame_bytes @ 1..) => rest = rest.get(frame_bytes..).unwrap_or_default(),
+                _ => break,
+            }
+        }
+        Self::Usual
+    }
+
     fn log(self) -> u32 {
         match self {
             Self::Usual => 23,
             Self::Large => 27,
         }
     }
+}
+
+/// The window that the header of a zstd frame asks for (RFC 8878, 3.1.1.1): its own field, or all that comes out.
+fn zstd_window_bytes(frame: &[u8]) -> Option<u64> {
+    const DICTIONARY_ID_BYTES: [usize; 4] = [0, 1, 2, 4];
+    let (&descriptor, rest) = frame.strip_prefix(&ZSTD_MAGIC)?.split_first()?;
+    let is_single_segment = descriptor & 0x20 != 0;
+    if !is_single_segment {
+        let window = u64::from(*rest.first()?);
+        let base = 1 << (10 + (window >> 3));
+        return Some(base + base / 8 * (window & 7));
+    }
+    let size = rest.get(DICTIONARY_ID_BYTES[usize::from(descriptor & 3)]..)?;
+    Some(match descriptor >> 6 {
+        0 => u64::from(*size.first()?),
+        1 => u64::from(u16::from_le_bytes(*size.first_chunk()?)) + 256,
+        2 => u64::from(u32::from_le_bytes(*size.first_chunk()?)),
+        _ => u64::from_le_bytes(*size.first_chunk()?),
+    })
 }
 
 /// One gzip member after the other (RFC 1952). What follows them and is no member is ignored, as Java does.

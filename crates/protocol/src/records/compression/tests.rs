@@ -245,3 +245,40 @@ fn damaged_bytes_are_an_error_and_no_panic() {
         }
     }
 }
+
+#[test]
+fn the_window_is_told_without_unpacking_as_the_codec_sees_it() {
+    // A single segment has no field for its window: all that comes out is reached.
+    let single = |size_field: u8, size: &[u8]| {
+        let body = [&[0x28, 0xb5, 0x2f, 0xfd, (size_field << 6) | 0x20][..], size].concat();
+        [body, vec![0; 40]].concat()
+    };
+    let skippable = [&[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"abc"].concat();
+    let level = |bytes: usize| {
+        let mut out = Vec::new();
+        Compressor::default().compress(Compression::Zstd, Some(19), &vec![7; bytes], &mut out).unwrap();
+        out
+    };
+    for (what, frames, is_large) in [
+        ("nothing", Vec::new(), false),
+        ("no frame", b"hello".to_vec(), false),
+        ("8 MiB", stored(23, b"x"), false),
+        ("16 MiB", stored(24, b"x"), true),
+        ("the second frame", [stored(20, b"x"), stored(27, b"y")].concat(), true),
+        ("behind what is skipped", [skippable, stored(27, b"y")].concat(), true),
+        ("behind a frame that is cut short", stored(20, b"xyz")[..10].to_vec(), false),
+        ("a byte for the size", single(0, &[200]), false),
+        ("two bytes", single(1, &[255, 255]), false),
+        ("four bytes", single(2, &(9u32 << 20).to_le_bytes()), true),
+        ("eight bytes", single(3, &(9u64 << 20).to_le_bytes()), true),
+        ("eight bytes, of few", single(3, &1000u64.to_le_bytes()), false),
+        ("as our own encoder writes it", level(20 << 20), false),
+    ] {
+        assert_eq!(ZstdWindow::of(&frames) == ZstdWindow::Large, is_large, "{what}");
+        let mut decompressor = Decompressor::default();
+        let mut reader = decompressor.reader_within(Compression::Zstd, &frames, ZstdWindow::Usual).unwrap();
+        let read = std::io::copy(&mut reader, &mut std::io::sink());
+        let is_refused = read.is_err_and(|error| error.kind() == io::ErrorKind::OutOfMemory);
+        assert_eq!(is_refused, is_large, "{what}, by the codec");
+    }
+}

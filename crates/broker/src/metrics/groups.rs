@@ -1,0 +1,211 @@
+//! What the page tells of groups: members, committed offsets, lag.
+//!
+//! ```text
+//!   look: how many, and how much text      one shard after the other; no name is copied
+//!   tell: offsets and lag                  the numbers of one shard at a time; the text has a limit
+//! ```
+
+use std::sync::Arc;
+
+use ottla_coordinator::group::{GroupCoordinator, GroupState};
+
+use super::page::Page;
+use crate::coordinators::GroupCoordinators;
+use crate::partitions::Partitions;
+
+/// All states that a classic group can be in, and the ends of their metrics' names.
+const STATES: [(GroupState, &str); 5] = [
+    (GroupState::Empty, "kafka_coordinator_group_groupmetadatamanager_numgroupsempty"),
+    (GroupState::PreparingRebalance, "kafka_coordinator_group_groupmetadatamanager_numgroupspreparingrebalance"),
+    (GroupState::CompletingRebalance, "kafka_coordinator_group_groupmetadatamanager_numgroupscompletingrebalance"),
+    (GroupState::Stable, "kafka_coordinator_group_groupmetadatamanager_numgroupsstable"),
+    (GroupState::Dead, "kafka_coordinator_group_groupmetadatamanager_numgroupsdead"),
+];
+
+/// The page tells so much of groups: the lag of some 100,000 partitions. Where that is not enough only the sums of each group
+/// and topic are told, and where that is not either, no more than how many groups are left out.
+const TEXT_MAX_BYTES: usize = 32 * 1024 * 1024;
+/// What a sample takes beside the names in it.
+const SAMPLE_BYTES: usize = 110;
+
+/// How much there is to tell.
+#[derive(Debug, Default)]
+struct Census {
+    groups: usize,
+    by_state: [usize; STATES.len()],
+    offsets: usize,
+    text_bytes: usize,
+}
+
+/// The numbers of one group.
+struct Facts {
+    id: Arc<str>,
+    members: usize,
+    /// Topic, partition, offset; by topic.
+    offsets: Vec<(Arc<str>, i32, i64)>,
+}
+
+/// What is still told.
+struct Telling<'p> {
+    page: &'p mut Page,
+    /// The high watermark of a partition, where it is here.
+    high_watermark: &'p dyn Fn(&str, i32) -> Option<i64>,
+    /// Each partition, or only sums.
+    is_detailed: bool,
+    left_bytes: usize,
+    left_out: usize,
+}
+
+/// Adds what there is to the page. Groups that are still being loaded are counted as soon as they are.
+pub fn gather(groups: &GroupCoordinators, partitions: &Partitions, page: &mut Page) {
+    let mut census = Census::default();
+    let _ = groups.read_all(|coordinator| census.count(coordinator));
+    let mut gauge = |name, help, value: usize| page.gauge(name, help, &[], value);
+    gauge("kafka_coordinator_group_groupmetadatamanager_numgroups", "Groups.", census.groups);
+    gauge("kafka_coordinator_group_groupmetadatamanager_numoffsets", "Committed offsets.", census.offsets);
+    for ((_, name), count) in STATES.iter().zip(census.by_state) {
+        gauge(name, "Groups in this state.", count);
+    }
+    let high_watermark = |topic: &str, partition| {
+        let found = partitions.find(topic, partition).ok()?;
+        Some(found.positions().high_watermark.0)
+    };
+    let mut telling = Telling::new(page, &high_watermark, TEXT_MAX_BYTES, census.text_bytes <= TEXT_MAX_BYTES);
+    groups.read_each(facts_of, |facts| facts.iter().for_each(|group| telling.tell(group)));
+    telling.finish();
+}
+
+impl Census {
+    fn count(&mut self, coordinator: &GroupCoordinator) {
+        for group in coordinator.measured() {
+            self.groups += 1;
+            self.text_bytes += SAMPLE_BYTES + group.id().len();
+            if let Some(place) = STATES.iter().position(|(state, _)| *state == group.state()) {
+                self.by_state[place] += 1;
+            }
+            for (topic, _, _) in group.offsets() {
+                self.offsets += 1;
+                self.text_bytes += 2 * (SAMPLE_BYTES + group.id().len() + topic.len());
+            }
+        }
+    }
+}
+
+fn facts_of(coordinator: &GroupCoordinator) -> Vec<Facts> {
+    let facts = coordinator.measured().map(|group| Facts {
+        id: Arc::clone(group.id()),
+        members: group.members(),
+        offsets: group.offsets().map(|(topic, partition, offset)| (Arc::clone(topic), partition, offset)).collect(),
+    });
+    facts.collect()
+}
+
+impl<'p> Telling<'p> {
+    fn new(
+        page: &'p mut Page,
+        high_watermark: &'p dyn Fn(&str, i32) -> Option<i64>,
+        left_bytes: usize,
+        is_detailed: bool,
+    ) -> Self {
+        Self { page, high_watermark, is_detailed, left_bytes, left_out: 0 }
+    }
+
+    fn tell(&mut self, group: &Facts) {
+        let of_topics = || group.offsets.chunk_by(|a, b| a.0 == b.0);
+        let sums: usize = of_topics().map(|topic| 2 * (SAMPLE_BYTES + group.id.len() + topic[0].0.len())).sum();
+        let Some(left_bytes) = self.left_bytes.checked_sub(SAMPLE_BYTES + group.id.len() + sums) else {
+            self.left_out += 1;
+            return;
+        };
+        self.left_bytes = left_bytes;
+        let members = "Members of the group.";
+        self.page.gauge("kafka_consumergroup_members", members, &[("consumergroup", &group.id)], group.members);
+        of_topics().for_each(|topic| self.lag(&group.id, topic));
+    }
+
+    fn finish(self) {
+        let help = "Groups of which the page does not tell members and lag, because there are too many.";
+        self.page.gauge("ottla_metrics_groups_left_out", help, &[], self.left_out);
+    }
+
+    fn lag(&mut self, group: &str, offsets: &[(Arc<str>, i32, i64)]) {
+        let (mut offset_sum, mut lag_sum) = (0_i64, 0_i64);
+        for (topic, partition, offset) in offsets {
+            let lag = (self.high_watermark)(topic, *partition).map(|end| end.saturating_sub(*offset).max(0));
+            offset_sum = offset_sum.saturating_add(*offset);
+            lag_sum = lag_sum.saturating_add(lag.unwrap_or(0));
+            if self.is_detailed {
+                let labels: super::page::Labels<'_> =
+                    &[("consumergroup", &group), ("topic", topic), ("partition", partition)];
+                let help = "The offset that the group has committed.";
+                self.page.gauge("kafka_consumergroup_current_offset", help, labels, offset);
+                if let Some(lag) = lag {
+                    let help = "Records that the group has not committed yet.";
+                    self.page.gauge("kafka_consumergroup_lag", help, labels, lag);
+                }
+            }
+        }
+        let labels: super::page::Labels<'_> = &[("consumergroup", &group), ("topic", &offsets[0].0)];
+        let help = "The offsets that the group has committed, of all partitions of a topic.";
+        self.page.gauge("kafka_consumergroup_current_offset_sum", help, labels, offset_sum);
+        let help = "Records that the group has not committed yet, of all partitions of a topic.";
+        self.page.gauge("kafka_consumergroup_lag_sum", help, labels, lag_sum);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    /// What is told of two groups that have read two topics each; `u-1` is not here.
+    fn told(left_bytes: usize, is_detailed: bool) -> String {
+        let mut page = Page::default();
+        let end = |topic: &str, partition: i32| (topic != "u" || partition != 1).then_some(10);
+        let mut telling = Telling::new(&mut page, &end, left_bytes, is_detailed);
+        for id in ["one", "two"] {
+            let offsets = [("t", 0, 4), ("t", 1, 12), ("u", 0, 9), ("u", 1, 7)];
+            let offsets = offsets.map(|(topic, partition, offset)| (Arc::from(topic), partition, offset)).to_vec();
+            telling.tell(&Facts { id: Arc::from(id), members: 2, offsets });
+        }
+        telling.finish();
+        let text = page.into_text();
+        text.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect()
+    }
+
+    #[test]
+    fn each_partition_is_told_where_there_is_room() {
+        let text = told(10_000, true);
+        let of_one: Vec<&str> = text.lines().filter(|line| !line.contains("two")).collect();
+        expect![[r#"
+            kafka_consumergroup_current_offset{consumergroup="one",topic="t",partition="0"} 4
+            kafka_consumergroup_current_offset{consumergroup="one",topic="t",partition="1"} 12
+            kafka_consumergroup_current_offset{consumergroup="one",topic="u",partition="0"} 9
+            kafka_consumergroup_current_offset{consumergroup="one",topic="u",partition="1"} 7
+            kafka_consumergroup_current_offset_sum{consumergroup="one",topic="t"} 16
+            kafka_consumergroup_current_offset_sum{consumergroup="one",topic="u"} 16
+            kafka_consumergroup_lag{consumergroup="one",topic="t",partition="0"} 6
+            kafka_consumergroup_lag{consumergroup="one",topic="t",partition="1"} 0
+            kafka_consumergroup_lag{consumergroup="one",topic="u",partition="0"} 1
+            kafka_consumergroup_lag_sum{consumergroup="one",topic="t"} 6
+            kafka_consumergroup_lag_sum{consumergroup="one",topic="u"} 1
+            kafka_consumergroup_members{consumergroup="one"} 2
+            ottla_metrics_groups_left_out 0"#]]
+        .assert_eq(&of_one.join("\n"));
+    }
+
+    #[test]
+    fn where_there_is_less_room_sums_are_told_and_then_how_many_groups_are_left_out() {
+        assert!(told(10_000, false).lines().all(|line| !line.contains("partition=")));
+        expect![[r#"
+            kafka_consumergroup_current_offset_sum{consumergroup="one",topic="t"} 16
+            kafka_consumergroup_current_offset_sum{consumergroup="one",topic="u"} 16
+            kafka_consumergroup_lag_sum{consumergroup="one",topic="t"} 6
+            kafka_consumergroup_lag_sum{consumergroup="one",topic="u"} 1
+            kafka_consumergroup_members{consumergroup="one"} 2
+            ottla_metrics_groups_left_out 1
+        "#]]
+        .assert_eq(&told(800, false));
+    }
+}

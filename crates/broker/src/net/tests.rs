@@ -1,0 +1,120 @@
+//! Connections of a whole broker, whose inside is at hand.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::Duration;
+
+use ottla_protocol::frame::{self, RequestHeader};
+use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
+use ottla_protocol::messages::describe_producers_request::DescribeProducersRequest;
+use ottla_protocol::messages::fetch_request::{FetchRequest, Partition, Topic};
+use ottla_protocol::messages::fetch_response::FetchResponse;
+use ottla_protocol::{ApiKey, Message, Reader, Writer};
+
+use crate::config::{Config, Written};
+use crate::start::Broker;
+
+/// More than there are workers on any machine that runs this.
+const CLIENTS: usize = 300;
+
+struct Client(TcpStream);
+
+impl Client {
+    fn new(broker: &Broker) -> Self {
+        let stream = TcpStream::connect(&broker.addresses()[0]).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        Self(stream)
+    }
+
+    fn send<'m, M: Message<'m>>(&mut self, (key, api_version): (ApiKey, i16), correlation_id: i32, message: &M) {
+        let mut writer = Writer::default();
+        let header = RequestHeader { api_key: key.code(), api_version, correlation_id, client_id: None };
+        header.encode(&mut writer);
+        message.encode(&mut writer, api_version);
+        let bytes = writer.into_bytes();
+        self.0.write_all(&(bytes.len() as i32).to_be_bytes()).unwrap();
+        self.0.write_all(&bytes).unwrap();
+    }
+
+    /// Which request is answered next.
+    fn answered(&mut self) -> i32 {
+        i32::from_be_bytes(*self.answer().first_chunk().unwrap())
+    }
+
+    fn answer(&mut self) -> Vec<u8> {
+        let mut number = [0; 4];
+        self.0.read_exact(&mut number).unwrap();
+        let mut frame = vec![0; i32::from_be_bytes(number) as usize];
+        self.0.read_exact(&mut frame).unwrap();
+        frame
+    }
+}
+
+async fn start(folder: &Path) -> Broker {
+    let text = format!(
+        "process.roles=broker,controller\nnode.id=1\nlisteners=PLAINTEXT://127.0.0.1:0\nottla.http.listener=\nlog.dirs={}\n",
+        folder.display()
+    );
+    let config = Config::new(Written::from_text("server.properties", &text).unwrap()).unwrap().0;
+    Broker::start(config).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_requests_wait_for_each_other_and_nobody_waits_for_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start(folder.path()).await;
+    let turn = broker.node.budgets.try_large_turn().expect("nobody has it");
+    let (large, small) = (DescribeProducersRequest::default(), ApiVersionsRequest::default());
+    let mut waiting: Vec<Client> = (0..CLIENTS).map(|_| Client::new(&broker)).collect();
+    for client in &mut waiting {
+        client.send((ApiKey::ApiVersions, 0), 1, &small);
+        client.send((ApiKey::DescribeProducers, 0), 2, &large);
+        client.send((ApiKey::ApiVersions, 0), 3, &small);
+        assert_eq!(client.answered(), 1);
+    }
+    // One of them goes away.
+    drop(waiting.pop());
+    for _ in 0..CLIENTS {
+        let mut client = Client::new(&broker);
+        client.send((ApiKey::ApiVersions, 0), 7, &small);
+        assert_eq!(client.answered(), 7, "every worker has time");
+    }
+    drop(turn);
+    for client in &mut waiting {
+        assert_eq!([client.answered(), client.answered()], [2, 3], "in the order of the requests");
+    }
+    drop(waiting);
+    broker.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_session_of_a_fetch_that_waits_for_its_turn_goes_on_once() {
+    const FETCH: (ApiKey, i16) = (ApiKey::Fetch, 12);
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start(folder.path()).await;
+    let mut client = Client::new(&broker);
+    let partitions = (0..5000).map(|partition| Partition { partition, ..Default::default() }).collect();
+    let topic = Topic { topic: "t".into(), partitions, ..Default::default() };
+    let mut request = FetchRequest { session_epoch: 0, topics: vec![topic], ..Default::default() };
+    let fetched = |client: &mut Client| {
+        let answer = client.answer();
+        let mut reader = Reader::new(&answer);
+        frame::read_response_header(&mut reader, FETCH.0, FETCH.1).unwrap();
+        let response = FetchResponse::decode(&mut reader, FETCH.1).unwrap();
+        (response.error_code, response.session_id)
+    };
+    client.send(FETCH, 1, &request);
+    let (code, session_id) = fetched(&mut client);
+    assert!(code == 0 && session_id != 0, "{code} {session_id}");
+    let turn = broker.node.budgets.try_large_turn().expect("nobody has it");
+    (request.session_id, request.topics) = (session_id, Vec::new());
+    for epoch in 1..4 {
+        request.session_epoch = epoch;
+        client.send(FETCH, epoch, &request);
+    }
+    drop(turn);
+    assert_eq!([(); 3].map(|()| fetched(&mut client)), [(0, session_id); 3]);
+    drop(client);
+    broker.stop().await.unwrap();
+}
