@@ -330,11 +330,12 @@ fn a_log_that_cannot_be_claimed_is_not_replaced_by_an_empty_one_in_another_direc
     }
     assert!(!folder.path().join("a/t-0").exists());
     let points = || checkpoint::read_offsets(&folder.path().join("b").join(RECOVERY_POINT_CHECKPOINT)).unwrap();
-    let known = BTreeMap::from([(TopicPartition::new("t", 0), Offset(1))]);
+    // The segment that is written to is read after a kill, as its indexes are flushed when it is rolled.
+    let known = |offset| BTreeMap::from([(TopicPartition::new("t", 0), Offset(offset))]);
     housekeeping::write_checkpoints(&all, &all.all()).unwrap();
-    assert_eq!(points(), known, "it is not read again after a kill");
+    assert_eq!(points(), known(0), "it is not forgotten");
     all.close(0).unwrap();
-    assert_eq!(points(), known, "it counts as left cleanly");
+    assert_eq!(points(), known(1), "it counts as left cleanly");
     let all = in_two_directories(folder.path()).unwrap();
     assert!(all.host(&topic, &settings, 0).is_err());
     fs::remove_dir(&metadata).unwrap();
