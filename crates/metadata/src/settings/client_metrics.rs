@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn expressions_that_would_take_much_memory_or_time_are_refused() {
         let validate = |patterns: &str| validate_all(&BTreeMap::from([(MATCH.to_owned(), patterns.to_owned())]));
-        assert_eq!(validate("client_id=[A-Za-z0-9._-]{1,128}"), Ok(()));
+        assert_eq!(validate("client_id=[A-Za-z0-9._-]{128}"), Ok(()));
         for large in ["client_id=a{200000}", "client_id=(a{100}){100}"] {
             let message = format!("Illegal client matching pattern: {large}");
             assert_eq!(validate(large), Err((ErrorCode::InvalidConfig, message)));
