@@ -1,6 +1,6 @@
 //! Every call to the operating system that storage makes, and nothing else: no formats, no policy, no retries.
 //!
-//! All file access goes through here so that the calls can be counted on one screen, and each of them through [`make`], so
+//! All file access goes through here so that the calls can be counted on one screen, and each of them through `make`, so
 //! that tests can put a simulated disk beside them (`simulated`, and `docs/decisions/0006-a-disk-beside-the-files.md`).
 //! Functions take and return what the standard library does; [`crate::Error`] is made by the callers, who know what they
 //! were doing.
