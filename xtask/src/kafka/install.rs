@@ -89,14 +89,15 @@ impl Installed {
 
     /// A JVM that will run a tool, named as Kafka's scripts without `.sh`.
     pub fn tool(&self, name: &str) -> Fallible<Command> {
+        let log_settings = project_file("tools-log4j2.xml");
         if name == STORAGE.0 {
-            return Ok(self.node(&SHORT_LIVED, STORAGE.1));
+            return Ok(java(&SHORT_LIVED, &self.node_jars(), &log_settings, STORAGE.1));
         }
         let Some((_, class)) = TOOLS.iter().find(|(tool, _)| *tool == name) else {
             let known = TOOLS.map(|(tool, _)| tool);
             return Err(format!("there is no tool {name:?}; there are {}", known.join(", ")).into());
         };
-        Ok(java(&SHORT_LIVED, &self.home.join("tools"), &project_file("tools-log4j2.xml"), class))
+        Ok(java(&SHORT_LIVED, &self.home.join("tools"), &log_settings, class))
     }
 }
 
