@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_metadata::settings::{BrokerValues, ConfigEntry, ConfigSource, Dynamic, Kind, Setting, Synonym, synonyms};
 
+use super::dynamic::keeps_everybody_out;
 use super::error::Origin;
 use super::table;
 use super::written::Written;
@@ -62,11 +63,13 @@ impl Values<'_> {
         self.cluster.iter().filter(|(key, _)| wanted(key)).map(entry).collect()
     }
 
-    /// What is in force, as if it had been written before the start. A value that does not pass (another program set it)
-    /// counts as not set.
+    /// What is in force, as if it had been written before the start. A value that does not pass, or that keeps everybody out
+    /// (another program set it), counts as not set.
     pub fn in_force(&self) -> Written {
         let mut written = Written::default();
-        let passes = |key: &str, text: &str| table::find_base(key).is_none_or(|row| row.parse(text).is_ok());
+        let passes = |key: &str, text: &str| {
+            table::find_base(key).is_none_or(|row| row.parse(text).is_ok()) && !keeps_everybody_out(key, text)
+        };
         for (key, text) in self.effective() {
             let at_the_start = || self.written.get(key).map(|value| value.text.as_str());
             if let Some(text) = Some(text).filter(|text| passes(key, text)).or_else(at_the_start) {

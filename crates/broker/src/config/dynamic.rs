@@ -38,6 +38,8 @@ const THREADS: &[&str] = &[
     "num.recovery.threads.per.data.dir",
     "background.threads",
 ];
+/// Limits that may be 0 at the start, but not while the broker runs: nobody could come in any more to take that back.
+const LETS_SOMEBODY_IN: &[&str] = &["max.connections", "max.connection.creation.rate"];
 const CLEANER_THREADS: &str = "log.cleaner.threads";
 const NETWORK_THREADS: &str = "num.network.threads";
 
@@ -82,10 +84,17 @@ pub fn check(
     };
     let after = after.in_force();
     check_rules(&after, &before)?;
-    check_steps(config, &before, &after, change.after).map_err(|wrong| {
+    let steps = check_steps(config, &before, &after, change.after);
+    steps.and_then(|()| check_limits(config, change)).map_err(|wrong| {
         let exception = "org.apache.kafka.common.config.ConfigException";
         format!("Invalid value {exception}: {wrong} for configuration Invalid dynamic configuration")
     })
+}
+
+/// Whether a value that was set while the broker ran would keep everybody out, so that nobody could take it back.
+pub fn keeps_everybody_out(key: &str, text: &str) -> bool {
+    let base = table::without_listener(key).unwrap_or(key);
+    LETS_SOMEBODY_IN.contains(&base) && text.trim().parse::<i32>().is_ok_and(|limit| limit <= 0)
 }
 
 impl<'a> Change<'a> {
@@ -202,9 +211,7 @@ fn check_steps(
         check_threads(key, before.number(key), after.number(key))?;
     }
     for (key, text) in resource {
-        let listener = key.strip_prefix("listener.name.").and_then(|rest| rest.strip_suffix(NETWORK_THREADS));
-        let is_ours = |name: &str| config.listeners.broker.iter().any(|own| own.name.eq_ignore_ascii_case(name));
-        if listener.and_then(|name| name.strip_suffix('.')).is_some_and(is_ours)
+        if is_of_own_listener(config, key, NETWORK_THREADS)
             && let Ok(threads) = text.trim().parse()
         {
             check_threads(NETWORK_THREADS, before.number(NETWORK_THREADS), threads)?;
@@ -227,6 +234,27 @@ fn check_steps(
             .to_owned());
     }
     Ok(())
+}
+
+/// The change of a limit on connections, for all listeners or for one of this broker.
+fn check_limits(config: &Config, change: Change<'_>) -> Result<(), String> {
+    for key in change.named() {
+        let text = &change.after[key];
+        let is_of = |base: &&&str| key == **base || is_of_own_listener(config, key, base);
+        if let Some(base) = LETS_SOMEBODY_IN.iter().find(is_of)
+            && keeps_everybody_out(key, text)
+        {
+            return Err(format!("Invalid {base} {}", text.trim()));
+        }
+    }
+    Ok(())
+}
+
+/// Whether `key` is `base` for one listener of this broker.
+fn is_of_own_listener(config: &Config, key: &str, base: &str) -> bool {
+    let listener = key.strip_prefix("listener.name.").and_then(|rest| rest.strip_suffix(base));
+    let is_ours = |name: &str| config.listeners.broker.iter().any(|own| own.name.eq_ignore_ascii_case(name));
+    listener.and_then(|name| name.strip_suffix('.')).is_some_and(is_ours)
 }
 
 fn check_threads(key: &str, old: i64, new: i64) -> Result<(), String> {

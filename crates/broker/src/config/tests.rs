@@ -510,6 +510,7 @@ fn a_running_broker_takes_what_it_can_take() {
         &[("num.io.threads", "8")][..],
         &[("max.connections.per.ip", "0"), ("max.connections.per.ip.overrides", "127.0.0.1:5")],
         &[("listener.name.plaintext.max.connections", "5")],
+        &[("listener.name.other.max.connections", "0")],
         &[("log.local.retention.ms", "7200000")],
         &[("leader.replication.throttled.rate", "0")],
         &[("my.own.key", "x")],
@@ -530,6 +531,10 @@ fn a_running_broker_refuses_the_rest_in_kafkas_words() {
         (&[("listeners", "PLAINTEXT://:1")], true),
         (&[("listener.name.plaintext.ssl.client.auth", "required")], true),
         (&[("listener.name.plaintext.max.connections", "x")], false),
+        (&[("max.connections", "0")], false),
+        (&[("max.connections", "0")], true),
+        (&[("listener.name.plaintext.max.connections", "0")], false),
+        (&[("max.connection.creation.rate", "0")], true),
         (&[("num.io.threads", "9")], false),
         (&[("num.io.threads", "1")], false),
         (&[("log.cleaner.threads", "3")], true),
@@ -547,6 +552,10 @@ fn a_running_broker_refuses_the_rest_in_kafkas_words() {
         Cannot update these configs at default cluster level, broker id must be specified: [listeners]
         Cannot update these configs at default cluster level, broker id must be specified: [listener.name.plaintext.ssl.client.auth]
         Invalid value x for configuration max.connections: Not a number of type INT
+        Invalid value org.apache.kafka.common.config.ConfigException: Invalid max.connections 0 for configuration Invalid dynamic configuration
+        Invalid value org.apache.kafka.common.config.ConfigException: Invalid max.connections 0 for configuration Invalid dynamic configuration
+        Invalid value org.apache.kafka.common.config.ConfigException: Invalid max.connections 0 for configuration Invalid dynamic configuration
+        Invalid value org.apache.kafka.common.config.ConfigException: Invalid max.connection.creation.rate 0 for configuration Invalid dynamic configuration
         Invalid value org.apache.kafka.common.config.ConfigException: Dynamic thread count update validation failed for num.io.threads=9, value should not be greater than double the current value 4 for configuration Invalid dynamic configuration
         Invalid value org.apache.kafka.common.config.ConfigException: Dynamic thread count update validation failed for num.io.threads=1, value should be at least half the current value 4 for configuration Invalid dynamic configuration
         Invalid value org.apache.kafka.common.config.ConfigException: Log cleaner threads cannot be increased to more than double the current value 1 for configuration Invalid dynamic configuration
@@ -569,4 +578,14 @@ fn what_is_set_while_it_runs_goes_before_the_file_unless_it_does_not_pass() {
     assert_eq!(config.running.get(), running);
     let running = config.running.take_over(&config.values(&BTreeMap::new(), &BTreeMap::new()));
     assert_eq!(running.max_connections, 7);
+}
+
+#[test]
+fn a_limit_of_no_connections_that_another_program_has_set_keeps_nobody_out() {
+    let (config, _) = load(&format!("{LEAST}max.connections=7\n")).unwrap();
+    let running = config.running.take_over(&config.values(&map(&[("max.connections", "0")]), &BTreeMap::new()));
+    assert_eq!(running.max_connections, 7);
+    let (config, _) = load(LEAST).unwrap();
+    let running = config.running.take_over(&config.values(&BTreeMap::new(), &map(&[("max.connections", "0")])));
+    assert_eq!(running.max_connections, 2_147_483_647);
 }
