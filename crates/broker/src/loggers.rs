@@ -24,6 +24,7 @@ const NAMES: &[&str] = &[
     "ottla_broker.node",
     "ottla_broker.partitions",
     "ottla_broker.start",
+    "ottla_broker.telemetry",
     "ottla_storage",
 ];
 

@@ -13,8 +13,10 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use ottla_base::Uuid;
-use ottla_metadata::image::{ConfigResource, Image, ResourceKind};
-use ottla_metadata::settings::client_metrics::{INTERVAL_MS_DEFAULT, Selector, Subscription};
+use ottla_metadata::image::{ConfigResource, Configs, Image, ResourceKind};
+use ottla_metadata::settings::client_metrics::{
+    INTERVAL_MS_DEFAULT, SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_MAX_BYTES, Selector, Subscription,
+};
 use ottla_protocol::error::ErrorCode;
 
 /// So many clients are known at most, twice: those that were heard of lately, and those before them.
@@ -28,11 +30,21 @@ pub struct Wanted {
     /// How often.
     pub interval_ms: i32,
     /// The beginnings of the names, sorted.
-    pub metrics: Vec<String>,
+    pub metrics: Vec<Arc<str>>,
 }
 
-/// What is wanted, by name; the expressions in it are compiled.
-type Subscriptions = BTreeMap<String, Subscription>;
+/// What is wanted, compiled and merged: whoever asks costs a look at each subscription and at each beginning, no more.
+#[derive(Debug, Default)]
+struct Subscriptions {
+    /// By name, with the configs that it was made from.
+    by_name: BTreeMap<String, (Configs, Arc<Subscription>)>,
+    /// The beginnings of the names, sorted, each with the subscriptions that want it: a bit for each, in their order.
+    metrics: Vec<(Arc<str>, Places)>,
+}
+
+/// A bit for each subscription.
+type Places = u64;
+const _: () = assert!(SUBSCRIPTIONS_MAX <= Places::BITS as usize, "each has its bit");
 
 /// The subscriptions and the clients.
 #[derive(Debug, Default)]
@@ -58,21 +70,52 @@ struct Instance {
     terminated: bool,
 }
 
-impl Wanted {
-    /// What all subscriptions together want of a client, of which `tell` says what it is.
-    fn of<'c>(subscriptions: &Subscriptions, tell: impl Fn(Selector) -> &'c str) -> Self {
-        let meant: Vec<_> = subscriptions.values().filter(|subscription| subscription.is_for(&tell)).collect();
-        let interval_ms = meant.iter().map(|subscription| subscription.interval_ms).min();
-        let mut metrics: Vec<String> =
-            meant.into_iter().flat_map(|subscription| subscription.metrics.clone()).collect();
-        metrics.sort();
-        metrics.dedup();
-        if metrics.iter().any(|name| name == ALL_METRICS) {
-            metrics = vec![ALL_METRICS.to_owned()];
+impl Subscriptions {
+    /// Those of `image`; those in `older` that are still the same are not compiled once more.
+    fn of(image: &Image, older: &Self) -> Self {
+        let mut subscriptions = Self::default();
+        let mut metrics: BTreeMap<&str, Places> = BTreeMap::new();
+        let mut bytes = 0;
+        let all = image.configs().iter().filter(|(resource, _)| resource.kind == ResourceKind::ClientMetrics);
+        for (resource, configs) in all {
+            bytes += configs.values().map(String::len).sum::<usize>();
+            if subscriptions.by_name.len() == SUBSCRIPTIONS_MAX || bytes > SUBSCRIPTIONS_MAX_BYTES {
+                tracing::warn!(subscription = %resource.name, "too many subscriptions to clients' metrics, or too large \
+                    ones: this and those behind it are ignored. Remove some");
+                break;
+            }
+            let known = older.by_name.get(&resource.name).filter(|(known, _)| known == configs);
+            let made = known.map(|(_, subscription)| subscription.clone());
+            let subscription = made.unwrap_or_else(|| Arc::new(Subscription::new(configs)));
+            subscriptions.by_name.insert(resource.name.clone(), (configs.clone(), subscription));
         }
-        Self { interval_ms: interval_ms.unwrap_or(INTERVAL_MS_DEFAULT), metrics }
+        for (place, (_, subscription)) in subscriptions.by_name.values().enumerate() {
+            for name in &subscription.metrics {
+                *metrics.entry(name).or_default() |= 1 << place;
+            }
+        }
+        subscriptions.metrics = metrics.into_iter().map(|(name, places)| (Arc::from(name), places)).collect();
+        subscriptions
     }
 
+    /// What all together want of a client, of which `tell` says what it is.
+    fn wanted<'c>(&self, tell: impl Fn(Selector) -> &'c str) -> Wanted {
+        let mut meant: Places = 0;
+        let mut interval_ms = None;
+        for (place, (_, subscription)) in self.by_name.values().enumerate() {
+            if subscription.is_for(&tell) {
+                meant |= 1 << place;
+                interval_ms = Some(interval_ms.unwrap_or(i32::MAX).min(subscription.interval_ms));
+            }
+        }
+        let metrics = || self.metrics.iter().filter(|(_, places)| places & meant != 0).map(|(name, _)| name.clone());
+        let all = metrics().find(|name| **name == *ALL_METRICS);
+        let metrics = all.map_or_else(|| metrics().collect(), |all| vec![all]);
+        Wanted { interval_ms: interval_ms.unwrap_or(INTERVAL_MS_DEFAULT), metrics }
+    }
+}
+
+impl Wanted {
     /// Names this for this client.
     fn id(&self, client: Uuid) -> i32 {
         let mut hasher = DefaultHasher::new();
@@ -89,23 +132,15 @@ impl Wanted {
 impl Telemetry {
     /// Takes over those subscriptions of `image` that `changed`, so that no request has to.
     pub fn take_over(&self, image: &Image, changed: &[ConfigResource]) {
-        let changed = || changed.iter().filter(|resource| resource.kind == ResourceKind::ClientMetrics);
-        if changed().next().is_none() {
-            return;
+        if changed.iter().any(|resource| resource.kind == ResourceKind::ClientMetrics) {
+            let newer = Arc::new(Subscriptions::of(image, &self.subscriptions()));
+            *self.subscriptions.write().expect("nobody panics while holding this lock") = newer;
         }
-        let mut newer = Subscriptions::clone(&self.subscriptions());
-        for resource in changed() {
-            match image.config(resource) {
-                Some(configs) => drop(newer.insert(resource.name.clone(), Subscription::new(configs))),
-                None => drop(newer.remove(&resource.name)),
-            }
-        }
-        *self.subscriptions.write().expect("nobody panics while holding this lock") = Arc::new(newer);
     }
 
     /// What is wanted of a client, of which `tell` says what it is.
     pub fn wanted<'c>(&self, tell: impl Fn(Selector) -> &'c str) -> Wanted {
-        Wanted::of(&self.subscriptions(), tell)
+        self.subscriptions().wanted(tell)
     }
 
     fn subscriptions(&self) -> Arc<Subscriptions> {
@@ -178,10 +213,12 @@ fn is_too_early(now: Duration, last: Option<Duration>, wanted: &Wanted) -> bool 
 
 #[cfg(test)]
 mod tests {
+    use ottla_protocol::internal::metadata::{ConfigRecord, MetadataRecord};
+
     use super::*;
 
     fn wanted(interval_ms: i32, metrics: &[&str]) -> Wanted {
-        Wanted { interval_ms, metrics: metrics.iter().map(|&name| name.to_owned()).collect() }
+        Wanted { interval_ms, metrics: metrics.iter().map(|&name| name.into()).collect() }
     }
 
     #[test]
@@ -218,5 +255,74 @@ mod tests {
         }
         let clients = telemetry.clients.lock().unwrap();
         assert!(clients.recent.len() + clients.before.len() <= 2 * CLIENTS_MAX);
+    }
+
+    /// A telemetry whose subscriptions have these metrics and expressions.
+    fn subscribed(subscriptions: &[(&str, &str, &str)]) -> Telemetry {
+        let mut image = Image::new("c");
+        for (name, metrics, matches) in subscriptions {
+            for (key, value) in
+                [("metrics", metrics), ("match", matches)].into_iter().filter(|(_, text)| !text.is_empty())
+            {
+                let record = MetadataRecord::Config(ConfigRecord {
+                    resource_type: 16,
+                    resource_name: (*name).into(),
+                    name: key.into(),
+                    value: Some((*value).into()),
+                });
+                image.apply(image.end(), &record).unwrap();
+            }
+        }
+        let telemetry = Telemetry::default();
+        let changed = image.configs().iter().map(|(resource, _)| resource.clone()).collect::<Vec<_>>();
+        telemetry.take_over(&image, &changed);
+        telemetry
+    }
+
+    fn metrics(telemetry: &Telemetry, client: &str) -> Vec<String> {
+        telemetry.wanted(|_| client).metrics.iter().map(|name| name.to_string()).collect()
+    }
+
+    #[test]
+    fn a_client_is_to_push_what_any_of_its_subscriptions_wants() {
+        let telemetry = subscribed(&[
+            ("a", "b.,a.", ""),
+            ("b", "c.,b.", "client_id=one"),
+            ("c", "*,d.", "client_id=two"),
+            ("d", "e.", "client_id=three"),
+        ]);
+        assert_eq!(metrics(&telemetry, "none"), ["a.", "b."]);
+        assert_eq!(metrics(&telemetry, "one"), ["a.", "b.", "c."]);
+        assert_eq!(metrics(&telemetry, "two"), ["*"]);
+    }
+
+    #[test]
+    fn subscriptions_beyond_the_limits_are_ignored() {
+        let names: Vec<_> = (0..2 * SUBSCRIPTIONS_MAX).map(|n| (format!("s{n:03}"), format!("m{n:03}"))).collect();
+        let many: Vec<_> = names.iter().map(|(name, metric)| (name.as_str(), metric.as_str(), "")).collect();
+        assert_eq!(metrics(&subscribed(&many), "").len(), SUBSCRIPTIONS_MAX);
+        let large = "m".repeat(SUBSCRIPTIONS_MAX_BYTES / 2);
+        assert_eq!(metrics(&subscribed(&[("a", &large, ""), ("b", &large, ""), ("c", "c", "")]), "").len(), 1);
+        let small = metrics(&subscribed(&[("a", "a", ""), ("b", &large, ""), ("c", &large, "")]), "");
+        assert_eq!(small.len(), 2, "those in front are in force");
+    }
+
+    #[test]
+    fn what_did_not_change_is_not_compiled_once_more() {
+        let telemetry = subscribed(&[("a", "a.", "client_id=one")]);
+        let before = telemetry.subscriptions();
+        let mut image = Image::new("c");
+        for (name, key, value) in [("a", "metrics", "a."), ("a", "match", "client_id=one"), ("b", "metrics", "b.")] {
+            let record = MetadataRecord::Config(ConfigRecord {
+                resource_type: 16,
+                resource_name: name.into(),
+                name: key.into(),
+                value: Some(value.into()),
+            });
+            image.apply(image.end(), &record).unwrap();
+        }
+        let after = Subscriptions::of(&image, &before);
+        assert!(Arc::ptr_eq(&before.by_name["a"].1, &after.by_name["a"].1));
+        assert_eq!(after.by_name.len(), 2);
     }
 }

@@ -39,7 +39,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
             push_interval_ms: wanted.interval_ms,
             telemetry_max_bytes: i32::try_from(request.node.config.telemetry_max_bytes).unwrap_or(i32::MAX),
             delta_temporality: true,
-            requested_metrics: wanted.metrics.into_iter().map(Cow::Owned).collect(),
+            requested_metrics: wanted.metrics.iter().map(|name| Cow::Borrowed(&**name)).collect(),
             ..Default::default()
         },
         Err(code) => GetTelemetrySubscriptionsResponse { error_code: code.code(), ..Default::default() },

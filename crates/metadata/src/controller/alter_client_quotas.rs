@@ -9,8 +9,8 @@ use ottla_protocol::error::ErrorCode;
 use ottla_protocol::internal::metadata::client_quota_record::Entity;
 use ottla_protocol::internal::metadata::{ClientQuotaRecord, MetadataRecord};
 
-use super::{Draft, Refusal};
-use crate::image::{Image, QuotaEntity};
+use super::{Draft, Refusal, kept};
+use crate::image::{Image, QuotaEntity, bytes_of_quotas};
 use crate::records::OwnedRecord;
 
 /// The types of which entities are made.
@@ -119,6 +119,7 @@ fn plan(
     let nothing = BTreeMap::new();
     let present = image.client_quotas().get(entity).unwrap_or(&nothing);
     let mut records = Vec::new();
+    let mut after: BTreeSet<_> = present.keys().collect();
     for change in changes {
         if let Some(value) = change.value {
             check(known, &change.key, value).map_err(|message| Refusal::new(ErrorCode::InvalidRequest, message))?;
@@ -126,7 +127,12 @@ fn plan(
         if present.get(&change.key).copied() != change.value {
             records.push(record(entity, change));
         }
+        match change.value {
+            Some(_) => after.insert(&change.key),
+            None => after.remove(&change.key),
+        };
     }
+    kept::check_quotas(image, bytes_of_quotas(entity, present.keys()), bytes_of_quotas(entity, after.into_iter()))?;
     Ok(records)
 }
 

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::internal::metadata::{ClearElrRecord, ConfigRecord, MetadataRecord};
 
-use super::{Draft, Refusal};
-use crate::image::{ConfigResource, ELIGIBLE_LEADER_REPLICAS_VERSION, Image, ResourceKind};
+use super::{Draft, Refusal, kept};
+use crate::image::{ConfigResource, ELIGIBLE_LEADER_REPLICAS_VERSION, Image, ResourceKind, bytes_of_configs};
 use crate::names;
 use crate::records::OwnedRecord;
 use crate::settings::group::GroupLimits;
@@ -150,6 +150,8 @@ impl ResourceAlteration {
             let message = format!("The topic '{}' does not exist.", resource.name);
             return Err(Refusal::new(ErrorCode::UnknownTopicOrPartition, message));
         }
+        let bytes_of = |configs| bytes_of_configs(&resource, configs);
+        kept::check_configs(image, resource.kind, bytes_of(present), bytes_of(&after))?;
         let always = resource.kind == ResourceKind::Broker;
         let written = values.into_iter().filter(|(key, value)| always || present.get(*key) != value.as_ref());
         let written: NewValues<'_> = written.collect();

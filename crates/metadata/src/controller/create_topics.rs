@@ -10,8 +10,8 @@ use ottla_base::{BrokerId, PartitionIndex, Random, Uuid};
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::internal::metadata::{ClearElrRecord, ConfigRecord, MetadataRecord, TopicRecord};
 
-use super::{Draft, MAX_PARTITIONS_PER_REQUEST, Refusal, alter_configs, repeated, replica_lists};
-use crate::image::{ConfigResource, Image, Partition, partition_record};
+use super::{Draft, MAX_PARTITIONS_PER_REQUEST, Refusal, alter_configs, kept, repeated, replica_lists};
+use crate::image::{ConfigResource, Image, Partition, bytes_of_configs, partition_record};
 use crate::names;
 use crate::records::OwnedRecord;
 use crate::settings;
@@ -117,6 +117,8 @@ impl CreateTopics {
     ) -> Result<(CreatedTopic, Vec<OwnedRecord>), Refusal> {
         check_name(&topic.name, before)?;
         let configs = check_configs(topic)?;
+        let resource = ConfigResource::topic(&topic.name);
+        kept::check_configs(image, resource.kind, 0, bytes_of_configs(&resource, &configs))?;
         let partitions = self.partitions_of(topic, image, random)?;
         let created = CreatedTopic {
             id: new_topic_id(image, random),

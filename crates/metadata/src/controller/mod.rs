@@ -20,6 +20,7 @@ mod draft;
 mod elect_leaders;
 mod elections;
 mod fence_broker;
+mod kept;
 mod register_broker;
 mod replica_lists;
 #[cfg(test)]

@@ -14,9 +14,10 @@ use ottla_protocol::internal::metadata::{
     RegisterControllerRecord, RemoveTopicRecord, TopicRecord, UserScramCredentialRecord,
 };
 
+use super::kept::{bytes_of_config, bytes_of_resource};
 use super::{
     Acl, Broker, ConfigResource, DelegationToken, Endpoint, FeatureRange, Image, LeaderRecoveryState, Partition,
-    RegisteredController, ResourceKind, ScramCredential, Topic,
+    RegisteredController, ResourceKind, ScramCredential, Topic, bytes_of_configs, bytes_of_quotas,
 };
 
 /// A partition change that does not touch the leader says so with this number.
@@ -191,7 +192,10 @@ impl Image {
     fn remove_topic(&mut self, record: &RemoveTopicRecord) -> Result<(), ApplyError> {
         let removed = self.topics.remove(record.topic_id);
         let topic = removed.ok_or_else(|| ApplyError::UnknownTopic(record.topic_id.to_string()))?;
-        self.configs.remove(&ConfigResource::topic(&*topic.name));
+        let resource = ConfigResource::topic(&*topic.name);
+        if let Some(configs) = self.configs.remove(&resource) {
+            self.kept.of_mut(resource.kind).end(bytes_of_configs(&resource, &configs));
+        }
         Ok(())
     }
 
@@ -260,17 +264,23 @@ impl Image {
         let kind = ResourceKind::from_i8(record.resource_type)
             .ok_or(ApplyError::BadValue("resourceType", record.resource_type.into()))?;
         let resource = ConfigResource { kind, name: record.resource_name.to_string() };
+        let kept = self.kept.of_mut(kind);
         match (&record.value, self.configs.get_mut(&resource)) {
             (Some(value), Some(configs)) => {
-                Arc::make_mut(configs).insert(record.name.to_string(), value.to_string());
+                kept.add(bytes_of_config(&record.name, value));
+                let before = Arc::make_mut(configs).insert(record.name.to_string(), value.to_string());
+                before.into_iter().for_each(|before| kept.subtract(bytes_of_config(&record.name, &before)));
             }
             (Some(value), None) => {
                 let configs = BTreeMap::from([(record.name.to_string(), value.to_string())]);
+                kept.begin(bytes_of_configs(&resource, &configs));
                 self.configs.insert(resource, Arc::new(configs));
             }
             (None, Some(configs)) => {
-                Arc::make_mut(configs).remove(&*record.name);
+                let before = Arc::make_mut(configs).remove(&*record.name);
+                before.into_iter().for_each(|before| kept.subtract(bytes_of_config(&record.name, &before)));
                 if configs.is_empty() {
+                    kept.end(bytes_of_resource(&resource));
                     self.configs.remove(&resource);
                 }
             }
@@ -286,12 +296,16 @@ impl Image {
             entity.map(|part| (part.entity_type.to_string(), name_of(part.entity_name.as_deref()))).collect();
         entity.sort();
         let mut quotas = self.client_quotas.remove(&entity).unwrap_or_default();
+        if !quotas.is_empty() {
+            self.kept.quotas.end(bytes_of_quotas(&entity, quotas.keys()));
+        }
         if record.remove {
             quotas.remove(&*record.key);
         } else {
             quotas.insert(record.key.to_string(), record.value);
         }
         if !quotas.is_empty() {
+            self.kept.quotas.begin(bytes_of_quotas(&entity, quotas.keys()));
             self.client_quotas.insert(entity, quotas);
         }
     }

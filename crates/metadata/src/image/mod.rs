@@ -15,11 +15,13 @@ use std::sync::Arc;
 
 use ottla_base::{BrokerId, LeaderEpoch, Offset, PartitionIndex, ProducerId, Uuid};
 
+use self::kept::AllKept;
 use crate::SharedMap;
 
 mod apply;
 mod broker;
 mod config;
+mod kept;
 mod security;
 mod snapshot;
 #[cfg(test)]
@@ -30,11 +32,13 @@ mod topics;
 pub use apply::ApplyError;
 pub use broker::{Broker, Endpoint, FeatureRange, RegisteredController};
 pub use config::{ConfigResource, ResourceKind};
+pub use kept::Kept;
 pub use security::{Acl, AclId, DelegationToken, QuotaEntity, ScramCredential, ScramKey};
 pub use topic::{LeaderRecoveryState, Partition, Topic, UNASSIGNED_DIRECTORY};
 pub use topics::Topics;
 
 pub(crate) use apply::LEADER_UNCHANGED;
+pub(crate) use kept::{bytes_of_configs, bytes_of_quotas};
 pub(crate) use snapshot::{numbers, partition_record};
 
 /// The feature that says which records the metadata log may hold.
@@ -57,6 +61,7 @@ pub struct Image {
     topics: Topics,
     configs: SharedMap<ConfigResource, Configs>,
     client_quotas: SharedMap<QuotaEntity, BTreeMap<String, f64>>,
+    kept: AllKept,
     next_producer_id: ProducerId,
     acls: SharedMap<AclId, Arc<Acl>>,
     scram_credentials: SharedMap<ScramKey, Arc<ScramCredential>>,
@@ -177,6 +182,16 @@ impl Image {
         &self.client_quotas
     }
 
+    /// How many resources of this kind have configs, and what that takes.
+    pub fn kept_configs(&self, kind: ResourceKind) -> Kept {
+        self.kept.of(kind)
+    }
+
+    /// How many entities have quotas, and what that takes.
+    pub fn kept_quotas(&self) -> Kept {
+        self.kept.quotas
+    }
+
     /// The first producer id that no broker was given yet.
     pub fn next_producer_id(&self) -> ProducerId {
         self.next_producer_id
@@ -219,6 +234,18 @@ impl Image {
             let topic_exists = resource.kind != ResourceKind::Topic || self.topic(&resource.name).is_some();
             assert!(topic_exists, "{resource:?} went with its topic");
         }
+        self.check_kept();
+    }
+
+    fn check_kept(&self) {
+        let mut kept = AllKept::default();
+        for (resource, configs) in self.configs.iter() {
+            kept.of_mut(resource.kind).begin(bytes_of_configs(resource, configs));
+        }
+        for (entity, quotas) in self.client_quotas.iter() {
+            kept.quotas.begin(bytes_of_quotas(entity, quotas.keys()));
+        }
+        assert_eq!(kept, self.kept, "what is kept was counted");
     }
 
     fn check_partition(&self, topic: &Topic, index: PartitionIndex, partition: &Partition) {

@@ -20,6 +20,10 @@ const MATCH: &str = "match";
 const INTERVAL_MS_MIN: i64 = 100;
 const INTERVAL_MS_MAX: i64 = 3_600_000;
 
+/// There are at most so many subscriptions: each is held against every client that asks.
+pub const SUBSCRIPTIONS_MAX: usize = 64;
+/// What all subscriptions together may take: the list of metrics of a client that asks is made of all of them.
+pub const SUBSCRIPTIONS_MAX_BYTES: usize = 128 * 1024;
 /// A subscription has at most so many patterns: one for each selector is of use, since the last about the same counts.
 const PATTERNS_MAX: usize = 12;
 /// What an expression takes when it is compiled: about 500 letters, or as many repetitions of one.

@@ -2,6 +2,7 @@
 
 mod administration;
 mod configs;
+mod kept;
 mod lifecycle;
 mod random_commands;
 mod topics;
