@@ -18,6 +18,8 @@ pub struct Budgets {
     /// For requests that wait for records: whoever finds it spent does not wait.
     pub parked: Arc<FrameMemory>,
     large: Arc<Semaphore>,
+    /// Where those who have gone wait: one of them at a time waits for its turn among those who are there.
+    gone: Semaphore,
 }
 
 /// Held while a large request is handled, and never across an await: what one may take is too much to be taken by every
@@ -31,8 +33,18 @@ impl Budgets {
     }
 
     /// Waits until no other large request is handled. The worker serves its other connections meanwhile.
-    pub async fn large_turn(&self) -> LargeTurn {
-        self.large.clone().acquire_owned().await.expect("it is never closed")
+    ///
+    /// What a client sent before it was `gone` is still handled, since many a producer does not wait for the last answer. But
+    /// it holds up nobody who is there: of those who have gone one at a time waits in the queue.
+    pub async fn large_turn(&self, gone: impl Future<Output = ()>) -> LargeTurn {
+        let turn = || async { self.large.clone().acquire_owned().await.expect("it is never closed") };
+        tokio::select! {
+            biased;
+            turn = turn() => return turn,
+            () = gone => {}
+        }
+        let _place = self.gone.acquire().await.expect("it is never closed");
+        turn().await
     }
 }
 
@@ -42,6 +54,30 @@ impl Default for Budgets {
             answers: AnswerMemory::new(),
             parked: FrameMemory::new(PARKED_BYTES),
             large: Arc::new(Semaphore::new(1)),
+            gone: Semaphore::new(1),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_has_gone_does_not_hold_up_who_is_there() {
+        let (budgets, order) = (Budgets::default(), Mutex::new(Vec::new()));
+        let first = budgets.try_large_turn().expect("nobody has it");
+        let handled = |name: &'static str, turn: LargeTurn| {
+            order.lock().unwrap().push(name);
+            drop(turn);
+        };
+        let gone = async || handled("gone", budgets.large_turn(ready(())).await);
+        let there = async || handled("there", budgets.large_turn(pending()).await);
+        let release = async || drop(first);
+        tokio::join!(gone(), gone(), gone(), gone(), there(), there(), release());
+        assert_eq!(*order.lock().unwrap(), ["gone", "there", "there", "gone", "gone", "gone"]);
     }
 }

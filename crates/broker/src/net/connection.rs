@@ -270,10 +270,10 @@ enum Step {
     Hurry,
 }
 
-/// Waits for the next request; where that `is_large` and its frame is there, for its turn. Whoever is called away meanwhile
-/// waits anew.
+/// Waits for the next request; where that `is_large` and its frame is there, for its turn, behind all other connections that
+/// wait for theirs. Whoever is called away meanwhile waits anew.
 async fn next(node: &Node, frames: &mut FrameReader, transport: &Transport, is_large: bool) -> Result<Step, ReadError> {
-    let turn = if is_large { Some(node.budgets.large_turn().await) } else { None };
+    let turn = if is_large { Some(node.budgets.large_turn(transport.gone()).await) } else { None };
     Ok(Step::Handle(frames.next(transport).await?, turn))
 }
 

@@ -7,12 +7,16 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::BufMut;
 use ottla_storage::LogSlice;
 use rustix::net::{RecvFlags, SendFlags};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+
+/// How often a connection that has sent more than is read is asked whether it is still there.
+const GONE_CHECK_EVERY: Duration = Duration::from_millis(100);
 
 /// One client's byte stream.
 #[derive(Debug)]
@@ -66,6 +70,23 @@ impl Transport {
             Ok(_) => Ok(true),
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(false),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Waits until the other end has closed, or at least sends no more. What it sent before stays there to be read.
+    pub async fn gone(&self) {
+        let Self::Plain(stream) = self;
+        loop {
+            match stream.ready(Interest::READABLE).await {
+                Ok(ready) if !ready.is_read_closed() => {}
+                _ => return,
+            }
+            match self.has_come() {
+                // The end, where there is one, is behind what has come: asked for once more later.
+                Ok(true) => tokio::time::sleep(GONE_CHECK_EVERY).await,
+                Ok(false) => {}
+                Err(_) => return,
+            }
         }
     }
 
@@ -143,5 +164,27 @@ impl Transport {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_closes_is_gone_also_behind_bytes_that_are_not_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = TcpStream::connect(address).await.unwrap();
+        let transport = Transport::Plain(listener.accept().await.unwrap().0);
+        let mut gone = pin!(transport.gone());
+        let mut is_gone = async || poll_fn(|context| Poll::Ready(gone.as_mut().poll(context).is_ready())).await;
+        assert!(!is_gone().await);
+        Transport::Plain(client).write_all(b"more", false, &Taken::default()).await.unwrap();
+        gone.await;
+        let mut read = Vec::new();
+        assert_eq!(transport.try_read(&mut read).unwrap(), Some(4));
     }
 }
