@@ -13,6 +13,7 @@ mod gather;
 mod groups;
 pub mod http;
 mod page;
+mod pages;
 mod process;
 mod times;
 mod traffic;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use ottla_protocol::ApiKey;
 
+use self::pages::Pages;
 use self::times::Times;
 use crate::api;
 
@@ -36,6 +38,9 @@ pub struct Metrics {
     commits: AtomicU64,
     /// Held by whoever makes a page.
     gathering: Arc<tokio::sync::Mutex<()>>,
+    /// Held by whoever looks whether the broker is ready.
+    looking: Arc<tokio::sync::Mutex<()>>,
+    pages: Pages,
 }
 
 /// The requests of one API.
@@ -55,7 +60,13 @@ impl Metrics {
             by_version: (0..=*api.versions.end()).map(|_| AtomicU64::new(0)).collect(),
             times: Times::new(),
         });
-        Self { requests: requests.collect(), commits: AtomicU64::new(0), gathering: Arc::default() }
+        Self {
+            requests: requests.collect(),
+            commits: AtomicU64::new(0),
+            gathering: Arc::default(),
+            looking: Arc::default(),
+            pages: Pages::default(),
+        }
     }
 
     /// Groups have committed so many offsets more.
