@@ -91,7 +91,11 @@ impl AlterClientQuotas {
         let mut results = Vec::with_capacity(order.len());
         for entity in order {
             let changes = by_entity.remove(&entity).expect("it was put there with its place in the order");
-            let result = plan(draft.image(), &entity, &changes, &self.unresolved).map(|records| draft.extend(records));
+            let (first, others) = changes.split_first().expect("it was put there with its changes");
+            let planned = plan(draft.image(), &entity, first, &self.unresolved);
+            let result = planned.map(|records| draft.extend(records));
+            // As in Kafka, what is said of it first is done nevertheless.
+            let result = if others.is_empty() { result } else { Err(duplicate(&entity)) };
             results.push(AlteredQuotas { entity, result });
         }
         if let Err(refusal) = draft.bound() {
@@ -107,11 +111,10 @@ impl AlterClientQuotas {
 fn plan(
     image: &Image,
     entity: &QuotaEntity,
-    changes: &[Vec<QuotaChange>],
+    changes: &[QuotaChange],
     unresolved: &BTreeSet<String>,
 ) -> Result<Vec<OwnedRecord>, Refusal> {
     let mut keys = BTreeSet::new();
-    let [changes] = changes else { return Err(duplicate(entity)) };
     if !changes.iter().all(|change| keys.insert(&change.key)) {
         return Err(duplicate(entity));
     }

@@ -46,6 +46,18 @@ fn only_quotas_that_change_are_written() {
 }
 
 #[test]
+fn of_an_entity_that_is_named_twice_the_first_counts_though_it_is_refused() {
+    let of_a = |value| quotas(&[("user", Some("a"))], &[("producer_byte_rate", Some(value))]);
+    Cluster::of_brokers([1]).check(
+        alter([of_a(1.0), of_a(2.0)]),
+        &expect![[r#"
+            [("user", Some("a"))]: 42 Ignoring duplicate entity ClientQuotaEntity(entries={user=a})
+            ClientQuota 0 user=a producer_byte_rate = 1
+        "#]],
+    );
+}
+
+#[test]
 fn quotas_are_refused_in_kafkas_words() {
     let mut cluster = Cluster::of_brokers([1]);
     let user: &[_] = &[("user", Some("a"))];
