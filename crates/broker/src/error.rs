@@ -167,11 +167,9 @@ impl fmt::Display for Error {
                  log.dirs to empty directories",
                 path.display()
             ),
-            Self::Bind { listener, source } => write!(
-                f,
-                "cannot listen on {listener}: {source}. Is another broker running there? Set listeners to a free port, or \
-                 to port 0 for any"
-            ),
+            Self::Bind { listener, source } => {
+                write!(f, "cannot listen on {listener}: {source}. {}", bind_advice(listener, source.kind()))
+            }
             Self::Metadata { detail } => write!(f, "the cluster's metadata cannot be read: {detail}"),
             Self::DamagedMetadata { path, position, detail } => write!(
                 f,
@@ -207,4 +205,44 @@ impl fmt::Display for Error {
     }
 }
 
+/// What to do where nobody can listen there.
+fn bind_advice(listener: &str, kind: io::ErrorKind) -> String {
+    let key = listener.split_once('=').map_or("listeners", |(key, _)| key);
+    match kind {
+        io::ErrorKind::AddrInUse => {
+            format!("Is another broker running there? Set {key} to a free port, or to port 0 for any")
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("Set {key} to a port above 1023, or let this user listen on ports below")
+        }
+        _ => format!("Set {key} to an address of this machine, or to a name of one"),
+    }
+}
+
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_do_where_nobody_can_listen_depends_on_why() {
+        let advice = |listener: &str, kind: io::ErrorKind| {
+            let error = Error::Bind { listener: listener.to_owned(), source: io::Error::from(kind) };
+            error.to_string().rsplit_once(". ").expect("the advice is a sentence").1.to_owned()
+        };
+        assert_eq!(
+            advice("A://:1", io::ErrorKind::PermissionDenied).split(',').next(),
+            Some("Set listeners to a port above 1023")
+        );
+        assert_eq!(
+            advice("A://x:1", io::ErrorKind::AddrNotAvailable).split(',').next(),
+            Some("Set listeners to an address of this machine")
+        );
+        let http = advice("ottla.http.listener=:9644", io::ErrorKind::AddrInUse);
+        assert_eq!(
+            http,
+            "Is another broker running there? Set ottla.http.listener to a free port, or to port 0 for any"
+        );
+    }
+}
