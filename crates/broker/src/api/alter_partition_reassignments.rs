@@ -27,21 +27,21 @@ pub const API: Api = Api { key: ApiKey::AlterPartitionReassignments, versions: 0
 
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: AlterPartitionReassignmentsRequest<'_> = request.decode()?;
-    let refused = |code: ErrorCode, message: &'static str| AlterPartitionReassignmentsResponse {
+    let refused = |code: ErrorCode, message: Option<&'static str>| AlterPartitionReassignmentsResponse {
         error_code: code.code(),
-        error_message: Some(message.into()),
+        error_message: message.map(Cow::Borrowed),
         allow_replication_factor_change: true,
         ..Default::default()
     };
     if !request.may(Operation::Alter, Resource::Cluster) {
-        return request.reply(refused(ErrorCode::ClusterAuthorizationFailed, "Cluster authorization failed."));
+        return request.reply(refused(ErrorCode::ClusterAuthorizationFailed, Some("Cluster authorization failed.")));
     }
     if asked.topics.is_empty() {
-        return request.reply(refused(ErrorCode::None, ""));
+        return request.reply(refused(ErrorCode::None, None));
     }
     let partitions = asked.topics.iter().map(|topic| 1 + topic.partitions.len()).sum();
     let Some(place) = request.node.controller.place(partitions, request.body.len()) else {
-        return request.reply(refused(ErrorCode::RequestTimedOut, "The controller has too much to do."));
+        return request.reply(refused(ErrorCode::RequestTimedOut, Some("The controller has too much to do.")));
     };
     let allow_replication_factor_change = asked.allow_replication_factor_change;
     let topics = asked.topics.iter().map(reassignment).collect();
@@ -51,11 +51,12 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         responder.answer(match place.ask(Command::AlterPartitionReassignments(command)).await {
             Ok(Answer::AlterPartitionReassignments(topics)) => AlterPartitionReassignmentsResponse {
                 allow_replication_factor_change,
+                error_message: None,
                 responses: topics.into_iter().map(to_wire).collect(),
                 ..Default::default()
             },
             Ok(other) => unreachable!("AlterPartitionReassignments is answered as such, not by {other:?}"),
-            Err(why) => refused(why.code(), "The controller cannot write, or has stopped."),
+            Err(why) => refused(why.code(), Some("The controller cannot write, or has stopped.")),
         })
     })))
 }

@@ -27,7 +27,9 @@ pub const API: Api = Api { key: ApiKey::CreateTopics, versions: 2..=7, handle };
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: CreateTopicsRequest<'_> = request.decode()?;
     let may_create_all = request.may(Operation::Create, Resource::Cluster);
-    let Some(place) = request.node.controller.place(asked.topics.len(), request.body.len()) else {
+    // As in Kafka, what is to be done within no time is not begun.
+    let place = (asked.timeout_ms > 0).then(|| request.node.controller.place(asked.topics.len(), request.body.len()));
+    let Some(place) = place.flatten() else {
         let topics = asked.topics.iter().map(|topic| failed(&topic.name, ErrorCode::RequestTimedOut, None)).collect();
         return request.reply(CreateTopicsResponse { topics, ..Default::default() });
     };

@@ -46,6 +46,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let refused = |code: ErrorCode, message: String| DescribeClientQuotasResponse {
         error_code: code.code(),
         error_message: Some(Cow::Owned(message)),
+        entries: None,
         ..Default::default()
     };
     if !request.may(Operation::DescribeConfigs, Resource::Cluster) {

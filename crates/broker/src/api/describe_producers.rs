@@ -51,15 +51,15 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
 fn describe(request: &Request<'_>, topic: &str, partition_index: i32) -> Partition<'static> {
     let found = match names::validate(topic) {
         _ if !request.may(Operation::Read, Resource::Topic(topic)) => {
-            Err((ErrorCode::TopicAuthorizationFailed, "Topic authorization failed.".to_owned()))
+            Err((ErrorCode::TopicAuthorizationFailed, Some("Topic authorization failed.".to_owned())))
         }
-        Err(message) => Err((ErrorCode::InvalidTopicException, message)),
+        Err(message) => Err((ErrorCode::InvalidTopicException, Some(message))),
         Ok(()) => request
             .node
             .partitions
             .find(topic, partition_index)
             .and_then(|partition| partition.producers())
-            .map_err(|code| (code, reason(code).to_owned())),
+            .map_err(|code| (code, reason(request, topic, code).map(str::to_owned))),
     };
     match found {
         Ok(producers) => Partition {
@@ -71,16 +71,18 @@ fn describe(request: &Request<'_>, topic: &str, partition_index: i32) -> Partiti
         Err((code, message)) => Partition {
             partition_index,
             error_code: code.code(),
-            error_message: Some(Cow::Owned(message)),
+            error_message: message.map(Cow::Owned),
             ..Default::default()
         },
     }
 }
 
-fn reason(code: ErrorCode) -> &'static str {
+/// As in Kafka, of a partition that a topic does not have the code says all.
+fn reason(request: &Request<'_>, topic: &str, code: ErrorCode) -> Option<&'static str> {
     match code {
-        ErrorCode::UnknownTopicOrPartition => "This server does not host this topic-partition.",
-        code => code.name(),
+        ErrorCode::UnknownTopicOrPartition if request.node.image().topic(topic).is_some() => None,
+        ErrorCode::UnknownTopicOrPartition => Some("This server does not host this topic-partition."),
+        code => Some(code.name()),
     }
 }
 

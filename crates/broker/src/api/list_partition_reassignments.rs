@@ -41,7 +41,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
             found.collect()
         }
     };
-    request.reply(ListPartitionReassignmentsResponse { topics, ..Default::default() })
+    request.reply(ListPartitionReassignmentsResponse { topics, error_message: None, ..Default::default() })
 }
 
 /// A topic's partitions that are on their way, if there are any.

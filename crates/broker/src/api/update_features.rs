@@ -68,7 +68,7 @@ fn updated(names: Vec<String>, version: i16) -> UpdateFeaturesResponse<'static> 
         error_message: Some(ErrorCode::None.name().into()),
     };
     let names = names.into_iter().filter(|_| version < 2);
-    UpdateFeaturesResponse { results: names.map(result).collect(), ..Default::default() }
+    UpdateFeaturesResponse { results: names.map(result).collect(), error_message: None, ..Default::default() }
 }
 
 fn refused(code: ErrorCode, message: Option<String>) -> UpdateFeaturesResponse<'static> {

@@ -6,10 +6,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use ottla_protocol::frame::{self, RequestHeader};
+use ottla_protocol::messages::alter_partition_reassignments_request::AlterPartitionReassignmentsRequest;
+use ottla_protocol::messages::alter_partition_reassignments_response::AlterPartitionReassignmentsResponse;
 use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
+use ottla_protocol::messages::create_topics_request::{CreateTopicsRequest, Topic as NewTopic};
+use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
+use ottla_protocol::messages::describe_client_quotas_request::{Component, DescribeClientQuotasRequest};
+use ottla_protocol::messages::describe_client_quotas_response::DescribeClientQuotasResponse;
 use ottla_protocol::messages::describe_producers_request::DescribeProducersRequest;
 use ottla_protocol::messages::fetch_request::{FetchRequest, Partition, Topic};
 use ottla_protocol::messages::fetch_response::FetchResponse;
+use ottla_protocol::messages::list_partition_reassignments_request::ListPartitionReassignmentsRequest;
+use ottla_protocol::messages::list_partition_reassignments_response::ListPartitionReassignmentsResponse;
+use ottla_protocol::messages::update_features_request::UpdateFeaturesRequest;
+use ottla_protocol::messages::update_features_response::UpdateFeaturesResponse;
 use ottla_protocol::{ApiKey, Message, Reader, Writer};
 
 use crate::config::{Config, Written};
@@ -115,6 +125,62 @@ async fn the_session_of_a_fetch_that_waits_for_its_turn_goes_on_once() {
     }
     drop(turn);
     assert_eq!([(); 3].map(|()| fetched(&mut client)), [(0, session_id); 3]);
+    drop(client);
+    broker.stop().await.unwrap();
+}
+
+/// Asks for something in a flexible version, and gives the body of the answer.
+fn ask<'m, M: Message<'m>>(client: &mut Client, api: (ApiKey, i16), request: &M) -> Vec<u8> {
+    client.send(api, 1, request);
+    // Behind the correlation id and no tagged fields.
+    client.answer().split_off(5)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_kafka_says_nothing_nothing_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start(folder.path()).await;
+    let mut client = Client::new(&broker);
+
+    let api = (ApiKey::ListPartitionReassignments, 0);
+    let answer = ask(&mut client, api, &ListPartitionReassignmentsRequest::default());
+    let answer = ListPartitionReassignmentsResponse::decode(&mut Reader::new(&answer), api.1).unwrap();
+    assert_eq!((answer.error_code, answer.error_message), (0, None));
+
+    let api = (ApiKey::AlterPartitionReassignments, 0);
+    let answer = ask(&mut client, api, &AlterPartitionReassignmentsRequest::default());
+    let answer = AlterPartitionReassignmentsResponse::decode(&mut Reader::new(&answer), api.1).unwrap();
+    assert_eq!((answer.error_code, answer.error_message), (0, None));
+
+    let api = (ApiKey::UpdateFeatures, 2);
+    let answer = ask(&mut client, api, &UpdateFeaturesRequest { validate_only: true, ..Default::default() });
+    let answer = UpdateFeaturesResponse::decode(&mut Reader::new(&answer), api.1).unwrap();
+    assert_eq!((answer.error_code, answer.error_message), (0, None));
+
+    let api = (ApiKey::DescribeClientQuotas, 1);
+    let component = Component { entity_type: "nothing".into(), match_type: 2, r#match: None };
+    let request = DescribeClientQuotasRequest { components: vec![component], strict: false };
+    let answer = ask(&mut client, api, &request);
+    let answer = DescribeClientQuotasResponse::decode(&mut Reader::new(&answer), api.1).unwrap();
+    assert_eq!((answer.error_code, answer.entries), (35, None));
+    drop(client);
+    broker.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_to_be_created_in_no_time_is_not_created() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start(folder.path()).await;
+    let mut client = Client::new(&broker);
+    let api = (ApiKey::CreateTopics, 7);
+    let mut create = |timeout_ms| {
+        let topic = NewTopic { name: "t".into(), num_partitions: 1, replication_factor: 1, ..Default::default() };
+        let answer =
+            ask(&mut client, api, &CreateTopicsRequest { topics: vec![topic], timeout_ms, validate_only: false });
+        let answer = CreateTopicsResponse::decode(&mut Reader::new(&answer), api.1).unwrap();
+        answer.topics[0].error_code
+    };
+    assert_eq!([-1, 0, 10_000].map(&mut create), [7, 7, 0]);
     drop(client);
     broker.stop().await.unwrap();
 }
