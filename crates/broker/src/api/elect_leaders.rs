@@ -30,6 +30,8 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let election = match asked.election_type {
         0 => Election::Preferred,
         1 => Election::Unclean,
+        // As in Kafka, nobody looks at it where there is nothing to elect.
+        _ if topics.as_ref().is_some_and(Vec::is_empty) => return request.reply(response(ErrorCode::None, Vec::new())),
         other => {
             let refusal = Refusal::new(ErrorCode::InvalidRequest, format!("Unknown election type {other}"));
             return request.reply(refused(named, &refusal));

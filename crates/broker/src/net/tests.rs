@@ -14,6 +14,8 @@ use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
 use ottla_protocol::messages::describe_client_quotas_request::{Component, DescribeClientQuotasRequest};
 use ottla_protocol::messages::describe_client_quotas_response::DescribeClientQuotasResponse;
 use ottla_protocol::messages::describe_producers_request::DescribeProducersRequest;
+use ottla_protocol::messages::elect_leaders_request::ElectLeadersRequest;
+use ottla_protocol::messages::elect_leaders_response::ElectLeadersResponse;
 use ottla_protocol::messages::fetch_request::{FetchRequest, Partition, Topic};
 use ottla_protocol::messages::fetch_response::FetchResponse;
 use ottla_protocol::messages::list_partition_reassignments_request::ListPartitionReassignmentsRequest;
@@ -151,6 +153,14 @@ async fn where_kafka_says_nothing_nothing_is_said() {
     let answer = ask(&mut client, api, &AlterPartitionReassignmentsRequest::default());
     let answer = AlterPartitionReassignmentsResponse::decode(&mut Reader::new(&answer), api.1).unwrap();
     assert_eq!((answer.error_code, answer.error_message), (0, None));
+
+    let api = (ApiKey::ElectLeaders, 2);
+    let request = |topic_partitions| ElectLeadersRequest { election_type: 7, topic_partitions, timeout_ms: 1000 };
+    for (topics, code) in [(Some(Vec::new()), 0), (None, 42)] {
+        let answer = ask(&mut client, api, &request(topics));
+        let answer = ElectLeadersResponse::decode(&mut Reader::new(&answer), api.1).unwrap();
+        assert_eq!(answer.error_code, code);
+    }
 
     let api = (ApiKey::UpdateFeatures, 2);
     let answer = ask(&mut client, api, &UpdateFeaturesRequest { validate_only: true, ..Default::default() });
