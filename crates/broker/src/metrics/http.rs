@@ -179,7 +179,13 @@ fn response(status: StatusCode, content_type: &'static str, body: AnswerBody) ->
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
+    use crate::config::{Config, Written};
+    use crate::start::Broker;
 
     #[tokio::test]
     async fn whoever_has_not_asked_loses_his_place_and_then_who_was_there_first() {
@@ -201,5 +207,42 @@ mod tests {
         connect(&mut places, true);
         assert_eq!([first, silent].map(|id| has_place(&places, id)), [false, false]);
         assert_eq!(places.taken.len(), CONNECTIONS_MAX);
+    }
+
+    async fn get(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn half_requests_keep_nobody_from_asking() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!(
+            "process.roles=broker,controller\nnode.id=1\nlisteners=PLAINTEXT://127.0.0.1:0\nottla.http.listener=\nlog.dirs={}\n",
+            folder.path().display()
+        );
+        let config = Config::new(Written::from_text("server.properties", &text).unwrap()).unwrap().0;
+        let broker = Broker::start(config).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopping) = watch::channel(false);
+        let serving = tokio::spawn(serve(broker.node.clone(), listener, stopping));
+        let mut half = Vec::new();
+        for _ in 0..CONNECTIONS_MAX + 50 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET /met").await.unwrap();
+            half.push(stream);
+        }
+        for (path, words) in [("/health/live", "alive"), ("/health/ready", "ready"), ("/metrics", "# TYPE")] {
+            let answer = get(address, path).await;
+            assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains(words), "{path}: {answer}");
+        }
+        drop(half);
+        stop.send(true).unwrap();
+        serving.await.unwrap();
+        broker.stop().await.unwrap();
     }
 }
