@@ -35,7 +35,7 @@ use self::shard::{Shard, Shared};
 use crate::config::Config;
 use crate::partitions::Partitions;
 
-/// What the members of all groups may take. Whoever would make it more has to try again later.
+/// What the members of all groups may take, with their assignments. Whoever would make it more has to try again later.
 const MEMBERS_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The group coordinators of this broker.

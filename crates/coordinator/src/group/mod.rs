@@ -256,7 +256,7 @@ impl GroupCoordinator {
         self.groups.len()
     }
 
-    /// The memory that the members of all groups take, about; without offsets and assignments, which the log bounds.
+    /// The memory that the members of all groups take, about; without offsets.
     pub fn members_bytes(&self) -> usize {
         self.members_bytes
     }

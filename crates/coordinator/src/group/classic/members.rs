@@ -66,9 +66,9 @@ impl Members {
         self.joining_count
     }
 
-    /// The memory that a member takes with its id, about.
-    pub(super) fn size_of(&self, member_id: &str) -> Option<usize> {
-        self.by_id.get(member_id).map(|member| member_id.len() + member.size_bytes())
+    /// The memory that a member takes with its id, but without its assignment, about.
+    pub(super) fn said_bytes_of(&self, member_id: &str) -> Option<usize> {
+        self.by_id.get(member_id).map(|member| member_id.len() + member.said_bytes())
     }
 
     /// The memory that they take, about.

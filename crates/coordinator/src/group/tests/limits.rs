@@ -117,6 +117,43 @@ fn who_finds_no_room_beside_other_groups_may_try_again() {
     assert_eq!((host.outcome(longer).as_str(), host.state()), ("15", GroupState::CompletingRebalance));
 }
 
+/// The SyncGroup of a leader that gives each of these so much.
+fn long_sync(generation: i32, members: &[MemberId], bytes: usize, room_bytes: usize) -> Request {
+    let assigned: Opaque = vec![0; bytes].into();
+    let assignments = members.iter().map(|id| (Arc::clone(id), Arc::clone(&assigned))).collect();
+    Request::SyncGroup(SyncGroup { assignments, room_bytes, ..sync_of(&members[0], generation, &[]) })
+}
+
+#[test]
+fn an_assignment_counts_to_what_members_take() {
+    let mut host = Host::prompt();
+    let ids = host.completing(1);
+    let before_bytes = host.coordinator.members_bytes();
+    let synced = host.ask(long_sync(1, &ids, 500_000, 500_000));
+    assert_eq!((host.outcome(synced).as_str(), host.coordinator.members_bytes() - before_bytes), ("0", 500_000));
+    let rejoined = host.ask(join("m1", &ids[0]));
+    assert_eq!(host.outcome(rejoined), "0");
+    let longer = host.ask(long_sync(2, &ids, 500_001, 0));
+    assert_eq!((host.outcome(longer).as_str(), host.state()), ("15", GroupState::PreparingRebalance));
+    assert_eq!(host.coordinator.members_bytes(), before_bytes, "it has to meet again");
+}
+
+#[test]
+fn who_brings_a_too_long_assignment_is_refused_with_all_who_wait_for_it() {
+    let mut host = Host::prompt();
+    let ids = host.completing(9);
+    let waiting = host.ask(sync(&ids[1], 1, &[]));
+    let strangers = [&ids[..1], &[text("nobody")]].concat();
+    let refused = host.ask(long_sync(1, &ids, 1_000_000, usize::MAX));
+    assert_eq!((host.outcome(refused).as_str(), host.outcome(waiting).as_str()), ("-1", "-1"));
+    assert_eq!(host.state(), GroupState::PreparingRebalance);
+    for (number, id) in (1..).zip(&ids) {
+        host.ask(join(&format!("m{number}"), id));
+    }
+    let synced = host.ask(long_sync(2, &strangers, 5_000_000, usize::MAX));
+    assert_eq!(host.outcome(synced), "0", "what is for nobody is not kept");
+}
+
 /// So many that work for each pair of them would take minutes.
 const CROWD: usize = 50_000;
 

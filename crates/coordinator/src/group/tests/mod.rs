@@ -224,6 +224,7 @@ fn sync_of(id: &str, generation: i32, members: &[MemberId]) -> SyncGroup {
         protocol: Some(text("range")),
         requires_protocol: true,
         assignments: members.iter().enumerate().map(assign).collect(),
+        room_bytes: usize::MAX,
     }
 }
 
