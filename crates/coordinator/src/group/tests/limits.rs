@@ -154,6 +154,32 @@ fn who_brings_a_too_long_assignment_is_refused_with_all_who_wait_for_it() {
     assert_eq!(host.outcome(synced), "0", "what is for nobody is not kept");
 }
 
+#[test]
+fn metadata_that_finds_no_room_is_refused_unless_it_is_short() {
+    let mut host = Host::new();
+    let offset = commit_of("", -1, 1).offsets.remove(0);
+    let with = |bytes, partition| {
+        let metadata = Some(text(&"x".repeat(bytes)));
+        OffsetToCommit { metadata, partition, ..offset.clone() }
+    };
+    let commit = |offsets, metadata_room_bytes| {
+        Request::OffsetCommit(OffsetCommit { offsets, metadata_room_bytes, ..commit_of("", -1, 1) })
+    };
+    let (none, too_large) = (ErrorCode::None, ErrorCode::OffsetMetadataTooLarge);
+    let sizes = [100, 101, 64, 50].into_iter().zip(0..);
+    let first = host.ask(commit(sizes.map(|(bytes, partition)| with(bytes, partition)).collect(), 200));
+    assert_eq!(host.answers[&first], Answer::OffsetCommit(vec![none, too_large, none, none]));
+    assert_eq!(host.coordinator.metadata_bytes(), 214, "what is short is counted, too");
+    let again = host.ask(commit(vec![with(100, 0), with(101, 0), with(65, 3)], 0));
+    assert_eq!(host.answers[&again], Answer::OffsetCommit(vec![none, too_large, too_large]));
+    let shorter = host.ask(commit(vec![with(70, 0)], 0));
+    assert_eq!((host.outcome(shorter).as_str(), host.coordinator.metadata_bytes()), ("0", 184));
+    host.restart();
+    assert_eq!(host.coordinator.metadata_bytes(), 184);
+    host.decide(Input::TopicsDeleted(vec![DeletedTopic { name: "t".to_owned(), id: Uuid(5) }]));
+    assert_eq!(host.coordinator.metadata_bytes(), 0);
+}
+
 /// So many that work for each pair of them would take minutes.
 const CROWD: usize = 50_000;
 
