@@ -180,12 +180,13 @@ impl Draft<'_> {
             self.remove(&request.member_id);
             return self.answer_join(ticket, JoinGroupAnswer::refused(ErrorCode::GroupMaxSizeReached, &nobody));
         }
+        // Those who find no room cost the least.
+        if let Err(error) = self.check_memory(&request) {
+            return self.answer_join(ticket, JoinGroupAnswer::refused(error, &request.member_id));
+        }
         if !self.group.supports(&request.protocol_type, &request.protocols) {
             let answer = JoinGroupAnswer::refused(ErrorCode::InconsistentGroupProtocol, &request.member_id);
             return self.answer_join(ticket, answer);
-        }
-        if let Err(error) = self.check_memory(&request) {
-            return self.answer_join(ticket, JoinGroupAnswer::refused(error, &request.member_id));
         }
         if request.member_id.is_empty() {
             self.join_without_id(request, ticket);
@@ -286,8 +287,8 @@ impl Draft<'_> {
         self.change_member(member_id, |member| {
             member.rebalance_timeout_ms = rebalance_timeout_ms;
             member.session_timeout_ms = request.session_timeout_ms;
-            member.protocols = request.protocols;
         });
+        self.group.members.set_protocols(member_id, request.protocols);
     }
 
     fn add_member(&mut self, request: JoinGroup, member_id: &MemberId, ticket: Ticket) {

@@ -222,6 +222,52 @@ fn a_crowd_that_leaves_at_once_is_no_burden() {
 }
 
 #[test]
+fn many_who_can_do_much_agree_on_what_all_can_do() {
+    const MEMBERS: usize = 50;
+    let mut host = Host::prompt();
+    let protocols_of = |number: usize| -> Vec<Protocol> {
+        let name = |other: usize| if other == 0 { text("range") } else { text(&format!("p{number}-{other}")) };
+        (0..100).map(|other| Protocol { name: name(other), metadata: metadata() }).collect()
+    };
+    let join = |number: usize, id: &str| {
+        let protocols = protocols_of(number);
+        Request::JoinGroup(JoinGroup { requires_member_id: false, protocols, ..join_of(&format!("m{number}"), id) })
+    };
+    let first = host.ask(join(0, ""));
+    host.pass_ms(0);
+    let leader = host.join(first).member_id;
+    let tickets: Vec<Ticket> = (1..MEMBERS).map(|number| host.ask(join(number, ""))).collect();
+    let rejoined = host.ask(join(0, &leader));
+    assert_eq!((host.outcome(rejoined).as_str(), host.join(rejoined).protocol.as_deref()), ("0", Some("range")));
+    assert!(tickets.iter().all(|ticket| host.outcome(*ticket) == "0"));
+}
+
+#[test]
+fn a_protocol_that_the_last_without_it_takes_away_is_shared_again() {
+    let mut host = Host::prompt();
+    let join = |client: &str, id: &str, names: &[&str]| {
+        let protocols = protocols(names);
+        Request::JoinGroup(JoinGroup { requires_member_id: false, protocols, ..join_of(client, id) })
+    };
+    let first = host.ask(join("m1", "", &["a", "b", "b"]));
+    host.pass_ms(0);
+    let first = host.join(first).member_id;
+    let second = host.ask(join("m2", "", &["b", "c"]));
+    let refused = host.ask(join("m3", "", &["a", "c"]));
+    assert_eq!(host.outcome(refused), "23", "nobody has both of the others' protocols");
+    let other = host.ask(join("m1", &first, &["c", "a"]));
+    assert_eq!(host.outcome(other), "23", "it would have nothing in common with itself as it is now");
+    let both = host.ask(join("m1", &first, &["a", "c", "b"]));
+    assert_eq!((host.outcome(both).as_str(), host.outcome(second).as_str()), ("0", "0"));
+    let second = host.join(second).member_id;
+    host.ask(leave(&second, None));
+    let third = host.ask(join("m3", "", &["a"]));
+    assert_eq!(host.outcome(third), "waits");
+    let again = host.ask(join("m1", &first, &["a", "c"]));
+    assert_eq!(host.join(again).protocol.as_deref(), Some("a"));
+}
+
+#[test]
 fn a_crowd_that_is_lost_at_once_is_no_burden() {
     let mut host = crowd();
     host.pass_ms(SESSION_MS as u64 - 1);
