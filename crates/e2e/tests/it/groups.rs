@@ -321,3 +321,21 @@ fn only_old_readers_of_commits_are_given_them_in_an_old_form() {
         assert_eq!([value[1], value[9]], expected, "Fetch version {version}");
     }
 }
+
+#[test]
+fn an_old_reader_that_waits_for_commits_has_them_with_its_next_request_at_the_latest() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = options(folder.path()).with("offsets.topic.num.partitions=1").start();
+    let mut client = connect(&broker);
+    create_topic(&mut client, "t");
+    coordinator(&mut client, "g");
+    let mut reader = connect(&broker);
+    let fetch = |reader: &mut RawClient| fetch_as(11, reader, "__consumer_offsets", 0, 30_000).expect("it is answered");
+    let found = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| [fetch(&mut reader), fetch(&mut reader)]);
+        assert_eq!(commit(&mut client, "g", "", -1, 42), 0);
+        waiting.join().expect("it does not panic")
+    });
+    assert!(found.iter().all(|(error, _)| *error == 0));
+    assert!(Batch::parse(&found[1].1).is_ok(), "a batch");
+}
