@@ -19,6 +19,9 @@ use crate::group::{Answer, Asked, GroupCoordinator, GroupId, MemberId};
 /// Metadata that is no longer is stored however much there is: what consumers of usual libraries write, if anything.
 const SHORT_METADATA_BYTES: usize = 64;
 
+/// As long as the broker says.
+const DEFAULT_RETENTION_MS: i64 = -1;
+
 /// An OffsetCommit request. The host keeps back partitions that are not there, and refuses them itself.
 #[derive(Clone, Debug)]
 pub struct OffsetCommit {
@@ -30,7 +33,7 @@ pub struct OffsetCommit {
     pub member_id: MemberId,
     /// The name that outlives its restarts.
     pub instance_id: Option<Arc<str>>,
-    /// How long to keep the offsets, from now on; -1 as long as the broker says.
+    /// How long to keep the offsets, from now on; -1 as long as the broker says. Other negative times are over already.
     pub retention_time_ms: i64,
     /// Since v9: a group that there is not is error 69, else 22.
     pub knows_group_id_not_found: bool,
@@ -69,8 +72,9 @@ impl OffsetCommit {
         if let Some(group) = group.filter(|group| !group.is_empty()) {
             outcome.notes.push(heard(&self.group_id, group, &self.member_id, now));
         }
-        let expire_timestamp_ms =
-            (self.retention_time_ms >= 0).then(|| now.wall_ms.saturating_add(self.retention_time_ms));
+        // On the disk -1 is none.
+        let expire_timestamp_ms = (self.retention_time_ms != DEFAULT_RETENTION_MS)
+            .then(|| now.wall_ms.saturating_add(self.retention_time_ms).max(0));
         let max_length = coordinator.settings.offset_metadata_max_bytes;
         let mut results = Vec::with_capacity(self.offsets.len());
         let mut room_bytes = self.metadata_room_bytes;
