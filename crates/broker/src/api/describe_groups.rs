@@ -4,9 +4,10 @@
 //! error for a group that there is not (KIP-1043); before, such a group is Dead.
 //!
 //! Differs from Kafka: groups that do not fit into one answer are said to be loading, so that clients ask for them once more,
-//! without those that they have been told of.
+//! without those that they have been told of. A group is described once, however often it is named.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use ottla_coordinator::group::{DescribedGroup, DescribedMember};
 use ottla_protocol::error::ErrorCode;
@@ -26,21 +27,24 @@ const ERROR_FOR_UNKNOWN_FROM: i16 = 6;
 const INSTANCES_FROM: i16 = 4;
 /// What a bit field of operations says when it was not asked for.
 const NOT_ASKED: i32 = i32::MIN;
-/// What the groups in one answer may take, in bytes: one group may be asked for many times.
+/// What the groups in one answer may take, in bytes.
 const GROUPS_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// An answer that takes more makes its request a large one.
+const LARGE_BYTES: usize = 512 * 1024;
 /// What a group takes beside its members and its name: itself, its state, the names of its protocol, what is wrong with it.
 const GROUP_BYTES: usize = size_of::<Group<'_>>() + 64;
 
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: DescribeGroupsRequest<'_> = request.decode()?;
     // A name may stand in the error, too.
-    let names: usize = asked.groups.iter().map(|group_id| GROUP_BYTES + 2 * group_id.len()).sum();
+    let asked_groups = once_each(&asked.groups);
+    let names: usize = asked_groups.iter().map(|group_id| GROUP_BYTES + 2 * group_id.len()).sum();
     let mut room = GROUPS_BYTES_MAX.checked_sub(names).ok_or_else(|| request.responder().too_large())?;
-    let mut groups = Vec::with_capacity(asked.groups.len());
+    let mut groups = Vec::with_capacity(asked_groups.len());
     let mut is_full = false;
-    for group_id in &asked.groups {
+    for group_id in asked_groups {
         let group = match is_full {
-            false => describe(request, group_id, asked.include_authorized_operations, &mut room),
+            false => describe(request, group_id, asked.include_authorized_operations, &mut room)?,
             true => None,
         };
         is_full = group.is_none();
@@ -53,15 +57,26 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     request.reply(DescribeGroupsResponse { groups, ..Default::default() })
 }
 
+/// Each group once, where it was named first.
+fn once_each<'a>(groups: &'a [Str<'_>]) -> Vec<&'a str> {
+    let mut seen = HashSet::with_capacity(groups.len());
+    groups.iter().map(|group_id| &**group_id).filter(|group_id| seen.insert(*group_id)).collect()
+}
+
 /// Whether a client that asks for the others once more asks for less.
 fn has_told(groups: &[Group<'_>]) -> bool {
     groups.iter().any(|group| !group.members.is_empty())
 }
 
 /// Nothing, where it does not fit into what is left of `room`.
-fn describe(request: &Request<'_>, group_id: &str, with_operations: bool, room: &mut usize) -> Option<Group<'static>> {
+fn describe(
+    request: &Request<'_>,
+    group_id: &str,
+    with_operations: bool,
+    room: &mut usize,
+) -> Result<Option<Group<'static>>, Refused> {
     if !request.may(Operation::Describe, Resource::Group(group_id)) {
-        return Some(refused(group_id, ErrorCode::GroupAuthorizationFailed));
+        return Ok(Some(refused(group_id, ErrorCode::GroupAuthorizationFailed)));
     }
     let authorized_operations = match with_operations {
         true => access::authorized_operations(
@@ -72,15 +87,20 @@ fn describe(request: &Request<'_>, group_id: &str, with_operations: bool, room: 
         ),
         false => NOT_ASKED,
     };
-    match request.node.groups.read(group_id, |groups| groups.describe_group(group_id)) {
+    Ok(match request.node.groups.read(group_id, |groups| groups.describe_group(group_id)) {
         Ok(Some(described)) => {
             let protocol = described.protocol_type.len() + described.protocol.len();
-            *room = room.checked_sub(described.members.iter().map(size_of_member).sum::<usize>() + protocol)?;
+            let members = described.members.iter().map(size_of_member).sum::<usize>();
+            let Some(left) = room.checked_sub(members + protocol) else { return Ok(None) };
+            *room = left;
+            if left < GROUPS_BYTES_MAX - LARGE_BYTES {
+                request.is_large()?;
+            }
             Some(to_wire(group_id, &described, authorized_operations, request.version()))
         }
         Ok(None) => Some(unknown(group_id, authorized_operations, request.version())),
         Err(code) => Some(refused(group_id, code)),
-    }
+    })
 }
 
 fn size_of_member(member: &DescribedMember) -> usize {
@@ -136,4 +156,15 @@ fn refused(group_id: &str, code: ErrorCode) -> Group<'static> {
 
 fn owned(text: &str) -> Str<'static> {
     Cow::Owned(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_that_is_named_twice_is_described_once() {
+        let groups: Vec<Str<'_>> = ["b", "a", "b", "", "a", ""].into_iter().map(Cow::Borrowed).collect();
+        assert_eq!(once_each(&groups), ["b", "a", ""]);
+    }
 }

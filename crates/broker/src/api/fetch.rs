@@ -100,7 +100,15 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         topic.partitions.iter().map(move |&partition| (key.clone(), partition))
     });
     let session = (fetch.session_id, fetch.session_epoch);
+    let is_wanted_of_groups = |wanted: &Wanted| wanted.topic.is_named(offsets_topic::NAME);
+    let is_old_reader = version < old_readers::FLEXIBLE_FETCH_FROM
+        && (wanted.iter().any(is_wanted_of_groups)
+            || request.node.fetch_sessions.any(fetch.session_id, is_wanted_of_groups));
     // Before the session is opened, whose epoch goes on with that.
+    if is_old_reader {
+        // What it is given may have to be unpacked.
+        request.is_large()?;
+    }
     if wanted.len() + request.node.fetch_sessions.remembered(fetch.session_id) >= LARGE_FROM {
         request.is_large()?;
     }
@@ -122,21 +130,22 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         _ => find_partition(request, wanted),
     };
     let partitions: Vec<_> = opened.wanted.iter().map(find).collect();
-    let is_old_reader = version < old_readers::FLEXIBLE_FETCH_FROM && partitions.iter().flatten().any(is_of_groups);
     let limit = if is_old_reader { old_readers::FETCH_MAX_BYTES } else { u32::MAX };
     let fetch_max_bytes = request.node.config.fetch_max_bytes.min(limit);
+    // An old reader is given nothing when it has waited, so it does not wait for more of what is there.
+    let min_bytes = if is_old_reader { fetch.min_bytes.min(1) } else { fetch.min_bytes };
     let looking = Fetch {
         partitions,
         opened,
         reader,
         is_old_reader,
         max_bytes: u32::try_from(fetch.max_bytes).unwrap_or(0).min(fetch_max_bytes),
-        min_bytes: u32::try_from(fetch.min_bytes).unwrap_or(0).min(fetch_max_bytes),
+        min_bytes: u32::try_from(min_bytes).unwrap_or(0).min(fetch_max_bytes),
     };
     let max_wait = Duration::from_millis(u64::try_from(fetch.max_wait_ms).unwrap_or(0)).min(LONGEST_WAIT);
     let responder = request.responder();
     let parked = (!max_wait.is_zero()).then(|| looking.park());
-    let look = looking.look();
+    let mut look = looking.look();
     if let Some(parked) = parked
         && !look.answer_now
         && let Some(share) = request.node.budgets.parked.try_share(looking.parked_bytes())
@@ -144,7 +153,8 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         let waiting = Waiting { parked, hurry: request.client.hurry.clone(), _share: share };
         return Ok(Reply::Parked(Box::pin(async move { looking.wait(waiting, max_wait, responder).await })));
     }
-    looking.answer(look, responder).map(Reply::Ready)
+    let rewritten = looking.rewrite(&mut look);
+    looking.answer(look, &rewritten, responder).map(Reply::Ready)
 }
 
 /// Each partition once, where it was named first and as it was named last; as Kafka does.
@@ -213,9 +223,10 @@ impl Fetch {
             if !over {
                 waiting.parked = self.park();
             }
-            let look = self.look();
+            let mut look = self.look();
             if look.answer_now || over {
-                return self.answer(look, responder);
+                self.hold_back(&mut look);
+                return self.answer(look, &[], responder);
             }
         }
     }
@@ -249,8 +260,12 @@ impl Fetch {
         look
     }
 
-    fn answer(&self, mut look: Look, responder: Responder) -> Result<super::Answer, Refused> {
-        let rewritten = self.rewrite(&mut look);
+    fn answer(
+        &self,
+        look: Look,
+        rewritten: &[Option<Vec<u8>>],
+        responder: Responder,
+    ) -> Result<super::Answer, Refused> {
         let said: Vec<Said> = look.results.iter().map(said).collect();
         let carried = self.opened.say(&said);
         let mut response = FetchResponse { session_id: self.opened.session_id, ..Default::default() };
@@ -275,9 +290,14 @@ impl Fetch {
         if !self.is_old_reader {
             return Vec::new();
         }
+        let mut room = old_readers::Room::default();
         let rewrite = |(result, partition): (&mut Result<Found, ErrorCode>, &Result<Arc<Partition>, ErrorCode>)| {
-            let found = result.as_ref().ok().filter(|_| partition.as_ref().is_ok_and(is_of_groups))?;
-            match old_readers::batches(found.slice.as_ref()?) {
+            let found = result.as_mut().ok().filter(|_| partition.as_ref().is_ok_and(is_of_groups))?;
+            match room.batches(found.slice.as_ref()?) {
+                Ok(bytes) if bytes.is_empty() => {
+                    found.slice = None;
+                    None
+                }
                 Ok(bytes) => Some(bytes),
                 Err(_) => {
                     *result = Err(ErrorCode::KafkaStorageError);
@@ -286,6 +306,16 @@ impl Fetch {
             }
         };
         look.results.iter_mut().zip(&self.partitions).map(rewrite).collect()
+    }
+
+    /// Takes away what would have to be rewritten: many may have waited for it, and they are answered all at once. An old
+    /// reader finds it with its next request, which has its turn.
+    fn hold_back(&self, look: &mut Look) {
+        for (result, partition) in look.results.iter_mut().zip(&self.partitions) {
+            if let (true, Ok(found), true) = (self.is_old_reader, result, partition.as_ref().is_ok_and(is_of_groups)) {
+                found.slice = None;
+            }
+        }
     }
 }
 

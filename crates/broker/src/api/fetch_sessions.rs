@@ -171,6 +171,15 @@ impl FetchSessions {
         Ok(Opened { session_id, wanted: all, session: Some(session), incremental: true })
     }
 
+    /// Whether a session remembers any partition that is so.
+    pub fn any(&self, session_id: i32, is_so: impl Fn(&Wanted) -> bool) -> bool {
+        let session = self.lock().sessions.get(&session_id).cloned();
+        session.is_some_and(|session| {
+            let session = session.lock().expect("nobody panics while holding this lock");
+            session.order.values().any(|remembered| is_so(&remembered.wanted))
+        })
+    }
+
     /// How many partitions a session remembers; none where there is no such session.
     pub fn remembered(&self, session_id: i32) -> usize {
         let session = self.lock().sessions.get(&session_id).cloned();
@@ -312,6 +321,11 @@ impl Session {
 }
 
 impl TopicKey {
+    /// Whether it is this name. A topic that is known by its id has none here.
+    pub fn is_named(&self, name: &str) -> bool {
+        matches!(self, Self::Name(own) if **own == *name)
+    }
+
     /// The bytes of its name. They are counted with each of its partitions, though these may share it.
     pub fn name_bytes(&self) -> usize {
         match self {

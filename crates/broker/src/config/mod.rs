@@ -181,8 +181,9 @@ impl Config {
     /// # Errors
     /// The first thing that is wrong.
     pub fn new(written: Written) -> Result<(Self, Vec<Warning>), ConfigError> {
-        let warnings = written.check_each()?;
+        let mut warnings = written.check_each()?;
         rules::check(&written)?;
+        warnings.extend(rules::warnings(&written));
         let listeners = listeners::read(&written, &listeners::host_name)?;
         let running = Newest::new(Running::new(&written, limits::per_ip_overrides(&written)?));
         let log_dirs = log_dirs(&written);

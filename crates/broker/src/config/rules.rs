@@ -1,7 +1,7 @@
 //! What must hold between values, beyond the bounds of each: relations of numbers, the node's place in its cluster, and
 //! keys whose effect this version does not have though leaving it out silently would do harm.
 
-use super::error::ConfigError;
+use super::error::{ConfigError, Warning};
 use super::listeners::host_and_port;
 use super::written::Written;
 
@@ -36,6 +36,20 @@ const LESS_THAN: &[(&str, &str)] = &[
 
 /// Compaction needs more memory for keys than this, for each of its threads.
 pub(super) const MIN_DEDUPE_BYTES_A_THREAD: i64 = 1 << 20;
+
+/// A topic's `segment.bytes` is no less.
+const SEGMENT_MIN_BYTES: i64 = 1 << 20;
+
+/// What Kafka takes as well, though it will not work.
+pub fn warnings(written: &Written) -> Vec<Warning> {
+    const KEY: &str = "offsets.topic.segment.bytes";
+    let given = written.get(KEY).filter(|_| written.number(KEY) < SEGMENT_MIN_BYTES);
+    let warning = given.map(|given| Warning {
+        origin: given.origin.clone(),
+        text: format!("{KEY}={} is less than {SEGMENT_MIN_BYTES}: groups will have no topic", given.text.trim()),
+    });
+    warning.into_iter().collect()
+}
 
 /// Checks all of it.
 ///

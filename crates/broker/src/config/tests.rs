@@ -154,6 +154,18 @@ fn unknown_keys_warn() {
 }
 
 #[test]
+fn segments_that_no_topic_can_have_warn() {
+    check(
+        &["offsets.topic.segment.bytes=1048576", "offsets.topic.segment.bytes = 1048575"],
+        &expect![[r#"
+            ok
+            ok
+               server.properties line 4: offsets.topic.segment.bytes=1048575 is less than 1048576: groups will have no topic
+        "#]],
+    );
+}
+
+#[test]
 fn a_node_needs_roles_and_an_id() {
     let mut seen = String::new();
     for text in [

@@ -35,8 +35,11 @@ use self::shard::{Shard, Shared};
 use crate::config::Config;
 use crate::partitions::Partitions;
 
-/// What the members of all groups may take. Whoever would make it more has to try again later.
+/// What the members of all groups may take, with their assignments. Whoever would make it more has to try again later.
 const MEMBERS_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// What groups may write to themselves with all their offsets. Once there is more, as a log may hold, only a few words at a time.
+const METADATA_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The group coordinators of this broker.
 pub struct GroupCoordinators {
@@ -81,6 +84,11 @@ impl GroupCoordinators {
     /// How much more the members of groups may take.
     pub fn room_bytes(&self) -> usize {
         MEMBERS_BYTES_MAX.saturating_sub(self.shared.members_bytes.load(Ordering::Relaxed))
+    }
+
+    /// How much more metadata of offsets there may be.
+    pub fn metadata_room_bytes(&self) -> usize {
+        METADATA_BYTES_MAX.saturating_sub(self.shared.metadata_bytes.load(Ordering::Relaxed))
     }
 
     /// Asks the coordinator of `group_id`. The answer may take as long as a rebalance.

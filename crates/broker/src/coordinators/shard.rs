@@ -31,6 +31,8 @@ pub struct Shared {
     pub newest: PublishedImage,
     /// The memory that the members of all groups take, about.
     pub members_bytes: AtomicUsize,
+    /// What all groups wrote to themselves with their offsets.
+    pub metadata_bytes: AtomicUsize,
 }
 
 /// The groups of one partition.
@@ -57,6 +59,7 @@ struct Active {
     deadline: Option<Duration>,
     /// What of the shared memory is of these groups.
     members_bytes: usize,
+    metadata_bytes: usize,
     /// Whether topics may have been deleted whose offsets are here still.
     may_have_lost_topics: bool,
 }
@@ -140,6 +143,7 @@ impl Shard {
                 next_ticket: 0,
                 deadline: None,
                 members_bytes: 0,
+                metadata_bytes: 0,
                 may_have_lost_topics: true,
             });
             // It writes nothing.
@@ -156,6 +160,7 @@ impl Shard {
             // It writes nothing.
             let _ = self.step(active, Input::Unloaded);
             self.shared.members_bytes.fetch_sub(active.members_bytes, Ordering::Relaxed);
+            self.shared.metadata_bytes.fetch_sub(active.metadata_bytes, Ordering::Relaxed);
         }
         *state = State::Inactive;
     }
@@ -203,13 +208,8 @@ impl Shard {
     }
 
     fn count(&self, active: &mut Active) {
-        let after_bytes = active.machine.members_bytes();
-        let before_bytes = std::mem::replace(&mut active.members_bytes, after_bytes);
-        if after_bytes >= before_bytes {
-            self.shared.members_bytes.fetch_add(after_bytes - before_bytes, Ordering::Relaxed);
-        } else {
-            self.shared.members_bytes.fetch_sub(before_bytes - after_bytes, Ordering::Relaxed);
-        }
+        recount(&self.shared.members_bytes, &mut active.members_bytes, active.machine.members_bytes());
+        recount(&self.shared.metadata_bytes, &mut active.metadata_bytes, active.machine.metadata_bytes());
     }
 
     /// Appends `records` in one batch, or in several where they need not be one unit, and replays each batch.
@@ -258,6 +258,16 @@ impl Shard {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nobody panics while holding this lock")
+    }
+}
+
+/// Lets the part of `all` that was `own` be as much as it is now.
+fn recount(all: &AtomicUsize, own: &mut usize, now: usize) {
+    let before = std::mem::replace(own, now);
+    if now >= before {
+        all.fetch_add(now - before, Ordering::Relaxed);
+    } else {
+        all.fetch_sub(before - now, Ordering::Relaxed);
     }
 }
 

@@ -117,6 +117,7 @@ fn commit_of(group: &str, topic: &str, partition: i32, offset: i64) -> Request {
             leader_epoch: -1,
             metadata: None,
         }],
+        metadata_room_bytes: usize::MAX,
     })
 }
 
@@ -347,6 +348,28 @@ fn what_members_take_is_counted_over_all_groups() {
     assert!(one_bytes > 0, "a JoinGroup that waits is counted");
     let _second = shard.ask(join("b", 2)).unwrap();
     assert_eq!(used_bytes(), 2 * one_bytes);
+    shard.unload();
+    assert_eq!(used_bytes(), 0);
+}
+
+#[test]
+fn what_groups_write_to_themselves_is_counted_over_all_groups() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = Fixture::new(folder.path());
+    let partition = fixture.partition(folder.path(), &[]);
+    let shard = fixture.shard(&partition);
+    shard.loaded(true);
+    let used_bytes = || fixture.shared.metadata_bytes.load(Ordering::Relaxed);
+    let with_metadata = |group, metadata: &str| {
+        let Request::OffsetCommit(mut commit) = commit(group, 0, 1) else { unreachable!("it is one") };
+        commit.offsets[0].metadata = Some(metadata.into());
+        Request::OffsetCommit(commit)
+    };
+    answer(&shard, with_metadata("a", "five."));
+    answer(&shard, with_metadata("b", "three"));
+    assert_eq!(used_bytes(), 10);
+    answer(&shard, with_metadata("a", ""));
+    assert_eq!(used_bytes(), 5);
     shard.unload();
     assert_eq!(used_bytes(), 0);
 }

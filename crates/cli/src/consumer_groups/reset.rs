@@ -304,16 +304,20 @@ fn read_plan(path: &str, arguments: &Arguments, group: &str) -> Result<Option<Pl
     let text = fs::read_to_string(path)
         .map_err(|_| Failure::runtime(format!("java.io.IOException: Unable to read file {path}")))?;
     let records = csv::read(&text).map_err(|message| Failure::runtime(format!("{path}: {message}")))?;
-    plan_of(records, arguments.group.len() == 1, group).map_err(Failure::runtime)
+    plan_of(records, arguments.group.len() == 1, group)
 }
 
 /// What records say of a group. Without its name they are for the one group that was asked for.
 ///
 /// # Errors
-/// They name no group, and more than one was asked for.
-pub fn plan_of(records: Vec<Record>, is_only_group: bool, group: &str) -> Result<Option<Plan>, String> {
+/// They name no group, and more than one was asked for; or an offset, of whichever group, is none.
+pub fn plan_of(records: Vec<Record>, is_only_group: bool, group: &str) -> Result<Option<Plan>, Failure> {
+    if records.iter().any(|record| record.offset < 0) {
+        return Err(Failure::Usage("Invalid negative offset".to_owned()));
+    }
     if !is_only_group && records.iter().any(|record| record.group.is_none()) {
-        return Err("for more than one group each line is group,topic,partition,offset".to_owned());
+        let message = "for more than one group each line is group,topic,partition,offset";
+        return Err(Failure::runtime(message.to_owned()));
     }
     let is_meant = |record: &Record| record.group.as_deref().is_none_or(|named| named == group);
     // The last line for a partition wins.

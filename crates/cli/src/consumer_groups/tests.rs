@@ -313,12 +313,14 @@ fn a_plan_is_for_the_group_it_names_or_for_the_only_one() {
         partition: TopicPartition::new("t", 0),
         offset,
     };
-    let plan = |records: &[Record], only| reset::plan_of(records.to_vec(), only, "g");
+    let plan = |records: &[Record], only| reset::plan_of(records.to_vec(), only, "g").map_err(said);
     let expected = |offset| Ok(Some(vec![(TopicPartition::new("t", 0), offset)]));
     assert_eq!(plan(&[record(None, 1), record(None, 2)], true), expected(2));
     assert_eq!(plan(&[record(Some("g"), 1), record(Some("h"), 2)], false), expected(1));
     assert_eq!(plan(&[record(Some("h"), 2)], true), Ok(None));
     assert!(plan(&[record(None, 1)], false).is_err());
+    assert_eq!(plan(&[record(None, 0), record(None, -5)], true), Err("Invalid negative offset".to_owned()));
+    assert_eq!(plan(&[record(Some("h"), -5)], true), Err("Invalid negative offset".to_owned()));
 }
 
 #[test]

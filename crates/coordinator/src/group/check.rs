@@ -23,6 +23,8 @@ impl GroupCoordinator {
         }
         let members_bytes: usize = self.groups.values().map(|group| group.classic.size_bytes()).sum();
         assert_eq!(self.members_bytes, members_bytes, "what the members take");
+        let metadata_bytes: usize = self.groups.values().map(|group| group.offsets.metadata_bytes()).sum();
+        assert_eq!(self.metadata_bytes, metadata_bytes, "what groups wrote to themselves");
         let indexed = self.groups.values().filter(|group| group.indexed.is_some()).count();
         assert_eq!(indexed, self.deadlines.len(), "deadlines are of groups");
     }

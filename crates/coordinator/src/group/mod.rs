@@ -110,6 +110,8 @@ pub struct GroupCoordinator {
     held_until: Duration,
     /// The memory that the members of all groups take, about.
     members_bytes: usize,
+    /// What all groups wrote to themselves with their offsets.
+    metadata_bytes: usize,
 }
 
 /// A group: its members and its offsets.
@@ -248,6 +250,7 @@ impl GroupCoordinator {
             expiry: Expiry::default(),
             held_until: Duration::ZERO,
             members_bytes: 0,
+            metadata_bytes: 0,
         }
     }
 
@@ -256,9 +259,14 @@ impl GroupCoordinator {
         self.groups.len()
     }
 
-    /// The memory that the members of all groups take, about; without offsets and assignments, which the log bounds.
+    /// The memory that the members of all groups take, about; without offsets.
     pub fn members_bytes(&self) -> usize {
         self.members_bytes
+    }
+
+    /// What all groups wrote to themselves with their offsets.
+    pub fn metadata_bytes(&self) -> usize {
+        self.metadata_bytes
     }
 
     fn group(&self, id: &str) -> Option<&Group> {

@@ -20,11 +20,15 @@ impl GroupCoordinator {
             Record::Group { group, value: None } => self.forget(group),
             Record::Offset { group, topic, partition, value: Some(value) } => {
                 let entry = self.groups.entry(Arc::clone(group)).or_insert_with(Group::simple);
+                let before_bytes = entry.offsets.metadata_bytes();
                 entry.offsets.put(topic, *partition, value.clone());
+                self.metadata_bytes = self.metadata_bytes + entry.offsets.metadata_bytes() - before_bytes;
             }
             Record::Offset { group, topic, partition, value: None } => {
                 if let Some(entry) = self.groups.get_mut(group) {
+                    let before_bytes = entry.offsets.metadata_bytes();
                     entry.offsets.remove(topic, *partition);
+                    self.metadata_bytes = self.metadata_bytes + entry.offsets.metadata_bytes() - before_bytes;
                 }
             }
         }

@@ -221,13 +221,23 @@ fn what_is_asked_for_over_and_over_is_not_answered_without_a_bound() {
     let answer = connect(&broker).ask(ApiKey::OffsetFetch, 8, &fetch).expect("what fits is told");
     let response: OffsetFetchResponse<'_> = body(&answer, ApiKey::OffsetFetch, 8);
     assert_some_told(response.groups.iter().map(|group| group.error_code), 1000..2000);
-    let protocols = vec![Protocol { name: "range".into(), metadata: vec![7; 12_000].into() }];
-    join_alone_with(&mut client, &JoinGroupRequest { protocols, ..join_request("large", "") });
-    let describe = DescribeGroupsRequest { groups: vec!["large".into(); 3000], include_authorized_operations: false };
+    let large: Vec<String> = (0..20).map(|number| format!("large{number}")).collect();
+    for group in &large {
+        let protocols = vec![Protocol { name: "range".into(), metadata: vec![7; 900_000].into() }];
+        join_alone_with(&mut client, &JoinGroupRequest { protocols, ..join_request(group, "") });
+    }
+    let named = |groups: &[String]| DescribeGroupsRequest {
+        groups: groups.iter().map(|group| group.clone().into()).collect(),
+        ..Default::default()
+    };
+    let describe = named(&large);
     let answer = connect(&broker).ask(ApiKey::DescribeGroups, 0, &describe).expect("what fits is told");
     let response: DescribeGroupsResponse<'_> = body(&answer, ApiKey::DescribeGroups, 0);
-    assert_some_told(response.groups.iter().map(|group| group.error_code), 1000..2000);
-    let describe = DescribeGroupsRequest { groups: vec!["g".into(); 200_000], include_authorized_operations: false };
+    assert_some_told(response.groups.iter().map(|group| group.error_code), 15..20);
+    let describe = named(&vec!["large0".to_owned(); 3000]);
+    let answer = connect(&broker).ask(ApiKey::DescribeGroups, 0, &describe).expect("it is small");
+    assert_eq!(body::<DescribeGroupsResponse<'_>>(&answer, ApiKey::DescribeGroups, 0).groups.len(), 1);
+    let describe = named(&(0..200_000).map(|number| number.to_string()).collect::<Vec<_>>());
     assert_eq!(connect(&broker).ask(ApiKey::DescribeGroups, 0, &describe), Err(Closed));
     assert_eq!(committed(&mut client, "g"), 1);
     assert!(broker.peak_resident_bytes() < 256 << 20, "{} bytes", broker.peak_resident_bytes());
@@ -310,4 +320,22 @@ fn only_old_readers_of_commits_are_given_them_in_an_old_form() {
         let value = record.value.expect("a commit");
         assert_eq!([value[1], value[9]], expected, "Fetch version {version}");
     }
+}
+
+#[test]
+fn an_old_reader_that_waits_for_commits_has_them_with_its_next_request_at_the_latest() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = options(folder.path()).with("offsets.topic.num.partitions=1").start();
+    let mut client = connect(&broker);
+    create_topic(&mut client, "t");
+    coordinator(&mut client, "g");
+    let mut reader = connect(&broker);
+    let fetch = |reader: &mut RawClient| fetch_as(11, reader, "__consumer_offsets", 0, 30_000).expect("it is answered");
+    let found = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| [fetch(&mut reader), fetch(&mut reader)]);
+        assert_eq!(commit(&mut client, "g", "", -1, 42), 0);
+        waiting.join().expect("it does not panic")
+    });
+    assert!(found.iter().all(|(error, _)| *error == 0));
+    assert!(Batch::parse(&found[1].1).is_ok(), "a batch");
 }

@@ -54,7 +54,7 @@ impl<'a> Draft<'a> {
         matches!(self.group.phase, Phase::PreparingRebalance(_))
     }
 
-    /// Changes a member, but for its instance.
+    /// Changes a member, but for its instance and its protocols.
     ///
     /// # Panics
     /// Where there is no such member.

@@ -23,9 +23,9 @@ const MAX_PROTOCOLS: usize = 100;
 /// What a member may say in all its protocols. A group's record, which holds it, could not be written with the default
 /// `max.message.bytes`; Kafka finds out later.
 const MAX_METADATA_BYTES: usize = 1024 * 1024;
-/// What all members of a group may take, so that the answer to its leader, which repeats what they say, is no longer than
-/// answers may be. A group's record with the default `max.message.bytes` holds an eighth of it.
-const MAX_GROUP_BYTES: usize = 8 * 1024 * 1024;
+/// What all members of a group may take, with their assignments, so that the answer to its leader, which repeats what they
+/// say, is no longer than answers may be. A group's record with the default `max.message.bytes` holds an eighth of it.
+pub(super) const MAX_GROUP_BYTES: usize = 8 * 1024 * 1024;
 /// A dash and a UUID end each member id.
 const UUID_LENGTH: usize = 37;
 
@@ -180,12 +180,13 @@ impl Draft<'_> {
             self.remove(&request.member_id);
             return self.answer_join(ticket, JoinGroupAnswer::refused(ErrorCode::GroupMaxSizeReached, &nobody));
         }
+        // Those who find no room cost the least.
+        if let Err(error) = self.check_memory(&request) {
+            return self.answer_join(ticket, JoinGroupAnswer::refused(error, &request.member_id));
+        }
         if !self.group.supports(&request.protocol_type, &request.protocols) {
             let answer = JoinGroupAnswer::refused(ErrorCode::InconsistentGroupProtocol, &request.member_id);
             return self.answer_join(ticket, answer);
-        }
-        if let Err(error) = self.check_memory(&request) {
-            return self.answer_join(ticket, JoinGroupAnswer::refused(error, &request.member_id));
         }
         if request.member_id.is_empty() {
             self.join_without_id(request, ticket);
@@ -218,7 +219,7 @@ impl Draft<'_> {
         let of_instance =
             request.instance_id.as_ref().and_then(|instance_id| self.group.members.of_instance(instance_id));
         let member_id = if request.member_id.is_empty() { of_instance } else { Some(&request.member_id) };
-        let known_bytes = member_id.map_or(0, |member_id| self.group.size_of(member_id));
+        let known_bytes = member_id.map_or(0, |member_id| self.group.said_bytes_of(member_id));
         let growth_bytes = request.size_bytes().saturating_sub(known_bytes);
         if growth_bytes > 0 && self.group.size_bytes() + growth_bytes > MAX_GROUP_BYTES {
             return Err(ErrorCode::GroupMaxSizeReached);
@@ -286,8 +287,8 @@ impl Draft<'_> {
         self.change_member(member_id, |member| {
             member.rebalance_timeout_ms = rebalance_timeout_ms;
             member.session_timeout_ms = request.session_timeout_ms;
-            member.protocols = request.protocols;
         });
+        self.group.members.set_protocols(member_id, request.protocols);
     }
 
     fn add_member(&mut self, request: JoinGroup, member_id: &MemberId, ticket: Ticket) {

@@ -12,14 +12,14 @@ use super::state::ClassicGroup;
 
 impl ClassicGroup {
     /// Whether the group could agree on a protocol with a member that has these.
-    pub(super) fn supports(&self, protocol_type: &str, protocols: &[Protocol]) -> bool {
+    pub(super) fn supports(&mut self, protocol_type: &str, protocols: &[Protocol]) -> bool {
         if self.is_empty() {
             return !protocol_type.is_empty() && !protocols.is_empty();
         }
         if self.protocol_type.as_deref() != Some(protocol_type) {
             return false;
         }
-        let shared = self.shared_protocols();
+        let shared = self.members.shared_protocols();
         protocols.iter().any(|protocol| self.members.is_empty() || shared.contains(&*protocol.name))
     }
 
@@ -27,8 +27,8 @@ impl ClassicGroup {
     ///
     /// # Panics
     /// Where there is no such protocol: members without one are not let in.
-    pub(super) fn select_protocol(&self) -> Arc<str> {
-        let shared = self.shared_protocols();
+    pub(super) fn select_protocol(&mut self) -> Arc<str> {
+        let shared = self.members.shared_protocols();
         let mut votes: BTreeMap<&Arc<str>, usize> = BTreeMap::new();
         for member in self.members.values() {
             let vote = member.protocols.iter().find(|protocol| shared.contains(&*protocol.name));
@@ -38,22 +38,6 @@ impl ClassicGroup {
         let (winner, _) =
             votes.iter().rev().max_by_key(|(_, count)| **count).expect("a group without members does not vote");
         Arc::clone(winner)
-    }
-
-    /// The protocols that all members have; of members that are not there, none.
-    fn shared_protocols(&self) -> BTreeSet<&str> {
-        // How many have each, and the last of them: a member may name one twice.
-        let mut counts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
-        for (number, member) in self.members.values().enumerate() {
-            for protocol in &member.protocols {
-                let (count, last) = counts.entry(&protocol.name).or_insert((0, usize::MAX));
-                if *last != number {
-                    (*count, *last) = (*count + 1, number);
-                }
-            }
-        }
-        let is_shared = |(_, (count, _)): &(&str, (usize, usize))| *count == self.members.len();
-        counts.into_iter().filter(is_shared).map(|(name, _)| name).collect()
     }
 
     /// All topics that consumers ask for in the metadata of the chosen protocol.

@@ -303,10 +303,10 @@ impl ClassicGroup {
         self.members.size_bytes() + pending_joins.sum::<usize>()
     }
 
-    /// What of that is somebody's who has the id.
-    pub(super) fn size_of(&self, member_id: &str) -> usize {
+    /// What of that is somebody's who has the id, without its assignment.
+    pub(super) fn said_bytes_of(&self, member_id: &str) -> usize {
         let pending_join = self.pending_joins.get(member_id).map(|_| PENDING_JOIN_BYTES + member_id.len());
-        self.members.size_of(member_id).or(pending_join).unwrap_or(0)
+        self.members.said_bytes_of(member_id).or(pending_join).unwrap_or(0)
     }
 
     /// The earliest of its timers.
@@ -351,6 +351,11 @@ impl Member {
 
     /// The memory that it takes beside its id, about.
     pub(super) fn size_bytes(&self) -> usize {
+        self.said_bytes() + self.assignment.len()
+    }
+
+    /// The same without its assignment, which is the leader's.
+    pub(super) fn said_bytes(&self) -> usize {
         size_of_member(self.instance_id.as_ref(), &self.client_id, &self.client_host, &self.protocols)
     }
 
@@ -382,7 +387,7 @@ impl Member {
     }
 }
 
-/// The memory that a member takes beside its id, about; without its assignment, which its record bounds.
+/// The memory that a member takes beside its id and its assignment, about.
 pub(super) fn size_of_member(
     instance_id: Option<&Arc<str>>,
     client_id: &str,

@@ -1,5 +1,8 @@
 //! SyncGroup (key 14): the leader brings the assignment of its generation, the others wait for it.
 //!
+//! Differs from Kafka: assignments count to what the members of a group, and of all groups, may take. There all that fits into
+//! a record is kept, of as many groups as there are.
+//!
 //! v3 static members. v5 protocol type and name, which must be the group's (KIP-559).
 
 use std::collections::BTreeMap;
@@ -9,6 +12,7 @@ use ottla_base::Outcome;
 use ottla_protocol::error::ErrorCode;
 
 use super::draft::Draft;
+use super::join_group::MAX_GROUP_BYTES;
 use super::state::{ClassicGroup, Phase, Syncing, Waiting};
 use crate::group::{Answer, Asked, GroupCoordinator, GroupId, MemberId, Opaque, Ticket};
 
@@ -31,6 +35,8 @@ pub struct SyncGroup {
     pub requires_protocol: bool,
     /// Who gets what; from the leader alone.
     pub assignments: Vec<(MemberId, Opaque)>,
+    /// How much more the members of all groups may take, those of other partitions too.
+    pub room_bytes: usize,
 }
 
 /// The answer to a SyncGroup.
@@ -102,7 +108,11 @@ impl Draft<'_> {
             Phase::CompletingRebalance(_) => {
                 self.park(member_id, Waiting::Sync(ticket));
                 if self.group.is_leader(member_id) {
-                    self.assign(&request.assignments);
+                    match self.check_memory_for(request) {
+                        Ok(()) => self.assign(&request.assignments),
+                        // As if its record were too large.
+                        Err(error) => self.refuse_assignment(error),
+                    }
                 }
             }
             Phase::Stable(_) => {
@@ -112,6 +122,21 @@ impl Draft<'_> {
             }
             Phase::Empty | Phase::PreparingRebalance(_) => unreachable!("validated"),
         }
+    }
+
+    /// Whether there is room for the assignment of a leader, in the place of the one before.
+    fn check_memory_for(&self, request: &SyncGroup) -> Result<(), ErrorCode> {
+        let assigned: BTreeMap<&MemberId, usize> =
+            request.assignments.iter().map(|(member_id, assignment)| (member_id, assignment.len())).collect();
+        let members = &self.group.members;
+        let new_bytes: usize = members.keys().filter_map(|member_id| assigned.get(member_id)).sum();
+        let old_bytes: usize = members.values().map(|member| member.assignment.len()).sum();
+        let growth_bytes = new_bytes.saturating_sub(old_bytes);
+        if growth_bytes > 0 && self.group.size_bytes() + growth_bytes > MAX_GROUP_BYTES {
+            return Err(ErrorCode::UnknownServerError);
+        }
+        // Other groups may end, so it may try again.
+        if growth_bytes > request.room_bytes { Err(ErrorCode::CoordinatorNotAvailable) } else { Ok(()) }
     }
 
     /// Writes the leader's assignment, gives it to all who wait, and lets the others fetch it.

@@ -1,5 +1,8 @@
 //! OffsetCommit (key 8): a group, or somebody without one, notes how far it has got.
 //!
+//! Differs from Kafka: the metadata of all offsets together is bounded. Past that, what says more than a few words, and more than
+//! it said before, is refused as if it were too large by itself. There the heap ends.
+//!
 //! v2-4 retention time. v6 leader epoch. v7 static members. v9 an unknown group is 69. v10 topic ids.
 
 use std::sync::Arc;
@@ -7,11 +10,17 @@ use std::sync::Arc;
 use ottla_base::{Outcome, Timestamp, Uuid};
 use ottla_protocol::error::ErrorCode;
 
-use super::CommittedOffset;
+use super::{CommittedOffset, Offsets};
 use crate::group::classic::heartbeat::heard;
 use crate::group::classic::state::{ClassicGroup, GroupState};
 use crate::group::records::Record;
 use crate::group::{Answer, Asked, GroupCoordinator, GroupId, MemberId};
+
+/// Metadata that is no longer is stored however much there is: what consumers of usual libraries write, if anything.
+const SHORT_METADATA_BYTES: usize = 64;
+
+/// As long as the broker says.
+const DEFAULT_RETENTION_MS: i64 = -1;
 
 /// An OffsetCommit request. The host keeps back partitions that are not there, and refuses them itself.
 #[derive(Clone, Debug)]
@@ -24,12 +33,14 @@ pub struct OffsetCommit {
     pub member_id: MemberId,
     /// The name that outlives its restarts.
     pub instance_id: Option<Arc<str>>,
-    /// How long to keep the offsets, from now on; -1 as long as the broker says.
+    /// How long to keep the offsets, from now on; -1 as long as the broker says. Other negative times are over already.
     pub retention_time_ms: i64,
     /// Since v9: a group that there is not is error 69, else 22.
     pub knows_group_id_not_found: bool,
     /// How far it has got.
     pub offsets: Vec<OffsetToCommit>,
+    /// How much more metadata there may be in all groups, those of other partitions too.
+    pub metadata_room_bytes: usize,
 }
 
 /// How far somebody has got in one partition.
@@ -61,12 +72,16 @@ impl OffsetCommit {
         if let Some(group) = group.filter(|group| !group.is_empty()) {
             outcome.notes.push(heard(&self.group_id, group, &self.member_id, now));
         }
-        let expire_timestamp_ms =
-            (self.retention_time_ms >= 0).then(|| now.wall_ms.saturating_add(self.retention_time_ms));
+        // On the disk -1 is none.
+        let expire_timestamp_ms = (self.retention_time_ms != DEFAULT_RETENTION_MS)
+            .then(|| now.wall_ms.saturating_add(self.retention_time_ms).max(0));
         let max_length = coordinator.settings.offset_metadata_max_bytes;
         let mut results = Vec::with_capacity(self.offsets.len());
+        let mut room_bytes = self.metadata_room_bytes;
+        let committed = coordinator.group(&self.group_id).map(|group| &group.offsets);
         for offset in self.offsets {
-            if offset.metadata.as_ref().is_some_and(|metadata| is_longer(metadata, max_length)) {
+            let has_room = take_room(&mut room_bytes, &offset, committed);
+            if !has_room || offset.metadata.as_ref().is_some_and(|metadata| is_longer(metadata, max_length)) {
                 results.push(ErrorCode::OffsetMetadataTooLarge);
                 continue;
             }
@@ -101,6 +116,16 @@ impl OffsetCommit {
             _ => Ok(()),
         }
     }
+}
+
+/// Takes the room for the metadata of an offset, if there is enough.
+fn take_room(room_bytes: &mut usize, offset: &OffsetToCommit, committed: Option<&Offsets>) -> bool {
+    let new_bytes = offset.metadata.as_ref().map_or(0, |metadata| metadata.len());
+    let former = committed.and_then(|committed| committed.get(&offset.topic, offset.partition));
+    let growth_bytes = new_bytes.saturating_sub(former.map_or(0, |former| former.metadata.len()));
+    let left_bytes = room_bytes.checked_sub(growth_bytes);
+    *room_bytes = left_bytes.unwrap_or(*room_bytes);
+    left_bytes.is_some() || new_bytes <= SHORT_METADATA_BYTES
 }
 
 /// As Java counts: in UTF-16 units, of which there are never more than bytes.

@@ -41,19 +41,25 @@ pub struct DeletedTopic {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Offsets {
     topics: BTreeMap<Arc<str>, BTreeMap<i32, CommittedOffset>>,
+    metadata_bytes: usize,
 }
 
 impl Offsets {
     pub(super) fn put(&mut self, topic: &Arc<str>, partition: i32, offset: CommittedOffset) {
-        match self.topics.get_mut(topic) {
-            Some(partitions) => drop(partitions.insert(partition, offset)),
-            None => drop(self.topics.insert(Arc::clone(topic), BTreeMap::from([(partition, offset)]))),
-        }
+        self.metadata_bytes += offset.metadata.len();
+        let former = match self.topics.get_mut(topic) {
+            Some(partitions) => partitions.insert(partition, offset),
+            None => {
+                self.topics.insert(Arc::clone(topic), BTreeMap::from([(partition, offset)]));
+                None
+            }
+        };
+        self.metadata_bytes -= former.map_or(0, |former| former.metadata.len());
     }
 
     pub(super) fn remove(&mut self, topic: &str, partition: i32) {
         if let Some(partitions) = self.topics.get_mut(topic) {
-            partitions.remove(&partition);
+            self.metadata_bytes -= partitions.remove(&partition).map_or(0, |former| former.metadata.len());
             if partitions.is_empty() {
                 self.topics.remove(topic);
             }
@@ -62,6 +68,11 @@ impl Offsets {
 
     pub(super) fn get(&self, topic: &str, partition: i32) -> Option<&CommittedOffset> {
         self.topics.get(topic)?.get(&partition)
+    }
+
+    /// What groups wrote to themselves.
+    pub(super) fn metadata_bytes(&self) -> usize {
+        self.metadata_bytes
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -117,6 +117,69 @@ fn who_finds_no_room_beside_other_groups_may_try_again() {
     assert_eq!((host.outcome(longer).as_str(), host.state()), ("15", GroupState::CompletingRebalance));
 }
 
+/// The SyncGroup of a leader that gives each of these so much.
+fn long_sync(generation: i32, members: &[MemberId], bytes: usize, room_bytes: usize) -> Request {
+    let assigned: Opaque = vec![0; bytes].into();
+    let assignments = members.iter().map(|id| (Arc::clone(id), Arc::clone(&assigned))).collect();
+    Request::SyncGroup(SyncGroup { assignments, room_bytes, ..sync_of(&members[0], generation, &[]) })
+}
+
+#[test]
+fn an_assignment_counts_to_what_members_take() {
+    let mut host = Host::prompt();
+    let ids = host.completing(1);
+    let before_bytes = host.coordinator.members_bytes();
+    let synced = host.ask(long_sync(1, &ids, 500_000, 500_000));
+    assert_eq!((host.outcome(synced).as_str(), host.coordinator.members_bytes() - before_bytes), ("0", 500_000));
+    let rejoined = host.ask(join("m1", &ids[0]));
+    assert_eq!(host.outcome(rejoined), "0");
+    let longer = host.ask(long_sync(2, &ids, 500_001, 0));
+    assert_eq!((host.outcome(longer).as_str(), host.state()), ("15", GroupState::PreparingRebalance));
+    assert_eq!(host.coordinator.members_bytes(), before_bytes, "it has to meet again");
+}
+
+#[test]
+fn who_brings_a_too_long_assignment_is_refused_with_all_who_wait_for_it() {
+    let mut host = Host::prompt();
+    let ids = host.completing(9);
+    let waiting = host.ask(sync(&ids[1], 1, &[]));
+    let strangers = [&ids[..1], &[text("nobody")]].concat();
+    let refused = host.ask(long_sync(1, &ids, 1_000_000, usize::MAX));
+    assert_eq!((host.outcome(refused).as_str(), host.outcome(waiting).as_str()), ("-1", "-1"));
+    assert_eq!(host.state(), GroupState::PreparingRebalance);
+    for (number, id) in (1..).zip(&ids) {
+        host.ask(join(&format!("m{number}"), id));
+    }
+    let synced = host.ask(long_sync(2, &strangers, 5_000_000, usize::MAX));
+    assert_eq!(host.outcome(synced), "0", "what is for nobody is not kept");
+}
+
+#[test]
+fn metadata_that_finds_no_room_is_refused_unless_it_is_short() {
+    let mut host = Host::new();
+    let offset = commit_of("", -1, 1).offsets.remove(0);
+    let with = |bytes, partition| {
+        let metadata = Some(text(&"x".repeat(bytes)));
+        OffsetToCommit { metadata, partition, ..offset.clone() }
+    };
+    let commit = |offsets, metadata_room_bytes| {
+        Request::OffsetCommit(OffsetCommit { offsets, metadata_room_bytes, ..commit_of("", -1, 1) })
+    };
+    let (none, too_large) = (ErrorCode::None, ErrorCode::OffsetMetadataTooLarge);
+    let sizes = [100, 101, 64, 50].into_iter().zip(0..);
+    let first = host.ask(commit(sizes.map(|(bytes, partition)| with(bytes, partition)).collect(), 200));
+    assert_eq!(host.answers[&first], Answer::OffsetCommit(vec![none, too_large, none, none]));
+    assert_eq!(host.coordinator.metadata_bytes(), 214, "what is short is counted, too");
+    let again = host.ask(commit(vec![with(100, 0), with(101, 0), with(65, 3)], 0));
+    assert_eq!(host.answers[&again], Answer::OffsetCommit(vec![none, too_large, too_large]));
+    let shorter = host.ask(commit(vec![with(70, 0)], 0));
+    assert_eq!((host.outcome(shorter).as_str(), host.coordinator.metadata_bytes()), ("0", 184));
+    host.restart();
+    assert_eq!(host.coordinator.metadata_bytes(), 184);
+    host.decide(Input::TopicsDeleted(vec![DeletedTopic { name: "t".to_owned(), id: Uuid(5) }]));
+    assert_eq!(host.coordinator.metadata_bytes(), 0);
+}
+
 /// So many that work for each pair of them would take minutes.
 const CROWD: usize = 50_000;
 
@@ -156,6 +219,52 @@ fn a_crowd_that_leaves_at_once_is_no_burden() {
     assert!(left.iter().all(|member| member.error == ErrorCode::None));
     host.pass_ms(REBALANCE_MS as u64);
     assert_eq!(host.state(), GroupState::Empty);
+}
+
+#[test]
+fn many_who_can_do_much_agree_on_what_all_can_do() {
+    const MEMBERS: usize = 50;
+    let mut host = Host::prompt();
+    let protocols_of = |number: usize| -> Vec<Protocol> {
+        let name = |other: usize| if other == 0 { text("range") } else { text(&format!("p{number}-{other}")) };
+        (0..100).map(|other| Protocol { name: name(other), metadata: metadata() }).collect()
+    };
+    let join = |number: usize, id: &str| {
+        let protocols = protocols_of(number);
+        Request::JoinGroup(JoinGroup { requires_member_id: false, protocols, ..join_of(&format!("m{number}"), id) })
+    };
+    let first = host.ask(join(0, ""));
+    host.pass_ms(0);
+    let leader = host.join(first).member_id;
+    let tickets: Vec<Ticket> = (1..MEMBERS).map(|number| host.ask(join(number, ""))).collect();
+    let rejoined = host.ask(join(0, &leader));
+    assert_eq!((host.outcome(rejoined).as_str(), host.join(rejoined).protocol.as_deref()), ("0", Some("range")));
+    assert!(tickets.iter().all(|ticket| host.outcome(*ticket) == "0"));
+}
+
+#[test]
+fn a_protocol_that_the_last_without_it_takes_away_is_shared_again() {
+    let mut host = Host::prompt();
+    let join = |client: &str, id: &str, names: &[&str]| {
+        let protocols = protocols(names);
+        Request::JoinGroup(JoinGroup { requires_member_id: false, protocols, ..join_of(client, id) })
+    };
+    let first = host.ask(join("m1", "", &["a", "b", "b"]));
+    host.pass_ms(0);
+    let first = host.join(first).member_id;
+    let second = host.ask(join("m2", "", &["b", "c"]));
+    let refused = host.ask(join("m3", "", &["a", "c"]));
+    assert_eq!(host.outcome(refused), "23", "nobody has both of the others' protocols");
+    let other = host.ask(join("m1", &first, &["c", "a"]));
+    assert_eq!(host.outcome(other), "23", "it would have nothing in common with itself as it is now");
+    let both = host.ask(join("m1", &first, &["a", "c", "b"]));
+    assert_eq!((host.outcome(both).as_str(), host.outcome(second).as_str()), ("0", "0"));
+    let second = host.join(second).member_id;
+    host.ask(leave(&second, None));
+    let third = host.ask(join("m3", "", &["a"]));
+    assert_eq!(host.outcome(third), "waits");
+    let again = host.ask(join("m1", &first, &["a", "c"]));
+    assert_eq!(host.join(again).protocol.as_deref(), Some("a"));
 }
 
 #[test]

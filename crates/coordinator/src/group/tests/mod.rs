@@ -224,6 +224,7 @@ fn sync_of(id: &str, generation: i32, members: &[MemberId]) -> SyncGroup {
         protocol: Some(text("range")),
         requires_protocol: true,
         assignments: members.iter().enumerate().map(assign).collect(),
+        room_bytes: usize::MAX,
     }
 }
 
@@ -257,6 +258,7 @@ fn commit_of(id: &str, generation: i32, offset: i64) -> OffsetCommit {
         retention_time_ms: -1,
         knows_group_id_not_found: true,
         offsets: vec![offset],
+        metadata_room_bytes: usize::MAX,
     }
 }
 

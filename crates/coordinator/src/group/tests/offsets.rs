@@ -155,6 +155,17 @@ fn a_client_may_say_how_long() {
 }
 
 #[test]
+fn a_time_that_is_over_already_lasts_until_the_next_search() {
+    for retention_time_ms in [-500, i64::MIN] {
+        let mut host = Host::new();
+        host.ask(Request::OffsetCommit(OffsetCommit { retention_time_ms, ..commit_of("", -1, 1) }));
+        assert!(offset_of(&host, GROUP, "t").is_some());
+        host.pass_ms(MINUTE_MS * 10);
+        assert!(offset_of(&host, GROUP, "t").is_none(), "{retention_time_ms}");
+    }
+}
+
+#[test]
 fn many_expired_offsets_go_in_steps() {
     let mut host = Host::new();
     for group in ["g1", "g2", "g3"] {
