@@ -37,7 +37,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         return request.reply(refused(ErrorCode::ClusterAuthorizationFailed, Some("Cluster authorization failed.")));
     }
     if asked.topics.is_empty() {
-        return request.reply(refused(ErrorCode::None, None));
+        return request.reply(refused(ErrorCode::None, Some("")));
     }
     let partitions = asked.topics.iter().map(|topic| 1 + topic.partitions.len()).sum();
     let Some(place) = request.node.controller.place(partitions, request.body.len()) else {
