@@ -17,6 +17,8 @@ use crate::server::Server;
 const TOPIC: &str = "read-by-many";
 const CONNECTIONS: usize = 50;
 const SESSION_MS: i32 = 60_000;
+/// A group without a coordinator for so long has none.
+const COORDINATED_WITHIN: Duration = Duration::from_secs(10);
 /// As Java's consumer sends them by default.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(3);
 const ROUNDS: u32 = 10;
@@ -84,11 +86,20 @@ fn join(address: &str, groups: impl Iterator<Item = usize>) -> Fallible<Lane> {
     let mut members = Vec::new();
     for number in groups {
         let group = format!("group-{number}");
-        let answer = requests::ask(&mut client, ApiKey::JoinGroup, 3, &requests::join_request(&group, "", SESSION_MS))?;
+        let request = requests::join_request(&group, "", SESSION_MS);
+        let deadline = Instant::now() + COORDINATED_WITHIN;
+        let answer = loop {
+            let answer = requests::ask(&mut client, ApiKey::JoinGroup, 3, &request)?;
+            match body::<JoinGroupResponse<'_>>(&answer, ApiKey::JoinGroup, 3) {
+                JoinGroupResponse { error_code: 0, .. } => break answer,
+                // Kafka names a coordinator before that one knows of it.
+                joined if PASSING.contains(&joined.error_code) && Instant::now() < deadline => {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                joined => return Err(format!("{group}: {joined:?}").into()),
+            }
+        };
         let joined: JoinGroupResponse<'_> = body(&answer, ApiKey::JoinGroup, 3);
-        if joined.error_code != 0 {
-            return Err(format!("{group}: {joined:?}").into());
-        }
         let standing = Standing { group, member: joined.member_id.to_string(), generation: joined.generation_id };
         let share = vec![(standing.member.clone(), b"all".to_vec())];
         let answer = requests::ask(&mut client, ApiKey::SyncGroup, 2, &requests::sync_request(&standing, share))?;
