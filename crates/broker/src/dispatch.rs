@@ -50,8 +50,6 @@ pub enum Refused {
     UnsupportedVersion(ApiKey, i16),
     /// A Produce with acks=0 failed: closing is the only way to say so.
     UnacknowledgedFailure,
-    /// It is larger than any request that is meant.
-    TooLarge(ApiKey, usize),
     /// It asks for more than one answer may hold.
     AnswerTooLarge(ApiKey),
 }
@@ -64,11 +62,6 @@ impl fmt::Display for Refused {
             Self::UnknownApi(key) => write!(f, "API key {key} is not served"),
             Self::UnsupportedVersion(api, version) => write!(f, "version {version} of {} is not served", api.name()),
             Self::UnacknowledgedFailure => f.write_str("a Produce with acks=0 failed"),
-            Self::TooLarge(api, bytes) => write!(
-                f,
-                "a request of {} has {bytes} bytes, and may have {REQUEST_MAX_BYTES}: ask for less at once",
-                api.name()
-            ),
             Self::AnswerTooLarge(api) => {
                 write!(f, "the answer to a request of {} would be too large: ask for less at once", api.name())
             }
@@ -76,33 +69,39 @@ impl fmt::Display for Refused {
     }
 }
 
+/// How large a request with this API key may be, whatever `socket.request.max.bytes` allows.
+pub fn frame_max_bytes(api_key: i16) -> usize {
+    if api_key == ApiKey::Produce.code() { usize::MAX } else { REQUEST_MAX_BYTES }
+}
+
 /// Handles the request in `frame`, which is there since `begun`. With [`Refused::NotYet`] it has to be handled again, with
-/// the `turn` of the large ones.
+/// the `turn` of the large ones. A large one leaves the turn there, for whoever takes the answer.
 pub fn dispatch(
     node: &Arc<Node>,
     client: &mut Client,
     frame: &[u8],
     begun: Instant,
-    turn: Option<LargeTurn>,
+    turn: &mut Option<LargeTurn>,
 ) -> Result<Reply, Refused> {
     let (header, body) = RequestHeader::decode(frame).map_err(Refused::Malformed)?;
     let (place, entry) = api::find(header.api_key).ok_or(Refused::UnknownApi(header.api_key))?;
     let version = header.api_version;
-    let mut request =
-        Request { node, client, api: entry.key, header, body, large: turn.map_or_else(OnceCell::new, OnceCell::from) };
+    let mut request = Request {
+        node,
+        client,
+        api: entry.key,
+        header,
+        body,
+        large: turn.take().map_or_else(OnceCell::new, OnceCell::from),
+    };
     if !entry.versions.contains(&version) {
         return match entry.key {
             ApiKey::ApiVersions => api::api_versions::refuse_version(&request),
             key => Err(Refused::UnsupportedVersion(key, version)),
         };
     }
-    if entry.key != ApiKey::Produce {
-        if body.len() > REQUEST_MAX_BYTES {
-            return Err(Refused::TooLarge(entry.key, body.len()));
-        }
-        if body.len() > LARGE_BYTES {
-            request.is_large()?;
-        }
+    if entry.key != ApiKey::Produce && body.len() > LARGE_BYTES {
+        request.is_large()?;
     }
     let answered = move |node: &Node| node.metrics.answered(place, version, begun.elapsed());
     let timed = |parked: Parked| -> Parked {
@@ -113,7 +112,9 @@ pub fn dispatch(
             answer
         })
     };
-    Ok(match (entry.handle)(&mut request)? {
+    let reply = (entry.handle)(&mut request)?;
+    *turn = request.large.take();
+    Ok(match reply {
         Reply::Parked(parked) => Reply::Parked(timed(parked)),
         Reply::Holding(parked, memory_bytes) => Reply::Holding(timed(parked), memory_bytes),
         ready => {

@@ -18,7 +18,7 @@ use crate::node::Node;
 
 /// An answer grows to this, the records of a Fetch not counted: they are sent out of their files. It is room for a Metadata
 /// of 150,000 partitions, or for DescribeConfigs of 5000 topics.
-const ANSWER_MAX_BYTES: usize = 16 * 1024 * 1024;
+pub const ANSWER_MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// The arrays of a request that take more memory than this make it a large one.
 const LARGE_BYTES: usize = 512 * 1024;
@@ -106,10 +106,13 @@ impl<'r> Request<'r> {
     /// [`Budgets::large_turn`](crate::net::budgets::Budgets::large_turn).
     ///
     /// # Errors
-    /// It is not its turn: the request is handled once more, from the start, when it is. So nothing must be done before.
+    /// It is not its turn, or others are still to read large answers: the request is handled once more, from the start, when
+    /// it is. So nothing must be done before.
     pub fn is_large(&self) -> Result<(), Refused> {
         if self.large.get().is_none() {
-            let turn = self.node.budgets.try_large_turn().ok_or(Refused::NotYet)?;
+            let budgets = &self.node.budgets;
+            let turn =
+                budgets.answers.is_plentiful().then(|| budgets.try_large_turn()).flatten().ok_or(Refused::NotYet)?;
             self.large.set(turn).expect("it is empty");
         }
         Ok(())
@@ -148,6 +151,10 @@ impl Responder {
             return Err(self.too_large());
         }
         writer.finish_frame();
+        if writer.buffer.capacity() > LARGE_BYTES {
+            // It may wait for its client for long.
+            writer.buffer.shrink_to_fit();
+        }
         Ok(Answer::new(writer, slices))
     }
 

@@ -31,17 +31,17 @@ const IDS_FROM: i16 = 12;
 const NOT_ASKED: i32 = i32::MIN;
 
 /// A request, in its own words.
-struct Asked {
+struct Asked<'r> {
     asker: Asker,
     /// `None` asks for all.
-    topics: Option<Vec<AskedTopic>>,
+    topics: Option<Vec<AskedTopic<'r>>>,
     topic_operations: bool,
     cluster_operations: bool,
 }
 
 #[derive(Clone, Debug)]
-enum AskedTopic {
-    Name(String),
+enum AskedTopic<'r> {
+    Name(Cow<'r, str>),
     Id(Uuid),
 }
 
@@ -56,7 +56,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         let mut seen = BTreeSet::new();
         let new = topics.iter().filter(|topic| seen.insert((name_of(topic), topic.topic_id)));
         let asked = new.map(|topic| match name_of(topic) {
-            Some(name) => AskedTopic::Name(name.to_owned()),
+            Some(name) => AskedTopic::Name(Cow::Borrowed(name)),
             None => AskedTopic::Id(topic.topic_id),
         });
         asked.collect()
@@ -76,11 +76,21 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         // The client asks again, as it does where Kafka's controller takes its time.
         return request.reply(answer(request.node, &asked));
     };
-    let (node, responder) = (request.node.clone(), request.responder());
+    let (node, responder, asked) = (request.node.clone(), request.responder(), asked.into_owned());
     Ok(Reply::Parked(Box::pin(async move {
         node.create_missing_topics(&place, missing).await;
         responder.answer(answer(&node, &asked))
     })))
+}
+
+impl Asked<'_> {
+    fn into_owned(self) -> Asked<'static> {
+        let owned = |topic| match topic {
+            AskedTopic::Name(name) => AskedTopic::Name(Cow::Owned(name.into_owned())),
+            AskedTopic::Id(id) => AskedTopic::Id(id),
+        };
+        Asked { topics: self.topics.map(|topics| topics.into_iter().map(owned).collect()), ..self }
+    }
 }
 
 /// The name by which a topic is asked for, unless it is by id.
@@ -89,7 +99,7 @@ fn name_of<'t>(topic: &'t metadata_request::Topic<'_>) -> Option<&'t str> {
 }
 
 /// The topics that were asked for by name, do not exist, and may be created on the way.
-fn to_create(request: &Request<'_>, asked: &Asked, allowed: bool) -> BTreeSet<String> {
+fn to_create(request: &Request<'_>, asked: &Asked<'_>, allowed: bool) -> BTreeSet<String> {
     if !allowed || !request.node.config.auto_create_topics_enable {
         return BTreeSet::new();
     }
@@ -100,10 +110,10 @@ fn to_create(request: &Request<'_>, asked: &Asked, allowed: bool) -> BTreeSet<St
         AskedTopic::Name(name) if image.topic(name).is_none() && names::validate(name).is_ok() => Some(name),
         _ => None,
     });
-    let may_create = |name: &&String| {
+    let may_create = |name: &&Cow<'_, str>| {
         request.may(Operation::Create, Resource::Cluster) || request.may(Operation::Create, Resource::Topic(name))
     };
-    missing.filter(may_create).cloned().collect()
+    missing.filter(may_create).map(|name| name.clone().into_owned()).collect()
 }
 
 fn refused(wire: &MetadataRequest<'_>, code: ErrorCode) -> MetadataResponse<'static> {
@@ -117,7 +127,7 @@ fn refused(wire: &MetadataRequest<'_>, code: ErrorCode) -> MetadataResponse<'sta
     MetadataResponse { topics: topics.collect(), error_code: code.code(), ..Default::default() }
 }
 
-fn answer(node: &Node, asked: &Asked) -> MetadataResponse<'static> {
+fn answer<'a>(node: &Node, asked: &'a Asked<'_>) -> MetadataResponse<'a> {
     let image = node.image();
     let brokers = node.endpoints(&image, &asked.asker.listener).into_iter().map(|endpoint| Broker {
         node_id: endpoint.id.0,
@@ -134,7 +144,7 @@ fn answer(node: &Node, asked: &Asked) -> MetadataResponse<'static> {
             .map(|topic| describe(node, asked, &image, topic))
             .collect(),
         Some(topics) => {
-            let describe = |topic: &AskedTopic| match topic {
+            let describe = |topic: &'a AskedTopic<'_>| match topic {
                 AskedTopic::Name(name) => by_name(node, asked, &image, name, may_describe(name)),
                 AskedTopic::Id(id) => by_id(node, asked, &image, *id, &may_describe),
             };
@@ -159,10 +169,10 @@ fn answer(node: &Node, asked: &Asked) -> MetadataResponse<'static> {
     }
 }
 
-fn by_name(node: &Node, asked: &Asked, image: &Image, name: &str, visible: bool) -> Topic<'static> {
+fn by_name<'a>(node: &Node, asked: &Asked<'_>, image: &Image, name: &'a str, visible: bool) -> Topic<'a> {
     let failed = |code: ErrorCode, topic_authorized_operations| Topic {
         error_code: code.code(),
-        name: Some(Cow::Owned(name.to_owned())),
+        name: Some(Cow::Borrowed(name)),
         topic_authorized_operations,
         ..Default::default()
     };
@@ -176,7 +186,13 @@ fn by_name(node: &Node, asked: &Asked, image: &Image, name: &str, visible: bool)
     }
 }
 
-fn by_id(node: &Node, asked: &Asked, image: &Image, id: Uuid, may_describe: &impl Fn(&str) -> bool) -> Topic<'static> {
+fn by_id(
+    node: &Node,
+    asked: &Asked<'_>,
+    image: &Image,
+    id: Uuid,
+    may_describe: &impl Fn(&str) -> bool,
+) -> Topic<'static> {
     let failed = |code: ErrorCode| Topic {
         error_code: code.code(),
         name: None,
@@ -191,7 +207,7 @@ fn by_id(node: &Node, asked: &Asked, image: &Image, id: Uuid, may_describe: &imp
     }
 }
 
-fn describe(node: &Node, asked: &Asked, image: &Image, topic: &ImageTopic) -> Topic<'static> {
+fn describe(node: &Node, asked: &Asked<'_>, image: &Image, topic: &ImageTopic) -> Topic<'static> {
     let partitions = topic.partitions.iter().map(|(index, partition)| {
         let leader = partition.leader.filter(|&leader| is_alive(image, leader));
         let ids = |brokers: &[ottla_base::BrokerId]| brokers.iter().map(|broker| broker.0).collect::<Vec<_>>();
@@ -217,7 +233,7 @@ fn describe(node: &Node, asked: &Asked, image: &Image, topic: &ImageTopic) -> To
 }
 
 /// What the client may do with a topic, whether it is there or not.
-fn topic_operations(node: &Node, asked: &Asked, name: &str) -> i32 {
+fn topic_operations(node: &Node, asked: &Asked<'_>, name: &str) -> i32 {
     match asked.topic_operations {
         true => access::authorized_operations(
             &*node.authorizer,

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! A new answer is never turned away for those that others left lying. Before one is made, those who were told to go must be
-//! gone, but for a rest: else answers could be made faster than they are thrown away.
+//! gone, but for a rest: else answers could be made faster than they are thrown away. Before one that may be large is made,
+//! those who take theirs get a moment for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,8 +16,10 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// What all connections together may leave lying.
-const LIMIT_BYTES: usize = 32 * 1024 * 1024;
+use crate::request::ANSWER_MAX_BYTES;
+
+/// What all connections together may leave lying: two of the largest answers, and the little that others leave.
+const LIMIT_BYTES: usize = 2 * ANSWER_MAX_BYTES + 4 * 1024 * 1024;
 /// What those may hold on top who have been told to go.
 const LEAVING_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// What each of them may that the limit does not count.
@@ -30,7 +33,7 @@ pub struct AnswerMemory {
     /// What those hold who stay; written under the lock.
     used_bytes: AtomicUsize,
     leaving_bytes: AtomicUsize,
-    left: Notify,
+    freed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -72,7 +75,7 @@ impl AnswerMemory {
             holders: Mutex::default(),
             used_bytes: AtomicUsize::new(0),
             leaving_bytes: AtomicUsize::new(0),
-            left: Notify::new(),
+            freed: Notify::new(),
         })
     }
 
@@ -90,17 +93,26 @@ impl AnswerMemory {
 
     /// Waits until it is. It takes them no longer than it takes their threads to come to it.
     pub async fn settled(&self) {
-        while !self.is_settled() {
-            let left = self.left.notified();
-            if !self.is_settled() {
-                left.await;
-            }
-        }
+        self.freed_until(Self::is_settled).await;
     }
 
-    /// Whether there is room enough that nobody needs to hurry.
+    /// Whether there is room enough that nobody needs to hurry, nor to go for one more answer of any size.
     pub fn is_plentiful(&self) -> bool {
-        self.used_bytes.load(Ordering::Relaxed) <= self.limit_bytes / 2
+        self.used_bytes.load(Ordering::SeqCst) <= self.limit_bytes / 2
+    }
+
+    /// Waits until there is, which takes as long as clients take to read their answers.
+    pub async fn plentiful(&self) {
+        self.freed_until(Self::is_plentiful).await;
+    }
+
+    async fn freed_until(&self, is_enough: impl Fn(&Self) -> bool) {
+        while !is_enough(self) {
+            let freed = self.freed.notified();
+            if !is_enough(self) {
+                freed.await;
+            }
+        }
     }
 }
 
@@ -117,21 +129,21 @@ impl Held {
         if let Some(holder) = holders.by_id.remove(&self.id) {
             if holder.is_leaving {
                 memory.leaving_bytes.fetch_sub(holder.bytes, Ordering::SeqCst);
-                memory.left.notify_waiters();
             } else {
-                memory.used_bytes.fetch_sub(holder.bytes, Ordering::Relaxed);
+                memory.used_bytes.fetch_sub(holder.bytes, Ordering::SeqCst);
                 holders.staying.remove(&(holder.progressed, self.id));
             }
         }
         if bytes > 0 {
-            let used_bytes = memory.used_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+            let used_bytes = memory.used_bytes.fetch_add(bytes, Ordering::SeqCst) + bytes;
             let (progressed, evicted) = (Instant::now(), self.evicted.clone());
             holders.by_id.insert(self.id, Holder { bytes, is_leaving: false, progressed, evicted });
             holders.staying.insert((progressed, self.id));
             let leaving_bytes = holders.evict(used_bytes.saturating_sub(memory.limit_bytes));
-            memory.used_bytes.fetch_sub(leaving_bytes, Ordering::Relaxed);
+            memory.used_bytes.fetch_sub(leaving_bytes, Ordering::SeqCst);
             memory.leaving_bytes.fetch_add(leaving_bytes, Ordering::SeqCst);
         }
+        memory.freed.notify_waiters();
     }
 
     /// The budget it is a part of.
@@ -235,7 +247,7 @@ mod tests {
         c.set(20_000);
         assert!(is_evicted(&c).await, "it asks for more than there is");
         assert!(!c.stay(), "nobody could go in its place");
-        assert_eq!(memory.used_bytes.load(Ordering::Relaxed), 0);
+        assert_eq!(memory.used_bytes.load(Ordering::SeqCst), 0);
     }
 
     #[tokio::test]
@@ -265,6 +277,24 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
         drop(a);
+        waiting.await.expect("it does not panic");
+    }
+
+    #[tokio::test]
+    async fn there_is_room_again_when_somebody_has_read_his_answer() {
+        let memory = AnswerMemory::with_limit(10_000);
+        let (a, b) = (memory.hold(), memory.hold());
+        a.set(6000);
+        b.set(6000);
+        let waiting = tokio::spawn({
+            let memory = memory.clone();
+            async move { memory.plentiful().await }
+        });
+        tokio::task::yield_now().await;
+        b.set(3000);
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished(), "what a holds is more than half");
+        a.set(0);
         waiting.await.expect("it does not panic");
     }
 

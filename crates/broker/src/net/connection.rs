@@ -41,6 +41,8 @@ use crate::request::Client;
 const DRAIN: Duration = Duration::from_secs(1);
 /// How often a connection that does not read looks whether others wait for the memory of what it has read.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// How long a large request waits for others to read their answers. Then the slowest of them goes.
+const READ_GRACE: Duration = Duration::from_millis(500);
 /// A request that took longer to handle lets other connections go before the next one of its own. None takes much longer
 /// than half a second: what one may unpack is bounded.
 const HOG: Duration = Duration::from_millis(2);
@@ -132,7 +134,7 @@ impl Connection {
                         return ended;
                     }
                 }
-                Ok(Step::Handle(Some(size), turn)) => {
+                Ok(Step::Handle(Some(size), mut turn)) => {
                     if !self.held.memory().is_settled() {
                         // Nobody waits with the turn in hand.
                         drop(turn);
@@ -142,9 +144,21 @@ impl Connection {
                         }
                     }
                     let now = Instant::now();
-                    let begun = self.waits_since.take().unwrap_or(now);
+                    let begun = self.waits_since.unwrap_or(now);
+                    if turn.is_some() && !self.held.memory().is_plentiful() && begun.elapsed() < READ_GRACE {
+                        drop(turn);
+                        let grace = (begun + READ_GRACE).into();
+                        let _ = tokio::time::timeout_at(grace, self.held.memory().plentiful()).await;
+                        continue;
+                    }
+                    self.waits_since = None;
                     let frame = self.frames.frame(size);
-                    let reply = dispatch::dispatch(&self.node, &mut self.client, frame, begun, turn);
+                    let reply = dispatch::dispatch(&self.node, &mut self.client, frame, begun, &mut turn);
+                    if let (Ok(Reply::Ready(answer)), Some(_)) = (&reply, &turn) {
+                        // The next large one is made when this is counted.
+                        self.held.set(self.queue.memory_bytes() + answer.memory_bytes());
+                    }
+                    drop(turn);
                     if reply.as_ref().is_err_and(|refused| *refused == Refused::NotYet) {
                         self.waits_since = Some(begun);
                         continue;
@@ -187,6 +201,10 @@ impl Connection {
                     }
                 }
                 Ok(Step::Handle(None, _)) => return Ended::Closed,
+                Err(error @ ReadError::TooLarge(..)) => {
+                    let _ = self.drain().await;
+                    return Ended::Read(error);
+                }
                 Err(error) => return Ended::Read(error),
             }
         }

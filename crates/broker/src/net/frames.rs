@@ -5,8 +5,11 @@
 //!           0      start                                            len    capacity
 //! ```
 //!
-//! The buffer grows with what has come, by doubling, up to the frame's size; nothing is set aside for an announcement.
-//! Every byte above [`FREE_BYTES`] is paid for from the shared [`FrameMemory`](super::memory::FrameMemory).
+//! The buffer grows with what has come, up to the frame's size; nothing is set aside for an announcement. Every byte above
+//! [`FREE_BYTES`] is paid for from the shared [`FrameMemory`](super::memory::FrameMemory) before it is written.
+//!
+//! A small buffer grows by doubling, and is copied each time. Of a large frame the rest is allocated at once, so that there
+//! are never two copies of it: the system gives memory to what is written, and only what is paid for is.
 
 use std::fmt;
 use std::io;
@@ -14,19 +17,27 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::BufMut;
+use ottla_protocol::ApiKey;
 use tokio::time::{Instant, Sleep};
 
 use super::memory::Share;
 use super::transport::Transport;
+use crate::dispatch;
 
 /// The length prefix.
 const SIZE_BYTES: usize = 4;
+/// What a frame begins with: the API key.
+const KEY_BYTES: usize = 2;
 /// A first buffer, that the budget does not count.
 const FREE_BYTES: usize = 4 * 1024;
 /// A frame of which less than this is missing is read together with what follows it.
 const READ_AHEAD_BYTES: usize = 8 * 1024;
 /// The smallest step a buffer grows by once it is larger than the first one.
 const STEP_BYTES: usize = 64 * 1024;
+/// A buffer that has to grow beyond this is made as long as the frame ...
+const WHOLE_FROM_BYTES: usize = 8 * 1024 * 1024;
+/// ... and paid for in steps of this.
+const WHOLE_STEP_BYTES: usize = 4 * 1024 * 1024;
 /// A larger buffer is given back as soon as it is empty.
 const KEPT_BYTES: usize = 2 * 1024 * 1024;
 /// How long an idle connection keeps its buffer, and how often a half-read frame is asked for its progress.
@@ -41,6 +52,8 @@ pub enum ReadError {
     Io(io::Error),
     /// The announced size is negative or over the limit.
     Size(i32),
+    /// It is larger than any request of this API key is meant to be.
+    TooLarge(i16, usize),
     /// The other end closed in the middle of a frame.
     Truncated,
     /// The frame came too slowly while others waited for the memory it held.
@@ -56,6 +69,12 @@ impl fmt::Display for ReadError {
             Self::Size(size) => {
                 write!(f, "a frame of {size} bytes was announced, which socket.request.max.bytes forbids")
             }
+            Self::TooLarge(api_key, bytes) => write!(
+                f,
+                "a request of {} has {bytes} bytes, and may have {}: ask for less at once",
+                ApiKey::from_code(*api_key).map_or("an unknown API", ApiKey::name),
+                dispatch::frame_max_bytes(*api_key)
+            ),
             Self::Truncated => f.write_str("the client closed it in the middle of a frame"),
             Self::Stalled => f.write_str("a frame came too slowly while others waited for the memory it held"),
             Self::Idle => f.write_str("it was idle for connections.max.idle.ms"),
@@ -105,13 +124,13 @@ impl FrameReader {
             };
             // A buffer is made or grows only for what has come: an idle connection holds none, and nobody waits for memory,
             // holding some, who would have nothing to put into it.
-            if self.buffer.len() == self.buffer.capacity() && self.start == 0 {
+            if self.room() == 0 && self.start == 0 {
                 while !transport.has_come().map_err(ReadError::Io)? {
                     self.wait_readable(transport).await?;
                 }
             }
             self.make_room(buffered, missing).await;
-            let room = self.buffer.capacity() - self.buffer.len();
+            let room = self.room();
             let want = if missing >= READ_AHEAD_BYTES { missing.min(room) } else { room };
             match transport.try_read(&mut (&mut self.buffer).limit(want)).map_err(ReadError::Io)? {
                 Some(0) if buffered == 0 => return Ok(None),
@@ -159,17 +178,34 @@ impl FrameReader {
     }
 
     fn announced(&self) -> Result<Option<usize>, ReadError> {
-        let Some(prefix) = self.buffer[self.start..].first_chunk::<SIZE_BYTES>() else { return Ok(None) };
+        let Some((prefix, frame)) = self.buffer[self.start..].split_first_chunk::<SIZE_BYTES>() else {
+            return Ok(None);
+        };
         let size = i32::from_be_bytes(*prefix);
-        match usize::try_from(size) {
-            Ok(bytes) if bytes <= self.limit_bytes => Ok(Some(bytes)),
-            _ => Err(ReadError::Size(size)),
+        let bytes = match usize::try_from(size) {
+            Ok(bytes) if bytes <= self.limit_bytes => bytes,
+            _ => return Err(ReadError::Size(size)),
+        };
+        // The rest of what will be refused is not waited for.
+        let api_key = frame.first_chunk::<KEY_BYTES>().map(|key| i16::from_be_bytes(*key));
+        match api_key.filter(|&api_key| bytes > dispatch::frame_max_bytes(api_key)) {
+            Some(api_key) => Err(ReadError::TooLarge(api_key, bytes)),
+            None => Ok(Some(bytes)),
         }
+    }
+
+    /// How much of the buffer may be written, as far as it is paid for.
+    fn paid_bytes(&self) -> usize {
+        self.buffer.capacity().min(FREE_BYTES + self.share.bytes())
+    }
+
+    fn room(&self) -> usize {
+        self.paid_bytes().saturating_sub(self.buffer.len())
     }
 
     /// Makes room for at least one byte: by moving the started frame to the front, else by growing.
     async fn make_room(&mut self, buffered: usize, missing: usize) {
-        if self.buffer.len() < self.buffer.capacity() {
+        if self.room() > 0 {
             return;
         }
         if self.start > 0 {
@@ -177,19 +213,24 @@ impl FrameReader {
             self.start = 0;
             return;
         }
-        let capacity = self.buffer.capacity();
-        if capacity == 0 {
+        if self.buffer.capacity() == 0 {
             // While there is a buffer, somebody looks every second whether it is still of use.
             self.check.as_mut().reset(Instant::now() + CHECK_EVERY);
         }
-        let doubled = if capacity < FREE_BYTES { FREE_BYTES } else { (capacity * 2).max(STEP_BYTES) };
-        let target = if missing > 0 { doubled.min(buffered + missing) } else { doubled }.max(FREE_BYTES);
+        let grown = match self.paid_bytes() {
+            paid if paid < FREE_BYTES => FREE_BYTES,
+            paid if paid < WHOLE_FROM_BYTES => (paid * 2).max(STEP_BYTES),
+            paid => paid + WHOLE_STEP_BYTES,
+        };
+        let whole = buffered + missing;
+        let target = if missing > 0 { grown.min(whole) } else { grown }.max(FREE_BYTES);
         if !self.share.try_grow_to(target - FREE_BYTES) {
             self.share.grow_to(target - FREE_BYTES).await;
             // While it waited, its client could not get on.
             self.check.as_mut().reset(Instant::now() + CHECK_EVERY);
         }
-        self.buffer.reserve_exact(target - self.buffer.len());
+        let capacity = if target > WHOLE_FROM_BYTES { whole.max(target) } else { target };
+        self.buffer.reserve_exact(capacity - self.buffer.len());
     }
 
     fn release(&mut self) {
@@ -322,11 +363,49 @@ mod tests {
     async fn an_announcement_takes_no_memory() {
         let (transport, mut client) = pair().await;
         client.write_i32(100 << 20).await.expect("it is open");
-        client.write_all(&[1; 10_000]).await.expect("it is open");
+        client.write_all(&[0; 10_000]).await.expect("it is open");
         client.shutdown().await.expect("it is open");
         let mut reader = reader(100 << 20);
         assert!(matches!(reader.next(&transport).await, Err(ReadError::Truncated)));
         assert!(reader.buffer.capacity() <= STEP_BYTES, "{}", reader.buffer.capacity());
+    }
+
+    #[tokio::test]
+    async fn a_large_frame_is_paid_for_as_it_comes_and_never_there_twice() {
+        let (transport, mut client) = pair().await;
+        let size = 20 << 20;
+        let memory = FrameMemory::new(64 << 20);
+        let mut reader = FrameReader::new(memory.share(), size, Duration::from_secs(600));
+        let half = size / 2;
+        let sender = async {
+            client.write_i32(size as i32).await.expect("it is open");
+            client.write_all(&vec![0; half]).await.expect("it is open");
+        };
+        let moment = Duration::from_millis(200);
+        tokio::select! {
+            biased;
+            frame = reader.next(&transport) => panic!("half of it has not come: {frame:?}"),
+            () = async { sender.await; tokio::time::sleep(moment).await } => {}
+        }
+        assert_eq!(reader.buffer.len(), SIZE_BYTES + half);
+        assert_eq!(reader.buffer.capacity(), SIZE_BYTES + size, "it will not be copied");
+        assert!(reader.share.bytes() <= half + WHOLE_STEP_BYTES, "{} bytes", reader.share.bytes());
+        let rest = vec![0; half];
+        let (frame, sent) = tokio::join!(reader.next(&transport), client.write_all(&rest));
+        sent.expect("it is open");
+        assert!(matches!(frame, Ok(Some(bytes)) if bytes == size));
+        assert!(reader.share.bytes() <= SIZE_BYTES + size);
+        reader.consume(size);
+        assert_eq!((reader.share.bytes(), reader.buffer.capacity()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_brings_no_records_is_refused_before_it_is_there() {
+        let (transport, mut client) = pair().await;
+        client.write_i32(50 << 20).await.expect("it is open");
+        client.write_i16(ApiKey::Metadata.code()).await.expect("it is open");
+        let mut reader = reader(100 << 20);
+        assert!(matches!(reader.next(&transport).await, Err(ReadError::TooLarge(3, bytes)) if bytes == 50 << 20));
     }
 
     #[tokio::test]

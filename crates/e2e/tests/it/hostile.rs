@@ -376,10 +376,10 @@ fn requests_of_names_at_great_length_cost_little() {
     let (some, all) = (about(&names[..500]), about(&names));
     std::thread::scope(|scope| {
         for _ in 0..3 {
-            let mut hostile = [connect(&broker), connect(&broker), connect(&broker)];
+            let mut hostile = [(); 4].map(|()| connect(&broker));
             let (some, all) = (&some, &all);
             scope.spawn(move || {
-                let [of_some, of_all, of_no_text] = &mut hostile;
+                let [of_some, of_all, of_no_text, of_records] = &mut hostile;
                 of_some.ask(ApiKey::Metadata, 12, some).expect("16 MB are answered");
                 let frame = of_all.frame_of(ApiKey::Metadata, 12, all);
                 // It may be closed while it is being sent.
@@ -393,6 +393,11 @@ fn requests_of_names_at_great_length_cost_little() {
                 let frame: Vec<u8> = frame.iter().map(|&byte| if byte == b'n' { 0xff } else { byte }).collect();
                 of_some.send_frame(&frame).expect("it is open");
                 assert!(of_some.is_closed(), "no name is so long");
+                // A request with records is waited for to its end.
+                let mut frame = of_records.frame_of(ApiKey::Metadata, 9, all);
+                frame[..2].copy_from_slice(&ApiKey::Produce.code().to_be_bytes());
+                of_records.send_frame(&frame).expect("it is taken to the end");
+                assert!(of_records.is_closed(), "it is no Produce");
             });
         }
         everybody_else_is_served(&mut broker, &mut client, "t");
