@@ -33,8 +33,8 @@ const SEND_BUFFER_BYTES: usize = 100 << 10;
 /// Where an answer's correlation id stands, and a request's.
 const ANSWER_CORRELATION_AT: usize = SIZE_LENGTH;
 const REQUEST_CORRELATION_AT: usize = SIZE_LENGTH + 2 + 2;
-/// How much the file is filled with at once.
-const FILL_BYTES: usize = 1 << 20;
+/// How much the file is filled with at once: about a batch, as a log is. In larger pieces the page cache sends it faster.
+const FILL_BYTES: usize = 16 << 10;
 
 /// `cargo xtask limit-server`: started by the benchmark.
 #[derive(clap::Args)]

@@ -52,6 +52,9 @@ pub struct Command {
     /// Only this server.
     #[arg(long, value_enum)]
     only: Option<Only>,
+    /// A setting of the brokers, `key=value`; may be given again.
+    #[arg(long = "override", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
     /// Where the brokers keep their files; under target/bench if not given.
     #[arg(long)]
     dir: Option<std::path::PathBuf>,
@@ -94,11 +97,11 @@ pub fn run(command: &Command) -> Fallible<()> {
     let mut brokers = Vec::new();
     if wanted(Only::Ottla) {
         server::build()?;
-        brokers.push(Subject::start("ottla", server::Kind::Ottla, scratch.path(), times.warm_ottla_s)?);
+        brokers.push(Subject::start("ottla", server::Kind::Ottla, command, scratch.path(), times.warm_ottla_s)?);
     }
     if wanted(Only::Kafka) && (command.vs == Some(Versus::Kafka) || command.only == Some(Only::Kafka)) {
         let kind = server::Kind::Kafka { installed: kafka::install()?, heap: KAFKA_HEAP.to_owned() };
-        brokers.push(Subject::start(report::KAFKA, kind, scratch.path(), times.warm_kafka_s)?);
+        brokers.push(Subject::start(report::KAFKA, kind, command, scratch.path(), times.warm_kafka_s)?);
     }
     let mut entries = Vec::new();
     let rows = row::all().into_iter().filter(|row| row.name.contains(&command.rows));
@@ -142,9 +145,15 @@ struct Subject {
 
 impl Subject {
     /// Starts it on an empty folder and again on what it then has, and warms it.
-    fn start(name: &'static str, kind: server::Kind, scratch: &Path, warm_s: u64) -> Fallible<Self> {
+    fn start(
+        name: &'static str,
+        kind: server::Kind,
+        command: &Command,
+        scratch: &Path,
+        warm_s: u64,
+    ) -> Fallible<Self> {
         let port = server::free_port()?;
-        let mut server = Server::new(kind, &scratch.join(name), &[], Some(port))?;
+        let mut server = Server::new(kind, &scratch.join(name), &command.overrides, Some(port))?;
         let start_empty_ms = time_start(&mut server)?;
         server.stop()?;
         let start_again_ms = time_start(&mut server)?;
