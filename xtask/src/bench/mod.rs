@@ -145,13 +145,7 @@ struct Subject {
 
 impl Subject {
     /// Starts it on an empty folder and again on what it then has, and warms it.
-    fn start(
-        name: &'static str,
-        kind: server::Kind,
-        command: &Command,
-        scratch: &Path,
-        warm_s: u64,
-    ) -> Fallible<Self> {
+    fn start(name: &'static str, kind: server::Kind, command: &Command, scratch: &Path, warm_s: u64) -> Fallible<Self> {
         let port = server::free_port()?;
         let mut server = Server::new(kind, &scratch.join(name), &command.overrides, Some(port))?;
         let start_empty_ms = time_start(&mut server)?;
