@@ -90,6 +90,15 @@ async fn serve(config: Config, ready_file: Option<&std::path::Path>) -> Result<(
         true => None,
         false => Some(signal(tokio::signal::unix::SignalKind::hangup())?),
     };
+    if let Some(path) = ready_file {
+        // That of an earlier life says nothing of this one.
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(format!("cannot remove the old {}: {error}", path.display()));
+            }
+            _ => {}
+        }
+    }
     let mut broker = Broker::start(config).await.map_err(|refused| refused.to_string())?;
     if let Some(path) = ready_file
         && let Err(error) = broker.write_ready_file(path)

@@ -5,9 +5,9 @@
 use std::borrow::Cow;
 
 use ottla_coordinator::group::{GroupFilter, ListedGroup};
+use ottla_protocol::ApiKey;
 use ottla_protocol::messages::list_groups_request::ListGroupsRequest;
 use ottla_protocol::messages::list_groups_response::{Group, ListGroupsResponse};
-use ottla_protocol::{ApiKey, Str};
 
 use super::Api;
 use crate::access::{Operation, Resource};
@@ -19,8 +19,10 @@ pub const API: Api = Api { key: ApiKey::ListGroups, versions: 0..=5, handle };
 
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: ListGroupsRequest<'_> = request.decode()?;
-    let texts = |texts: &[Str<'_>]| texts.iter().map(|text| text.to_string()).collect();
-    let filter = GroupFilter { states: texts(&asked.states_filter), types: texts(&asked.types_filter) };
+    let filter = GroupFilter::new(
+        asked.states_filter.iter().map(|state| &**state),
+        asked.types_filter.iter().map(|group_type| &**group_type),
+    );
     let may_see_all = request.may(Operation::Describe, Resource::Cluster);
     let mut groups = Vec::new();
     let whole = request.node.groups.read_all(|coordinator| {

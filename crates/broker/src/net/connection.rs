@@ -71,6 +71,7 @@ struct Connection {
     frames: FrameReader,
     queue: AnswerQueue,
     held: Held,
+    stopping: watch::Receiver<bool>,
     max_idle: Duration,
     /// The next request is a large one: since when it waits for its turn.
     waits_since: Option<Instant>,
@@ -85,8 +86,9 @@ pub async fn serve(node: Arc<Node>, transport: Transport, client: Client, stoppi
     let frames = FrameReader::new(node.frame_memory.share(), node.config.socket_request_max_bytes, max_idle);
     let queue = AnswerQueue::default();
     let (waits_since, is_ending) = (None, false);
-    let mut connection = Connection { node, transport, client, frames, queue, held, max_idle, waits_since, is_ending };
-    let ended = connection.run(stopping).await;
+    let mut connection =
+        Connection { node, transport, client, frames, queue, held, stopping, max_idle, waits_since, is_ending };
+    let ended = connection.run().await;
     log_end(peer, &ended);
 }
 
@@ -113,7 +115,8 @@ impl fmt::Display for Ended {
 }
 
 impl Connection {
-    async fn run(&mut self, mut stopping: watch::Receiver<bool>) -> Ended {
+    async fn run(&mut self) -> Ended {
+        let mut stopping = self.stopping.clone();
         let mut stop = std::pin::pin!(async move { stopping.wait_for(|&stop| stop).await.is_ok() });
         loop {
             if self.queue.is_empty() {
@@ -243,9 +246,11 @@ impl Connection {
                         queue: &mut self.queue,
                         held: &self.held,
                         frames: &self.frames,
+                        stopping: &self.stopping,
                         max_idle: self.max_idle,
                     };
                     slow.finish(sending).await?;
+                    self.frames.client_is_active();
                     self.held.set(self.queue.memory_bytes());
                 }
             }

@@ -89,7 +89,7 @@ pub struct FrameReader {
     share: Share,
     limit_bytes: usize,
     max_idle: Duration,
-    last_read: Instant,
+    last_active: Instant,
     checked_bytes: usize,
     is_excused: bool,
     check: Pin<Box<Sleep>>,
@@ -105,7 +105,7 @@ impl FrameReader {
             share,
             limit_bytes,
             max_idle,
-            last_read: now,
+            last_active: now,
             checked_bytes: 0,
             is_excused: false,
             check: Box::pin(tokio::time::sleep_until(now + max_idle.min(CHECK_EVERY))),
@@ -135,7 +135,7 @@ impl FrameReader {
             match transport.try_read(&mut (&mut self.buffer).limit(want)).map_err(ReadError::Io)? {
                 Some(0) if buffered == 0 => return Ok(None),
                 Some(0) => return Err(ReadError::Truncated),
-                Some(_) => self.last_read = Instant::now(),
+                Some(_) => self.last_active = Instant::now(),
                 None => self.wait_readable(transport).await?,
             }
         }
@@ -159,6 +159,11 @@ impl FrameReader {
         }
         self.checked_bytes = 0;
         self.is_excused = false;
+    }
+
+    /// The client has taken an answer: it is not idle, however long that took.
+    pub fn client_is_active(&mut self) {
+        self.last_active = Instant::now();
     }
 
     /// Keeps no more memory than what has come and was not handled yet: nothing will be read for a while.
@@ -247,7 +252,7 @@ impl FrameReader {
                 () = &mut self.check => {}
             }
             let now = Instant::now();
-            let idle = now.duration_since(self.last_read);
+            let idle = now.duration_since(self.last_active);
             if idle >= self.max_idle {
                 return Err(ReadError::Idle);
             }
@@ -406,6 +411,17 @@ mod tests {
         client.write_i16(ApiKey::Metadata.code()).await.expect("it is open");
         let mut reader = reader(100 << 20);
         assert!(matches!(reader.next(&transport).await, Err(ReadError::TooLarge(3, bytes)) if bytes == 50 << 20));
+    }
+
+    #[tokio::test]
+    async fn whoever_has_just_taken_an_answer_is_not_idle() {
+        let (transport, _client) = pair().await;
+        let max_idle = Duration::from_millis(400);
+        let mut reader = FrameReader::new(FrameMemory::new(1 << 20).share(), 1000, max_idle);
+        tokio::time::sleep(max_idle).await;
+        reader.client_is_active();
+        assert!(tokio::time::timeout(max_idle / 2, reader.next(&transport)).await.is_err());
+        assert!(matches!(reader.next(&transport).await, Err(ReadError::Idle)));
     }
 
     #[tokio::test]

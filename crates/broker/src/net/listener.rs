@@ -79,7 +79,10 @@ pub fn bind(listener: &Listener, backlog: i32) -> io::Result<TcpListener> {
     let addresses: Vec<SocketAddr> = if listener.host.is_empty() {
         vec![SocketAddr::from(([0u16; 8], listener.port)), SocketAddr::from(([0u8; 4], listener.port))]
     } else {
-        (listener.host.as_str(), listener.port).to_socket_addrs()?.collect()
+        // As Java orders them: a name like localhost often stands for both, and is bound once.
+        let mut addresses: Vec<_> = (listener.host.as_str(), listener.port).to_socket_addrs()?.collect();
+        addresses.sort_by_key(SocketAddr::is_ipv6);
+        addresses
     };
     let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "the host name has no address");
     for address in addresses {

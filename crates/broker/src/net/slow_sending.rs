@@ -8,6 +8,8 @@ use std::io;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
 use super::answer::Answer;
 use super::answer_memory::Held;
 use super::answer_queue::AnswerQueue;
@@ -27,6 +29,8 @@ pub struct SlowSending<'c> {
     pub held: &'c Held,
     /// What has been read meanwhile, and perhaps holds memory.
     pub frames: &'c FrameReader,
+    /// Whether the broker stops, which waits for whoever takes something every second.
+    pub stopping: &'c watch::Receiver<bool>,
     /// How long the client may take nothing at all.
     pub max_idle: Duration,
 }
@@ -34,7 +38,7 @@ pub struct SlowSending<'c> {
 impl SlowSending<'_> {
     /// Sends the rest.
     pub async fn finish(self, mut sending: Pin<&mut impl Future<Output = io::Result<()>>>) -> Result<(), Ended> {
-        let Self { answer, transport, queue, held, frames, max_idle } = self;
+        let Self { answer, transport, queue, held, frames, stopping, max_idle } = self;
         held.set(queue.memory_bytes() + answer.memory_bytes());
         let (mut taken_bytes, mut progressed) = (answer.taken_bytes(), Instant::now());
         let mut checks_without_progress = 0;
@@ -63,6 +67,9 @@ impl SlowSending<'_> {
                     checks_without_progress += 1;
                     if checks_without_progress >= 2 && frames.is_in_the_way() {
                         return Err(Ended::Evicted);
+                    }
+                    if checks_without_progress >= 2 && *stopping.borrow() {
+                        return Err(Ended::NotReading);
                     }
                 }
             }
@@ -102,6 +109,17 @@ mod tests {
         bytes: usize,
         max_idle: Duration,
     ) -> (Option<Ended>, bool) {
+        send_while(false, transport, memory, bytes, max_idle).await
+    }
+
+    async fn send_while(
+        is_stopping: bool,
+        transport: &Transport,
+        memory: &Arc<AnswerMemory>,
+        bytes: usize,
+        max_idle: Duration,
+    ) -> (Option<Ended>, bool) {
+        let stopping = &watch::channel(is_stopping).1;
         let mut writer = Writer::new();
         writer.buffer.resize(bytes, 1);
         let answer = Answer::new(writer, Vec::new());
@@ -115,7 +133,8 @@ mod tests {
         queue.push_parked(Box::pin(behind), 0);
         let sending = pin!(answer.send(transport));
         let (answer, queue, held, frames) = (&answer, &mut queue, &held, &frames);
-        let ended = SlowSending { answer, transport, queue, held, frames, max_idle }.finish(sending).await.err();
+        let ended =
+            SlowSending { answer, transport, queue, held, frames, stopping, max_idle }.finish(sending).await.err();
         (ended, begun.try_recv().is_ok())
     }
 
@@ -141,6 +160,15 @@ mod tests {
         let (ended, goes_on) = send(&transport, &AnswerMemory::new(), 32 * MIB, Duration::from_millis(10)).await;
         assert!(matches!(ended, Some(Ended::NotReading)), "{ended:?}");
         assert!(goes_on, "what was behind it went on meanwhile");
+    }
+
+    #[tokio::test]
+    async fn a_stop_does_not_wait_for_a_client_that_takes_nothing() {
+        let (transport, _client) = pair().await;
+        let (memory, hour) = (AnswerMemory::new(), Duration::from_secs(3600));
+        let sending = send_while(true, &transport, &memory, 32 * MIB, hour);
+        let (ended, _) = tokio::time::timeout(Duration::from_secs(10), sending).await.expect("it ends");
+        assert!(matches!(ended, Some(Ended::NotReading)), "{ended:?}");
     }
 
     #[tokio::test]

@@ -13,10 +13,8 @@ use super::classic::state::GroupState;
 /// Which groups are asked for. An empty list asks for all.
 #[derive(Clone, Debug, Default)]
 pub struct GroupFilter {
-    /// Names of states, in any case.
-    pub states: Vec<String>,
-    /// Names of types, in any case. Types that there are not have no groups.
-    pub types: Vec<String>,
+    states: BTreeSet<String>,
+    types: BTreeSet<String>,
 }
 
 /// By which protocol the members of a group agree.
@@ -37,6 +35,23 @@ pub struct ListedGroup {
     pub state: GroupState,
     /// Its type.
     pub group_type: GroupType,
+}
+
+impl GroupFilter {
+    /// Names of states and of types, in any case. Those that there are not have no groups.
+    ///
+    /// Made once for all shards: a client may name very many.
+    pub fn new<'n>(states: impl IntoIterator<Item = &'n str>, types: impl IntoIterator<Item = &'n str>) -> Self {
+        let lower_case = |name: &str| name.trim().to_ascii_lowercase();
+        Self {
+            states: states.into_iter().map(lower_case).collect(),
+            types: types.into_iter().map(lower_case).collect(),
+        }
+    }
+
+    fn passes(&self, group: &ListedGroup) -> bool {
+        is_among(&self.states, group.state.name()) && is_among(&self.types, group.group_type.name())
+    }
 }
 
 impl GroupType {
@@ -63,16 +78,8 @@ impl GroupCoordinator {
             state: group.classic.state(),
             group_type: GroupType::Classic,
         });
-        // Once for all groups: a client may name very many states.
-        let (states, types) = (lower_case(&filter.states), lower_case(&filter.types));
-        let passes =
-            |group: &ListedGroup| is_among(&states, group.state.name()) && is_among(&types, group.group_type.name());
-        listed.filter(passes).collect()
+        listed.filter(|group| filter.passes(group)).collect()
     }
-}
-
-fn lower_case(names: &[String]) -> BTreeSet<String> {
-    names.iter().map(|name| name.trim().to_ascii_lowercase()).collect()
 }
 
 fn is_among(names: &BTreeSet<String>, name: &str) -> bool {

@@ -13,7 +13,7 @@ use crate::image::{Image, Kept, ResourceKind};
 use crate::settings::client_metrics::{SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_MAX_BYTES};
 
 /// For the configs of all topics: 100,000 topics with a dozen each.
-const TOPICS_MAX_BYTES: usize = 128 * 1024 * 1024;
+const TOPICS_MAX_BYTES: usize = 32 * 1024 * 1024;
 /// For the configs of all groups, those of all brokers, and the quotas of all entities, each.
 pub(super) const OTHERS_MAX_BYTES: usize = 16 * 1024 * 1024;
 

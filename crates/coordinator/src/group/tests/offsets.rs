@@ -253,8 +253,8 @@ fn groups_are_listed_and_described() {
     host.ask(Request::OffsetCommit(OffsetCommit { group_id: text("simple"), ..commit_of("", -1, 1) }));
     let ids = host.stable(2);
     let count = |states: &[&str], types: &[&str]| {
-        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        host.coordinator.list_groups(&GroupFilter { states: owned(states), types: owned(types) }).len()
+        let filter = GroupFilter::new(states.iter().copied(), types.iter().copied());
+        host.coordinator.list_groups(&filter).len()
     };
     assert_eq!((count(&[], &[]), count(&["stable"], &[]), count(&["Empty", " STABLE"], &["Classic"])), (2, 1, 2));
     assert_eq!((count(&["Dead"], &[]), count(&[], &["consumer"]), count(&[], &["nonsense"])), (0, 0, 0));
