@@ -11,7 +11,7 @@ use ottla_protocol::error::ErrorCode;
 use ottla_protocol::wire::MAX_STRING_LENGTH;
 
 use super::draft::Draft;
-use super::state::{ClassicGroup, Member, Phase, Waiting, size_of_member};
+use super::state::{ClassicGroup, Member, Phase, Waiting, size_of_member, size_of_protocols};
 use crate::group::{Answer, Asked, GroupCoordinator, GroupId, MemberId, Opaque, Ticket, java_uuid};
 
 /// How long the first JoinGroup of a member may wait. It cannot send heartbeats meanwhile.
@@ -126,10 +126,12 @@ impl JoinGroup {
         let is_new_group = existing.is_none();
         let group_id = Arc::clone(&self.group_id);
         let mut draft = asked.draft(&group_id, existing.cloned().unwrap_or_else(new_group));
-        let created = draft.group.to_record(&group_id);
+        let created = is_new_group.then(|| draft.group.to_record(&group_id));
         draft.join(self, asked.ticket);
         // A group exists from its first request on, even where that was refused.
-        if is_new_group && draft.records.is_empty() {
+        if let Some(created) = created
+            && draft.records.is_empty()
+        {
             draft.records.push(created);
         }
         draft.into_outcome()
@@ -216,11 +218,17 @@ impl Draft<'_> {
     ///
     /// Differs from Kafka: there the group grows until its record cannot be written, or memory is spent.
     fn check_memory(&self, request: &JoinGroup) -> Result<(), ErrorCode> {
-        let of_instance =
-            request.instance_id.as_ref().and_then(|instance_id| self.group.members.of_instance(instance_id));
+        let members = &self.group.members;
+        let of_instance = request.instance_id.as_ref().and_then(|instance_id| members.of_instance(instance_id));
         let member_id = if request.member_id.is_empty() { of_instance } else { Some(&request.member_id) };
-        let known_bytes = member_id.map_or(0, |member_id| self.group.said_bytes_of(member_id));
-        let growth_bytes = request.size_bytes().saturating_sub(known_bytes);
+        let growth_bytes = match member_id.and_then(|member_id| members.get(member_id)) {
+            // What else it says of itself is not taken over.
+            Some(member) => size_of_protocols(&request.protocols).saturating_sub(size_of_protocols(&member.protocols)),
+            None => {
+                let given_bytes = self.group.pending_joins.bytes_of(&request.member_id).unwrap_or(0);
+                request.size_bytes().saturating_sub(given_bytes)
+            }
+        };
         if growth_bytes > 0 && self.group.size_bytes() + growth_bytes > MAX_GROUP_BYTES {
             return Err(ErrorCode::GroupMaxSizeReached);
         }
@@ -262,7 +270,7 @@ impl Draft<'_> {
         if let Err(error) = self.group.validate_member(&member_id, request.instance_id.as_deref()) {
             return self.answer_join(ticket, JoinGroupAnswer::refused(error, &member_id));
         }
-        let is_same = self.group.members[&member_id].protocols == request.protocols;
+        let is_same = self.group.members[&member_id].protocols[..] == request.protocols[..];
         let is_leader = self.group.is_leader(&member_id);
         let is_answered_at_once = match self.group.phase {
             Phase::Empty | Phase::PreparingRebalance(_) => false,
@@ -288,7 +296,7 @@ impl Draft<'_> {
             member.rebalance_timeout_ms = rebalance_timeout_ms;
             member.session_timeout_ms = request.session_timeout_ms;
         });
-        self.group.members.set_protocols(member_id, request.protocols);
+        self.group.members.set_protocols(member_id, request.protocols.into());
     }
 
     fn add_member(&mut self, request: JoinGroup, member_id: &MemberId, ticket: Ticket) {
@@ -307,7 +315,7 @@ impl Draft<'_> {
             client_host: request.client_host,
             session_timeout_ms: request.session_timeout_ms,
             rebalance_timeout_ms,
-            protocols: request.protocols,
+            protocols: request.protocols.into(),
             assignment: Opaque::default(),
             waiting: Waiting::Join(ticket),
             is_new: true,
