@@ -96,6 +96,12 @@ impl GroupCoordinators {
     /// # Errors
     /// NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS.
     pub fn ask(&self, group_id: &str, request: Request) -> Result<oneshot::Receiver<Answer>, ErrorCode> {
+        // As in Kafka, also where the coordinator is elsewhere or not ready.
+        if let Some(answer) = request.wrong(&self.config.groups) {
+            let (answers, answered) = oneshot::channel();
+            let _ = answers.send(answer);
+            return Ok(answered);
+        }
         self.shard_of(group_id)?.ask(request)
     }
 

@@ -240,6 +240,24 @@ enum NoteKind {
     Hold { until: Duration },
 }
 
+impl Request {
+    /// The answer where something is wrong with it whatever the groups are: it is that of any coordinator, and of a broker that
+    /// is none.
+    pub fn wrong(&self, settings: &Settings) -> Option<Answer> {
+        let of_group = |group_id: &GroupId| group_id.is_empty().then_some(ErrorCode::InvalidGroupId);
+        match self {
+            Self::JoinGroup(request) => request
+                .wrong(settings)
+                .map(|error| Answer::JoinGroup(JoinGroupAnswer::refused(error, &request.member_id))),
+            Self::SyncGroup(request) => request.wrong().map(SyncGroupAnswer::refused).map(Answer::SyncGroup),
+            Self::Heartbeat(request) => of_group(&request.group_id).map(Answer::Heartbeat),
+            Self::LeaveGroup(request) => of_group(&request.group_id).map(|error| Answer::LeaveGroup(Err(error))),
+            Self::OffsetDelete(request) => of_group(&request.group_id).map(|error| Answer::OffsetDelete(Err(error))),
+            Self::OffsetCommit(_) | Self::DeleteGroups(_) => None,
+        }
+    }
+}
+
 impl GroupCoordinator {
     /// A coordinator without groups: replay the log into it, then decide `Input::Loaded`.
     pub fn new(settings: Settings) -> Self {
@@ -287,6 +305,9 @@ impl Shard for GroupCoordinator {
     fn decide(&self, now: Now, input: Input) -> Outcome<Self> {
         match input {
             Input::Request { ticket, request } => {
+                if let Some(answer) = request.wrong(&self.settings) {
+                    return answered(ticket, answer);
+                }
                 let asked = Asked { coordinator: self, now, ticket };
                 match request {
                     Request::JoinGroup(request) => request.decide(asked),

@@ -12,7 +12,7 @@ use ottla_protocol::wire::MAX_STRING_LENGTH;
 
 use super::draft::Draft;
 use super::state::{ClassicGroup, Member, Phase, Waiting, size_of_member, size_of_protocols};
-use crate::group::{Answer, Asked, GroupCoordinator, GroupId, MemberId, Opaque, Ticket, java_uuid};
+use crate::group::{Answer, Asked, GroupCoordinator, GroupId, MemberId, Opaque, Settings, Ticket, java_uuid};
 
 /// How long the first JoinGroup of a member may wait. It cannot send heartbeats meanwhile.
 const NEW_MEMBER_JOIN_TIMEOUT: Duration = Duration::from_secs(300);
@@ -104,14 +104,6 @@ pub struct JoinedMember {
 impl JoinGroup {
     pub(in crate::group) fn decide(self, asked: Asked<'_>) -> Outcome<GroupCoordinator> {
         let refuse = |error| asked.answered(Answer::JoinGroup(JoinGroupAnswer::refused(error, &self.member_id)));
-        let settings = &asked.coordinator.settings;
-        let session_timeouts_ms = settings.group_min_session_timeout_ms..=settings.group_max_session_timeout_ms;
-        if self.group_id.is_empty() {
-            return refuse(ErrorCode::InvalidGroupId);
-        }
-        if !session_timeouts_ms.contains(&self.session_timeout_ms) {
-            return refuse(ErrorCode::InvalidSessionTimeout);
-        }
         if self.protocols.len() > MAX_PROTOCOLS {
             return refuse(ErrorCode::InconsistentGroupProtocol);
         }
@@ -135,6 +127,15 @@ impl JoinGroup {
             draft.records.push(created);
         }
         draft.into_outcome()
+    }
+
+    /// What is wrong with it whatever the group is.
+    pub(in crate::group) fn wrong(&self, settings: &Settings) -> Option<ErrorCode> {
+        let session_timeouts_ms = settings.group_min_session_timeout_ms..=settings.group_max_session_timeout_ms;
+        if self.group_id.is_empty() {
+            return Some(ErrorCode::InvalidGroupId);
+        }
+        (!session_timeouts_ms.contains(&self.session_timeout_ms)).then_some(ErrorCode::InvalidSessionTimeout)
     }
 
     /// The memory that it takes as a member, about.
@@ -259,7 +260,7 @@ impl Draft<'_> {
         let member_id = Arc::clone(&request.member_id);
         if request.instance_id.is_some() {
             // Static members never get an id in advance; Kafka says as much of this client.
-            let answer = JoinGroupAnswer::refused(ErrorCode::UnknownServerError, &member_id);
+            let answer = JoinGroupAnswer::refused(ErrorCode::UnknownServerError, &MemberId::default());
             return self.answer_join(ticket, answer);
         }
         self.add_member(request, &member_id, ticket);
