@@ -91,6 +91,11 @@ impl GroupCoordinators {
         METADATA_BYTES_MAX.saturating_sub(self.shared.metadata_bytes.load(Ordering::Relaxed))
     }
 
+    /// How many generations of groups have got their assignment.
+    pub fn completed_rebalances(&self) -> u64 {
+        self.shared.completed_rebalances.load(Ordering::Relaxed)
+    }
+
     /// Asks the coordinator of `group_id`. The answer may take as long as a rebalance.
     ///
     /// # Errors

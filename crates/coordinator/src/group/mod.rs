@@ -112,6 +112,8 @@ pub struct GroupCoordinator {
     members_bytes: usize,
     /// What all groups wrote to themselves with their offsets.
     metadata_bytes: usize,
+    /// How many generations have got their assignment since the log was loaded.
+    completed_rebalances: u64,
 }
 
 /// A group: its members and its offsets.
@@ -228,6 +230,8 @@ pub struct Note(NoteKind);
 enum NoteKind {
     /// The group is now so. Its records, if any, are replayed before.
     Group { id: GroupId, classic: Box<ClassicGroup> },
+    /// A generation has got its assignment.
+    CompletedRebalance,
     /// A member was heard of.
     Heard { id: GroupId, member: MemberId, until: Duration },
     /// Nothing of the group was due yet.
@@ -269,6 +273,7 @@ impl GroupCoordinator {
             held_until: Duration::ZERO,
             members_bytes: 0,
             metadata_bytes: 0,
+            completed_rebalances: 0,
         }
     }
 
@@ -285,6 +290,11 @@ impl GroupCoordinator {
     /// What all groups wrote to themselves with their offsets.
     pub fn metadata_bytes(&self) -> usize {
         self.metadata_bytes
+    }
+
+    /// How many generations have got their assignment since the log was loaded.
+    pub fn completed_rebalances(&self) -> u64 {
+        self.completed_rebalances
     }
 
     fn group(&self, id: &str) -> Option<&Group> {

@@ -42,6 +42,7 @@ impl GroupCoordinator {
                 self.recount(&id);
                 self.reindex(&id);
             }
+            NoteKind::CompletedRebalance => self.completed_rebalances += 1,
             NoteKind::Heard { id, member, until } => {
                 let group = self.groups.get_mut(&id).expect("the group was there when it was decided");
                 group.classic.heard(&member, until);

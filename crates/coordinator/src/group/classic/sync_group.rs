@@ -159,6 +159,7 @@ impl Draft<'_> {
             }
         }
         self.records.push(self.group.to_record(&self.id));
+        self.completes_rebalance = true;
     }
 
     fn assignment_of(&self, member_id: &MemberId) -> SyncGroupAnswer {
