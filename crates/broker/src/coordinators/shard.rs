@@ -259,7 +259,10 @@ impl Shard {
         })?;
         let (batch, _) = Batch::parse(&bytes).expect("it was built here");
         let placed = self.partition.append_own(&batch, now_ms).inspect_err(|error| {
-            warn!(partition = %self.partition.name, error = error.name(), "cannot write records of groups");
+            // Of the storage the partition tells, with what is wrong.
+            if *error != ErrorCode::KafkaStorageError {
+                warn!(partition = %self.partition.name, error = error.name(), "cannot write records of groups");
+            }
         })?;
         Ok(placed.base_offset)
     }
