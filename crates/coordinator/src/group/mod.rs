@@ -70,7 +70,7 @@ use ottla_base::{Now, Offset, Outcome, Shard, Uuid};
 use ottla_protocol::error::ErrorCode;
 
 pub use classic::heartbeat::Heartbeat;
-pub use classic::join_group::{JoinGroup, JoinGroupAnswer, JoinedMember, Protocol};
+pub use classic::join_group::{JoinGroup, JoinGroupAnswer, JoinedMember, MAX_GROUP_BYTES, Protocol};
 pub use classic::leave_group::{LeaveGroup, LeavingMember, LeftMember};
 pub use classic::state::GroupState;
 pub use classic::sync_group::{SyncGroup, SyncGroupAnswer};

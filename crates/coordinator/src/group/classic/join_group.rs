@@ -25,7 +25,7 @@ const MAX_PROTOCOLS: usize = 100;
 const MAX_METADATA_BYTES: usize = 1024 * 1024;
 /// What all members of a group may take, with their assignments, so that the answer to its leader, which repeats what they
 /// say, is no longer than answers may be. A group's record with the default `max.message.bytes` holds an eighth of it.
-pub(super) const MAX_GROUP_BYTES: usize = 8 * 1024 * 1024;
+pub const MAX_GROUP_BYTES: usize = 8 * 1024 * 1024;
 /// A dash and a UUID end each member id.
 const UUID_LENGTH: usize = 37;
 
