@@ -103,12 +103,14 @@ pub fn dispatch(
     if entry.key != ApiKey::Produce && body.len() > LARGE_BYTES {
         request.is_large()?;
     }
-    let answered = move |node: &Node| node.metrics.answered(place, version, begun.elapsed());
+    let answered = move |node: &Node, answer: Option<&Answer>| {
+        node.metrics.answered(place, version, begun.elapsed(), answer.map(Answer::errors));
+    };
     let timed = |parked: Parked| -> Parked {
         let node = Arc::clone(node);
         Box::pin(async move {
             let answer = parked.await;
-            answered(&node);
+            answered(&node, answer.as_ref().ok());
             answer
         })
     };
@@ -117,9 +119,13 @@ pub fn dispatch(
     Ok(match reply {
         Reply::Parked(parked) => Reply::Parked(timed(parked)),
         Reply::Holding(parked, memory_bytes) => Reply::Holding(timed(parked), memory_bytes),
-        ready => {
-            answered(node);
-            ready
+        Reply::Ready(answer) => {
+            answered(node, Some(&answer));
+            Reply::Ready(answer)
+        }
+        Reply::None => {
+            answered(node, None);
+            Reply::None
         }
     })
 }

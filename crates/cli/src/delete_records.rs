@@ -22,8 +22,8 @@ use serde_json::Value;
 
 use crate::client::leaders::{ByPartition, on_leaders};
 use crate::client::{Cluster, Error};
+use crate::connection::Connection;
 use crate::java_order::{DEFAULT_CAPACITY, hash_of_partition, sort_as_in_java};
-use crate::properties::Properties;
 use crate::screen::Screen;
 
 /// The only version of the file.
@@ -32,21 +32,17 @@ const VERSION: i64 = 1;
 /// What to delete.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Arguments {
-    /// The brokers to connect to: HOST:PORT, with commas between them.
-    #[arg(long, value_name = "SERVERS")]
-    bootstrap_server: Option<String>,
+    #[command(flatten)]
+    connection: Connection,
     /// A file with the offset to delete up to, of each partition:
     /// {"partitions": [{"topic": "foo", "partition": 1, "offset": 1}], "version": 1}
     #[arg(long, value_name = "FILE")]
     offset_json_file: Option<PathBuf>,
-    /// A file of properties for the connection, such as client.id.
-    #[arg(long, value_name = "FILE")]
-    command_config: Option<PathBuf>,
 }
 
 /// Does what the arguments say.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let (bootstrap, path) = match (&arguments.bootstrap_server, &arguments.offset_json_file) {
+    let (bootstrap, path) = match (&arguments.connection.bootstrap_server, &arguments.offset_json_file) {
         (Some(bootstrap), Some(path)) => (bootstrap, path),
         (bootstrap, _) => {
             let missing = if bootstrap.is_none() { "bootstrap-server" } else { "offset-json-file" };
@@ -67,9 +63,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn execute(arguments: &Arguments, bootstrap: &str, path: &Path, screen: &mut Screen) -> Result<(), String> {
     let text = fs::read_to_string(path).map_err(|_| format!("Unable to read file {}", path.display()))?;
     let offsets = read(&text)?;
-    let mut properties = Properties::gather(arguments.command_config.as_deref(), &[])?;
-    let options = properties.take_connection_options("ottla-delete-records")?;
-    properties.warn_of_the_rest();
+    let options = arguments.connection.options("ottla-delete-records")?;
     let mut cluster = Cluster::connect(bootstrap, &options).map_err(|error| error.to_string())?;
     screen.say("Executing records delete operation");
     let deleted = delete(&mut cluster, &offsets).map_err(|error| error.to_string())?;

@@ -4,7 +4,6 @@
 //! Differs from Kafka: no stack traces, one sentence instead of the table of all options, and brokers that cannot be reached
 //! are not tried for a minute.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -14,7 +13,7 @@ use crate::client::offsets::{
     self, EARLIEST, EARLIEST_LOCAL, EARLIEST_PENDING_UPLOAD, LATEST, LATEST_TIERED, MAX_TIMESTAMP,
 };
 use crate::client::{Address, Cluster, Error, Topics};
-use crate::properties::Properties;
+use crate::connection::Connection;
 use crate::screen::Screen;
 use crate::topic_filter::TopicFilter;
 
@@ -33,12 +32,8 @@ const PLACES: [(&str, i64); 6] = [
 /// Which offsets of which partitions.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Arguments {
-    /// The brokers to connect to: HOST:PORT, with commas between them.
-    #[arg(long, value_name = "SERVERS")]
-    bootstrap_server: Option<String>,
-    /// A file of properties for the connection, such as client.id.
-    #[arg(long, value_name = "FILE")]
-    command_config: Option<PathBuf>,
+    #[command(flatten)]
+    connection: Connection,
     /// The topic, or a regular expression of topics; all of them otherwise.
     #[arg(long, value_name = "TOPIC")]
     topic: Option<String>,
@@ -96,16 +91,14 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn execute(arguments: &Arguments, screen: &mut Screen) -> Result<(), Failure> {
-    let Some(bootstrap) = arguments.bootstrap_server.as_deref() else {
+    let Some(bootstrap) = arguments.connection.bootstrap_server.as_deref() else {
         return Err(Failure::Usage("Missing required argument \"[bootstrap-server]\"".to_owned()));
     };
     if Address::parse_list(bootstrap).is_err() {
         return Err(Failure::Usage("Please provide valid host:port like host1:9091,host2:9092".to_owned()));
     }
     let (timestamp, rules) = arguments.read().map_err(Failure::Failed)?;
-    let mut properties = Properties::gather(arguments.command_config.as_deref(), &[]).map_err(Failure::Failed)?;
-    let options = properties.take_connection_options("GetOffsetShell").map_err(Failure::Failed)?;
-    properties.warn_of_the_rest();
+    let options = arguments.connection.options("GetOffsetShell").map_err(Failure::Failed)?;
     let failed = |error: Error| Failure::Failed(error.exception());
     let mut cluster = Cluster::connect(bootstrap, &options).map_err(failed)?;
     let mut partitions = Vec::new();

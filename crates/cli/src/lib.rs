@@ -9,6 +9,7 @@ mod allocator;
 mod broker;
 mod client;
 mod configs;
+mod connection;
 mod console_consumer;
 mod console_producer;
 mod consumer_groups;

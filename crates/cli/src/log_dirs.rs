@@ -8,7 +8,6 @@
 //!
 //! Differs from Kafka: no stack traces, and one sentence instead of the table of all options.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -18,16 +17,15 @@ use ottla_protocol::messages::describe_log_dirs_response::{DescribeLogDirsRespon
 use ottla_protocol::{ApiKey, ErrorCode};
 
 use crate::client::{Cluster, Error, exception};
+use crate::connection::Connection;
 use crate::java_order::{DEFAULT_CAPACITY, hash_code, hash_of_partition, sort_as_in_java};
-use crate::properties::Properties;
 use crate::screen::Screen;
 
 /// Which directories.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Arguments {
-    /// The brokers to connect to: HOST:PORT, with commas between them.
-    #[arg(long, value_name = "SERVERS")]
-    bootstrap_server: Option<String>,
+    #[command(flatten)]
+    connection: Connection,
     /// Describe the log directories of brokers.
     #[arg(long)]
     describe: bool,
@@ -37,16 +35,13 @@ pub struct Arguments {
     /// Only these brokers, by their numbers, with commas between them.
     #[arg(long, value_name = "BROKERS", default_value = "", hide_default_value = true)]
     broker_list: String,
-    /// A file of properties for the connection, such as client.id.
-    #[arg(long, value_name = "FILE")]
-    command_config: Option<PathBuf>,
 }
 
 /// Does what the arguments say.
 pub fn run(arguments: &Arguments) -> ExitCode {
     let mut screen = Screen::default();
     let missing = match arguments {
-        Arguments { bootstrap_server: None, .. } => Some("bootstrap-server"),
+        Arguments { connection: Connection { bootstrap_server: None, .. }, .. } => Some("bootstrap-server"),
         Arguments { describe: false, .. } => Some("describe"),
         _ => None,
     };
@@ -63,10 +58,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn execute(arguments: &Arguments, screen: &mut Screen) -> Result<(), String> {
-    let bootstrap = arguments.bootstrap_server.as_deref().unwrap_or_default();
-    let mut properties = Properties::gather(arguments.command_config.as_deref(), &[])?;
-    let options = properties.take_connection_options("log-dirs-tool")?;
-    properties.warn_of_the_rest();
+    let bootstrap = arguments.connection.bootstrap_server.as_deref().unwrap_or_default();
+    let options = arguments.connection.options("log-dirs-tool")?;
     let failed = |error: Error| error.exception();
     let mut cluster = Cluster::connect(bootstrap, &options).map_err(failed)?;
     let existing = in_hash_order(cluster.live_brokers().collect());

@@ -16,4 +16,4 @@ pub mod wire;
 
 pub use api::ApiKey;
 pub use error::ErrorCode;
-pub use wire::{DecodeError, Message, Reader, Records, Region, Splice, Str, Writer};
+pub use wire::{DecodeError, ErrorCounts, Message, Reader, Records, Region, Splice, Str, Writer};

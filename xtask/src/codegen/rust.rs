@@ -8,6 +8,9 @@ use std::fmt::Write as _;
 use super::names;
 use super::schema::{Field, Kind, Message, Struct, Versions};
 
+/// What fields are called that hold error codes, which are counted as they are written.
+const ERROR_CODE: &str = "ErrorCode";
+
 /// The module of `message`. `source` is the schema file, for the head.
 pub fn module(message: &Message, source: &str) -> String {
     let mut body = String::new();
@@ -338,6 +341,7 @@ fn write_field(own: &Struct, field: &Field, flexible: &str) -> String {
                 format!("writer.{kind}({name}.as_ref(), |writer, item| item.write(writer, version));"),
             )
         }
+        Kind::Int16 if field.name == ERROR_CODE => (format!("writer.error_code({name});"), String::new()),
         kind => (format!("writer.{}({name});", method(kind)), String::new()),
     };
     match null {

@@ -23,6 +23,11 @@ use crate::request::Request;
 /// AlterReplicaLogDirs.
 pub const API: Api = Api { key: ApiKey::AlterReplicaLogDirs, versions: 1..=2, handle };
 
+/// The longest name of a folder.
+const FOLDER_NAME_MAX: usize = 255;
+/// A dot, 32 digits and `-future`.
+const MOVING_SUFFIX_LENGTH: usize = 40;
+
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: AlterReplicaLogDirsRequest<'_> = request.decode()?;
     let allowed = request.may(Operation::Alter, Resource::Cluster);
@@ -53,6 +58,10 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
 }
 
 fn alter(request: &Request<'_>, topic: &str, index: i32, path: &str) -> ErrorCode {
+    // As in Kafka, where the folder of a log that moves has a longer name than another.
+    if format!("{topic}-{index}").len() + MOVING_SUFFIX_LENGTH > FOLDER_NAME_MAX {
+        return ErrorCode::InvalidTopicException;
+    }
     let partitions = &request.node.partitions;
     let Some(target) = partitions.directories().iter().find(|directory| directory.path() == Path::new(path)) else {
         return ErrorCode::LogDirNotFound;

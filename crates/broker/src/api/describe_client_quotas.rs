@@ -78,6 +78,16 @@ impl<'a> Filter<'a> {
         let invalid = |message: String| Err((ErrorCode::InvalidRequest, message));
         let mut parts = BTreeMap::new();
         for component in components {
+            let kind: &str = &component.entity_type;
+            if kind.is_empty() {
+                return invalid("Invalid empty entity type.".to_owned());
+            }
+            if ![USER, CLIENT_ID, IP].contains(&kind) {
+                return Err((ErrorCode::UnsupportedVersion, format!("Unsupported entity type {kind}")));
+            }
+            if parts.contains_key(kind) {
+                return invalid(format!("Entity type {kind} cannot appear more than once in the filter."));
+            }
             let wanted = match (component.match_type, component.r#match.as_deref()) {
                 (EXACT, Some(name)) => Wanted::Exact(name),
                 (EXACT, None) => {
@@ -97,16 +107,7 @@ impl<'a> Filter<'a> {
                 }
                 (other, _) => return invalid(format!("Unknown match type {other}")),
             };
-            let kind: &str = &component.entity_type;
-            if kind.is_empty() {
-                return invalid("Invalid empty entity type.".to_owned());
-            }
-            if ![USER, CLIENT_ID, IP].contains(&kind) {
-                return Err((ErrorCode::UnsupportedVersion, format!("Unsupported entity type {kind}")));
-            }
-            if parts.insert(kind, wanted).is_some() {
-                return invalid(format!("Entity type {kind} cannot appear more than once in the filter."));
-            }
+            parts.insert(kind, wanted);
         }
         if parts.contains_key(IP) && parts.len() > 1 {
             return invalid(

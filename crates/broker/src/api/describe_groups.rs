@@ -4,12 +4,13 @@
 //! error for a group that there is not (KIP-1043); before, such a group is Dead.
 //!
 //! Differs from Kafka: groups that do not fit into one answer are said to be loading, so that clients ask for them once more,
-//! without those that they have been told of. A group is described once, however often it is named.
+//! without those that they have been told of. One that would not fit into an answer of its own is refused: no group becomes so
+//! large here, but a log may hold one. A group is described once, however often it is named.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use ottla_coordinator::group::{DescribedGroup, DescribedMember};
+use ottla_coordinator::group::{DescribedGroup, DescribedMember, MAX_GROUP_BYTES};
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::messages::describe_groups_request::DescribeGroupsRequest;
 use ottla_protocol::messages::describe_groups_response::{DescribeGroupsResponse, Group, Member};
@@ -29,6 +30,8 @@ const INSTANCES_FROM: i16 = 4;
 const NOT_ASKED: i32 = i32::MIN;
 /// What the groups in one answer may take, in bytes.
 const GROUPS_BYTES_MAX: usize = 16 * 1024 * 1024;
+const _: () =
+    assert!(2 * MAX_GROUP_BYTES <= GROUPS_BYTES_MAX, "every group fits into an answer, with other groups' names");
 /// An answer that takes more makes its request a large one.
 const LARGE_BYTES: usize = 512 * 1024;
 /// What a group takes beside its members and its name: itself, its state, the names of its protocol, what is wrong with it.
@@ -47,12 +50,14 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
             false => describe(request, group_id, asked.include_authorized_operations, &mut room)?,
             true => None,
         };
-        is_full = group.is_none();
-        if is_full && !has_told(&groups) {
-            // It would not fit the next time either.
-            return Err(request.responder().too_large());
-        }
-        groups.push(group.unwrap_or_else(|| refused(group_id, ErrorCode::CoordinatorLoadInProgress)));
+        // Alone it would not fit the next time either.
+        let is_too_large = group.is_none() && !has_told(&groups);
+        is_full = group.is_none() && !is_too_large;
+        groups.push(match group {
+            Some(group) => group,
+            None if is_too_large => too_large(group_id, request.version()),
+            None => refused(group_id, ErrorCode::CoordinatorLoadInProgress),
+        });
     }
     request.reply(DescribeGroupsResponse { groups, ..Default::default() })
 }
@@ -141,6 +146,14 @@ fn unknown(group_id: &str, authorized_operations: i32, version: i16) -> Group<'s
         error_message: is_error.then(|| Cow::Owned(format!("Group {group_id} not found."))),
         authorized_operations: if is_error { NOT_ASKED } else { authorized_operations },
         ..refused(group_id, code)
+    }
+}
+
+fn too_large(group_id: &str, version: i16) -> Group<'static> {
+    let message = "The description of the group would be too large for one answer.";
+    Group {
+        error_message: (version >= ERROR_FOR_UNKNOWN_FROM).then_some(Cow::Borrowed(message)),
+        ..refused(group_id, ErrorCode::UnknownServerError)
     }
 }
 

@@ -176,6 +176,22 @@ fn once_each(wanted: Vec<Wanted>) -> Vec<Wanted> {
     once
 }
 
+/// Whether Kafka counts a read that fails so as one that was asked for in vain, and not as one that the broker failed in.
+fn is_expected(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::UnknownTopicOrPartition
+            | ErrorCode::UnknownTopicId
+            | ErrorCode::InconsistentTopicId
+            | ErrorCode::NotLeaderOrFollower
+            | ErrorCode::UnknownLeaderEpoch
+            | ErrorCode::FencedLeaderEpoch
+            | ErrorCode::ReplicaNotAvailable
+            | ErrorCode::KafkaStorageError
+            | ErrorCode::OffsetOutOfRange
+    )
+}
+
 fn find_partition(request: &Request<'_>, wanted: &Wanted) -> Result<Arc<Partition>, ErrorCode> {
     let image = request.node.image();
     let (name, id) = match &wanted.topic {
@@ -252,7 +268,12 @@ impl Fetch {
                     look.bytes += found.slice.as_ref().map_or(0, |slice| slice.length);
                     look.answer_now |= found.diverging.is_some() || found.ends_segment;
                 }
-                Err(_) => look.answer_now = true,
+                Err(code) => {
+                    look.answer_now = true;
+                    if let (Ok(partition), false) = (partition, is_expected(*code)) {
+                        partition.traffic.failed_to_read();
+                    }
+                }
             }
             look.results.push(result);
         }

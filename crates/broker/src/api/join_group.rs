@@ -3,6 +3,8 @@
 //! v1 rebalance timeout. v2 throttle time. v4 a member is given its id first (KIP-394). v5 static members (KIP-345).
 //! v6 flexible. v7 protocol type. v8 reason. v9 a static leader may skip the assignment (KIP-814).
 //! Version 0 and 1 are kept for old clients (KAFKA-19444).
+//! Differs from Kafka: a protocol that a member names twice is one. There it counts twice, so that nobody else can join and the
+//! members never meet.
 
 use std::borrow::Cow;
 
@@ -31,14 +33,13 @@ const SKIP_ASSIGNMENT_FROM: i16 = 9;
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: JoinGroupRequest<'_> = request.decode()?;
     let version = request.version();
-    let member_id: group::MemberId = (*asked.member_id).into();
     let protocols = asked
         .protocols
         .iter()
         .map(|protocol| group::Protocol { name: (*protocol.name).into(), metadata: (*protocol.metadata).into() });
     let question = group::Request::JoinGroup(group::JoinGroup {
         group_id: (*asked.group_id).into(),
-        member_id: member_id.clone(),
+        member_id: (*asked.member_id).into(),
         instance_id: asked.group_instance_id.as_deref().map(Into::into),
         client_id: request.client_id().into(),
         client_host: reply::java_host(request.client.asker.host).into(),
@@ -53,7 +54,8 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     });
     reply::ask_as_member(request, &asked.group_id, question, move |answer| match answer {
         Ok(Answer::JoinGroup(answer)) => to_wire(answer, version),
-        Err(code) => to_wire(JoinGroupAnswer::refused(code, &member_id), version),
+        // As in Kafka, the answer of a broker that did not get as far as the group names nobody.
+        Err(code) => to_wire(JoinGroupAnswer::refused(code, &group::MemberId::default()), version),
         Ok(other) => unreachable!("a JoinGroup is answered as one, not by {other:?}"),
     })
 }

@@ -52,6 +52,7 @@ mod offset_for_leader_epoch;
 pub mod produce;
 mod push_telemetry;
 mod sync_group;
+mod topic_results;
 mod unregister_broker;
 mod update_features;
 

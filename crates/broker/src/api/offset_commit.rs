@@ -15,6 +15,7 @@ use ottla_protocol::messages::offset_commit_response::{OffsetCommitResponse, Par
 use ottla_protocol::{ApiKey, Str};
 
 use super::Api;
+use super::topic_results::{TopicResult, TopicResults};
 use crate::access::{Operation, Resource};
 use crate::coordinators::reply;
 use crate::dispatch::{Refused, Reply};
@@ -29,56 +30,48 @@ const LEADER_EPOCH_FROM: i16 = 6;
 const GROUP_ID_NOT_FOUND_FROM: i16 = 9;
 const TOPIC_IDS_FROM: i16 = 10;
 
-/// The answer in the making: what is not refused here is filled in by the coordinator.
-struct Draft {
-    topics: Vec<Topic<'static>>,
-    /// For each offset that the coordinator is asked to store, its place in `topics`.
-    places: Vec<(usize, usize)>,
-}
-
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: OffsetCommitRequest<'_> = request.decode()?;
     let version = request.version();
     let may_read_group = request.may(Operation::Read, Resource::Group(&asked.group_id));
     let image = request.node.image();
-    let mut draft = Draft { topics: Vec::with_capacity(asked.topics.len()), places: Vec::new() };
+    let mut results = TopicResults::default();
     let mut offsets = Vec::new();
     for topic in &asked.topics {
+        let key = (&*topic.name, topic.topic_id);
         let found = match may_read_group {
             false => Err(ErrorCode::GroupAuthorizationFailed),
             true => find(request, &image, topic),
         };
-        let (name, topic_id) = match &found {
-            Ok((name, id)) => (Arc::clone(name), *id),
-            Err(_) => ((*topic.name).into(), topic.topic_id),
-        };
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for partition in &topic.partitions {
-            let is_there = || has_partition(&image, &name, partition.partition_index);
-            let refused = match found {
-                Err(code) => Some(code),
-                Ok(_) => (!is_there()).then_some(ErrorCode::UnknownTopicOrPartition),
-            };
-            if refused.is_none() {
-                draft.places.push((draft.topics.len(), partitions.len()));
-                offsets.push(OffsetToCommit {
-                    topic: Arc::clone(&name),
-                    topic_id,
-                    partition: partition.partition_index,
-                    offset: partition.committed_offset,
-                    leader_epoch: if version >= LEADER_EPOCH_FROM { partition.committed_leader_epoch } else { -1 },
-                    metadata: partition.committed_metadata.as_deref().map(Into::into),
-                });
+        let (name, topic_id) = match found {
+            Ok(found) => found,
+            Err(code) => {
+                results.refuse(key, topic.partitions.iter().map(|partition| partition.partition_index), code);
+                continue;
             }
-            let code = refused.unwrap_or(ErrorCode::None).code();
-            partitions.push(Partition { partition_index: partition.partition_index, error_code: code });
+        };
+        let mut to_store = Vec::with_capacity(topic.partitions.len());
+        for partition in &topic.partitions {
+            if !has_partition(&image, &name, partition.partition_index) {
+                results.refuse(key, [partition.partition_index], ErrorCode::UnknownTopicOrPartition);
+                continue;
+            }
+            to_store.push(partition.partition_index);
+            offsets.push(OffsetToCommit {
+                topic: Arc::clone(&name),
+                topic_id,
+                partition: partition.partition_index,
+                offset: partition.committed_offset,
+                leader_epoch: if version >= LEADER_EPOCH_FROM { partition.committed_leader_epoch } else { -1 },
+                metadata: partition.committed_metadata.as_deref().map(Into::into),
+            });
         }
-        draft.topics.push(Topic { name: Cow::Owned(topic.name.to_string()), topic_id: topic.topic_id, partitions });
+        results.ask(key, to_store);
     }
+    let results = results.finish();
     if offsets.is_empty() {
-        return request.reply(draft.finish(&[]));
+        return request.reply(to_wire(results.with(&[])));
     }
-    let count = offsets.len();
     let question = group::Request::OffsetCommit(group::OffsetCommit {
         group_id: (*asked.group_id).into(),
         generation: asked.generation_id_or_member_epoch,
@@ -93,9 +86,12 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     reply::ask(request, &asked.group_id, question, move |answer| match answer {
         Ok(Answer::OffsetCommit(codes)) => {
             node.metrics.committed(codes.iter().filter(|code| **code == ErrorCode::None).count());
-            draft.finish(&codes)
+            to_wire(results.with(&codes))
         }
-        Err(code) => draft.finish(&vec![code; count]),
+        Err(code) => {
+            let codes = vec![code; results.asked()];
+            to_wire(results.with(&codes))
+        }
         Ok(other) => unreachable!("an OffsetCommit is answered as one, not by {other:?}"),
     })
 }
@@ -121,12 +117,12 @@ fn has_partition(image: &Image, topic: &str, partition: i32) -> bool {
     image.topic(topic).is_some_and(|topic| topic.partitions.get(&PartitionIndex(partition)).is_some())
 }
 
-impl Draft {
-    fn finish(mut self, codes: &[ErrorCode]) -> OffsetCommitResponse<'static> {
-        assert_eq!(self.places.len(), codes.len(), "one result an offset");
-        for ((topic, partition), code) in self.places.into_iter().zip(codes) {
-            self.topics[topic].partitions[partition].error_code = code.code();
-        }
-        OffsetCommitResponse { topics: self.topics, ..Default::default() }
-    }
+fn to_wire(results: Vec<TopicResult>) -> OffsetCommitResponse<'static> {
+    let partition = |(partition_index, code): (i32, ErrorCode)| Partition { partition_index, error_code: code.code() };
+    let topics = results.into_iter().map(|topic| Topic {
+        name: Cow::Owned(topic.name),
+        topic_id: topic.id,
+        partitions: topic.partitions.into_iter().map(partition).collect(),
+    });
+    OffsetCommitResponse { topics: topics.collect(), ..Default::default() }
 }

@@ -4,11 +4,12 @@
 //! Differs from Kafka: the levels that can be gone to are those of this version of Ottla.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use ottla_metadata::controller::{Answer, Command, FeatureUpdate, UpdateFeatures, UpgradeType};
 use ottla_protocol::ApiKey;
 use ottla_protocol::error::ErrorCode;
-use ottla_protocol::messages::update_features_request::UpdateFeaturesRequest;
+use ottla_protocol::messages::update_features_request::{self as asked, UpdateFeaturesRequest};
 use ottla_protocol::messages::update_features_response::{UpdateFeaturesResponse, UpdateFeaturesResult};
 
 use super::Api;
@@ -30,20 +31,20 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         return request.reply(refused(ErrorCode::RequestTimedOut, None));
     };
     let version = request.version();
-    let updates: Vec<FeatureUpdate> = asked
-        .feature_updates
-        .iter()
-        .map(|update| FeatureUpdate {
-            feature: update.feature.to_string(),
-            level: update.max_version_level,
-            upgrade_type: match (version, update.allow_downgrade) {
-                (0, true) => UpgradeType::SafeDowngrade as i8,
-                (0, false) => UpgradeType::Upgrade as i8,
-                _ => update.upgrade_type,
-            },
-        })
-        .collect();
-    let names: Vec<String> = updates.iter().map(|update| update.feature.clone()).collect();
+    let of_feature = |update: &asked::FeatureUpdate<'_>| FeatureUpdate {
+        feature: update.feature.to_string(),
+        level: update.max_version_level,
+        upgrade_type: match (version, update.allow_downgrade) {
+            (0, true) => UpgradeType::SafeDowngrade as i8,
+            (0, false) => UpgradeType::Upgrade as i8,
+            _ => update.upgrade_type,
+        },
+    };
+    // Of several updates of a feature the last counts.
+    let updates: BTreeMap<&str, &asked::FeatureUpdate<'_>> =
+        asked.feature_updates.iter().map(|update| (&*update.feature, update)).collect();
+    let updates: Vec<FeatureUpdate> = updates.into_values().map(of_feature).collect();
+    let names: Vec<String> = asked.feature_updates.iter().map(|update| update.feature.to_string()).collect();
     let command = UpdateFeatures {
         updates,
         validate_only: asked.validate_only,

@@ -137,6 +137,9 @@ pub fn read(written: &Written, host_name: &dyn Fn() -> String) -> Result<Listene
     if listeners.broker.is_empty() {
         return Err(written.error("listeners", "there is no listener for clients, only for controllers"));
     }
+    if !advertised.is_empty() && listeners.broker.iter().all(|listener| !advertised.contains_key(&listener.name)) {
+        return Err(written.error("advertised.listeners", "there is no listener for clients, only for controllers"));
+    }
     listeners.inter_broker = inter_broker(written, &listeners.broker)?;
     Ok(listeners)
 }

@@ -1,6 +1,8 @@
 //! What must hold between values, beyond the bounds of each: relations of numbers, the node's place in its cluster, and
 //! keys whose effect this version does not have though leaving it out silently would do harm.
 
+use std::path::Path;
+
 use super::error::{ConfigError, Warning};
 use super::listeners::host_and_port;
 use super::written::Written;
@@ -59,6 +61,7 @@ pub fn check(written: &Written) -> Result<(), ConfigError> {
     check_node(written)?;
     check_quorum(written)?;
     check_missing_features(written)?;
+    check_log_dirs(written)?;
     check_numbers(written)
 }
 
@@ -124,6 +127,18 @@ fn check_missing_features(written: &Written) -> Result<(), ConfigError> {
     }
     if written.boolean("remote.log.storage.system.enable") {
         return refuse("remote.log.storage.system.enable", "this version has no remote storage yet");
+    }
+    Ok(())
+}
+
+/// A directory that is named in two ways would be locked by this broker for another one.
+fn check_log_dirs(written: &Written) -> Result<(), ConfigError> {
+    let key = if written.list("log.dirs").is_empty() { "log.dir" } else { "log.dirs" };
+    let dirs = written.list(key);
+    for (index, dir) in dirs.iter().enumerate() {
+        if let Some(same) = dirs[..index].iter().find(|other| Path::new(other) == Path::new(dir)) {
+            return Err(written.error(key, format!("{same} and {dir} are the same directory")));
+        }
     }
     Ok(())
 }

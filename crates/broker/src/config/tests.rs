@@ -121,6 +121,7 @@ fn errors_name_key_value_file_and_line() {
             "compression.type=none",
             "listener.name.plaintext.max.connections=x",
             "log.dirs=",
+            "log.dirs=/a,/b,/a/",
             "log.cleanup.policy=delete,,compact",
             "broker.rack=\\u00zz",
         ],
@@ -132,6 +133,7 @@ fn errors_name_key_value_file_and_line() {
             server.properties line 4: compression.type=none: String must be one of: uncompressed, zstd, lz4, snappy, gzip, producer
             server.properties line 4: listener.name.plaintext.max.connections=x: Not a number of type INT
             server.properties line 4: log.dirs=: must not be empty. Valid values include: any non-empty value
+            server.properties line 4: log.dirs=/a,/b,/a/: /a and /a/ are the same directory
             server.properties line 4: log.cleanup.policy=delete,,compact: values must not be empty.
             server.properties line 4: escape: a \u escape needs four hexadecimal digits that make a character
         "#]],
@@ -141,7 +143,7 @@ fn errors_name_key_value_file_and_line() {
 #[test]
 fn unknown_keys_warn() {
     check(
-        &["log.retention.m=5", "some.plugin.key=5", "listener.name.x.max.conections=5"],
+        &["log.retention.m=5", "some.plugin.key=5", "listener.name.x.max.conections=5", "=5"],
         &expect![[r#"
         ok
            server.properties line 4: unknown key log.retention.m (did you mean log.retention.ms?) is ignored
@@ -149,6 +151,8 @@ fn unknown_keys_warn() {
            server.properties line 4: unknown key some.plugin.key is ignored
         ok
            server.properties line 4: unknown key listener.name.x.max.conections is ignored
+        ok
+           server.properties line 4: unknown key "" is ignored
     "#]],
     );
 }
@@ -209,6 +213,7 @@ fn listeners_must_make_sense() {
             "controller.listener.names=CONTROLLER",
             "controller.listener.names=plaintext",
             "listeners=PLAINTEXT://127.0.0.1:9092,C://127.0.0.1:9093\ncontroller.listener.names=C",
+            "listeners=PLAINTEXT://127.0.0.1:1,C://127.0.0.1:2\ncontroller.listener.names=C\nadvertised.listeners=C://x:2",
             "listener.security.protocol.map=PLAINTEXT:PLAIN",
             "inter.broker.listener.name=OTHER",
             "inter.broker.listener.name=plaintext",
@@ -231,6 +236,7 @@ fn listeners_must_make_sense() {
             server.properties line 4: controller.listener.names=CONTROLLER: listeners has no CONTROLLER, which a node that is a controller must listen on
             server.properties line 3: listeners=PLAINTEXT://127.0.0.1:9092: there is no listener for clients, only for controllers
             ok
+            server.properties line 6: advertised.listeners=C://x:2: there is no listener for clients, only for controllers
             server.properties line 4: listener.security.protocol.map=PLAINTEXT:PLAIN: PLAINTEXT:PLAIN is not of the form NAME:PROTOCOL with PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL
             server.properties line 4: inter.broker.listener.name=OTHER: there is no listener OTHER for brokers; inter.broker.listener.name may name another
             ok

@@ -108,7 +108,8 @@ impl Written {
         for (key, value) in self.iter() {
             let Some(setting) = table::find_base(key) else {
                 let meant = table::suggestion(key).map(|known| format!(" (did you mean {known}?)")).unwrap_or_default();
-                let text = format!("unknown key {key}{meant} is ignored");
+                let shown = if key.is_empty() { "\"\"" } else { key };
+                let text = format!("unknown key {shown}{meant} is ignored");
                 warnings.push(Warning { origin: value.origin.clone(), text });
                 continue;
             };

@@ -91,11 +91,22 @@ impl GroupCoordinators {
         METADATA_BYTES_MAX.saturating_sub(self.shared.metadata_bytes.load(Ordering::Relaxed))
     }
 
+    /// How many generations of groups have got their assignment.
+    pub fn completed_rebalances(&self) -> u64 {
+        self.shared.completed_rebalances.load(Ordering::Relaxed)
+    }
+
     /// Asks the coordinator of `group_id`. The answer may take as long as a rebalance.
     ///
     /// # Errors
     /// NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS.
     pub fn ask(&self, group_id: &str, request: Request) -> Result<oneshot::Receiver<Answer>, ErrorCode> {
+        // As in Kafka, also where the coordinator is elsewhere or not ready.
+        if let Some(answer) = request.wrong(&self.config.groups) {
+            let (answers, answered) = oneshot::channel();
+            let _ = answers.send(answer);
+            return Ok(answered);
+        }
         self.shard_of(group_id)?.ask(request)
     }
 

@@ -4,7 +4,7 @@
 //! locked before the partition's log.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -33,6 +33,8 @@ pub struct Shared {
     pub members_bytes: AtomicUsize,
     /// What all groups wrote to themselves with their offsets.
     pub metadata_bytes: AtomicUsize,
+    /// How many generations have got their assignment, also in groups that are another broker's by now.
+    pub completed_rebalances: AtomicU64,
 }
 
 /// The groups of one partition.
@@ -60,6 +62,8 @@ struct Active {
     /// What of the shared memory is of these groups.
     members_bytes: usize,
     metadata_bytes: usize,
+    /// The rebalances that were counted.
+    completed_rebalances: u64,
     /// Whether topics may have been deleted whose offsets are here still.
     may_have_lost_topics: bool,
 }
@@ -144,6 +148,7 @@ impl Shard {
                 deadline: None,
                 members_bytes: 0,
                 metadata_bytes: 0,
+                completed_rebalances: 0,
                 may_have_lost_topics: true,
             });
             // It writes nothing.
@@ -210,6 +215,9 @@ impl Shard {
     fn count(&self, active: &mut Active) {
         recount(&self.shared.members_bytes, &mut active.members_bytes, active.machine.members_bytes());
         recount(&self.shared.metadata_bytes, &mut active.metadata_bytes, active.machine.metadata_bytes());
+        let completed = active.machine.completed_rebalances();
+        let before = std::mem::replace(&mut active.completed_rebalances, completed);
+        self.shared.completed_rebalances.fetch_add(completed - before, Ordering::Relaxed);
     }
 
     /// Appends `records` in one batch, or in several where they need not be one unit, and replays each batch.
@@ -251,7 +259,10 @@ impl Shard {
         })?;
         let (batch, _) = Batch::parse(&bytes).expect("it was built here");
         let placed = self.partition.append_own(&batch, now_ms).inspect_err(|error| {
-            warn!(partition = %self.partition.name, error = error.name(), "cannot write records of groups");
+            // Of the storage the partition tells, with what is wrong.
+            if *error != ErrorCode::KafkaStorageError {
+                warn!(partition = %self.partition.name, error = error.name(), "cannot write records of groups");
+            }
         })?;
         Ok(placed.base_offset)
     }

@@ -39,6 +39,12 @@ pub fn gather(node: &Node) -> String {
         &[],
         node.metrics.commits.load(Ordering::Relaxed),
     );
+    page.counter(
+        "kafka_server_group_coordinator_metrics_group_completed_rebalance_count",
+        "Rebalances of classic groups that came to an assignment.",
+        &[],
+        node.groups.completed_rebalances(),
+    );
     groups::gather(&node.groups, &node.partitions, &mut page);
     process::gather(&mut page);
     page.into_text()
@@ -65,6 +71,19 @@ fn requests(node: &Node, page: &mut Page) {
             }
             if times.count > 0 {
                 page.summary("kafka_network_requestmetrics_totaltimems", TIMES, &[("request", &name)], &times);
+            }
+        }
+    }
+    for requests in &node.metrics.requests {
+        for (error, count) in ErrorCode::all().zip(&requests.errors) {
+            let count = count.load(Ordering::Relaxed);
+            if count > 0 {
+                page.counter(
+                    "kafka_network_requestmetrics_errors_total",
+                    "Error codes in answers, by API; NONE too.",
+                    &[("request", &requests.key.name()), ("error", &error.name())],
+                    count,
+                );
             }
         }
     }
@@ -116,6 +135,9 @@ fn traffic(page: &mut Page, labels: super::page::Labels<'_>, totals: Totals) {
     count("kafka_server_brokertopicmetrics_bytesout_total", "Bytes sent to consumers.", totals.bytes_out);
     let failed = totals.failed_produce_requests;
     count("kafka_server_brokertopicmetrics_failedproducerequests_total", "Batches refused.", failed);
+    let failed = totals.failed_fetch_requests;
+    let help = "Reads that failed for reasons that no client has to do with.";
+    count("kafka_server_brokertopicmetrics_failedfetchrequests_total", help, failed);
 }
 
 fn log(partition: &Partition, page: &mut Page) {

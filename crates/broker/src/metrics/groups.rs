@@ -79,16 +79,22 @@ impl Census {
     fn count(&mut self, coordinator: &GroupCoordinator) {
         for group in coordinator.measured() {
             self.groups += 1;
-            self.text_bytes += SAMPLE_BYTES + group.id().len();
+            let id_bytes = escaped_bytes(group.id());
+            self.text_bytes += SAMPLE_BYTES + id_bytes;
             if let Some(place) = STATES.iter().position(|(state, _)| *state == group.state()) {
                 self.by_state[place] += 1;
             }
             for (topic, _, _) in group.offsets() {
                 self.offsets += 1;
-                self.text_bytes += 2 * (SAMPLE_BYTES + group.id().len() + topic.len());
+                self.text_bytes += 2 * (SAMPLE_BYTES + id_bytes + topic.len());
             }
         }
     }
+}
+
+/// What the name of a group takes as a label; those of topics have nothing in them to escape.
+fn escaped_bytes(id: &str) -> usize {
+    id.len() + id.bytes().filter(|byte| matches!(byte, b'\\' | b'"' | b'\n')).count()
 }
 
 fn facts_of(coordinator: &GroupCoordinator) -> Vec<Facts> {
@@ -112,8 +118,9 @@ impl<'p> Telling<'p> {
 
     fn tell(&mut self, group: &Facts) {
         let of_topics = || group.offsets.chunk_by(|a, b| a.0 == b.0);
-        let sums: usize = of_topics().map(|topic| 2 * (SAMPLE_BYTES + group.id.len() + topic[0].0.len())).sum();
-        let Some(left_bytes) = self.left_bytes.checked_sub(SAMPLE_BYTES + group.id.len() + sums) else {
+        let id_bytes = escaped_bytes(&group.id);
+        let sums: usize = of_topics().map(|topic| 2 * (SAMPLE_BYTES + id_bytes + topic[0].0.len())).sum();
+        let Some(left_bytes) = self.left_bytes.checked_sub(SAMPLE_BYTES + id_bytes + sums) else {
             self.left_out += 1;
             return;
         };
@@ -156,6 +163,8 @@ impl<'p> Telling<'p> {
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
+    use ottla_base::{Offset, Shard, Uuid};
+    use ottla_coordinator::group::{CommittedOffset, Record, Settings};
 
     use super::*;
 
@@ -172,6 +181,54 @@ mod tests {
         telling.finish();
         let text = page.into_text();
         text.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect()
+    }
+
+    /// What is told of so many groups that have committed so many partitions of a topic, and whether of each partition.
+    fn told_of_many(groups: usize, partitions: i32, name: &str) -> (String, bool) {
+        let mut coordinator = GroupCoordinator::new(Settings::default());
+        let committed = CommittedOffset {
+            offset: i64::MAX,
+            leader_epoch: -1,
+            metadata: "".into(),
+            commit_timestamp_ms: 0,
+            expire_timestamp_ms: None,
+            topic_id: Uuid::ZERO,
+        };
+        let topic: Arc<str> = "t".repeat(249).into();
+        for number in 0..groups {
+            let group: Arc<str> = format!("{name}{number}").into();
+            for partition in 0..partitions {
+                let (group, topic, value) = (Arc::clone(&group), Arc::clone(&topic), Some(committed.clone()));
+                coordinator.replay(Offset(0), &Record::Offset { group, topic, partition, value });
+            }
+        }
+        let mut census = Census::default();
+        census.count(&coordinator);
+        let is_detailed = census.text_bytes <= TEXT_MAX_BYTES;
+        let mut page = Page::default();
+        let mut telling = Telling::new(&mut page, &|_, _| Some(i64::MAX), TEXT_MAX_BYTES, is_detailed);
+        facts_of(&coordinator).iter().for_each(|facts| telling.tell(facts));
+        telling.finish();
+        let text = page.into_text();
+        let without_help: usize = text.lines().filter(|line| !line.starts_with('#')).map(|line| line.len() + 1).sum();
+        assert!(without_help <= census.text_bytes.min(TEXT_MAX_BYTES) + SAMPLE_BYTES, "{without_help} bytes");
+        (text, is_detailed)
+    }
+
+    fn count_of(text: &str, begins: &str) -> usize {
+        text.lines().filter(|line| line.starts_with(begins)).count()
+    }
+
+    #[test]
+    fn the_page_is_bounded_however_many_groups_there_are() {
+        let (text, is_detailed) = told_of_many(40, 1000, "many");
+        assert_eq!((count_of(&text, "kafka_consumergroup_lag{"), is_detailed), (40_000, true));
+        let (text, is_detailed) = told_of_many(110, 1000, "more");
+        assert_eq!((count_of(&text, "kafka_consumergroup_lag{"), is_detailed), (0, false));
+        assert_eq!(count_of(&text, "kafka_consumergroup_lag_sum{"), 110);
+        let (text, _) = told_of_many(1100, 1, &"\"\\".repeat(15_000));
+        let told = count_of(&text, "kafka_consumergroup_members{");
+        assert!(told < 1100 && text.contains(&format!("ottla_metrics_groups_left_out {}\n", 1100 - told)), "{told}");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ottla_protocol::ApiKey;
+use ottla_protocol::{ApiKey, ErrorCode, ErrorCounts};
 
 use self::pages::Pages;
 use self::times::Times;
@@ -48,6 +48,8 @@ struct Requests {
     key: ApiKey,
     /// How many were answered, by version.
     by_version: Vec<AtomicU64>,
+    /// The error codes in the answers, in the order of [`ErrorCode::all`].
+    errors: Vec<AtomicU64>,
     /// How long they took.
     times: Times,
 }
@@ -58,6 +60,7 @@ impl Metrics {
         let requests = api::answered().map(|api| Requests {
             key: api.key,
             by_version: (0..=*api.versions.end()).map(|_| AtomicU64::new(0)).collect(),
+            errors: ErrorCode::all().map(|_| AtomicU64::new(0)).collect(),
             times: Times::new(),
         });
         Self {
@@ -74,11 +77,17 @@ impl Metrics {
         self.commits.fetch_add(offsets as u64, Ordering::Relaxed);
     }
 
-    /// A request of the API at `place` in the list was answered.
-    pub fn answered(&self, place: usize, version: i16, took: Duration) {
+    /// A request of the API at `place` in the list was answered, unless it wanted no answer.
+    pub fn answered(&self, place: usize, version: i16, took: Duration, errors: Option<&ErrorCounts>) {
         let requests = &self.requests[place];
         if let Some(count) = usize::try_from(version).ok().and_then(|version| requests.by_version.get(version)) {
             count.fetch_add(1, Ordering::Relaxed);
+        }
+        for (code, count) in errors.into_iter().flat_map(ErrorCounts::iter) {
+            let place = usize::try_from(i32::from(code) - i32::from(ErrorCode::UnknownServerError.code()));
+            if let Some(errors) = place.ok().and_then(|place| requests.errors.get(place)) {
+                errors.fetch_add(count.into(), Ordering::Relaxed);
+            }
         }
         requests.times.note(took);
     }

@@ -9,6 +9,7 @@ pub struct Traffic {
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     failed_produce_requests: AtomicU64,
+    failed_fetch_requests: AtomicU64,
 }
 
 /// What they stand at.
@@ -22,6 +23,8 @@ pub struct Totals {
     pub bytes_out: u64,
     /// Batches of clients that were refused.
     pub failed_produce_requests: u64,
+    /// Reads that failed though nothing was wrong with them.
+    pub failed_fetch_requests: u64,
 }
 
 impl Traffic {
@@ -41,6 +44,11 @@ impl Traffic {
         self.failed_produce_requests.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A read failed though nothing was wrong with it.
+    pub fn failed_to_read(&self) {
+        self.failed_fetch_requests.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// What was counted so far.
     pub fn totals(&self) -> Totals {
         Totals {
@@ -48,6 +56,7 @@ impl Traffic {
             bytes_in: self.bytes_in.load(Ordering::Relaxed),
             bytes_out: self.bytes_out.load(Ordering::Relaxed),
             failed_produce_requests: self.failed_produce_requests.load(Ordering::Relaxed),
+            failed_fetch_requests: self.failed_fetch_requests.load(Ordering::Relaxed),
         }
     }
 
@@ -56,6 +65,7 @@ impl Traffic {
         self.came(totals.messages_in, totals.bytes_in);
         self.went(totals.bytes_out);
         self.failed_produce_requests.fetch_add(totals.failed_produce_requests, Ordering::Relaxed);
+        self.failed_fetch_requests.fetch_add(totals.failed_fetch_requests, Ordering::Relaxed);
     }
 }
 
@@ -68,6 +78,7 @@ impl Totals {
             bytes_in: self.bytes_in + other.bytes_in,
             bytes_out: self.bytes_out + other.bytes_out,
             failed_produce_requests: self.failed_produce_requests + other.failed_produce_requests,
+            failed_fetch_requests: self.failed_fetch_requests + other.failed_fetch_requests,
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::io;
 use std::time::Duration;
 
-use ottla_protocol::{Splice, Writer};
+use ottla_protocol::{ErrorCounts, Splice, Writer};
 use ottla_storage::LogSlice;
 
 use super::transport::{Taken, Transport};
@@ -26,6 +26,11 @@ impl Answer {
     /// The encoded frame, whose regions are `slices`, by index.
     pub fn new(encoded: Writer, slices: Vec<LogSlice>) -> Self {
         Self { encoded, slices, taken: Taken::default(), throttle: Duration::ZERO }
+    }
+
+    /// What errors it tells of.
+    pub fn errors(&self) -> &ErrorCounts {
+        &self.encoded.errors
     }
 
     /// The bytes of memory that it takes.

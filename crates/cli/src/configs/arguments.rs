@@ -7,17 +7,14 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Failure, TYPES};
+use crate::connection::Connection;
 use crate::properties::Properties;
 
 /// What to do with the settings of what.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Arguments {
-    /// The brokers to connect to: HOST:PORT, with commas between them.
-    #[arg(long, value_name = "SERVERS")]
-    pub bootstrap_server: Option<String>,
-    /// A file of properties for the connection, such as client.id.
-    #[arg(long, value_name = "FILE")]
-    pub command_config: Option<PathBuf>,
+    #[command(flatten)]
+    pub connection: Connection,
     /// Change settings.
     #[arg(long)]
     pub alter: bool,
@@ -129,7 +126,7 @@ impl Arguments {
                 .collect();
             return illegal(format!("Duplicate entity type(s) specified: {}", repeated.join(",")));
         }
-        if self.bootstrap_server.is_none() {
+        if self.connection.bootstrap_server.is_none() {
             return illegal("Either --bootstrap-server or --bootstrap-controller must be specified.".to_owned());
         }
         if let Some(unknown) = types.iter().find(|name| !TYPES.contains(&name.as_str())) {

@@ -21,7 +21,6 @@ pub use arguments::Arguments;
 use arguments::{Changes, Entities};
 
 use crate::client::{Cluster, Error};
-use crate::properties::Properties;
 use crate::screen::Screen;
 
 /// The types of entities.
@@ -60,10 +59,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn execute(arguments: &Arguments, words: &[String], screen: &mut Screen) -> Result<(), Failure> {
     let entities = arguments.check(words)?;
     let changes = arguments.changes()?;
-    let bootstrap = arguments.bootstrap_server.as_deref().expect("it has been checked that it is there");
-    let mut properties = Properties::gather(arguments.command_config.as_deref(), &[]).map_err(Failure::Illegal)?;
-    let options = properties.take_connection_options("ottla-configs").map_err(Failure::Illegal)?;
-    properties.warn_of_the_rest();
+    let connection = &arguments.connection;
+    let bootstrap = connection.bootstrap_server.as_deref().expect("it has been checked that it is there");
+    let options = connection.options("ottla-configs").map_err(Failure::Illegal)?;
     let mut cluster = Cluster::connect(bootstrap, &options)?;
     let has_quotas = ["users", "clients", "ips"].contains(&entities.types[0].as_str());
     match (has_quotas, arguments.alter) {

@@ -1,20 +1,15 @@
 //! The flags of the tool, and what they may be combined with.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
 use super::Failure;
+use crate::connection::Connection;
 
 /// What to do with which groups.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Arguments {
-    /// The brokers to connect to: HOST:PORT, with commas between them.
-    #[arg(long, value_name = "SERVERS")]
-    pub bootstrap_server: Option<String>,
-    /// A file of properties for the connection, such as client.id.
-    #[arg(long, value_name = "FILE")]
-    pub command_config: Option<PathBuf>,
+    #[command(flatten)]
+    pub connection: Connection,
     /// How long the cluster may take to answer.
     #[arg(long, value_name = "MS", default_value_t = 30_000, allow_hyphen_values = true)]
     pub timeout: i64,
@@ -124,7 +119,7 @@ impl Arguments {
     /// The action, where the arguments fit it and each other.
     pub fn check(&self) -> Result<Action, Failure> {
         let usage = |message: &str| Err(Failure::Usage(message.to_owned()));
-        if self.bootstrap_server.is_none() && self.validate_regex.is_none() {
+        if self.connection.bootstrap_server.is_none() && self.validate_regex.is_none() {
             return usage("Missing required argument \"[bootstrap-server]\"");
         }
         if (self.members || self.offsets || self.verbose) && !self.describe {

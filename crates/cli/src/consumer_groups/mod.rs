@@ -26,7 +26,6 @@ use arguments::Action;
 pub use arguments::Arguments;
 
 use crate::client::{Cluster, Error};
-use crate::properties::Properties;
 use crate::screen::Screen;
 
 /// What the tool says before the reason of a failure.
@@ -109,10 +108,9 @@ fn execute(arguments: &Arguments, screen: &mut Screen) -> Result<(), Failure> {
 }
 
 fn connect(arguments: &Arguments) -> Result<Cluster, Failure> {
-    let bootstrap = arguments.bootstrap_server.as_deref().expect("it has been checked that it is there");
-    let mut properties = Properties::gather(arguments.command_config.as_deref(), &[]).map_err(Failure::runtime)?;
-    let mut options = properties.take_connection_options("ottla-consumer-groups").map_err(Failure::runtime)?;
-    properties.warn_of_the_rest();
+    let connection = &arguments.connection;
+    let bootstrap = connection.bootstrap_server.as_deref().expect("it has been checked that it is there");
+    let mut options = connection.options("ottla-consumer-groups").map_err(Failure::runtime)?;
     options.request_timeout = Duration::from_millis(u64::try_from(arguments.timeout).unwrap_or(0).max(1));
     options.connect_timeout = options.connect_timeout.min(options.request_timeout);
     Cluster::connect(bootstrap, &options).map_err(|error| Failure::awaited(&error))

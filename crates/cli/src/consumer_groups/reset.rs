@@ -102,12 +102,12 @@ fn partitions_of(cluster: &mut Cluster, arguments: &Arguments, group: &str) -> R
     Ok(partitions)
 }
 
-/// Reads `topic:0,1`.
+/// Reads `topic:0,1`. As in Java, nothing comes after the last colon or comma.
 ///
 /// # Errors
 /// It is something else; the message is Kafka's.
 pub fn read_topic_partitions(text: &str) -> Result<Vec<TopicPartition>, String> {
-    let parts: Vec<&str> = text.split(':').collect();
+    let parts: Vec<&str> = text.trim_end_matches(':').split(':').collect();
     let &[topic, partitions] = &parts[..] else {
         return Err(format!("Invalid topic arg '{text}', expected topic name and partitions"));
     };
@@ -115,7 +115,7 @@ pub fn read_topic_partitions(text: &str) -> Result<Vec<TopicPartition>, String> 
         Ok(index) => Ok(TopicPartition::new(topic, index)),
         Err(_) => Err(format!("Invalid partition '{partition}' specified in topic arg '{text}''")),
     };
-    partitions.split(',').map(read).collect()
+    partitions.trim_end_matches(',').split(',').map(read).collect()
 }
 
 /// Topics that must be there.

@@ -326,7 +326,9 @@ fn a_plan_is_for_the_group_it_names_or_for_the_only_one() {
 #[test]
 fn topics_may_come_with_partitions() {
     assert_eq!(reset::read_topic_partitions("t:0,2"), Ok(partitions("t-0 t-2")));
+    assert_eq!(reset::read_topic_partitions("t:0,:"), Ok(partitions("t-0")));
     for (text, expected) in [
+        ("t:", "Invalid topic arg 't:', expected topic name and partitions"),
         ("t:0:1", "Invalid topic arg 't:0:1', expected topic name and partitions"),
         ("t:x", "Invalid partition 'x' specified in topic arg 't:x''"),
     ] {

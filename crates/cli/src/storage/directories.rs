@@ -219,25 +219,19 @@ mod tests {
     fn directories_are_described_with_what_is_wrong() {
         let folder = tempfile::tempdir().unwrap();
         let directories = directories(&folder, 1);
-        check(
-            &folder,
-            &describe(&directories).0,
-            &expect![[r#"
+        let described = |expected: Expect| check(&folder, &describe(&directories).0, &expected);
+        described(expect![[r#"
             Found problems:
               ?/a does not exist
               ?/b does not exist
 
-        "#]],
-        );
+        "#]]);
         let papers = MetaProperties { cluster_id: "c".into(), node_id: BrokerId(1), directory_id: Uuid(1 << 100) };
         for (index, path) in directories.all.iter().enumerate() {
             std::fs::create_dir(path).unwrap();
             MetaProperties { node_id: BrokerId(index as i32), ..papers.clone() }.write(path).unwrap();
         }
-        check(
-            &folder,
-            &describe(&directories).0,
-            &expect![[r#"
+        described(expect![[r#"
             Found log directories:
               ?/a
               ?/b
@@ -247,27 +241,19 @@ mod tests {
             Found problem:
               Mismatched node IDs between storage directories.
 
-        "#]],
-        );
+        "#]]);
         papers.write(&directories.all[0]).unwrap();
-        check(
-            &folder,
-            &describe(&directories).0,
-            &expect![[r#"
+        described(expect![[r#"
             Found log directories:
               ?/a
               ?/b
 
             Found metadata: {cluster.id=c, directory.id=!, node.id=1, version=1}
 
-        "#]],
-        );
+        "#]]);
         assert!(describe(&directories).1);
         std::fs::remove_file(directories.all[1].join(META_PROPERTIES)).unwrap();
-        check(
-            &folder,
-            &describe(&directories).0,
-            &expect![[r#"
+        described(expect![[r#"
             Found log directories:
               ?/a
               ?/b
@@ -277,7 +263,6 @@ mod tests {
             Found problem:
               ?/b is not formatted.
 
-        "#]],
-        );
+        "#]]);
     }
 }

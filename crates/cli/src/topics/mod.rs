@@ -12,13 +12,12 @@ mod describe;
 mod tests;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 
 use crate::client::{Cluster, Error, TopicDescription, Topics};
-use crate::properties::Properties;
+use crate::connection::Connection;
 use crate::topic_filter::TopicFilter;
 
 /// What the tool says on stdout before the reason of a failure.
@@ -27,12 +26,8 @@ const FAILURE_PREFIX: &str = "Error while executing topic command : ";
 /// What to do with which topics.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Arguments {
-    /// The brokers to connect to: HOST:PORT, with commas between them.
-    #[arg(long, value_name = "SERVERS")]
-    bootstrap_server: Option<String>,
-    /// A file of properties for the connection, such as client.id.
-    #[arg(long, value_name = "FILE")]
-    command_config: Option<PathBuf>,
+    #[command(flatten)]
+    connection: Connection,
 
     /// Create a new topic.
     #[arg(long)]
@@ -149,10 +144,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 fn execute(arguments: &Arguments, out: &mut Vec<u8>) -> Result<(), Failure> {
     let action = arguments.check()?;
-    let bootstrap = arguments.bootstrap_server.as_deref().expect("it has been checked that it is there");
-    let mut properties = Properties::gather(arguments.command_config.as_deref(), &[]).map_err(Failure::Refused)?;
-    let options = properties.take_connection_options("ottla-topics").map_err(Failure::Refused)?;
-    properties.warn_of_the_rest();
+    let connection = &arguments.connection;
+    let bootstrap = connection.bootstrap_server.as_deref().expect("it has been checked that it is there");
+    let options = connection.options("ottla-topics").map_err(Failure::Refused)?;
     if action == Action::Create {
         // What needs no cluster is refused without one.
         let creation = change::Creation::from(arguments)?;
@@ -221,7 +215,7 @@ impl Arguments {
             let message = "Command must include exactly one action: --list, --describe, --create, --alter or --delete";
             return usage(message.to_owned());
         };
-        if self.bootstrap_server.is_none() {
+        if self.connection.bootstrap_server.is_none() {
             return usage("--bootstrap-server must be specified".to_owned());
         }
         let missing = match action {

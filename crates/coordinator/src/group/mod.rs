@@ -70,7 +70,7 @@ use ottla_base::{Now, Offset, Outcome, Shard, Uuid};
 use ottla_protocol::error::ErrorCode;
 
 pub use classic::heartbeat::Heartbeat;
-pub use classic::join_group::{JoinGroup, JoinGroupAnswer, JoinedMember, Protocol};
+pub use classic::join_group::{JoinGroup, JoinGroupAnswer, JoinedMember, MAX_GROUP_BYTES, Protocol};
 pub use classic::leave_group::{LeaveGroup, LeavingMember, LeftMember};
 pub use classic::state::GroupState;
 pub use classic::sync_group::{SyncGroup, SyncGroupAnswer};
@@ -112,6 +112,8 @@ pub struct GroupCoordinator {
     members_bytes: usize,
     /// What all groups wrote to themselves with their offsets.
     metadata_bytes: usize,
+    /// How many generations have got their assignment since the log was loaded.
+    completed_rebalances: u64,
 }
 
 /// A group: its members and its offsets.
@@ -228,6 +230,8 @@ pub struct Note(NoteKind);
 enum NoteKind {
     /// The group is now so. Its records, if any, are replayed before.
     Group { id: GroupId, classic: Box<ClassicGroup> },
+    /// A generation has got its assignment.
+    CompletedRebalance,
     /// A member was heard of.
     Heard { id: GroupId, member: MemberId, until: Duration },
     /// Nothing of the group was due yet.
@@ -238,6 +242,24 @@ enum NoteKind {
     Expiry(Expiry),
     /// Nothing is to be tried before.
     Hold { until: Duration },
+}
+
+impl Request {
+    /// The answer where something is wrong with it whatever the groups are: it is that of any coordinator, and of a broker that
+    /// is none.
+    pub fn wrong(&self, settings: &Settings) -> Option<Answer> {
+        let of_group = |group_id: &GroupId| group_id.is_empty().then_some(ErrorCode::InvalidGroupId);
+        match self {
+            Self::JoinGroup(request) => request
+                .wrong(settings)
+                .map(|error| Answer::JoinGroup(JoinGroupAnswer::refused(error, &request.member_id))),
+            Self::SyncGroup(request) => request.wrong().map(SyncGroupAnswer::refused).map(Answer::SyncGroup),
+            Self::Heartbeat(request) => of_group(&request.group_id).map(Answer::Heartbeat),
+            Self::LeaveGroup(request) => of_group(&request.group_id).map(|error| Answer::LeaveGroup(Err(error))),
+            Self::OffsetDelete(request) => of_group(&request.group_id).map(|error| Answer::OffsetDelete(Err(error))),
+            Self::OffsetCommit(_) | Self::DeleteGroups(_) => None,
+        }
+    }
 }
 
 impl GroupCoordinator {
@@ -251,6 +273,7 @@ impl GroupCoordinator {
             held_until: Duration::ZERO,
             members_bytes: 0,
             metadata_bytes: 0,
+            completed_rebalances: 0,
         }
     }
 
@@ -267,6 +290,11 @@ impl GroupCoordinator {
     /// What all groups wrote to themselves with their offsets.
     pub fn metadata_bytes(&self) -> usize {
         self.metadata_bytes
+    }
+
+    /// How many generations have got their assignment since the log was loaded.
+    pub fn completed_rebalances(&self) -> u64 {
+        self.completed_rebalances
     }
 
     fn group(&self, id: &str) -> Option<&Group> {
@@ -287,6 +315,9 @@ impl Shard for GroupCoordinator {
     fn decide(&self, now: Now, input: Input) -> Outcome<Self> {
         match input {
             Input::Request { ticket, request } => {
+                if let Some(answer) = request.wrong(&self.settings) {
+                    return answered(ticket, answer);
+                }
                 let asked = Asked { coordinator: self, now, ticket };
                 match request {
                     Request::JoinGroup(request) => request.decide(asked),

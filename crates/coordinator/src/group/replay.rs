@@ -42,6 +42,7 @@ impl GroupCoordinator {
                 self.recount(&id);
                 self.reindex(&id);
             }
+            NoteKind::CompletedRebalance => self.completed_rebalances += 1,
             NoteKind::Heard { id, member, until } => {
                 let group = self.groups.get_mut(&id).expect("the group was there when it was decided");
                 group.classic.heard(&member, until);
@@ -50,7 +51,10 @@ impl GroupCoordinator {
                     self.reindex(&id);
                 }
             }
-            NoteKind::Reindex { id } => self.reindex(&id),
+            NoteKind::Reindex { id } => {
+                self.groups.get_mut(&id).expect("the group was there when it was decided").classic.find_earliest();
+                self.reindex(&id);
+            }
             NoteKind::Loaded { at } => {
                 let ids: Vec<GroupId> = self.groups.keys().cloned().collect();
                 for id in ids {
@@ -85,10 +89,10 @@ impl GroupCoordinator {
         self.members_bytes = self.members_bytes + group.members_bytes - before_bytes;
     }
 
-    /// Notes the group's first timer.
+    /// Notes when the group's first timer may end.
     fn reindex(&mut self, id: &GroupId) {
         let group = self.groups.get_mut(id).expect("the caller found the group");
-        let deadline = group.classic.deadline();
+        let deadline = group.classic.deadline_at_the_earliest();
         if group.indexed == deadline {
             return;
         }

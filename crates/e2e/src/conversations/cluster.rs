@@ -207,6 +207,8 @@ fn update_features(session: &mut Session) {
         ("type 0", &[("metadata.version", 33, 0)]),
         ("an empty name", &[("", 1, UPGRADE)]),
         ("a feature twice", &[("metadata.version", 33, UPGRADE), ("metadata.version", 33, UPGRADE)]),
+        ("a feature twice, first wrong", &[("metadata.version", 99, UPGRADE), ("metadata.version", 33, UPGRADE)]),
+        ("a feature twice, then wrong", &[("metadata.version", 33, UPGRADE), ("metadata.version", 99, UPGRADE)]),
         ("eligible leader replicas too high", &[("eligible.leader.replicas.version", 2, UPGRADE)]),
         ("eligible leader replicas as they are", &[("eligible.leader.replicas.version", 1, UPGRADE)]),
         ("eligible leader replicas away as an upgrade", &[("eligible.leader.replicas.version", 0, UPGRADE)]),
@@ -274,6 +276,7 @@ fn replica_log_dirs(session: &mut Session) {
     let answer = session.client.ask(ApiKey::DescribeLogDirs, 4, &request).expect("it is answered");
     let response: DescribeLogDirsResponse<'_> = body(&answer, ApiKey::DescribeLogDirs, 4);
     let here = response.results[0].log_dir.to_string();
+    let (longest, too_long) = ("m".repeat(213), "m".repeat(214));
     type Moves<'a> = &'a [(&'a str, &'a str, &'a [i32])];
     let cases: &[(&str, Moves<'_>)] = &[
         ("to where it is", &[(&here, "moved", &[0, 1])]),
@@ -285,6 +288,8 @@ fn replica_log_dirs(session: &mut Session) {
         ("a topic that is not there", &[(&here, "moved-none", &[0])]),
         ("a topic that is not there to a directory that is not", &[("/none", "moved-none", &[0])]),
         ("a bad name", &[(&here, "moved none", &[0])]),
+        ("a name as long as may be", &[("/none", &longest, &[0])]),
+        ("a name too long to be moved", &[("/none", &too_long, &[0])]),
         ("a partition twice", &[(&here, "moved", &[0, 0])]),
         ("here and there", &[(&here, "moved", &[0]), ("/none", "moved", &[1])]),
         ("one here and there", &[(&here, "moved", &[0]), ("/none", "moved", &[0])]),

@@ -35,14 +35,6 @@ pub(super) fn commit(session: &mut Session, what: &str, member: &Member, topic: 
     }
 }
 
-/// Notes the answer, with the partitions of each topic in order: Kafka names those first that it refuses at once.
-fn note_commit(session: &mut Session, what: &str, version: i16, request: &OffsetCommitRequest<'_>) {
-    let Some(answer) = session.ask(what, ApiKey::OffsetCommit, version, request) else { return };
-    let mut response: OffsetCommitResponse<'_> = body(&answer, ApiKey::OffsetCommit, version);
-    response.topics.iter_mut().for_each(|topic| topic.partitions.sort_by_key(|it| it.partition_index));
-    session.note(&response);
-}
-
 fn of_nobody<'a>(group: &'a str, topics: Vec<Topic<'a>>) -> OffsetCommitRequest<'a> {
     OffsetCommitRequest {
         group_id: group.into(),
@@ -159,7 +151,13 @@ fn commit_errors(session: &mut Session) {
             ]
         };
         let request = of_nobody(GROUP, topics());
-        note_commit(session, "what is not there", version, &request);
+        exchange!(session, "what is not there", OffsetCommit version, &request => OffsetCommitResponse<'_>);
+        let topics = vec![of_topic("refused-commits", &[]), of_topic("no-such-topic", &[])];
+        let request = of_nobody(GROUP, topics);
+        exchange!(session, "no partitions", OffsetCommit version, &request => OffsetCommitResponse<'_>);
+        let of = |partition| of_topic("refused-commits", &[(partition, 1, Some(""))]);
+        let request = of_nobody(GROUP, vec![of(0), of(7), of(0), of(7)]);
+        exchange!(session, "a topic again and again", OffsetCommit version, &request => OffsetCommitResponse<'_>);
         for (what, metadata) in [("too much", &long), ("the most", &most), ("too wide", &wide)] {
             let request = of_nobody(GROUP, vec![of_topic("refused-commits", &[(0, 1, Some(metadata))])]);
             let what = format!("{what} metadata");
@@ -181,8 +179,10 @@ fn commit_errors(session: &mut Session) {
     }
     let mut unknown = of_topic("", &[(0, 1, Some(""))]);
     unknown.topic_id = Uuid(77);
-    let request = of_nobody(GROUP, vec![unknown, of_topic("refused-commits", &[(0, 1, Some(""))])]);
+    let request = of_nobody(GROUP, vec![unknown.clone(), of_topic("refused-commits", &[(0, 1, Some(""))])]);
     exchange!(session, "unknown ids", OffsetCommit 10, &request => OffsetCommitResponse<'_>);
+    let request = of_nobody(GROUP, vec![unknown.clone(), unknown]);
+    exchange!(session, "an unknown id twice", OffsetCommit 10, &request => OffsetCommitResponse<'_>);
 }
 
 fn fetches(session: &mut Session) {
@@ -221,10 +221,7 @@ fn delete(session: &mut Session, what: &str, group: &str, topics: &[(&str, &[i32
         partitions: partitions.iter().map(partition).collect(),
     };
     let request = OffsetDeleteRequest { group_id: group.into(), topics: topics.iter().map(of_topic).collect() };
-    let Some(answer) = session.ask(what, ApiKey::OffsetDelete, 0, &request) else { return };
-    let mut response: OffsetDeleteResponse<'_> = body(&answer, ApiKey::OffsetDelete, 0);
-    response.topics.iter_mut().for_each(|topic| topic.partitions.sort_by_key(|it| it.partition_index));
-    session.note(&response);
+    exchange!(session, what, OffsetDelete 0, &request => OffsetDeleteResponse<'_>);
 }
 
 fn deletes(session: &mut Session) {
@@ -245,6 +242,11 @@ fn deletes(session: &mut Session) {
     let some: &[(&str, &[i32])] = &[("deleted-offsets", &[0, 7]), ("no-such-topic", &[0])];
     delete(session, "some", GROUP, some);
     delete(session, "some again", GROUP, some);
+    delete(session, "no partitions", GROUP, &[("deleted-offsets", &[]), ("no-such-topic-either", &[])]);
+    delete(session, "a topic twice", GROUP, &[("deleted-offsets", &[0]), ("deleted-offsets", &[0])]);
+    let (known, unknown): (&[i32], &[i32]) = (&[0], &[7]);
+    let again = ["deleted-offsets"; 4].into_iter().zip([known, unknown, known, unknown]).collect::<Vec<_>>();
+    delete(session, "a topic again and again", GROUP, &again);
     fetch(session, "what is left", 8, &[(GROUP, None)]);
     // As the Java consumer says what it subscribes to: version, topics, no user data.
     let mut member = Member::new("member", GROUP);

@@ -20,6 +20,7 @@ pub(super) const ALL: &[Conversation] = &[
     Conversation::new("rebalance-more-partitions", more_partitions),
     Conversation::new("rebalance-deaths", deaths),
     Conversation::new("static-members", static_members),
+    Conversation::new("given-ids", given_ids),
     Conversation::new("list-groups", list_groups),
     Conversation::new("delete-groups", delete_groups),
 ];
@@ -67,19 +68,54 @@ fn rebalance(session: &mut Session) {
     commit(session, "of nobody, to nobody", &Member { generation: -1, id: String::new(), ..a }, "rebalanced", 0, 5);
 }
 
+/// Two members join, the first of which leads.
+fn meet(session: &mut Session, leader: &mut Member, follower: &mut Member) {
+    leader.begin_join(session, "the first");
+    follower.begin_join(session, "in time");
+    leader.finish_join(session);
+    follower.finish_join(session);
+}
+
+/// Two members join, and are given something each.
+fn meet_and_share(session: &mut Session, leader: &mut Member, follower: &mut Member, shares: [&[u8]; 2]) {
+    meet(session, leader, follower);
+    share(session, leader, follower, shares);
+}
+
+/// The leader gives both something.
+fn share(session: &mut Session, leader: &Member, follower: &Member, [first, second]: [&[u8]; 2]) {
+    follower.begin_sync(session, "the follower", &[]);
+    leader.sync(session, "the leader", &[(leader, first), (follower, second)]);
+    follower.finish_sync(session);
+}
+
+/// An id that was given out comes back with an instance, while others wait for it.
+fn given_ids(session: &mut Session) {
+    const GROUP: &str = "given-ids";
+    coordinate(session, GROUP);
+    let mut first = Member::new("first", GROUP);
+    first.join(session, "alone");
+    first.sync(session, "alone", &[(&first, b"all")]);
+    let mut second = Member { session_timeout_ms: 3_000, ..Member::new("second", GROUP) };
+    session.begin(second.who, "for an id", ApiKey::JoinGroup, second.version, &second.request());
+    second.finish_join(session);
+    first.begin_join(session, "again");
+    describe(session, "waiting for the id to come back", GROUP);
+    Member { instance: Some("instance"), ..second.clone() }.join(session, "with an instance");
+    describe(session, "the id has come back with an instance", GROUP);
+    second.join(session, "with the id alone");
+    first.finish_join(session);
+    describe(session, "in the end", GROUP);
+    first.leave(session, "to end");
+}
+
 /// The topic of two members grows: their leader joins again, as clients do that see it, to hand out what is new.
 fn more_partitions(session: &mut Session) {
     const GROUP: &str = "growing";
     session.topic("grown", 1, &[]);
     coordinate(session, GROUP);
     let (mut leader, mut follower) = (Member::new("leader", GROUP), Member::new("member", GROUP));
-    leader.begin_join(session, "the first");
-    follower.begin_join(session, "in time");
-    leader.finish_join(session);
-    follower.finish_join(session);
-    follower.begin_sync(session, "the follower", &[]);
-    leader.sync(session, "the leader", &[(&leader, b"0"), (&follower, b"")]);
-    follower.finish_sync(session);
+    meet_and_share(session, &mut leader, &mut follower, [b"0", b""]);
     commit(session, "of the only partition", &leader, "grown", 0, 1);
     commit(session, "of a partition that is not there yet", &follower, "grown", 1, 1);
     let topics = vec![partitions::Topic { name: "grown".into(), count: 3, assignments: None }];
@@ -107,14 +143,9 @@ fn changed_minds(session: &mut Session) {
     const GROUP: &str = "changing";
     coordinate(session, GROUP);
     let (mut leader, mut follower) = (Member::new("leader", GROUP), Member::new("member", GROUP));
-    leader.begin_join(session, "the first");
-    follower.begin_join(session, "in time");
-    leader.finish_join(session);
-    follower.finish_join(session);
+    meet(session, &mut leader, &mut follower);
     follower.join(session, "again, with the same to say, before the assignment");
-    follower.begin_sync(session, "the follower", &[]);
-    leader.sync(session, "the leader", &[(&leader, b"first"), (&follower, b"second")]);
-    follower.finish_sync(session);
+    share(session, &leader, &follower, [b"first", b"second"]);
     follower.join(session, "again, with the same to say");
     follower.heartbeat(session, "nothing has happened");
     follower.protocols = vec![("range", b"changed"), ("roundrobin", b"rr")];
@@ -140,13 +171,7 @@ fn deaths(session: &mut Session) {
     coordinate(session, GROUP);
     let mut leader = Member { rebalance_timeout_ms: 1_500, ..Member::new("leader", GROUP) };
     let mut other = Member { session_timeout_ms: 700, rebalance_timeout_ms: 1_500, ..Member::new("other", GROUP) };
-    leader.begin_join(session, "the first");
-    other.begin_join(session, "in time");
-    leader.finish_join(session);
-    other.finish_join(session);
-    other.begin_sync(session, "the follower", &[]);
-    leader.sync(session, "the leader", &[(&leader, b"first"), (&other, b"second")]);
-    other.finish_sync(session);
+    meet_and_share(session, &mut leader, &mut other, [b"first", b"second"]);
     leader.heartbeat_until(session, "when the other is dead", 27);
     other.heartbeat(session, "from beyond");
     leader.join(session, "without the other");
@@ -173,13 +198,7 @@ fn static_members(session: &mut Session) {
     coordinate(session, GROUP);
     let mut a = Member::static_as("a", GROUP, "one");
     let mut b = Member::static_as("b", GROUP, "two");
-    a.begin_join(session, "the first");
-    b.begin_join(session, "in time");
-    a.finish_join(session);
-    b.finish_join(session);
-    b.begin_sync(session, "the follower", &[]);
-    a.sync(session, "the leader", &[(&a, b"first"), (&b, b"second")]);
-    b.finish_sync(session);
+    meet_and_share(session, &mut a, &mut b, [b"first", b"second"]);
     describe(session, "stable", GROUP);
     for version in [9, 5] {
         let old = (a.clone(), b.clone());

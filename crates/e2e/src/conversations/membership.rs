@@ -366,6 +366,7 @@ fn errors(session: &mut Session) {
         };
         exchange!(session, format!("{type_:?} {name:?}"), SyncGroup 5, &request => SyncGroupResponse<'_>);
     }
+    exchange!(session, "nothing", SyncGroup 5, &SyncGroupRequest::default() => SyncGroupResponse<'_>);
     for version in [0, 2, 3, 5] {
         for (what, somebody) in &somebody_else {
             if what.contains("generation") || version < 3 && somebody.instance.is_some() {

@@ -22,6 +22,7 @@ mod records;
 mod repeated;
 mod telemetry;
 mod topics;
+mod unserved;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -74,6 +75,7 @@ pub fn all() -> Vec<Conversation> {
         quotas::ALL,
         cluster::ALL,
         telemetry::ALL,
+        unserved::ALL,
     ]
     .into_iter()
     .flatten()

@@ -59,7 +59,7 @@ fn describe(session: &mut Session, what: &str, version: i16, filters: Filters<'_
     let request = DescribeClientQuotasRequest { components: filters.iter().map(component).collect(), strict };
     let Some(answer) = session.ask(what, ApiKey::DescribeClientQuotas, version, &request) else { return };
     let mut response: DescribeClientQuotasResponse<'_> = body(&answer, ApiKey::DescribeClientQuotas, version);
-    let entries = response.entries.take();
+    let entries = response.entries.as_mut().map(std::mem::take);
     session.note(&response);
     let mut lines = Vec::new();
     for mut entry in entries.unwrap_or_default() {
@@ -208,6 +208,10 @@ fn filters(session: &mut Session) {
         ("exactly nothing", &[("user", EXACT, Some(""))]),
         ("the default, with a name", &[("user", DEFAULT, Some("a"))]),
         ("any, with a name", &[("user", ANY, Some("a"))]),
+        ("any of an unknown type, with a name", &[("group", ANY, Some("a"))]),
+        ("an unknown match of an unknown type", &[("group", 3, None)]),
+        ("the default of an empty type, with a name", &[("", DEFAULT, Some("a"))]),
+        ("a type twice, then with a name", &[("user", ANY, None), ("user", ANY, Some("a"))]),
     ];
     for version in 0..=1 {
         for strict in [false, true] {

@@ -6,6 +6,8 @@ use ottla_protocol::messages::alter_client_quotas_request::{AlterClientQuotasReq
 use ottla_protocol::messages::alter_client_quotas_response::AlterClientQuotasResponse;
 use ottla_protocol::messages::describe_client_quotas_request::DescribeClientQuotasRequest;
 use ottla_protocol::messages::describe_client_quotas_response::DescribeClientQuotasResponse;
+use ottla_protocol::messages::get_telemetry_subscriptions_request::GetTelemetrySubscriptionsRequest;
+use ottla_protocol::messages::get_telemetry_subscriptions_response::GetTelemetrySubscriptionsResponse;
 use ottla_protocol::messages::incremental_alter_configs_request::{Config, IncrementalAlterConfigsRequest, Resource};
 use ottla_protocol::messages::incremental_alter_configs_response::IncrementalAlterConfigsResponse;
 use ottla_protocol::messages::init_producer_id_request::InitProducerIdRequest;
@@ -20,7 +22,8 @@ fn set(client: &mut RawClient, key: &str, value: Option<&str>) {
     alter(client, 4, "", key, value);
 }
 
-fn alter(client: &mut RawClient, resource_type: i8, name: &str, key: &str, value: Option<&str>) {
+/// Sets a value of a resource, or takes it away.
+pub fn alter(client: &mut RawClient, resource_type: i8, name: &str, key: &str, value: Option<&str>) {
     let config_operation = i8::from(value.is_none());
     let config = Config { name: key.into(), config_operation, value: value.map(Into::into) };
     let resource = Resource { resource_type, resource_name: name.into(), configs: vec![config] };
@@ -86,6 +89,24 @@ fn quotas_are_there_after_a_restart() {
     let response: DescribeClientQuotasResponse<'_> = body(&answer, ApiKey::DescribeClientQuotas, 1);
     let entries = response.entries.expect("there are some");
     assert_eq!((entries.len(), entries[0].values[0].value), (1, 1000.0));
+}
+
+#[test]
+fn what_clients_are_to_push_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = options(folder.path()).start();
+    let mut client = connect(&broker);
+    alter(&mut client, 16, "kept", "metrics", Some("org.apache.kafka.consumer."));
+    alter(&mut client, 16, "kept", "interval.ms", Some("1234"));
+    alter(&mut client, 16, "gone", "metrics", Some("org.apache.kafka.producer."));
+    alter(&mut client, 16, "gone", "metrics", None);
+    drop(client);
+    let broker = broker.kill().start();
+    let request = GetTelemetrySubscriptionsRequest::default();
+    let answer = connect(&broker).ask(ApiKey::GetTelemetrySubscriptions, 0, &request).expect("it is answered");
+    let told: GetTelemetrySubscriptionsResponse<'_> = body(&answer, ApiKey::GetTelemetrySubscriptions, 0);
+    let metrics: Vec<&str> = told.requested_metrics.iter().map(|prefix| &**prefix).collect();
+    assert_eq!((told.error_code, told.push_interval_ms, &metrics[..]), (0, 1234, &["org.apache.kafka.consumer."][..]));
 }
 
 #[test]

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use ottla_e2e::{Broker, Closed, RawClient, body};
-use ottla_protocol::ApiKey;
+use ottla_protocol::internal::offsets::group_metadata_value::MemberMetadata;
+use ottla_protocol::internal::offsets::{GroupMetadataKey, GroupMetadataValue};
 use ottla_protocol::messages::describe_groups_request::DescribeGroupsRequest;
-use ottla_protocol::messages::describe_groups_response::DescribeGroupsResponse;
+use ottla_protocol::messages::describe_groups_response::{DescribeGroupsResponse, Group};
 use ottla_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
 use ottla_protocol::messages::find_coordinator_response::FindCoordinatorResponse;
 use ottla_protocol::messages::heartbeat_request::HeartbeatRequest;
@@ -18,9 +19,11 @@ use ottla_protocol::messages::offset_fetch_request::{self, OffsetFetchRequest};
 use ottla_protocol::messages::offset_fetch_response::OffsetFetchResponse;
 use ottla_protocol::messages::sync_group_request::{Assignment, SyncGroupRequest};
 use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
-use ottla_protocol::records::{Batch, RecordIter};
+use ottla_protocol::records::{Batch, BatchBuilder, RecordIter};
+use ottla_protocol::{ApiKey, Message, Writer};
 
-use super::{connect, create_topic, fetch_as, options};
+use super::dynamic::alter;
+use super::{connect, create_topic, fetch_as, options, produce};
 
 const LOADING: i16 = 14;
 const NOT_COORDINATOR: i16 = 16;
@@ -132,6 +135,62 @@ fn members_and_offsets_survive_kills() {
         assert_eq!(heartbeat(&mut client, "g", &member, generation), 0);
         assert_eq!(commit(&mut client, "g", &member, generation, 0), 0, "it may go back");
     }
+}
+
+/// Puts a group into the log that is larger than any would become: two members, each with so long an assignment.
+fn write_group(client: &mut RawClient, group: &str, assignment: &[u8]) {
+    let member = |id: &'static str| MemberMetadata {
+        member_id: id.into(),
+        session_timeout: 60_000,
+        assignment: assignment.into(),
+        ..Default::default()
+    };
+    let value = GroupMetadataValue {
+        protocol_type: "consumer".into(),
+        generation: 1,
+        protocol: Some("range".into()),
+        leader: Some("a".into()),
+        members: vec![member("a"), member("b")],
+        ..Default::default()
+    };
+    let bytes = |number: i16, encode: &dyn Fn(&mut Writer)| {
+        let mut writer = Writer::new();
+        writer.int16(number);
+        encode(&mut writer);
+        writer.into_bytes()
+    };
+    let key = GroupMetadataKey { group: group.into() };
+    let key = bytes(GroupMetadataKey::KEY, &|writer| key.encode(writer, 0));
+    let value = bytes(3, &|writer| value.encode(writer, 3));
+    let mut batch = BatchBuilder::new();
+    batch.push(1, Some(&key), Some(&value), &[]);
+    let produced = produce(client, "__consumer_offsets", 1, &batch.build().expect("memory"));
+    assert_eq!(produced.expect("it is answered").error_code, 0);
+}
+
+#[test]
+fn a_group_that_is_too_large_for_an_answer_is_refused_and_others_are_described() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = options(folder.path()).with("offsets.topic.num.partitions=1");
+    let broker = options.with("group.initial.rebalance.delay.ms=0").start();
+    let mut client = RawClient::connect_as("__admin_client", &broker.address).expect("the broker listens");
+    coordinator(&mut client, "large");
+    alter(&mut client, 2, "__consumer_offsets", "max.message.bytes", Some("33554432"));
+    write_group(&mut client, "large", &vec![7; 9 << 20]);
+    join_alone(&mut client, "small");
+    let broker = broker.kill().start();
+    let mut client = connect(&broker);
+    let mut describe = |groups: [&'static str; 2]| {
+        let groups = groups.map(Into::into).to_vec();
+        let request = DescribeGroupsRequest { groups, ..Default::default() };
+        let answer = client.ask(ApiKey::DescribeGroups, 6, &request).expect("it is answered");
+        let response: DescribeGroupsResponse<'_> = body(&answer, ApiKey::DescribeGroups, 6);
+        let group = |group: &Group<'_>| (group.error_code, group.members.len());
+        response.groups.iter().map(group).collect::<Vec<_>>()
+    };
+    while describe(["small", "none"])[0].0 == LOADING {}
+    assert_eq!(describe(["small", "large"]), [(0, 1), (LOADING, 0)], "it does not fit beside the other");
+    assert_eq!(describe(["large", "small"]), [(-1, 0), (0, 1)], "nor alone");
 }
 
 #[test]

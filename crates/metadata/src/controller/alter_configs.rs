@@ -130,10 +130,12 @@ impl ResourceAlteration {
         group_limits: &GroupLimits,
     ) -> Result<Vec<OwnedRecord>, Refusal> {
         self.change.check_keys()?;
-        let resource = self.resource()?;
+        let resource = ConfigResource { kind: self.kind()?, name: self.name.clone() };
         let nothing = BTreeMap::new();
         let present = image.config(&resource).map_or(&nothing, |configs| &**configs);
         let values = self.change.new_values(present, |key| find_setting(resource.kind, key, broker_settings))?;
+        // As in Kafka, what cannot be done to a value is said first.
+        self.check_name(resource.kind)?;
         let after = with(present, &values)?;
         let invalid = |message| Refusal::new(ErrorCode::InvalidConfig, message);
         match resource.kind {
@@ -159,30 +161,25 @@ impl ResourceAlteration {
         Ok(records(image, &resource, written))
     }
 
-    fn resource(&self) -> Result<ConfigResource, Refusal> {
+    fn kind(&self) -> Result<ResourceKind, Refusal> {
+        let kind = ResourceKind::from_i8(self.resource_type).filter(|kind| *kind != ResourceKind::BrokerLogger);
+        kind.ok_or_else(|| invalid_request(format!("Unknown resource type {}", self.resource_type)))
+    }
+
+    fn check_name(&self, kind: ResourceKind) -> Result<(), Refusal> {
         let name = &self.name;
-        match ResourceKind::from_i8(self.resource_type) {
-            Some(ResourceKind::Topic) if name.is_empty() => {
-                Err(invalid_request("Default topic resources are not allowed."))
+        match kind {
+            ResourceKind::Topic if name.is_empty() => Err(invalid_request("Default topic resources are not allowed.")),
+            ResourceKind::Topic => {
+                names::validate(name).map_err(|message| Refusal::new(ErrorCode::InvalidTopicException, message))
             }
-            Some(ResourceKind::Topic) => {
-                names::validate(name).map_err(|message| Refusal::new(ErrorCode::InvalidTopicException, message))?;
-                Ok(ConfigResource::topic(name))
-            }
-            Some(ResourceKind::Broker) if !name.is_empty() && name.parse::<i32>().is_err() => {
+            ResourceKind::Broker if !name.is_empty() && name.parse::<i32>().is_err() => {
                 Err(invalid_request(format!("Node id must be an integer, but it is: {name}")))
             }
-            Some(ResourceKind::Group) if name.is_empty() => {
-                Err(invalid_request("Default group resources are not allowed."))
-            }
-            Some(ResourceKind::ClientMetrics) if name.is_empty() => {
-                Err(invalid_request("Subscription name can't be empty"))
-            }
-            Some(kind @ (ResourceKind::Broker | ResourceKind::Group | ResourceKind::ClientMetrics)) => {
-                Ok(ConfigResource { kind, name: name.clone() })
-            }
-            Some(ResourceKind::BrokerLogger) | None => {
-                Err(invalid_request(format!("Unknown resource type {}", self.resource_type)))
+            ResourceKind::Group if name.is_empty() => Err(invalid_request("Default group resources are not allowed.")),
+            ResourceKind::ClientMetrics if name.is_empty() => Err(invalid_request("Subscription name can't be empty")),
+            ResourceKind::Broker | ResourceKind::Group | ResourceKind::ClientMetrics | ResourceKind::BrokerLogger => {
+                Ok(())
             }
         }
     }

@@ -11,6 +11,9 @@ use ottla_protocol::internal::metadata::{ClearElrRecord, FeatureLevelRecord, Met
 use super::{Draft, Refusal};
 use crate::image::{ELIGIBLE_LEADER_REPLICAS_VERSION, FeatureRange, Image, METADATA_VERSION};
 
+/// The oldest metadata.version that Kafka 4 speaks, of Kafka 3.3.
+const OLDEST_METADATA_VERSION: i16 = 7;
+
 /// Asks for other levels.
 #[derive(Clone, Debug)]
 pub struct UpdateFeatures {
@@ -85,21 +88,12 @@ impl FeatureUpdate {
         if *level < 0 {
             return invalid("A feature version cannot be less than 0.");
         }
-        let range = supported.get(feature);
-        if *level == 0 && range.is_none() {
-            return invalid(&format!("Feature {feature} not found."));
-        }
-        if let Some(why) = unsupported(range, *level) {
-            return invalid(&format!("Local controller {controller} {why}"));
-        }
-        for broker in image.brokers() {
-            // Every broker speaks level 0 of what it does not know.
-            let range = broker.features.get(feature);
-            if let Some(why) = unsupported(range, *level).filter(|_| *level > 0 || range.is_some()) {
-                return invalid(&format!("Broker {} {why}", broker.id));
-            }
-        }
         let present = image.feature(feature);
+        // A level that is Kafka's, but not spoken here, is refused as Kafka refuses to go back to it.
+        let was_before = feature == METADATA_VERSION && (OLDEST_METADATA_VERSION..present).contains(level);
+        if !was_before {
+            self.check_supported(image, supported.get(feature), controller).or_else(|why| invalid(&why))?;
+        }
         if *level < present && upgrade_type == UpgradeType::Upgrade {
             return invalid(
                 "Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe \
@@ -116,6 +110,25 @@ impl FeatureUpdate {
                 _ => "Refusing to perform the requested downgrade because it might delete metadata information.",
             };
             return Err(format!("Unsupported metadata.version downgrade from {present} to {level}. {why}"));
+        }
+        Ok(())
+    }
+
+    /// Whether this controller and all brokers speak the level.
+    fn check_supported(&self, image: &Image, range: Option<&FeatureRange>, controller: i32) -> Result<(), String> {
+        let Self { feature, level, .. } = self;
+        if *level == 0 && range.is_none() {
+            return Err(format!("Feature {feature} not found."));
+        }
+        if let Some(why) = unsupported(range, *level) {
+            return Err(format!("Local controller {controller} {why}"));
+        }
+        for broker in image.brokers() {
+            // Every broker speaks level 0 of what it does not know.
+            let range = broker.features.get(feature);
+            if let Some(why) = unsupported(range, *level).filter(|_| *level > 0 || range.is_some()) {
+                return Err(format!("Broker {} {why}", broker.id));
+            }
         }
         Ok(())
     }

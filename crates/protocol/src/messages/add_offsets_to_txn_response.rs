@@ -30,7 +30,7 @@ impl<'a> Message<'a> for AddOffsetsToTxnResponse {
         writer.version(version, &Self::VERSIONS);
         let flexible = version >= 3;
         writer.int32(self.throttle_time_ms);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         if flexible {
             writer.no_tags();
         }

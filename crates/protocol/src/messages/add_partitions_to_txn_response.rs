@@ -46,7 +46,7 @@ impl<'a> Message<'a> for AddPartitionsToTxnResponse<'a> {
         let flexible = version >= 3;
         writer.int32(self.throttle_time_ms);
         if version >= 4 {
-            writer.int16(self.error_code);
+            writer.error_code(self.error_code);
         }
         if version >= 4 {
             writer.array(flexible, &self.results_by_transaction, |writer, item| item.write(writer, version));

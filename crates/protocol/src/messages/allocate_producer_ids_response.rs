@@ -33,7 +33,7 @@ impl<'a> Message<'a> for AllocateProducerIdsResponse {
     fn encode(&self, writer: &mut Writer, version: i16) {
         writer.version(version, &Self::VERSIONS);
         writer.int32(self.throttle_time_ms);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.int64(self.producer_id_start);
         writer.int32(self.producer_id_len);
         writer.no_tags();

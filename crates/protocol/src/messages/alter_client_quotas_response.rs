@@ -74,7 +74,7 @@ impl<'a> Entry<'a> {
 
     fn write(&self, writer: &mut Writer, version: i16) {
         let flexible = version >= 1;
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.nullable_string(self.error_message.as_deref(), flexible);
         writer.array(flexible, &self.entity, |writer, item| item.write(writer, version));
         if flexible {

@@ -50,7 +50,7 @@ impl<'a> Message<'a> for AlterPartitionReassignmentsResponse<'a> {
         if version >= 1 {
             writer.boolean(self.allow_replication_factor_change);
         }
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.nullable_string(self.error_message.as_deref(), true);
         writer.array(true, &self.responses, |writer, item| item.write(writer, version));
         writer.no_tags();
@@ -112,7 +112,7 @@ impl<'a> Partition<'a> {
 
     fn write(&self, writer: &mut Writer, _version: i16) {
         writer.int32(self.partition_index);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.nullable_string(self.error_message.as_deref(), true);
         writer.no_tags();
     }

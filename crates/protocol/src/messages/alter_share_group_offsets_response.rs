@@ -35,7 +35,7 @@ impl<'a> Message<'a> for AlterShareGroupOffsetsResponse<'a> {
     fn encode(&self, writer: &mut Writer, version: i16) {
         writer.version(version, &Self::VERSIONS);
         writer.int32(self.throttle_time_ms);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.nullable_string(self.error_message.as_deref(), true);
         writer.array(true, &self.responses, |writer, item| item.write(writer, version));
         writer.no_tags();
@@ -94,7 +94,7 @@ impl<'a> Partition<'a> {
 
     fn write(&self, writer: &mut Writer, _version: i16) {
         writer.int32(self.partition_index);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.nullable_string(self.error_message.as_deref(), true);
         writer.no_tags();
     }

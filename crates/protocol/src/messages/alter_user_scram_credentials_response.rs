@@ -65,7 +65,7 @@ impl<'a> AlterUserScramCredentialsResult<'a> {
 
     fn write(&self, writer: &mut Writer, _version: i16) {
         writer.string(&self.user, true);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.nullable_string(self.error_message.as_deref(), true);
         writer.no_tags();
     }

@@ -69,7 +69,7 @@ impl<'a> Message<'a> for ApiVersionsResponse<'a> {
     fn encode(&self, writer: &mut Writer, version: i16) {
         writer.version(version, &Self::VERSIONS);
         let flexible = version >= 3;
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.array(flexible, &self.api_keys, |writer, item| item.write(writer, version));
         if version >= 1 {
             writer.int32(self.throttle_time_ms);

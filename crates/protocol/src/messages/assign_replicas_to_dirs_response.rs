@@ -33,7 +33,7 @@ impl<'a> Message<'a> for AssignReplicasToDirsResponse {
     fn encode(&self, writer: &mut Writer, version: i16) {
         writer.version(version, &Self::VERSIONS);
         writer.int32(self.throttle_time_ms);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.array(true, &self.directories, |writer, item| item.write(writer, version));
         writer.no_tags();
     }
@@ -104,7 +104,7 @@ impl Partition {
 
     fn write(&self, writer: &mut Writer, _version: i16) {
         writer.int32(self.partition_index);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.no_tags();
     }
 }

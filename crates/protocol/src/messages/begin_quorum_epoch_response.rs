@@ -39,7 +39,7 @@ impl<'a> Message<'a> for BeginQuorumEpochResponse<'a> {
     fn encode(&self, writer: &mut Writer, version: i16) {
         writer.version(version, &Self::VERSIONS);
         let flexible = version >= 1;
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.array(flexible, &self.topics, |writer, item| item.write(writer, version));
         if flexible {
             let tags = writer.begin_tags();
@@ -132,7 +132,7 @@ impl Partition {
     fn write(&self, writer: &mut Writer, version: i16) {
         let flexible = version >= 1;
         writer.int32(self.partition_index);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.int32(self.leader_id);
         writer.int32(self.leader_epoch);
         if flexible {

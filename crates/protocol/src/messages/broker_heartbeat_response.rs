@@ -41,7 +41,7 @@ impl<'a> Message<'a> for BrokerHeartbeatResponse {
     fn encode(&self, writer: &mut Writer, version: i16) {
         writer.version(version, &Self::VERSIONS);
         writer.int32(self.throttle_time_ms);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.boolean(self.is_caught_up);
         writer.boolean(self.is_fenced);
         writer.boolean(self.should_shut_down);

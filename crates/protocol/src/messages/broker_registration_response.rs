@@ -34,7 +34,7 @@ impl<'a> Message<'a> for BrokerRegistrationResponse {
     fn encode(&self, writer: &mut Writer, version: i16) {
         writer.version(version, &Self::VERSIONS);
         writer.int32(self.throttle_time_ms);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.int64(self.broker_epoch);
         writer.no_tags();
     }

@@ -51,7 +51,7 @@ impl<'a> Message<'a> for CreateDelegationTokenResponse<'a> {
     fn encode(&self, writer: &mut Writer, version: i16) {
         writer.version(version, &Self::VERSIONS);
         let flexible = version >= 2;
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.string(&self.principal_type, flexible);
         writer.string(&self.principal_name, flexible);
         if version >= 3 {

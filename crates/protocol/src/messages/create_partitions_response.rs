@@ -69,7 +69,7 @@ impl<'a> CreatePartitionsResult<'a> {
     fn write(&self, writer: &mut Writer, version: i16) {
         let flexible = version >= 2;
         writer.string(&self.name, flexible);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.nullable_string(self.error_message.as_deref(), flexible);
         if flexible {
             writer.no_tags();

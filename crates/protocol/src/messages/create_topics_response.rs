@@ -110,7 +110,7 @@ impl<'a> Topic<'a> {
         if version >= 7 {
             writer.uuid(self.topic_id);
         }
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         if version >= 1 {
             writer.nullable_string(self.error_message.as_deref(), flexible);
         }

@@ -74,7 +74,7 @@ impl<'a> FilterResult<'a> {
 
     fn write(&self, writer: &mut Writer, version: i16) {
         let flexible = version >= 2;
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.nullable_string(self.error_message.as_deref(), flexible);
         writer.array(flexible, &self.matching_acls, |writer, item| item.write(writer, version));
         if flexible {
@@ -135,7 +135,7 @@ impl<'a> MatchingAcl<'a> {
 
     fn write(&self, writer: &mut Writer, version: i16) {
         let flexible = version >= 2;
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.nullable_string(self.error_message.as_deref(), flexible);
         writer.int8(self.resource_type);
         writer.string(&self.resource_name, flexible);

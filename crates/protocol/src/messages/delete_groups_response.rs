@@ -69,7 +69,7 @@ impl<'a> DeleteGroupsResult<'a> {
     fn write(&self, writer: &mut Writer, version: i16) {
         let flexible = version >= 2;
         writer.string(&self.group_id, flexible);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         if version >= 3 {
             writer.nullable_string(self.error_message.as_deref(), flexible);
         }

@@ -43,7 +43,7 @@ impl<'a> Message<'a> for DescribeAclsResponse<'a> {
         writer.version(version, &Self::VERSIONS);
         let flexible = version >= 2;
         writer.int32(self.throttle_time_ms);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.nullable_string(self.error_message.as_deref(), flexible);
         writer.array(flexible, &self.resources, |writer, item| item.write(writer, version));
         if flexible {

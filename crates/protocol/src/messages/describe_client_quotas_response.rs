@@ -43,7 +43,7 @@ impl<'a> Message<'a> for DescribeClientQuotasResponse<'a> {
         writer.version(version, &Self::VERSIONS);
         let flexible = version >= 1;
         writer.int32(self.throttle_time_ms);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.nullable_string(self.error_message.as_deref(), flexible);
         writer.nullable_array(flexible, self.entries.as_deref(), |writer, item| item.write(writer, version));
         if flexible {

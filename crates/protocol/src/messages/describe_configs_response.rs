@@ -84,7 +84,7 @@ impl<'a> DescribeConfigsResult<'a> {
 
     fn write(&self, writer: &mut Writer, version: i16) {
         let flexible = version >= 4;
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.nullable_string(self.error_message.as_deref(), flexible);
         writer.int8(self.resource_type);
         writer.string(&self.resource_name, flexible);

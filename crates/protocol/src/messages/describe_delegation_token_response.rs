@@ -35,7 +35,7 @@ impl<'a> Message<'a> for DescribeDelegationTokenResponse<'a> {
     fn encode(&self, writer: &mut Writer, version: i16) {
         writer.version(version, &Self::VERSIONS);
         let flexible = version >= 2;
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.array(flexible, &self.tokens, |writer, item| item.write(writer, version));
         writer.int32(self.throttle_time_ms);
         if flexible {

@@ -96,7 +96,7 @@ impl<'a> Group<'a> {
 
     fn write(&self, writer: &mut Writer, version: i16) {
         let flexible = version >= 5;
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         if version >= 6 {
             writer.nullable_string(self.error_message.as_deref(), flexible);
         }

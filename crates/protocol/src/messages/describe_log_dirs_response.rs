@@ -36,7 +36,7 @@ impl<'a> Message<'a> for DescribeLogDirsResponse<'a> {
         let flexible = version >= 2;
         writer.int32(self.throttle_time_ms);
         if version >= 3 {
-            writer.int16(self.error_code);
+            writer.error_code(self.error_code);
         }
         writer.array(flexible, &self.results, |writer, item| item.write(writer, version));
         if flexible {
@@ -92,7 +92,7 @@ impl<'a> DescribeLogDirsResult<'a> {
 
     fn write(&self, writer: &mut Writer, version: i16) {
         let flexible = version >= 2;
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.string(&self.log_dir, flexible);
         writer.array(flexible, &self.topics, |writer, item| item.write(writer, version));
         if version >= 4 {

@@ -85,7 +85,7 @@ impl<'a> Partition<'a> {
 
     fn write(&self, writer: &mut Writer, version: i16) {
         writer.int32(self.partition_index);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.nullable_string(self.error_message.as_deref(), true);
         writer.array(true, &self.active_producers, |writer, item| item.write(writer, version));
         writer.no_tags();

@@ -40,7 +40,7 @@ impl<'a> Message<'a> for DescribeQuorumResponse<'a> {
 
     fn encode(&self, writer: &mut Writer, version: i16) {
         writer.version(version, &Self::VERSIONS);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         if version >= 2 {
             writer.nullable_string(self.error_message.as_deref(), true);
         }
@@ -220,7 +220,7 @@ impl<'a> Partition<'a> {
 
     fn write(&self, writer: &mut Writer, version: i16) {
         writer.int32(self.partition_index);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         if version >= 2 {
             writer.nullable_string(self.error_message.as_deref(), true);
         }

@@ -64,7 +64,7 @@ impl<'a> Group<'a> {
     fn write(&self, writer: &mut Writer, version: i16) {
         writer.string(&self.group_id, true);
         writer.array(true, &self.topics, |writer, item| item.write(writer, version));
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.nullable_string(self.error_message.as_deref(), true);
         writer.no_tags();
     }
@@ -135,7 +135,7 @@ impl<'a> Partition<'a> {
         if version >= 1 {
             writer.int64(self.lag);
         }
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.nullable_string(self.error_message.as_deref(), true);
         writer.no_tags();
     }

@@ -103,7 +103,7 @@ impl<'a> Topic<'a> {
     }
 
     fn write(&self, writer: &mut Writer, version: i16) {
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.nullable_string(self.name.as_deref(), true);
         writer.uuid(self.topic_id);
         writer.boolean(self.is_internal);
@@ -161,7 +161,7 @@ impl Partition {
     }
 
     fn write(&self, writer: &mut Writer, _version: i16) {
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.int32(self.partition_index);
         writer.int32(self.leader_id);
         writer.int32(self.leader_epoch);

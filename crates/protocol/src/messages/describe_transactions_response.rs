@@ -68,7 +68,7 @@ impl<'a> TransactionState<'a> {
     }
 
     fn write(&self, writer: &mut Writer, version: i16) {
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.string(&self.transactional_id, true);
         writer.string(&self.transaction_state, true);
         writer.int32(self.transaction_timeout_ms);

@@ -39,7 +39,7 @@ impl<'a> Message<'a> for DescribeUserScramCredentialsResponse<'a> {
     fn encode(&self, writer: &mut Writer, version: i16) {
         writer.version(version, &Self::VERSIONS);
         writer.int32(self.throttle_time_ms);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.nullable_string(self.error_message.as_deref(), true);
         writer.array(true, &self.results, |writer, item| item.write(writer, version));
         writer.no_tags();
@@ -84,7 +84,7 @@ impl<'a> DescribeUserScramCredentialsResult<'a> {
 
     fn write(&self, writer: &mut Writer, version: i16) {
         writer.string(&self.user, true);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.nullable_string(self.error_message.as_deref(), true);
         writer.array(true, &self.credential_infos, |writer, item| item.write(writer, version));
         writer.no_tags();

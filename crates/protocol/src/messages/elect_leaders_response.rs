@@ -37,7 +37,7 @@ impl<'a> Message<'a> for ElectLeadersResponse<'a> {
         let flexible = version >= 2;
         writer.int32(self.throttle_time_ms);
         if version >= 1 {
-            writer.int16(self.error_code);
+            writer.error_code(self.error_code);
         }
         writer.array(flexible, &self.replica_election_results, |writer, item| item.write(writer, version));
         if flexible {
@@ -111,7 +111,7 @@ impl<'a> PartitionResult<'a> {
     fn write(&self, writer: &mut Writer, version: i16) {
         let flexible = version >= 2;
         writer.int32(self.partition_id);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.nullable_string(self.error_message.as_deref(), flexible);
         if flexible {
             writer.no_tags();

@@ -43,7 +43,7 @@ impl<'a> Message<'a> for EndTxnResponse {
         writer.version(version, &Self::VERSIONS);
         let flexible = version >= 3;
         writer.int32(self.throttle_time_ms);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         if version >= 5 {
             writer.int64(self.producer_id);
         }

@@ -28,7 +28,7 @@ impl<'a> Message<'a> for EnvelopeResponse<'a> {
     fn encode(&self, writer: &mut Writer, version: i16) {
         writer.version(version, &Self::VERSIONS);
         writer.nullable_bytes(self.response_data.as_deref(), true);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.no_tags();
     }
 }

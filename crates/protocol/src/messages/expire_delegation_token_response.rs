@@ -34,7 +34,7 @@ impl<'a> Message<'a> for ExpireDelegationTokenResponse {
     fn encode(&self, writer: &mut Writer, version: i16) {
         writer.version(version, &Self::VERSIONS);
         let flexible = version >= 2;
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.int64(self.expiry_timestamp_ms);
         writer.int32(self.throttle_time_ms);
         if flexible {

@@ -49,7 +49,7 @@ impl<'a> Message<'a> for FetchResponse<'a> {
             writer.int32(self.throttle_time_ms);
         }
         if version >= 7 {
-            writer.int16(self.error_code);
+            writer.error_code(self.error_code);
         }
         if version >= 7 {
             writer.int32(self.session_id);
@@ -209,7 +209,7 @@ impl<'a> Partition<'a> {
     fn write(&self, writer: &mut Writer, version: i16) {
         let flexible = version >= 12;
         writer.int32(self.partition_index);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.int64(self.high_watermark);
         if version >= 4 {
             writer.int64(self.last_stable_offset);

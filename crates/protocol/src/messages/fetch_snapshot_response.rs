@@ -38,7 +38,7 @@ impl<'a> Message<'a> for FetchSnapshotResponse<'a> {
     fn encode(&self, writer: &mut Writer, version: i16) {
         writer.version(version, &Self::VERSIONS);
         writer.int32(self.throttle_time_ms);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.array(true, &self.topics, |writer, item| item.write(writer, version));
         let tags = writer.begin_tags();
         if version >= 1 && !self.node_endpoints.is_empty() {
@@ -134,7 +134,7 @@ impl<'a> Partition<'a> {
 
     fn write(&self, writer: &mut Writer, version: i16) {
         writer.int32(self.index);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         self.snapshot_id.write(writer, version);
         writer.int64(self.size);
         writer.int64(self.position);

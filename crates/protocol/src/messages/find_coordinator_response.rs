@@ -68,7 +68,7 @@ impl<'a> Message<'a> for FindCoordinatorResponse<'a> {
             writer.int32(self.throttle_time_ms);
         }
         if version <= 3 {
-            writer.int16(self.error_code);
+            writer.error_code(self.error_code);
         }
         if (1..=3).contains(&version) {
             writer.nullable_string(self.error_message.as_deref(), flexible);
@@ -138,7 +138,7 @@ impl<'a> Coordinator<'a> {
         writer.int32(self.node_id);
         writer.string(&self.host, true);
         writer.int32(self.port);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.nullable_string(self.error_message.as_deref(), true);
         writer.no_tags();
     }

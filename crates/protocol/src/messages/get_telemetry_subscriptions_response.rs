@@ -45,7 +45,7 @@ impl<'a> Message<'a> for GetTelemetrySubscriptionsResponse<'a> {
     fn encode(&self, writer: &mut Writer, version: i16) {
         writer.version(version, &Self::VERSIONS);
         writer.int32(self.throttle_time_ms);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.uuid(self.client_instance_id);
         writer.int32(self.subscription_id);
         writer.array(true, &self.accepted_compression_types, |writer, item| writer.int8(*item));

@@ -54,7 +54,7 @@ impl<'a> Message<'a> for InitProducerIdResponse {
         writer.version(version, &Self::VERSIONS);
         let flexible = version >= 2;
         writer.int32(self.throttle_time_ms);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.int64(self.producer_id);
         writer.int16(self.producer_epoch);
         if version >= 6 {

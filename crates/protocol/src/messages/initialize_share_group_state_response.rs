@@ -77,7 +77,7 @@ impl<'a> Partition<'a> {
 
     fn write(&self, writer: &mut Writer, _version: i16) {
         writer.int32(self.partition);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.nullable_string(self.error_message.as_deref(), true);
         writer.no_tags();
     }

@@ -70,7 +70,7 @@ impl<'a> Message<'a> for JoinGroupResponse<'a> {
         if version >= 2 {
             writer.int32(self.throttle_time_ms);
         }
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.int32(self.generation_id);
         if version >= 7 {
             writer.nullable_string(self.protocol_type.as_deref(), flexible);

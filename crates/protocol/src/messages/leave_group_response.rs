@@ -41,7 +41,7 @@ impl<'a> Message<'a> for LeaveGroupResponse<'a> {
         if version >= 1 {
             writer.int32(self.throttle_time_ms);
         }
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         if version >= 3 {
             writer.array(flexible, &self.members, |writer, item| item.write(writer, version));
         }
@@ -87,7 +87,7 @@ impl<'a> Member<'a> {
         let flexible = version >= 4;
         writer.string(&self.member_id, flexible);
         writer.nullable_string(self.group_instance_id.as_deref(), flexible);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         if flexible {
             writer.no_tags();
         }

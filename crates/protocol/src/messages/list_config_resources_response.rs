@@ -31,7 +31,7 @@ impl<'a> Message<'a> for ListConfigResourcesResponse<'a> {
     fn encode(&self, writer: &mut Writer, version: i16) {
         writer.version(version, &Self::VERSIONS);
         writer.int32(self.throttle_time_ms);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.array(true, &self.config_resources, |writer, item| item.write(writer, version));
         writer.no_tags();
     }

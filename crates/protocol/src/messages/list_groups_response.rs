@@ -37,7 +37,7 @@ impl<'a> Message<'a> for ListGroupsResponse<'a> {
         if version >= 1 {
             writer.int32(self.throttle_time_ms);
         }
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.array(flexible, &self.groups, |writer, item| item.write(writer, version));
         if flexible {
             writer.no_tags();

@@ -120,7 +120,7 @@ impl Partition {
     fn write(&self, writer: &mut Writer, version: i16) {
         let flexible = version >= 6;
         writer.int32(self.partition_index);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         if version == 0 {
             writer.array(flexible, &self.old_style_offsets, |writer, item| writer.int64(*item));
         }

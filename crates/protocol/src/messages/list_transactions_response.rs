@@ -33,7 +33,7 @@ impl<'a> Message<'a> for ListTransactionsResponse<'a> {
     fn encode(&self, writer: &mut Writer, version: i16) {
         writer.version(version, &Self::VERSIONS);
         writer.int32(self.throttle_time_ms);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.array(true, &self.unknown_state_filters, |writer, item| writer.string(item, true));
         writer.array(true, &self.transaction_states, |writer, item| item.write(writer, version));
         writer.no_tags();

@@ -73,7 +73,7 @@ impl<'a> Message<'a> for MetadataResponse<'a> {
             writer.int32(self.cluster_authorized_operations);
         }
         if version >= 13 {
-            writer.int16(self.error_code);
+            writer.error_code(self.error_code);
         }
         if flexible {
             writer.no_tags();
@@ -128,7 +128,7 @@ impl<'a> Topic<'a> {
 
     fn write(&self, writer: &mut Writer, version: i16) {
         let flexible = version >= 9;
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         if version >= 12 {
             writer.nullable_string(self.name.as_deref(), flexible);
         } else {
@@ -196,7 +196,7 @@ impl Partition {
 
     fn write(&self, writer: &mut Writer, version: i16) {
         let flexible = version >= 9;
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.int32(self.partition_index);
         writer.int32(self.leader_id);
         if version >= 7 {

@@ -28,7 +28,7 @@ impl<'a> Message<'a> for OffsetDeleteResponse<'a> {
 
     fn encode(&self, writer: &mut Writer, version: i16) {
         writer.version(version, &Self::VERSIONS);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.int32(self.throttle_time_ms);
         writer.array(false, &self.topics, |writer, item| item.write(writer, version));
     }
@@ -73,6 +73,6 @@ impl Partition {
 
     fn write(&self, writer: &mut Writer, _version: i16) {
         writer.int32(self.partition_index);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
     }
 }

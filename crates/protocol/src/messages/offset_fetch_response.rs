@@ -53,7 +53,7 @@ impl<'a> Message<'a> for OffsetFetchResponse<'a> {
             writer.array(flexible, &self.topics, |writer, item| item.write(writer, version));
         }
         if (2..=7).contains(&version) {
-            writer.int16(self.error_code);
+            writer.error_code(self.error_code);
         }
         if version >= 8 {
             writer.array(flexible, &self.groups, |writer, item| item.write(writer, version));
@@ -90,7 +90,7 @@ impl<'a> Group<'a> {
     fn write(&self, writer: &mut Writer, version: i16) {
         writer.string(&self.group_id, true);
         writer.array(true, &self.topics, |writer, item| item.write(writer, version));
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.no_tags();
     }
 }
@@ -166,7 +166,7 @@ impl<'a> GroupPartition<'a> {
         writer.int64(self.committed_offset);
         writer.int32(self.committed_leader_epoch);
         writer.nullable_string(self.metadata.as_deref(), true);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.no_tags();
     }
 }
@@ -247,7 +247,7 @@ impl<'a> Partition<'a> {
             writer.int32(self.committed_leader_epoch);
         }
         writer.nullable_string(self.metadata.as_deref(), flexible);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         if flexible {
             writer.no_tags();
         }

@@ -108,7 +108,7 @@ impl Partition {
 
     fn write(&self, writer: &mut Writer, version: i16) {
         let flexible = version >= 4;
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.int32(self.partition);
         if version >= 1 {
             writer.int32(self.leader_epoch);

@@ -186,7 +186,7 @@ impl<'a> PartitionResponse<'a> {
     fn write(&self, writer: &mut Writer, version: i16) {
         let flexible = version >= 9;
         writer.int32(self.index);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.int64(self.base_offset);
         if version >= 2 {
             writer.int64(self.log_append_time_ms);

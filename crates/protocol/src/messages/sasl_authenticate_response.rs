@@ -48,7 +48,7 @@ impl<'a> Message<'a> for SaslAuthenticateResponse<'a> {
     fn encode(&self, writer: &mut Writer, version: i16) {
         writer.version(version, &Self::VERSIONS);
         let flexible = version >= 2;
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.nullable_string(self.error_message.as_deref(), flexible);
         writer.bytes(&self.auth_bytes, flexible);
         if version >= 1 {

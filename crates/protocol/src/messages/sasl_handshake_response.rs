@@ -23,7 +23,7 @@ impl<'a> Message<'a> for SaslHandshakeResponse<'a> {
 
     fn encode(&self, writer: &mut Writer, version: i16) {
         writer.version(version, &Self::VERSIONS);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.array(false, &self.mechanisms, |writer, item| writer.string(item, false));
     }
 }

@@ -39,7 +39,7 @@ impl<'a> Message<'a> for ShareAcknowledgeResponse<'a> {
     fn encode(&self, writer: &mut Writer, version: i16) {
         writer.version(version, &Self::VERSIONS);
         writer.int32(self.throttle_time_ms);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.nullable_string(self.error_message.as_deref(), true);
         if version >= 2 {
             writer.int32(self.acquisition_lock_timeout_ms);
@@ -131,7 +131,7 @@ impl<'a> Partition<'a> {
 
     fn write(&self, writer: &mut Writer, version: i16) {
         writer.int32(self.partition_index);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.nullable_string(self.error_message.as_deref(), true);
         self.current_leader.write(writer, version);
         writer.no_tags();

@@ -39,7 +39,7 @@ impl<'a> Message<'a> for ShareFetchResponse<'a> {
     fn encode(&self, writer: &mut Writer, version: i16) {
         writer.version(version, &Self::VERSIONS);
         writer.int32(self.throttle_time_ms);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.nullable_string(self.error_message.as_deref(), true);
         writer.int32(self.acquisition_lock_timeout_ms);
         writer.array(true, &self.responses, |writer, item| item.write(writer, version));
@@ -137,7 +137,7 @@ impl<'a> Partition<'a> {
 
     fn write(&self, writer: &mut Writer, version: i16) {
         writer.int32(self.partition_index);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.nullable_string(self.error_message.as_deref(), true);
         writer.int16(self.acknowledge_error_code);
         writer.nullable_string(self.acknowledge_error_message.as_deref(), true);

@@ -41,7 +41,7 @@ impl<'a> Message<'a> for ShareGroupHeartbeatResponse<'a> {
     fn encode(&self, writer: &mut Writer, version: i16) {
         writer.version(version, &Self::VERSIONS);
         writer.int32(self.throttle_time_ms);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.nullable_string(self.error_message.as_deref(), true);
         writer.nullable_string(self.member_id.as_deref(), true);
         writer.int32(self.member_epoch);

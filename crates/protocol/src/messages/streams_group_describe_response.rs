@@ -350,7 +350,7 @@ impl<'a> Group<'a> {
     }
 
     fn write(&self, writer: &mut Writer, version: i16) {
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.nullable_string(self.error_message.as_deref(), true);
         writer.string(&self.group_id, true);
         writer.string(&self.group_state, true);

@@ -42,7 +42,7 @@ impl<'a> Message<'a> for SyncGroupResponse<'a> {
         if version >= 1 {
             writer.int32(self.throttle_time_ms);
         }
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         if version >= 5 {
             writer.nullable_string(self.protocol_type.as_deref(), flexible);
         }

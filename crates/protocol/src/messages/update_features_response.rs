@@ -43,7 +43,7 @@ impl<'a> Message<'a> for UpdateFeaturesResponse<'a> {
     fn encode(&self, writer: &mut Writer, version: i16) {
         writer.version(version, &Self::VERSIONS);
         writer.int32(self.throttle_time_ms);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.nullable_string(self.error_message.as_deref(), true);
         if version <= 1 {
             writer.array(true, &self.results, |writer, item| item.write(writer, version));
@@ -83,7 +83,7 @@ impl<'a> UpdateFeaturesResult<'a> {
 
     fn write(&self, writer: &mut Writer, _version: i16) {
         writer.string(&self.feature, true);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.nullable_string(self.error_message.as_deref(), true);
         writer.no_tags();
     }

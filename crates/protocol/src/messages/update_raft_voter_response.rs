@@ -36,7 +36,7 @@ impl<'a> Message<'a> for UpdateRaftVoterResponse<'a> {
     fn encode(&self, writer: &mut Writer, version: i16) {
         writer.version(version, &Self::VERSIONS);
         writer.int32(self.throttle_time_ms);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         let tags = writer.begin_tags();
         if self.current_leader != CurrentLeader::default() {
             writer.tag(tags, 0, |writer| {

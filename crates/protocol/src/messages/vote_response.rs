@@ -35,7 +35,7 @@ impl<'a> Message<'a> for VoteResponse<'a> {
 
     fn encode(&self, writer: &mut Writer, version: i16) {
         writer.version(version, &Self::VERSIONS);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.array(true, &self.topics, |writer, item| item.write(writer, version));
         let tags = writer.begin_tags();
         if version >= 1 && !self.node_endpoints.is_empty() {
@@ -118,7 +118,7 @@ impl Partition {
 
     fn write(&self, writer: &mut Writer, _version: i16) {
         writer.int32(self.partition_index);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.int32(self.leader_id);
         writer.int32(self.leader_epoch);
         writer.boolean(self.vote_granted);

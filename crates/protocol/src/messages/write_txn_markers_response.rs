@@ -93,7 +93,7 @@ impl Partition {
 
     fn write(&self, writer: &mut Writer, _version: i16) {
         writer.int32(self.partition_index);
-        writer.int16(self.error_code);
+        writer.error_code(self.error_code);
         writer.no_tags();
     }
 }

@@ -21,7 +21,7 @@ mod writer;
 
 pub use error::DecodeError;
 pub use reader::Reader;
-pub use writer::{Records, Region, Splice, Writer};
+pub use writer::{ErrorCounts, Records, Region, Splice, Writer};
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;

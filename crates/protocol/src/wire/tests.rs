@@ -289,3 +289,11 @@ fn records_may_be_null_or_must_be_there() {
     assert_eq!(read(&[2, 9], |reader| reader.records(true)), Ok(Records::Bytes(&[9])));
     assert_eq!(read(&[3, 9], |reader| reader.records(true)), Err(DecodeError::Truncated));
 }
+
+#[test]
+fn error_codes_are_counted_as_they_are_written() {
+    let mut writer = Writer::new();
+    [0, 3, 0, -1, 3, 0].into_iter().for_each(|code| writer.error_code(code));
+    assert_eq!(writer.errors.iter().collect::<Vec<_>>(), [(0, 3), (3, 2), (-1, 1)]);
+    assert_eq!(writer.buffer, [0, 0, 0, 3, 0, 0, 0xff, 0xff, 0, 3, 0, 0]);
+}

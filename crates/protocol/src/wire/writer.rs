@@ -51,12 +51,38 @@ pub struct Writer {
     pub buffer: Vec<u8>,
     /// The regions, in the order of their places.
     pub regions: Vec<Splice>,
+    /// What errors the message tells of.
+    pub errors: ErrorCounts,
     limit_bytes: usize,
+}
+
+/// How often each error code was written, 0 too.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ErrorCounts {
+    /// Most messages have only one.
+    first: Option<(i16, u32)>,
+    others: Vec<(i16, u32)>,
 }
 
 /// Where the count of a struct's tags stands.
 #[derive(Clone, Copy, Debug)]
 pub struct TagCount(usize);
+
+impl ErrorCounts {
+    fn count(&mut self, code: i16) {
+        let first = self.first.get_or_insert((code, 0));
+        let of_code = |(known, _): &&mut (i16, u32)| *known == code;
+        match std::iter::once(first).chain(&mut self.others).find(of_code) {
+            Some((_, count)) => *count = count.saturating_add(1),
+            None => self.others.push((code, 1)),
+        }
+    }
+
+    /// The codes, each with its count.
+    pub fn iter(&self) -> impl Iterator<Item = (i16, u32)> {
+        self.first.iter().chain(&self.others).copied()
+    }
+}
 
 impl Default for Writer {
     fn default() -> Self {
@@ -73,7 +99,8 @@ impl Writer {
     /// Nothing written yet. Once there are more than `limit_bytes` (regions not counted), arrays are broken off, and
     /// [`Writer::is_over_limit`] says that what was written must not be sent.
     pub const fn with_limit(limit_bytes: usize) -> Self {
-        Self { buffer: Vec::new(), regions: Vec::new(), limit_bytes }
+        let errors = ErrorCounts { first: None, others: Vec::new() };
+        Self { buffer: Vec::new(), regions: Vec::new(), errors, limit_bytes }
     }
 
     /// Whether more came together than the limit allows.
@@ -121,6 +148,12 @@ impl Writer {
     /// 2 bytes.
     pub fn int16(&mut self, value: i16) {
         self.buffer.extend_from_slice(&value.to_be_bytes());
+    }
+
+    /// An error code, in 2 bytes; it is counted.
+    pub fn error_code(&mut self, code: i16) {
+        self.int16(code);
+        self.errors.count(code);
     }
 
     /// 4 bytes.

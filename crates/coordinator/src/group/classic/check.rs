@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::shared_map::SharedMap;
 use super::state::{ClassicGroup, Phase, Waiting};
 use crate::group::MemberId;
 
@@ -10,6 +11,7 @@ impl ClassicGroup {
         let leads = self.leader.as_ref().is_some_and(|leader| self.members.contains_key(leader));
         assert_eq!(leads, !self.members.is_empty(), "where there are members one leads");
         self.members.check();
+        self.pending_joins.check();
         for member_id in self.pending_joins.keys() {
             assert!(!self.members.contains_key(member_id), "{member_id} has joined, so it is not awaited");
         }
@@ -25,7 +27,7 @@ impl ClassicGroup {
                 let leader = self.leader.as_ref().expect("there are members");
                 assert!(self.members[leader].waiting == Waiting::Nothing, "the leader's sync ends the wait");
                 for (member_id, member) in self.members.iter() {
-                    let is_pending = syncing.pending.contains(member_id);
+                    let is_pending = syncing.pending.contains_key(member_id);
                     let waits = matches!(member.waiting, Waiting::Sync(_));
                     assert!(is_pending != waits, "{member_id} has synced or has not");
                 }
@@ -55,9 +57,9 @@ impl ClassicGroup {
         }
     }
 
-    fn check_syncing(&self, pending: &BTreeSet<MemberId>) {
+    fn check_syncing(&self, pending: &SharedMap<MemberId, ()>) {
         assert!(!self.members.is_empty(), "a generation has members");
         assert!(self.protocol.is_some(), "a generation has a protocol");
-        assert!(pending.iter().all(|member_id| self.members.contains_key(member_id)), "only members sync");
+        assert!(pending.keys().all(|member_id| self.members.contains_key(member_id)), "only members sync");
     }
 }

@@ -21,16 +21,20 @@ pub(in crate::group) struct Draft<'a> {
     pub(super) group: ClassicGroup,
     pub(super) records: Vec<Record>,
     pub(super) effects: Vec<Effect>,
+    /// Whether a generation has got its assignment.
+    pub(super) completes_rebalance: bool,
 }
 
 impl<'a> Draft<'a> {
     pub(in crate::group) fn new(settings: &'a Settings, now: Now, id: &GroupId, group: ClassicGroup) -> Self {
-        Self { settings, now, id: Arc::clone(id), group, records: Vec::new(), effects: Vec::new() }
+        let (records, effects) = (Vec::new(), Vec::new());
+        Self { settings, now, id: Arc::clone(id), group, records, effects, completes_rebalance: false }
     }
 
     pub(in crate::group) fn into_outcome(self) -> Outcome<GroupCoordinator> {
-        let note = Note(NoteKind::Group { id: self.id, classic: Box::new(self.group) });
-        Outcome { records: self.records, notes: vec![note], effects: self.effects }
+        let mut notes = vec![Note(NoteKind::Group { id: self.id, classic: Box::new(self.group) })];
+        notes.extend(self.completes_rebalance.then_some(Note(NoteKind::CompletedRebalance)));
+        Outcome { records: self.records, notes, effects: self.effects }
     }
 
     pub(super) fn answer(&mut self, ticket: Ticket, answer: Answer) {

@@ -26,9 +26,6 @@ pub struct Heartbeat {
 impl Heartbeat {
     pub(in crate::group) fn decide(self, asked: Asked<'_>) -> Outcome<GroupCoordinator> {
         let refuse = |error| asked.answered(Answer::Heartbeat(error));
-        if self.group_id.is_empty() {
-            return refuse(ErrorCode::InvalidGroupId);
-        }
         let Some(group) = asked.coordinator.classic(&self.group_id) else { return refuse(ErrorCode::UnknownMemberId) };
         if let Err(error) = self.validate(group) {
             return refuse(error);

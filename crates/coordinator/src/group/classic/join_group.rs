@@ -11,8 +11,8 @@ use ottla_protocol::error::ErrorCode;
 use ottla_protocol::wire::MAX_STRING_LENGTH;
 
 use super::draft::Draft;
-use super::state::{ClassicGroup, Member, Phase, Waiting, size_of_member};
-use crate::group::{Answer, Asked, GroupCoordinator, GroupId, MemberId, Opaque, Ticket, java_uuid};
+use super::state::{ClassicGroup, Member, Phase, Waiting, size_of_member, size_of_protocols};
+use crate::group::{Answer, Asked, GroupCoordinator, GroupId, MemberId, Opaque, Settings, Ticket, java_uuid};
 
 /// How long the first JoinGroup of a member may wait. It cannot send heartbeats meanwhile.
 const NEW_MEMBER_JOIN_TIMEOUT: Duration = Duration::from_secs(300);
@@ -25,7 +25,7 @@ const MAX_PROTOCOLS: usize = 100;
 const MAX_METADATA_BYTES: usize = 1024 * 1024;
 /// What all members of a group may take, with their assignments, so that the answer to its leader, which repeats what they
 /// say, is no longer than answers may be. A group's record with the default `max.message.bytes` holds an eighth of it.
-pub(super) const MAX_GROUP_BYTES: usize = 8 * 1024 * 1024;
+pub const MAX_GROUP_BYTES: usize = 8 * 1024 * 1024;
 /// A dash and a UUID end each member id.
 const UUID_LENGTH: usize = 37;
 
@@ -104,14 +104,6 @@ pub struct JoinedMember {
 impl JoinGroup {
     pub(in crate::group) fn decide(self, asked: Asked<'_>) -> Outcome<GroupCoordinator> {
         let refuse = |error| asked.answered(Answer::JoinGroup(JoinGroupAnswer::refused(error, &self.member_id)));
-        let settings = &asked.coordinator.settings;
-        let session_timeouts_ms = settings.group_min_session_timeout_ms..=settings.group_max_session_timeout_ms;
-        if self.group_id.is_empty() {
-            return refuse(ErrorCode::InvalidGroupId);
-        }
-        if !session_timeouts_ms.contains(&self.session_timeout_ms) {
-            return refuse(ErrorCode::InvalidSessionTimeout);
-        }
         if self.protocols.len() > MAX_PROTOCOLS {
             return refuse(ErrorCode::InconsistentGroupProtocol);
         }
@@ -126,13 +118,24 @@ impl JoinGroup {
         let is_new_group = existing.is_none();
         let group_id = Arc::clone(&self.group_id);
         let mut draft = asked.draft(&group_id, existing.cloned().unwrap_or_else(new_group));
-        let created = draft.group.to_record(&group_id);
+        let created = is_new_group.then(|| draft.group.to_record(&group_id));
         draft.join(self, asked.ticket);
         // A group exists from its first request on, even where that was refused.
-        if is_new_group && draft.records.is_empty() {
+        if let Some(created) = created
+            && draft.records.is_empty()
+        {
             draft.records.push(created);
         }
         draft.into_outcome()
+    }
+
+    /// What is wrong with it whatever the group is.
+    pub(in crate::group) fn wrong(&self, settings: &Settings) -> Option<ErrorCode> {
+        let session_timeouts_ms = settings.group_min_session_timeout_ms..=settings.group_max_session_timeout_ms;
+        if self.group_id.is_empty() {
+            return Some(ErrorCode::InvalidGroupId);
+        }
+        (!session_timeouts_ms.contains(&self.session_timeout_ms)).then_some(ErrorCode::InvalidSessionTimeout)
     }
 
     /// The memory that it takes as a member, about.
@@ -216,11 +219,17 @@ impl Draft<'_> {
     ///
     /// Differs from Kafka: there the group grows until its record cannot be written, or memory is spent.
     fn check_memory(&self, request: &JoinGroup) -> Result<(), ErrorCode> {
-        let of_instance =
-            request.instance_id.as_ref().and_then(|instance_id| self.group.members.of_instance(instance_id));
+        let members = &self.group.members;
+        let of_instance = request.instance_id.as_ref().and_then(|instance_id| members.of_instance(instance_id));
         let member_id = if request.member_id.is_empty() { of_instance } else { Some(&request.member_id) };
-        let known_bytes = member_id.map_or(0, |member_id| self.group.said_bytes_of(member_id));
-        let growth_bytes = request.size_bytes().saturating_sub(known_bytes);
+        let growth_bytes = match member_id.and_then(|member_id| members.get(member_id)) {
+            // What else it says of itself is not taken over.
+            Some(member) => size_of_protocols(&request.protocols).saturating_sub(size_of_protocols(&member.protocols)),
+            None => {
+                let given_bytes = self.group.pending_joins.bytes_of(&request.member_id).unwrap_or(0);
+                request.size_bytes().saturating_sub(given_bytes)
+            }
+        };
         if growth_bytes > 0 && self.group.size_bytes() + growth_bytes > MAX_GROUP_BYTES {
             return Err(ErrorCode::GroupMaxSizeReached);
         }
@@ -251,7 +260,7 @@ impl Draft<'_> {
         let member_id = Arc::clone(&request.member_id);
         if request.instance_id.is_some() {
             // Static members never get an id in advance; Kafka says as much of this client.
-            let answer = JoinGroupAnswer::refused(ErrorCode::UnknownServerError, &member_id);
+            let answer = JoinGroupAnswer::refused(ErrorCode::UnknownServerError, &MemberId::default());
             return self.answer_join(ticket, answer);
         }
         self.add_member(request, &member_id, ticket);
@@ -262,7 +271,7 @@ impl Draft<'_> {
         if let Err(error) = self.group.validate_member(&member_id, request.instance_id.as_deref()) {
             return self.answer_join(ticket, JoinGroupAnswer::refused(error, &member_id));
         }
-        let is_same = self.group.members[&member_id].protocols == request.protocols;
+        let is_same = self.group.members[&member_id].protocols[..] == request.protocols[..];
         let is_leader = self.group.is_leader(&member_id);
         let is_answered_at_once = match self.group.phase {
             Phase::Empty | Phase::PreparingRebalance(_) => false,
@@ -288,7 +297,7 @@ impl Draft<'_> {
             member.rebalance_timeout_ms = rebalance_timeout_ms;
             member.session_timeout_ms = request.session_timeout_ms;
         });
-        self.group.members.set_protocols(member_id, request.protocols);
+        self.group.members.set_protocols(member_id, request.protocols.into());
     }
 
     fn add_member(&mut self, request: JoinGroup, member_id: &MemberId, ticket: Ticket) {
@@ -307,7 +316,7 @@ impl Draft<'_> {
             client_host: request.client_host,
             session_timeout_ms: request.session_timeout_ms,
             rebalance_timeout_ms,
-            protocols: request.protocols,
+            protocols: request.protocols.into(),
             assignment: Opaque::default(),
             waiting: Waiting::Join(ticket),
             is_new: true,

@@ -42,9 +42,6 @@ pub struct LeftMember {
 
 impl LeaveGroup {
     pub(in crate::group) fn decide(self, asked: Asked<'_>) -> Outcome<GroupCoordinator> {
-        if self.group_id.is_empty() {
-            return asked.answered(Answer::LeaveGroup(Err(ErrorCode::InvalidGroupId)));
-        }
         let Some(group) = asked.coordinator.classic(&self.group_id) else {
             let unknown = self.members.into_iter().map(|member| member.result(ErrorCode::UnknownMemberId));
             return asked.answered(Answer::LeaveGroup(Ok(unknown.collect())));

@@ -1,31 +1,31 @@
 //! The members of a group by id, with what would otherwise have to be counted over all of them again and again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::join_group::Protocol;
-use super::state::Member;
+use super::shared_map::SharedMap;
+use super::state::{Member, size_of_protocols};
 use crate::group::MemberId;
+
+/// What it takes to count the members that have one protocol, about.
+const COUNT_BYTES: usize = 48;
 
 /// Members, which are read as a map and changed here alone.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::group) struct Members {
-    by_id: BTreeMap<MemberId, Arc<Member>>,
+    by_id: SharedMap<MemberId, Arc<Member>>,
     /// Who each static instance is now (KIP-345).
-    by_instance: BTreeMap<Arc<str>, MemberId>,
+    by_instance: SharedMap<Arc<str>, MemberId>,
+    /// How many members have each protocol.
+    by_protocol: SharedMap<Arc<str>, usize>,
     /// Those whose JoinGroup waits.
     joining_count: usize,
     size_bytes: usize,
-    /// Nothing while it has to be counted anew.
-    protocol_counts: Option<ProtocolCounts>,
-}
-
-/// How many members have each of the protocols of one of them: any that all have is among these.
-#[derive(Clone, Debug, PartialEq)]
-struct ProtocolCounts {
-    of: MemberId,
-    by_name: BTreeMap<Arc<str>, usize>,
+    /// No session ends before this time; the first may do so later.
+    earliest: Option<Duration>,
 }
 
 impl Members {
@@ -34,10 +34,10 @@ impl Members {
     /// # Panics
     /// Where the id is another's.
     pub(super) fn insert(&mut self, member_id: MemberId, member: Arc<Member>) {
-        self.count_in(&member_id, &member);
-        if let Some(counts) = &mut self.protocol_counts {
-            counts.add(&member.protocols);
-        }
+        self.joining_count += usize::from(member.is_joining());
+        self.size_bytes += member_id.len() + member.size_bytes();
+        self.awaits(member.session_deadline);
+        self.count_in(&member.protocols);
         if let Some(instance_id) = &member.instance_id {
             self.by_instance.insert(Arc::clone(instance_id), Arc::clone(&member_id));
         }
@@ -47,8 +47,9 @@ impl Members {
 
     pub(super) fn remove(&mut self, member_id: &MemberId) -> Option<Arc<Member>> {
         let member = self.by_id.remove(member_id)?;
-        self.count_out(member_id, &member);
-        self.count_protocols_out(member_id, &member.protocols);
+        self.joining_count -= usize::from(member.is_joining());
+        self.size_bytes -= member_id.len() + member.size_bytes();
+        self.count_out(&member.protocols);
         // A log may hold an instance twice.
         if let Some(instance_id) = &member.instance_id
             && self.by_instance.get(instance_id) == Some(member_id)
@@ -62,16 +63,14 @@ impl Members {
     ///
     /// # Panics
     /// Where there is no such member.
-    pub(super) fn set_protocols(&mut self, member_id: &str, protocols: Vec<Protocol>) {
-        let before = self.change(member_id, |member| std::mem::replace(&mut member.protocols, protocols));
-        let now = &self.by_id[member_id].protocols;
+    pub(super) fn set_protocols(&mut self, member_id: &str, protocols: Arc<[Protocol]>) {
+        let member = Arc::make_mut(self.by_id.get_mut(member_id).expect("the caller found the member"));
+        let before = std::mem::replace(&mut member.protocols, Arc::clone(&protocols));
+        self.size_bytes = self.size_bytes + size_of_protocols(&protocols) - size_of_protocols(&before);
         // Most say the same again.
-        if now.iter().map(|protocol| &protocol.name).eq(before.iter().map(|protocol| &protocol.name)) {
-            return;
-        }
-        self.count_protocols_out(member_id, &before);
-        if let Some(counts) = &mut self.protocol_counts {
-            counts.add(&self.by_id[member_id].protocols);
+        if !names(&protocols).eq(names(&before)) {
+            self.count_out(&before);
+            self.count_in(&protocols);
         }
     }
 
@@ -80,12 +79,13 @@ impl Members {
     /// # Panics
     /// Where there is no such member.
     pub(super) fn change<T>(&mut self, member_id: &str, change: impl FnOnce(&mut Member) -> T) -> T {
-        let member = self.by_id.get_mut(member_id).expect("the caller found the member");
-        let member = Arc::make_mut(member);
-        let (was_joining, before_bytes) = (member.is_joining(), member.size_bytes());
+        let member = Arc::make_mut(self.by_id.get_mut(member_id).expect("the caller found the member"));
+        let (was_joining, before_bytes) = (member.is_joining(), member.assignment.len());
         let result = change(member);
         self.joining_count = self.joining_count + usize::from(member.is_joining()) - usize::from(was_joining);
-        self.size_bytes = self.size_bytes + member.size_bytes() - before_bytes;
+        self.size_bytes = self.size_bytes + member.assignment.len() - before_bytes;
+        let deadline = member.session_deadline;
+        self.awaits(deadline);
         result
     }
 
@@ -93,95 +93,78 @@ impl Members {
         self.by_instance.get(instance_id)
     }
 
-    /// The protocols that all members have; of members that are not there, none.
-    pub(super) fn shared_protocols(&mut self) -> BTreeSet<Arc<str>> {
-        let count_anew = || ProtocolCounts::new(&self.by_id);
-        self.protocol_counts = self.protocol_counts.take().or_else(count_anew);
-        let all = self.by_id.len();
-        let counts = self.protocol_counts.iter().flat_map(|counts| &counts.by_name);
-        counts.filter(|(_, count)| **count == all).map(|(name, _)| Arc::clone(name)).collect()
+    /// Whether the protocol is one that all members have; where there are none, it is not.
+    pub(super) fn all_have(&self, protocol: &str) -> bool {
+        self.by_protocol.get(protocol) == Some(&self.by_id.len())
     }
 
     pub(super) fn joining_count(&self) -> usize {
         self.joining_count
     }
 
-    /// The memory that a member takes with its id, but without its assignment, about.
-    pub(super) fn said_bytes_of(&self, member_id: &str) -> Option<usize> {
-        self.by_id.get(member_id).map(|member| member_id.len() + member.said_bytes())
-    }
-
     /// The memory that they take, about.
     pub(super) fn size_bytes(&self) -> usize {
-        self.size_bytes
+        self.size_bytes + self.by_protocol.len() * COUNT_BYTES
     }
 
-    fn count_in(&mut self, member_id: &MemberId, member: &Member) {
-        self.joining_count += usize::from(member.is_joining());
-        self.size_bytes += member_id.len() + member.size_bytes();
+    pub(super) fn earliest(&self) -> Option<Duration> {
+        self.earliest
     }
 
-    fn count_out(&mut self, member_id: &MemberId, member: &Member) {
-        self.joining_count -= usize::from(member.is_joining());
-        self.size_bytes -= member_id.len() + member.size_bytes();
+    /// Looks for the session that ends first.
+    pub(super) fn find_earliest(&mut self) {
+        self.earliest = self.by_id.values().filter_map(|member| member.session_deadline).min();
     }
 
-    fn count_protocols_out(&mut self, member_id: &str, protocols: &[Protocol]) {
-        match &mut self.protocol_counts {
-            Some(counts) if *counts.of == *member_id => self.protocol_counts = None,
-            Some(counts) => counts.remove(protocols),
-            None => {}
+    fn awaits(&mut self, deadline: Option<Duration>) {
+        self.earliest = self.earliest.into_iter().chain(deadline).min();
+    }
+
+    fn count_in(&mut self, protocols: &[Protocol]) {
+        for name in distinct(protocols) {
+            match self.by_protocol.get_mut(name) {
+                Some(count) => *count += 1,
+                None => {
+                    self.by_protocol.insert(Arc::clone(name), 1);
+                }
+            }
+        }
+    }
+
+    fn count_out(&mut self, protocols: &[Protocol]) {
+        for name in distinct(protocols) {
+            let count = self.by_protocol.get_mut(name).expect("it was counted in");
+            *count -= 1;
+            if *count == 0 {
+                self.by_protocol.remove(name);
+            }
         }
     }
 
     /// Panics where what is counted is not what there is.
     pub(super) fn check(&self) {
-        let mut counted = Self::default();
-        self.by_id.iter().for_each(|(member_id, member)| counted.count_in(member_id, member));
+        let counted: Self =
+            self.iter().map(|(member_id, member)| (Arc::clone(member_id), Arc::clone(member))).collect();
         assert_eq!(self.joining_count, counted.joining_count, "those who are joining");
         assert_eq!(self.size_bytes, counted.size_bytes, "what the members take");
-        if let Some(counts) = &self.protocol_counts {
-            let mut anew = ProtocolCounts::of(&counts.of, &self.by_id[&counts.of]);
-            self.by_id.values().for_each(|member| anew.add(&member.protocols));
-            assert_eq!(*counts, anew, "how many members have each protocol");
-        }
-        let instances = self.by_id.values().filter(|member| member.instance_id.is_some()).count();
+        assert_eq!(self.by_protocol, counted.by_protocol, "how many members have each protocol");
+        assert!(counted.earliest.is_none() || self.earliest <= counted.earliest, "no session ends before the earliest");
+        assert!(counted.earliest.is_none() || self.earliest.is_some(), "sessions end");
+        let instances = self.values().filter(|member| member.instance_id.is_some()).count();
         assert_eq!(self.by_instance.len(), instances, "an instance is one member");
-        for (instance_id, member_id) in &self.by_instance {
-            assert_eq!(self.by_id[member_id].instance_id.as_ref(), Some(instance_id), "{member_id} is the instance");
+        for (instance_id, member_id) in self.by_instance.iter() {
+            assert_eq!(self[member_id].instance_id.as_ref(), Some(instance_id), "{member_id} is the instance");
         }
     }
 }
 
-impl ProtocolCounts {
-    /// Nothing, where there are no members.
-    fn new(members: &BTreeMap<MemberId, Arc<Member>>) -> Option<Self> {
-        let (member_id, member) = members.iter().min_by_key(|(_, member)| member.protocols.len())?;
-        let mut counts = Self::of(member_id, member);
-        members.values().for_each(|member| counts.add(&member.protocols));
-        Some(counts)
-    }
+fn names(protocols: &[Protocol]) -> impl Iterator<Item = &Arc<str>> {
+    protocols.iter().map(|protocol| &protocol.name)
+}
 
-    fn of(member_id: &MemberId, member: &Member) -> Self {
-        let by_name = member.protocols.iter().map(|protocol| (Arc::clone(&protocol.name), 0)).collect();
-        Self { of: Arc::clone(member_id), by_name }
-    }
-
-    fn add(&mut self, protocols: &[Protocol]) {
-        self.change(protocols, |count| *count += 1);
-    }
-
-    fn remove(&mut self, protocols: &[Protocol]) {
-        self.change(protocols, |count| *count -= 1);
-    }
-
-    /// A member may name a protocol twice.
-    fn change(&mut self, protocols: &[Protocol], change: impl Fn(&mut usize)) {
-        let names: BTreeSet<&str> = protocols.iter().map(|protocol| &*protocol.name).collect();
-        for name in names {
-            self.by_name.get_mut(name).into_iter().for_each(&change);
-        }
-    }
+/// The names of protocols, each once: a member may name one twice.
+fn distinct(protocols: &[Protocol]) -> BTreeSet<&Arc<str>> {
+    names(protocols).collect()
 }
 
 impl FromIterator<(MemberId, Arc<Member>)> for Members {
@@ -197,7 +180,7 @@ impl FromIterator<(MemberId, Arc<Member>)> for Members {
 }
 
 impl Deref for Members {
-    type Target = BTreeMap<MemberId, Arc<Member>>;
+    type Target = SharedMap<MemberId, Arc<Member>>;
 
     fn deref(&self) -> &Self::Target {
         &self.by_id

@@ -12,26 +12,24 @@ use super::state::ClassicGroup;
 
 impl ClassicGroup {
     /// Whether the group could agree on a protocol with a member that has these.
-    pub(super) fn supports(&mut self, protocol_type: &str, protocols: &[Protocol]) -> bool {
+    pub(super) fn supports(&self, protocol_type: &str, protocols: &[Protocol]) -> bool {
         if self.is_empty() {
             return !protocol_type.is_empty() && !protocols.is_empty();
         }
         if self.protocol_type.as_deref() != Some(protocol_type) {
             return false;
         }
-        let shared = self.members.shared_protocols();
-        protocols.iter().any(|protocol| self.members.is_empty() || shared.contains(&*protocol.name))
+        protocols.iter().any(|protocol| self.members.is_empty() || self.members.all_have(&protocol.name))
     }
 
     /// The protocol with the most votes: each member votes for the first of its own list that all have.
     ///
     /// # Panics
     /// Where there is no such protocol: members without one are not let in.
-    pub(super) fn select_protocol(&mut self) -> Arc<str> {
-        let shared = self.members.shared_protocols();
+    pub(super) fn select_protocol(&self) -> Arc<str> {
         let mut votes: BTreeMap<&Arc<str>, usize> = BTreeMap::new();
         for member in self.members.values() {
-            let vote = member.protocols.iter().find(|protocol| shared.contains(&*protocol.name));
+            let vote = member.protocols.iter().find(|protocol| self.members.all_have(&protocol.name));
             *votes.entry(&vote.expect("joining members share a protocol").name).or_default() += 1;
         }
         // Of equals the first by name: Kafka leaves it open.

@@ -1,6 +1,5 @@
 //! From one generation to the next: the barrier of joins, and what begins and ends it.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -126,14 +125,18 @@ impl Draft<'_> {
         }
         self.group.protocol = Some(self.group.select_protocol());
         self.group.subscribed_topics = self.group.compute_subscribed_topics();
-        let pending: BTreeSet<MemberId> = self.group.members.keys().cloned().collect();
+        let pending = self.group.members.keys().map(|member_id| (Arc::clone(member_id), ())).collect();
         let deadline = self.after_ms(self.group.rebalance_timeout_ms());
         self.group.phase = Phase::CompletingRebalance(Syncing { deadline, pending });
         for member_id in self.member_ids() {
-            let answer = self.current_generation(&member_id);
-            self.renew_session(&member_id);
-            self.change_member(&member_id, |member| member.is_new = false);
-            if let Waiting::Join(ticket) = self.take_waiting(&member_id) {
+            let at = self.now.monotonic;
+            let waiting = self.change_member(&member_id, |member| {
+                member.session_deadline = Some(member.session_until(at));
+                member.is_new = false;
+                std::mem::replace(&mut member.waiting, Waiting::Nothing)
+            });
+            if let Waiting::Join(ticket) = waiting {
+                let answer = self.current_generation(&member_id);
                 self.answer_join(ticket, answer);
             }
         }
@@ -185,7 +188,7 @@ impl Draft<'_> {
     }
 
     /// The time to sync is over: those who did not are out.
-    pub(super) fn expire_syncs(&mut self, pending: &BTreeSet<MemberId>) {
+    pub(super) fn expire_syncs(&mut self, pending: &[MemberId]) {
         for member_id in pending {
             self.remove(member_id);
         }

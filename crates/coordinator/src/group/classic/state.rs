@@ -1,6 +1,6 @@
 //! What a classic group and its members are. What becomes of them is for the other files to say.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,8 @@ use ottla_protocol::error::ErrorCode;
 
 use super::join_group::Protocol;
 use super::members::Members;
+use super::pending_joins::PendingJoins;
+use super::shared_map::SharedMap;
 use crate::group::records::{Record, RecordedGroup, RecordedMember};
 use crate::group::{GroupId, MemberId, Opaque, Ticket, from_ms};
 
@@ -18,8 +20,6 @@ pub(in crate::group) const CONSUMER: &str = "consumer";
 
 /// What a member takes beside its texts, about: itself, its place in the maps, and the counts of its texts.
 const MEMBER_BYTES: usize = 400;
-/// What an id that was given out takes beside its text, about.
-const PENDING_JOIN_BYTES: usize = 64;
 /// What a protocol takes beside its texts, about.
 const PROTOCOL_BYTES: usize = 64;
 
@@ -49,8 +49,7 @@ pub(in crate::group) struct ClassicGroup {
     pub(super) protocol: Option<Arc<str>>,
     pub(super) leader: Option<MemberId>,
     pub(super) members: Members,
-    /// Ids that were given out (KIP-394), and until when they may be used.
-    pub(super) pending_joins: BTreeMap<MemberId, Duration>,
+    pub(super) pending_joins: PendingJoins,
     /// What consumers read; nothing where that is not known.
     pub(super) subscribed_topics: Option<Arc<BTreeSet<String>>>,
 }
@@ -84,7 +83,7 @@ pub(super) struct InitialDelay {
 #[derive(Clone, Debug, PartialEq, Default)]
 pub(super) struct Syncing {
     pub(super) deadline: Duration,
-    pub(super) pending: BTreeSet<MemberId>,
+    pub(super) pending: SharedMap<MemberId, ()>,
 }
 
 /// A member.
@@ -95,7 +94,7 @@ pub(in crate::group) struct Member {
     pub(super) client_host: Arc<str>,
     pub(super) session_timeout_ms: i32,
     pub(super) rebalance_timeout_ms: i32,
-    pub(super) protocols: Vec<Protocol>,
+    pub(super) protocols: Arc<[Protocol]>,
     pub(super) assignment: Opaque,
     pub(super) waiting: Waiting,
     /// Whether its first join still waits: it cannot send heartbeats, so it expires all the same.
@@ -142,7 +141,7 @@ impl ClassicGroup {
             protocol: None,
             leader: None,
             members: Members::default(),
-            pending_joins: BTreeMap::new(),
+            pending_joins: PendingJoins::default(),
             subscribed_topics: None,
         }
     }
@@ -158,7 +157,7 @@ impl ClassicGroup {
                 client_host: Arc::clone(&recorded_member.client_host),
                 session_timeout_ms: recorded_member.session_timeout_ms,
                 rebalance_timeout_ms: recorded_member.rebalance_timeout_ms,
-                protocols: vec![Protocol { name, metadata: Arc::clone(&recorded_member.subscription) }],
+                protocols: Arc::new([Protocol { name, metadata: Arc::clone(&recorded_member.subscription) }]),
                 assignment: Arc::clone(&recorded_member.assignment),
                 waiting: Waiting::Nothing,
                 is_new: false,
@@ -299,20 +298,24 @@ impl ClassicGroup {
 
     /// The memory that its members and those who are about to be take, about.
     pub(in crate::group) fn size_bytes(&self) -> usize {
-        let pending_joins = self.pending_joins.keys().map(|member_id| PENDING_JOIN_BYTES + member_id.len());
-        self.members.size_bytes() + pending_joins.sum::<usize>()
+        self.members.size_bytes() + self.pending_joins.size_bytes()
     }
 
-    /// What of that is somebody's who has the id, without its assignment.
-    pub(super) fn said_bytes_of(&self, member_id: &str) -> usize {
-        let pending_join = self.pending_joins.get(member_id).map(|_| PENDING_JOIN_BYTES + member_id.len());
-        self.members.said_bytes_of(member_id).or(pending_join).unwrap_or(0)
-    }
-
-    /// The earliest of its timers.
+    /// The earliest of its timers. Looks at all of them.
     pub(in crate::group) fn deadline(&self) -> Option<Duration> {
         let sessions = self.members.values().filter_map(|member| member.session_deadline);
         self.phase.deadline().into_iter().chain(sessions).chain(self.pending_joins.values().copied()).min()
+    }
+
+    /// A time at which or before which the earliest of its timers ends. Looks at none of them.
+    pub(in crate::group) fn deadline_at_the_earliest(&self) -> Option<Duration> {
+        [self.phase.deadline(), self.members.earliest(), self.pending_joins.earliest()].into_iter().flatten().min()
+    }
+
+    /// Lets that time be as late as it can be.
+    pub(in crate::group) fn find_earliest(&mut self) {
+        self.members.find_earliest();
+        self.pending_joins.find_earliest();
     }
 
     /// Renews a session.
@@ -351,12 +354,8 @@ impl Member {
 
     /// The memory that it takes beside its id, about.
     pub(super) fn size_bytes(&self) -> usize {
-        self.said_bytes() + self.assignment.len()
-    }
-
-    /// The same without its assignment, which is the leader's.
-    pub(super) fn said_bytes(&self) -> usize {
-        size_of_member(self.instance_id.as_ref(), &self.client_id, &self.client_host, &self.protocols)
+        let said = size_of_member(self.instance_id.as_ref(), &self.client_id, &self.client_host, &self.protocols);
+        said + self.assignment.len()
     }
 
     /// Its metadata for a protocol; nothing where it does not have it.
@@ -394,7 +393,11 @@ pub(super) fn size_of_member(
     client_host: &str,
     protocols: &[Protocol],
 ) -> usize {
-    let protocols = protocols.iter().map(|protocol| PROTOCOL_BYTES + protocol.name.len() + protocol.metadata.len());
     let instance_bytes = instance_id.map_or(0, |instance_id| instance_id.len());
-    MEMBER_BYTES + instance_bytes + client_id.len() + client_host.len() + protocols.sum::<usize>()
+    MEMBER_BYTES + instance_bytes + client_id.len() + client_host.len() + size_of_protocols(protocols)
+}
+
+/// The memory that what a member says in its protocols takes, about.
+pub(super) fn size_of_protocols(protocols: &[Protocol]) -> usize {
+    protocols.iter().map(|protocol| PROTOCOL_BYTES + protocol.name.len() + protocol.metadata.len()).sum()
 }

@@ -60,9 +60,9 @@ impl Draft<'_> {
         // Differs from Kafka: there the old id remains among those that have to sync, which costs a rebalance once the
         // time for that is over.
         if let Phase::CompletingRebalance(syncing) | Phase::Stable(syncing) = &mut self.group.phase
-            && syncing.pending.remove(old_id)
+            && syncing.pending.remove(old_id).is_some()
         {
-            syncing.pending.insert(Arc::clone(new_id));
+            syncing.pending.insert(Arc::clone(new_id), ());
         }
     }
 }

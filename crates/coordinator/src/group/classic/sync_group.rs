@@ -55,12 +55,6 @@ pub struct SyncGroupAnswer {
 impl SyncGroup {
     pub(in crate::group) fn decide(self, asked: Asked<'_>) -> Outcome<GroupCoordinator> {
         let refuse = |error| asked.answered(Answer::SyncGroup(SyncGroupAnswer::refused(error)));
-        if self.group_id.is_empty() {
-            return refuse(ErrorCode::InvalidGroupId);
-        }
-        if self.requires_protocol && (self.protocol_type.is_none() || self.protocol.is_none()) {
-            return refuse(ErrorCode::InconsistentGroupProtocol);
-        }
         let Some(group) = asked.coordinator.classic(&self.group_id).filter(|group| !group.is_empty()) else {
             return refuse(ErrorCode::UnknownMemberId);
         };
@@ -70,6 +64,14 @@ impl SyncGroup {
         let mut draft = asked.draft(&self.group_id, group.clone());
         draft.sync(&self, asked.ticket);
         draft.into_outcome()
+    }
+
+    /// What is wrong with it whatever the group is.
+    pub(in crate::group) fn wrong(&self) -> Option<ErrorCode> {
+        if self.requires_protocol && (self.protocol_type.is_none() || self.protocol.is_none()) {
+            return Some(ErrorCode::InconsistentGroupProtocol);
+        }
+        self.group_id.is_empty().then_some(ErrorCode::InvalidGroupId)
     }
 
     fn validate(&self, group: &ClassicGroup) -> Result<(), ErrorCode> {
@@ -157,6 +159,7 @@ impl Draft<'_> {
             }
         }
         self.records.push(self.group.to_record(&self.id));
+        self.completes_rebalance = true;
     }
 
     fn assignment_of(&self, member_id: &MemberId) -> SyncGroupAnswer {

@@ -16,13 +16,13 @@ enum Timer {
 }
 
 impl Draft<'_> {
-    /// Does all that is due, the first to run out first. Each step ends a timer or sets it to later than now, or to now: the
+    /// Does all that is due, the first to run out first, and finds out when there is more to do. Each step ends a timer or sets it to later than now, or to now: the
     /// round after sees to those.
     pub(in crate::group) fn expire_due(&mut self) {
         loop {
             let due = self.due();
             if due.is_empty() {
-                return;
+                return self.group.find_earliest();
             }
             for (deadline, timer) in due {
                 // One that ran out before may have ended or moved it.
@@ -72,7 +72,7 @@ impl Draft<'_> {
                 Phase::Empty => {}
                 Phase::PreparingRebalance(_) => self.expire_join(),
                 Phase::CompletingRebalance(syncing) | Phase::Stable(syncing) => {
-                    let pending = syncing.pending.clone();
+                    let pending: Vec<MemberId> = syncing.pending.keys().cloned().collect();
                     self.expire_syncs(&pending);
                 }
             },

@@ -23,9 +23,6 @@ pub struct OffsetDelete {
 impl OffsetDelete {
     pub(in crate::group) fn decide(self, asked: Asked<'_>) -> Outcome<GroupCoordinator> {
         let refuse = |error| asked.answered(Answer::OffsetDelete(Err(error)));
-        if self.group_id.is_empty() {
-            return refuse(ErrorCode::InvalidGroupId);
-        }
         let Some(group) = asked.coordinator.group(&self.group_id) else { return refuse(ErrorCode::GroupIdNotFound) };
         if !group.classic.is_empty() && !group.classic.uses_consumer_protocol() {
             return refuse(ErrorCode::NonEmptyGroup);

@@ -203,6 +203,19 @@ fn a_new_member_whose_join_waits_too_long_is_refused() {
 }
 
 #[test]
+fn a_rebalance_is_completed_when_its_assignment_is_written() {
+    let mut host = Host::prompt();
+    let ids = host.stable(2);
+    host.ask(sync(&ids[1], host.generation(), &[]));
+    assert_eq!(host.coordinator.completed_rebalances(), 1);
+    host.ask(join("m1", &ids[0]));
+    host.ask(join("m2", &ids[1]));
+    assert_eq!(host.coordinator.completed_rebalances(), 1, "its members have met, and have no assignment");
+    host.ask(sync(&ids[0], host.generation(), &ids));
+    assert_eq!(host.coordinator.completed_rebalances(), 2);
+}
+
+#[test]
 fn an_administrator_and_a_batch_remove_members() {
     let mut host = Host::prompt();
     let ids = host.stable(3);

@@ -117,6 +117,21 @@ fn who_finds_no_room_beside_other_groups_may_try_again() {
     assert_eq!((host.outcome(longer).as_str(), host.state()), ("15", GroupState::CompletingRebalance));
 }
 
+#[test]
+fn what_a_member_says_of_itself_anew_makes_no_room_for_more_metadata() {
+    let mut host = Host::prompt();
+    let join_as = |client: &str, id: &str, bytes| {
+        let Request::JoinGroup(join) = long_join(client, id, bytes) else { unreachable!("it is one") };
+        Request::JoinGroup(JoinGroup { room_bytes: if id.is_empty() { usize::MAX } else { 0 }, ..join })
+    };
+    let joined = host.ask(join_as(&"x".repeat(30_000), "", 1000));
+    host.pass_ms(0);
+    let id = host.join(joined).member_id;
+    let before_bytes = host.coordinator.members_bytes();
+    let longer = host.ask(join_as("x", &id, 20_000));
+    assert_eq!((host.outcome(longer).as_str(), host.coordinator.members_bytes()), ("15", before_bytes));
+}
+
 /// The SyncGroup of a leader that gives each of these so much.
 fn long_sync(generation: i32, members: &[MemberId], bytes: usize, room_bytes: usize) -> Request {
     let assigned: Opaque = vec![0; bytes].into();
@@ -183,8 +198,8 @@ fn metadata_that_finds_no_room_is_refused_unless_it_is_short() {
 /// So many that work for each pair of them would take minutes.
 const CROWD: usize = 50_000;
 
-/// A stable group of static members, as a log may hold it.
-fn crowd() -> Host {
+/// A stable group of static members, as a log may hold it. The first of them leads.
+fn crowd(count: usize) -> Host {
     let mut host = Host::prompt();
     let member = |number: usize| RecordedMember {
         member_id: text(&format!("m{number}")),
@@ -202,7 +217,7 @@ fn crowd() -> Host {
         protocol: Some(text("range")),
         leader: None,
         state_timestamp_ms: 0,
-        members: (0..CROWD).map(member).collect(),
+        members: (0..count).map(member).collect(),
     };
     host.log.push(Record::Group { group: text(GROUP), value: Some(value) });
     host.restart();
@@ -211,7 +226,7 @@ fn crowd() -> Host {
 
 #[test]
 fn a_crowd_that_leaves_at_once_is_no_burden() {
-    let mut host = crowd();
+    let mut host = crowd(CROWD);
     let leaving = |number: usize| LeavingMember { member_id: text(""), instance_id: Some(text(&format!("i{number}"))) };
     let members = (0..CROWD).map(leaving).collect();
     let left = host.ask(Request::LeaveGroup(LeaveGroup { group_id: text(GROUP), members }));
@@ -219,6 +234,24 @@ fn a_crowd_that_leaves_at_once_is_no_burden() {
     assert!(left.iter().all(|member| member.error == ErrorCode::None));
     host.pass_ms(REBALANCE_MS as u64);
     assert_eq!(host.state(), GroupState::Empty);
+}
+
+#[test]
+fn a_crowd_that_rejoins_one_by_one_is_no_burden() {
+    const MEMBERS: usize = 20_000;
+    let mut host = crowd(MEMBERS);
+    host.is_checked = false;
+    let join = |number: usize| {
+        let (instance_id, protocols) = (Some(text(&format!("i{number}"))), protocols(&["range"]));
+        Request::JoinGroup(JoinGroup { instance_id, protocols, ..join_of("c", &format!("m{number}")) })
+    };
+    let joined: Vec<Ticket> = (0..MEMBERS).map(|number| host.ask(join(number))).collect();
+    assert!(joined.iter().all(|ticket| host.outcome(*ticket) == "0"));
+    let synced: Vec<Ticket> = (1..MEMBERS).map(|number| host.ask(sync(&format!("m{number}"), 2, &[]))).collect();
+    assert!(synced.iter().all(|ticket| host.outcome(*ticket) == "waits"));
+    host.ask(sync("m0", 2, &[]));
+    assert!(synced.iter().all(|ticket| host.outcome(*ticket) == "0"));
+    host.coordinator.check();
 }
 
 #[test]
@@ -269,7 +302,7 @@ fn a_protocol_that_the_last_without_it_takes_away_is_shared_again() {
 
 #[test]
 fn a_crowd_that_is_lost_at_once_is_no_burden() {
-    let mut host = crowd();
+    let mut host = crowd(CROWD);
     host.pass_ms(SESSION_MS as u64 - 1);
     assert_eq!(host.state(), GroupState::Stable);
     host.pass_ms(1);

@@ -166,3 +166,16 @@ fn static_members_that_give_hardly_any_time_to_rejoin_do_not_keep_the_host_busy(
     assert_eq!(host.state(), GroupState::Empty, "the session of the one that was left has ended");
     assert!(steps <= SESSION_MS / 100 + 1, "{steps} steps in ten seconds");
 }
+
+#[test]
+fn an_id_that_was_given_in_advance_is_no_static_members() {
+    let mut host = Host::prompt();
+    let given = host.ask(join("m", ""));
+    let id = host.join(given).member_id;
+    let refused = host.ask(Request::JoinGroup(JoinGroup { instance_id: Some(text("i")), ..join_of("m", &id) }));
+    let answer = host.join(refused);
+    assert_eq!((answer.error, &*answer.member_id), (ErrorCode::UnknownServerError, ""));
+    let joined = host.ask(join("m", &id));
+    host.pass_ms(0);
+    assert_eq!(host.outcome(joined), "0", "it may still come without one");
+}

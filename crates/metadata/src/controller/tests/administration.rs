@@ -247,6 +247,42 @@ fn update(updates: &[(&str, i16, UpgradeType)]) -> Command {
 }
 
 #[test]
+fn no_older_metadata_version_is_gone_back_to() {
+    let mut cluster = Cluster::of_brokers([1]);
+    let mut check = |level, upgrade_type, expected: expect_test::Expect| {
+        cluster.check(update(&[("metadata.version", level, upgrade_type)]), &expected);
+    };
+    check(
+        32,
+        UpgradeType::Upgrade,
+        expect![[r#"
+        features: 95 The update failed for all features since the following feature had an error: Invalid update version 32 for feature metadata.version. Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe downgrade.
+    "#]],
+    );
+    check(
+        7,
+        UpgradeType::SafeDowngrade,
+        expect![[r#"
+        features: 95 The update failed for all features since the following feature had an error: Unsupported metadata.version downgrade from 33 to 7. Refusing to perform the requested downgrade because it might delete metadata information.
+    "#]],
+    );
+    check(
+        7,
+        UpgradeType::UnsafeDowngrade,
+        expect![[r#"
+        features: 95 The update failed for all features since the following feature had an error: Unsupported metadata.version downgrade from 33 to 7. Unsafe metadata downgrade is not supported in this version.
+    "#]],
+    );
+    check(
+        6,
+        UpgradeType::UnsafeDowngrade,
+        expect![[r#"
+        features: 95 The update failed for all features since the following feature had an error: Invalid update version 6 for feature metadata.version. Local controller 1 only supports versions 7-33
+    "#]],
+    );
+}
+
+#[test]
 fn features_change_all_or_none() {
     let mut cluster = Cluster::of_brokers([1]);
     let eligible = "eligible.leader.replicas.version";

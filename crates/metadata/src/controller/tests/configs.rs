@@ -153,6 +153,7 @@ fn changes_are_refused_in_kafkas_words() {
         (TOPIC, "zip", one("retention.ms", "1")),
         (TOPIC, "", one("retention.ms", "1")),
         (TOPIC, "x y", one("retention.ms", "1")),
+        (TOPIC, "x y", edits(&[("retention.ms", Append, Some("5"))])),
         (TOPIC, "t", edits(&[("retention.ms", Set, None), ("cleanup.policy", Append, None)])),
         (TOPIC, "t", edits(&[("retention.ms", Append, Some("5"))])),
         (TOPIC, "t", edits(&[("retention.ms", Subtract, Some("5"))])),
@@ -183,6 +184,7 @@ fn changes_are_refused_in_kafkas_words() {
         2 "zip": 3 The topic 'zip' does not exist.
         2 "": 42 Default topic resources are not allowed.
         2 "x y": 17 Topic name is invalid: 'x y' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'
+        2 "x y": 40 Can't APPEND to key retention.ms because its type is not LIST.
         2 "t": 42 Null value not supported for : retention.ms, cleanup.policy
         2 "t": 40 Can't APPEND to key retention.ms because its type is not LIST.
         2 "t": 40 Can't SUBTRACT to key retention.ms because its type is not LIST.

@@ -18,6 +18,8 @@ use oracle::Oracle;
 const WALKS: u64 = 100;
 const STEPS: usize = 500;
 const GROUPS: [&str; 3] = ["g", "h", "i"];
+/// A group that nobody joins: administrators alone give it offsets.
+const SIMPLE_GROUP: &str = "s";
 /// Partitions of the topic `t`, which everybody reads.
 const PARTITIONS: i32 = 5;
 /// Longer than any request may wait: the five minutes of a first join, and then the barriers after it.
@@ -74,7 +76,8 @@ impl Walk {
             0..=729 => self.act(),
             730..=754 => self.arrive(),
             755..=769 => self.reset_offset(),
-            770..=789 => self.send_again(),
+            770..=784 => self.send_again(),
+            785..=789 => self.delete_group(),
             790..=984 => self.pass_some_time(),
             985..=989 => self.delete_topic(),
             990..=994 => self.restart(),
@@ -132,9 +135,20 @@ impl Walk {
         })
     }
 
+    fn any_group(&mut self) -> GroupId {
+        let number = self.random.below(GROUPS.len() as u64 + 1) as usize;
+        text(GROUPS.get(number).unwrap_or(&SIMPLE_GROUP))
+    }
+
+    /// An administrator deletes a group, which only an empty group lets happen.
+    fn delete_group(&mut self) {
+        let group_ids = vec![self.any_group()];
+        self.send(Request::DeleteGroups(DeleteGroups { group_ids }));
+    }
+
     /// An administrator sets an offset, which only an empty group lets happen.
     fn reset_offset(&mut self) {
-        let group_id = text(GROUPS[self.random.below(GROUPS.len() as u64) as usize]);
+        let group_id = self.any_group();
         let offset = offset_of(self.random.below(PARTITIONS as u64) as i32, self.random.below(1000) as i64);
         self.send(Request::OffsetCommit(OffsetCommit { group_id, offsets: vec![offset], ..commit_of("", -1, 0) }));
     }
@@ -204,7 +218,7 @@ impl Walk {
         self.host.asked += 1;
         let ticket = Ticket(self.host.asked);
         self.asked_ms.insert(ticket, self.host.now_ms);
-        self.oracle.asked(ticket, &request);
+        self.oracle.asked(&self.host, ticket, &request);
         self.decide_or_fail(Input::Request { ticket, request });
         ticket
     }
@@ -292,6 +306,7 @@ impl Walk {
     fn check_log(&mut self) {
         let cut = self.random.below(self.host.log.len() as u64 + 1) as usize;
         oracle::check_replay(&self.host, cut);
+        oracle::check_strange_replay(&self.host, Random::new(self.random.next_u64()));
     }
 
     /// No request waits for longer than it may.
@@ -305,7 +320,7 @@ impl Walk {
 
 #[test]
 fn whatever_happens_everybody_is_answered_and_the_log_says_it_all() {
-    let (mut assignments, mut judged) = (0, 0);
+    let (mut assignments, mut judged, mut deleted) = (0, 0, 0);
     for seed in 0..WALKS {
         let result = std::panic::catch_unwind(|| {
             let mut walk = Walk::new(seed);
@@ -326,15 +341,18 @@ fn whatever_happens_everybody_is_answered_and_the_log_says_it_all() {
                 Record::Group { value: Some(value), .. } => value.members.len() > 1,
                 _ => false,
             };
-            (walk.host.log.iter().filter(has_members).count() as u64, walk.oracle.judged)
+            let written = walk.host.log.iter().filter(has_members).count() as u64;
+            (written, walk.oracle.judged, walk.oracle.deleted_with_offsets)
         });
-        let (of_walk, judged_in_walk) =
+        let (of_walk, judged_in_walk, deleted_in_walk) =
             result.unwrap_or_else(|_| panic!("the walk with seed {seed} failed, see above"));
         assignments += of_walk;
         judged += judged_in_walk;
+        deleted += deleted_in_walk;
     }
     assert!(assignments > 5 * WALKS, "the walks come to something: {assignments} assignments");
     assert!(judged > 50 * WALKS, "there is something to judge: {judged} partitions and offsets");
+    assert!(deleted > WALKS / 10, "groups are deleted that have offsets: {deleted}");
 }
 
 #[test]

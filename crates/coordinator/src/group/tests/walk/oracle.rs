@@ -19,8 +19,12 @@ pub(super) struct Oracle {
     is_reset: bool,
     /// How far each group has got in each partition.
     committed: BTreeMap<(GroupId, i32), i64>,
+    /// Groups that were asked to be deleted, and what is to be answered if it can be written.
+    deletes: BTreeMap<Ticket, (GroupId, ErrorCode)>,
     /// Assignments and commits that were looked at.
     pub(super) judged: u64,
+    /// Groups that were deleted with offsets.
+    pub(super) deleted_with_offsets: u64,
 }
 
 type Generation = (GroupId, u32, i32);
@@ -29,7 +33,7 @@ type Owner = Arc<str>;
 
 impl Oracle {
     /// Before the request is decided.
-    pub(super) fn asked(&mut self, ticket: Ticket, request: &Request) {
+    pub(super) fn asked(&mut self, host: &Host, ticket: Ticket, request: &Request) {
         match request {
             Request::SyncGroup(sync) => {
                 let life = self.lives.get(&sync.group_id).copied().unwrap_or(0);
@@ -38,6 +42,15 @@ impl Oracle {
                 self.syncs.insert(ticket, (generation, Arc::clone(owner)));
             }
             Request::OffsetCommit(commit) => self.is_reset = commit.generation < 0,
+            Request::DeleteGroups(delete) => {
+                let id = &delete.group_ids[0];
+                let expected = match host.coordinator.describe_group(id).map(|group| group.state) {
+                    None => ErrorCode::GroupIdNotFound,
+                    Some(GroupState::Empty) => ErrorCode::None,
+                    Some(_) => ErrorCode::NonEmptyGroup,
+                };
+                self.deletes.insert(ticket, (Arc::clone(id), expected));
+            }
             _ => {}
         }
     }
@@ -45,6 +58,7 @@ impl Oracle {
     /// After each step.
     pub(super) fn observe(&mut self, host: &Host) {
         self.take_answers(host);
+        self.take_deletes(host);
         self.take_log(host);
         for id in host.coordinator.groups.keys() {
             check_ownership(&host.coordinator, id);
@@ -63,6 +77,28 @@ impl Oracle {
             }
             false
         });
+    }
+
+    /// A group that is deleted is gone with its offsets, and so it is for whoever reads the log.
+    fn take_deletes(&mut self, host: &Host) {
+        for (ticket, (id, expected)) in std::mem::take(&mut self.deletes) {
+            let Some(Answer::DeleteGroups(deleted)) = host.answers.get(&ticket) else {
+                panic!("a DeleteGroups waits for nothing")
+            };
+            let error = deleted[0].error;
+            assert!(
+                error == expected || error == ErrorCode::CoordinatorNotAvailable,
+                "{id} is {error:?}, not {expected:?}"
+            );
+            if error != ErrorCode::None {
+                continue;
+            }
+            assert!(host.coordinator.describe_group(&id).is_none(), "{id} is deleted");
+            assert!(host.coordinator.fetch_all_offsets(&id).is_empty(), "{id} is deleted with its offsets");
+            let (offsets, groups) = last_of_each_key(&host.log);
+            assert!(!groups.contains_key(&id) && !offsets.contains_key(&id), "{id} is deleted in the log");
+            self.deleted_with_offsets += u64::from(self.committed.keys().any(|(group, _)| *group == id));
+        }
     }
 
     fn take_log(&mut self, host: &Host) {
@@ -128,6 +164,38 @@ pub(super) fn check_replay(host: &Host, cut: usize) {
     after.iter().for_each(|record| again.replay_record(record));
     again.check();
     assert_eq!(recorded(&again), expected, "read once more from {cut} on");
+}
+
+/// Of a log that has lost any of its records each key is still as its last record says: offsets do not go with a tombstone of
+/// their group, which may come after them in the log of another program.
+pub(super) fn check_strange_replay(host: &Host, mut random: Random) {
+    let left: Vec<Record> = host.log.iter().filter(|_| random.below(4) > 0).cloned().collect();
+    let mut strange = GroupCoordinator::new(host.settings.clone());
+    left.iter().for_each(|record| strange.replay_record(record));
+    strange.check();
+    let (offsets, groups) = last_of_each_key(&left);
+    let found = recorded(&strange);
+    let found_offsets = found.iter().filter(|(_, (_, offsets))| !offsets.is_empty());
+    assert!(found_offsets.map(|(id, (_, offsets))| (*id, *offsets)).eq(&offsets), "offsets of a log with gaps");
+    let found_groups = found.iter().filter(|(_, (record, _))| record.is_some());
+    let found_groups = found_groups.map(|(id, _)| (*id, strange.groups[*id].classic.generation()));
+    assert!(found_groups.eq(groups.iter().map(|(id, group)| (id, group.generation))), "groups of a log with gaps");
+}
+
+/// What the last record of each key says, where it is no tombstone.
+fn last_of_each_key(log: &[Record]) -> (BTreeMap<GroupId, Offsets>, BTreeMap<GroupId, RecordedGroup>) {
+    let last: BTreeMap<Vec<u8>, &Record> = log.iter().map(|record| (record.encode().0, record)).collect();
+    let (mut offsets, mut groups) = (BTreeMap::<GroupId, Offsets>::new(), BTreeMap::new());
+    for record in last.into_values() {
+        match record {
+            Record::Group { group, value: Some(value) } => drop(groups.insert(Arc::clone(group), value.clone())),
+            Record::Offset { group, topic, partition, value: Some(value) } => {
+                offsets.entry(Arc::clone(group)).or_default().put(topic, *partition, value.clone());
+            }
+            Record::Group { value: None, .. } | Record::Offset { value: None, .. } => {}
+        }
+    }
+    (offsets, groups)
 }
 
 /// All that the log holds of the groups.
