@@ -18,6 +18,8 @@ pub struct Running {
     pub max_connections_per_ip_overrides: BTreeMap<IpAddr, usize>,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: i64,
+    /// `ottla.disk.reserve.bytes`; `None` where it depends on the volume.
+    pub disk_reserve_bytes: Option<u64>,
 }
 
 /// The newest of them: the controller's thread replaces them, everybody reads.
@@ -35,6 +37,7 @@ impl Running {
             max_connections_per_ip: written.size("max.connections.per.ip"),
             max_connections_per_ip_overrides,
             producer_id_expiration_ms: written.number("producer.id.expiration.ms"),
+            disk_reserve_bytes: u64::try_from(written.number("ottla.disk.reserve.bytes")).ok(),
         }
     }
 

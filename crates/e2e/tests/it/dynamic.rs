@@ -20,7 +20,7 @@ fn set(client: &mut RawClient, key: &str, value: Option<&str>) {
     alter(client, 4, "", key, value);
 }
 
-fn alter(client: &mut RawClient, resource_type: i8, name: &str, key: &str, value: Option<&str>) {
+pub(super) fn alter(client: &mut RawClient, resource_type: i8, name: &str, key: &str, value: Option<&str>) {
     let config_operation = i8::from(value.is_none());
     let config = Config { name: key.into(), config_operation, value: value.map(Into::into) };
     let resource = Resource { resource_type, resource_name: name.into(), configs: vec![config] };

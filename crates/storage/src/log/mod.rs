@@ -105,6 +105,9 @@ impl Log {
         let limits = index_limits(&config);
         self.active.set_limits(limits);
         self.sealed.iter_mut().for_each(|segment| segment.set_limits(limits));
+        if config.flush_before_ack && !self.config.flush_before_ack {
+            self.unflushed.owed = self.end_offset();
+        }
         self.config = config;
     }
 
