@@ -35,6 +35,7 @@ use crate::net::workers::Workers;
 use crate::node::{Node, ProducerIds, PublishedImage, clock, entropy};
 use crate::partitions::disks::{Disks, Watching};
 use crate::partitions::flusher::Flushers;
+use crate::partitions::moving::{Mover, MoverThread};
 use crate::partitions::{Partitions, housekeeping, open_directories};
 use crate::registration::Registration;
 use crate::telemetry::Telemetry;
@@ -52,6 +53,7 @@ pub struct Broker {
     workers: Arc<Workers>,
     housekeeping: (mpsc::Sender<()>, JoinHandle<()>),
     flushers: Flushers,
+    mover: MoverThread,
     /// Looks after the log directories, and says why the broker cannot go on with those that are left.
     disks: (Watching, oneshot::Receiver<String>),
     controller: Running,
@@ -101,6 +103,14 @@ impl Broker {
             metadata_path: config.metadata_log_dir.clone(),
         };
         let disks = disks.run().map_err(thread)?;
+        let mover = Mover {
+            partitions: partitions.clone(),
+            running: config.running.clone(),
+            controller: controller.clone(),
+            published: published.clone(),
+            node_id: config.node_id,
+        };
+        let mover = mover.run().map_err(thread)?;
         let housekeeping = start_housekeeping(partitions.clone(), config.clone()).map_err(thread)?;
         let node = Arc::new(Node {
             authorizer: Box::new(AllowAll),
@@ -149,6 +159,7 @@ impl Broker {
             workers,
             housekeeping,
             flushers,
+            mover,
             disks,
             controller: running,
             group_threads,
@@ -201,7 +212,7 @@ impl Broker {
         }
         let workers = self.workers;
         let (stop, housekeeping) = self.housekeeping;
-        let (flushers, (disks, _)) = (self.flushers, self.disks);
+        let (flushers, mover, (disks, _)) = (self.flushers, self.mover, self.disks);
         drop(stop);
         let (partitions, epoch) = (self.node.partitions.clone(), self.node.registration.epoch());
         // The last way to the controller is in the node.
@@ -210,7 +221,8 @@ impl Broker {
         let closed = tokio::task::spawn_blocking(move || {
             drop(workers);
             drop(groups);
-            // It has a way to the controller.
+            // These have a way to the controller.
+            drop(mover);
             drop(disks);
             drop(flushers);
             housekeeping.join().expect("the housekeeping does not panic");

@@ -71,6 +71,9 @@ fn describe(request: &Request<'_>, directory: &Directory, wanted: &Wanted<'_>) -
             // The high watermark is never past the end of the leader's log, so nothing lags.
             add(size_bytes, 0, false);
         }
+        if let Some(moving) = partition.moving().filter(|moving| moving.home.path() == directory.path()) {
+            add(moving.size_bytes, moving.lag, true);
+        }
     }
     let (total_bytes, usable_bytes) = match os::volume_bytes(directory.path()) {
         Ok((total, usable)) => (i64::try_from(total).unwrap_or(i64::MAX), i64::try_from(usable).unwrap_or(i64::MAX)),

@@ -6,6 +6,7 @@ pub mod disks;
 pub mod flusher;
 pub mod housekeeping;
 pub mod leader;
+pub mod moving;
 pub mod parked;
 pub mod partition;
 mod startup;
@@ -31,6 +32,7 @@ use ottla_storage::{
 };
 
 use self::directories::{Directory, Watch};
+use self::moving::{Begun, Moves};
 use self::partition::{Partition, Positions};
 use crate::config::Config;
 use crate::metrics::Traffic;
@@ -76,6 +78,10 @@ pub struct Partitions {
     /// Counts the producers of all logs.
     producers: ProducerCount,
     doomed: Mutex<Vec<Doomed>>,
+    /// Copies that were found on the disk, of moves that an earlier life has begun.
+    futures: Mutex<BTreeMap<TopicPartition, PathBuf>>,
+    /// The partitions that are being moved to another directory.
+    pub moves: Moves,
     /// What was counted for partitions that are gone.
     pub departed: Traffic,
 }
@@ -96,6 +102,8 @@ impl Partitions {
             high_watermarks: loaded.high_watermarks,
             producers: loaded.producers,
             doomed: Mutex::default(),
+            futures: Mutex::new(loaded.futures),
+            moves: Moves::default(),
             departed: Traffic::default(),
         }
     }
@@ -215,7 +223,9 @@ impl Partitions {
                     let checkpointed = self.high_watermarks.get(&name).copied().unwrap_or_default();
                     let leader =
                         Partition::lead(topic.id, log, home, settings.clone(), self.local, registration, checkpointed);
-                    partitions[place] = Some(Arc::new(leader));
+                    let leader = Arc::new(leader);
+                    self.go_on_moving(&leader, now_ms);
+                    partitions[place] = Some(leader);
                 }
                 Err(error) => {
                     tracing::error!(partition = %name, %error, "cannot open the log; the partition is not served");
@@ -234,6 +244,9 @@ impl Partitions {
         let removed = self.topics.write().expect("nobody panics while holding this lock").remove(topic);
         for partition in removed.into_iter().flat_map(|hosted| hosted.partitions).flatten() {
             self.departed.add(partition.traffic.totals());
+            if let Some(copy) = partition.cancel_move() {
+                self.doom(copy, now_ms);
+            }
             let delay_ms = partition.settings().file_delete_delay_ms;
             let name = PartitionFolder::name_of(&partition.name, FolderKind::Deleted, Uuid::random(entropy));
             match partition.retire(&name) {
@@ -244,6 +257,69 @@ impl Partitions {
                 }
             }
         }
+    }
+
+    /// Begins to move a partition to another directory; or, where that is its own, ends a move.
+    ///
+    /// # Errors
+    /// KAFKA_STORAGE_ERROR where one of the directories is offline, INVALID_TOPIC_EXCEPTION where there can be no folder for the
+    /// copy, since its name would be too long.
+    pub fn move_to(
+        &self,
+        partition: &Arc<Partition>,
+        target: &Arc<Directory>,
+        now_ms: Timestamp,
+    ) -> Result<(), ErrorCode> {
+        if !target.is_online() || !partition.is_online() {
+            return Err(ErrorCode::KafkaStorageError);
+        }
+        let ended = if partition.home().path() == target.path() {
+            partition.cancel_move()
+        } else {
+            let folder = PartitionFolder::name_of(&partition.name, FolderKind::Future, Uuid::random(entropy));
+            if !folder.starts_with(&partition.name.to_string()) {
+                return Err(ErrorCode::InvalidTopicException);
+            }
+            // Whoever is told that the move has begun finds it going on after a kill.
+            let path = target.path().join(&folder);
+            if let Err(error) = os::create_folder(&path).map_err(StorageError::io("create", &path)) {
+                tracing::error!(partition = %partition.name, %error, "cannot begin to move it");
+                target.on_error(&error);
+                return Err(ErrorCode::KafkaStorageError);
+            }
+            match partition.begin_move(target, folder) {
+                Begun::Anew(ended) => {
+                    self.moves.add(partition);
+                    ended
+                }
+                // It is on its way there already.
+                Begun::Before => Some(path),
+            }
+        };
+        if let Some(copy) = ended {
+            self.doom(copy, now_ms);
+        }
+        Ok(())
+    }
+
+    /// Goes on with a move that an earlier life of the broker has begun.
+    fn go_on_moving(&self, partition: &Arc<Partition>, now_ms: Timestamp) {
+        let Some(folder) = self.futures().remove(&partition.name) else { return };
+        let target = self.directories.iter().find(|directory| directory.holds(&folder));
+        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
+        let (Some(target), Some(name)) = (target, name) else { return };
+        if target.path() == partition.home().path() {
+            return self.doom(folder, now_ms);
+        }
+        tracing::info!(partition = %partition.name, to = %target.path().display(), "going on with a move");
+        if let Begun::Anew(Some(copy)) = partition.begin_move(target, name) {
+            self.doom(copy, now_ms);
+        }
+        self.moves.add(partition);
+    }
+
+    fn futures(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, PathBuf>> {
+        self.futures.lock().expect("nobody panics while holding this lock")
     }
 
     /// One of the logs that were found on the disk and are not hosted yet, if there are any.
@@ -264,6 +340,12 @@ impl Partitions {
             let id = read_partition_metadata(log.folder())?;
             Ok(id.is_none_or(|id| topic.is_some_and(|topic| topic.id == id)))
         };
+        let is_left = |name: &TopicPartition| {
+            let claimed = image.topic(&name.topic).and_then(|topic| topic.partitions.get(&name.partition));
+            claimed.is_some_and(|partition| partition.is_replica(self.local))
+        };
+        // A copy is no loss: what it is a copy of was set aside, if it is there.
+        self.futures().extract_if(.., |name, _| !is_left(name)).for_each(|(_, folder)| self.doom(folder, 0));
         self.found().retain(|name, log| {
             let is_kept = match is_ours(name, log) {
                 Ok(false) => self.set_aside(log).map(|()| false),

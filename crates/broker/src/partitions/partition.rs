@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockWriteGuard};
 
 use ottla_base::{BrokerId, LeaderEpoch, Offset, Timestamp, TopicPartition, Uuid};
 use ottla_metadata::settings::topic::TopicSettings;
@@ -19,6 +19,7 @@ use super::append::Queued;
 use super::directories::Directory;
 use super::flusher::Flushing;
 use super::leader::{Acks, Leader, Reader};
+use super::moving::Future;
 use super::parked::{Parked, ParkingLot};
 use super::turns::Turns;
 use crate::metrics::Traffic;
@@ -41,6 +42,8 @@ pub struct Partition {
     pub(super) flushing: Flushing,
     /// The log directory that it lies in.
     home: RwLock<Arc<Directory>>,
+    /// The copy that is to take the log's place, in another directory; locked before the log.
+    future: Mutex<Option<Future>>,
     /// The log was written to since the housekeeping looked last, or there is something ahead.
     touched: AtomicBool,
     settings: RwLock<Arc<TopicSettings>>,
@@ -207,6 +210,7 @@ impl Partition {
             turns: Turns::default(),
             flushing: Flushing::default(),
             home: RwLock::new(home),
+            future: Mutex::default(),
             touched: AtomicBool::new(true),
             settings: RwLock::new(settings),
             state: Mutex::new(State { log, is_gone: false }),
@@ -228,6 +232,14 @@ impl Partition {
     /// The log directory that it lies in.
     pub fn home(&self) -> Arc<Directory> {
         self.home.read().expect("nobody panics while holding this lock").clone()
+    }
+
+    pub(super) fn home_mut(&self) -> RwLockWriteGuard<'_, Arc<Directory>> {
+        self.home.write().expect("nobody panics while holding this lock")
+    }
+
+    pub(super) fn future(&self) -> MutexGuard<'_, Option<Future>> {
+        self.future.lock().expect("nobody panics while holding this lock")
     }
 
     /// Whether its log directory has not failed.

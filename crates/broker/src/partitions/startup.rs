@@ -23,9 +23,10 @@ use ottla_storage::{
 use tracing::{error, info, warn};
 
 use super::directories::{Directory, Watch};
+use super::moving::{MOVED, forget_mark};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::node::clock;
+use crate::node::{clock, entropy};
 
 /// The log of the metadata itself; the controller opens it.
 const METADATA_FOLDER: &str = "__cluster_metadata-0";
@@ -48,6 +49,8 @@ pub struct Loaded {
     pub logs: BTreeMap<TopicPartition, Log>,
     /// Those that could not be opened because there is no room on their disk.
     pub unopened: BTreeMap<TopicPartition, OpenLog>,
+    /// Copies on their way to another directory.
+    pub futures: BTreeMap<TopicPartition, PathBuf>,
     /// The high watermarks that were written last.
     pub high_watermarks: BTreeMap<TopicPartition, Offset>,
     /// Counts the producers of all logs.
@@ -108,6 +111,7 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
     let blank = BlankDirectories { blank, offline_count: offline.failures.len() };
     let begun = Instant::now();
     let (mut unopened, mut places) = (Vec::new(), BTreeMap::<TopicPartition, &Path>::new());
+    let (mut twice, mut futures) = (Vec::new(), BTreeMap::new());
     let mut high_watermarks = BTreeMap::new();
     let mut previous_broker_epoch = None;
     let producers = ProducerCount::default();
@@ -135,11 +139,10 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
                         },
                         partition: folder.partition,
                     };
-                    if let Some(other) = earlier {
-                        let directories = [other.to_owned(), directory.path().to_owned()];
-                        return Err(Error::TwoLogs { partition: log.partition, directories });
+                    match earlier {
+                        None => unopened.push(log),
+                        Some(other) => twice.push(unless_unknown(other, log)?),
                     }
-                    unopened.push(log);
                 }
                 FolderKind::Deleted => {
                     let folder = directory.path().join(&folder.name);
@@ -151,15 +154,21 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
                     warn!(folder = %folder.display(), "no topic has this log: remove the folder if nobody misses it");
                 }
                 FolderKind::Future => {
-                    let folder = directory.path().join(&folder.name);
-                    warn!(folder = %folder.display(), "left alone: moving logs between directories comes later");
+                    let path = directory.path().join(&folder.name);
+                    if let Some(other) = futures.insert(folder.partition, path) {
+                        let removed = os::remove_folder(&other).map_err(StorageError::io("remove", &other));
+                        offline.unless_of_disk(directory.path(), removed)?;
+                    }
                 }
             }
         }
     }
     let count = unopened.len();
     let threads = config.num_recovery_threads_per_data_dir * directories.len();
-    let (logs, failed) = open_logs(&unopened, threads);
+    let (mut logs, failed) = open_logs(&unopened, threads);
+    for other in &twice {
+        choose(&mut logs, other, &mut offline)?;
+    }
     let mut later = BTreeMap::new();
     for (log, error) in failed {
         if error.is_full() {
@@ -190,6 +199,7 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
         cluster_id,
         logs,
         unopened,
+        futures,
         high_watermarks,
         producers,
         previous_broker_epoch,
@@ -359,6 +369,48 @@ fn read_checkpoint(directory: &Path, name: &str) -> ottla_storage::Result<BTreeM
             Ok(BTreeMap::new())
         }
     })
+}
+
+/// A second log of a partition that has one in `other` already: a crash interrupted a move from one to the other, which left
+/// a mark.
+///
+/// # Errors
+/// `TwoLogs` where it did not, and nobody knows which one counts.
+fn unless_unknown<'a>(other: &Path, log: Unopened<'a>) -> Result<Unopened<'a>> {
+    let is_marked = |directory: &Path| directory.join(log.partition.to_string()).join(MOVED).exists();
+    if is_marked(other) || is_marked(log.directory) {
+        return Ok(log);
+    }
+    let directories = [other.to_owned(), log.directory.to_owned()];
+    Err(Error::TwoLogs { partition: log.partition, directories })
+}
+
+/// Of the log of a partition and another one, between which it was being moved, keeps the one that is longer, which was written
+/// to last; or the one that it was moved to. The other one is removed by the next start.
+fn choose(logs: &mut BTreeMap<TopicPartition, Log>, other: &Unopened<'_>, offline: &mut Offline<'_>) -> Result<()> {
+    let folder = other.directory.join(other.partition.to_string());
+    let opened = Log::open(&folder, LogConfig::default(), other.options.clone());
+    let Some((mut second, _)) = offline.unless_of_disk(other.directory, opened)? else { return Ok(()) };
+    let Some(first) = logs.get_mut(&other.partition) else {
+        logs.insert(other.partition.clone(), second);
+        return Ok(());
+    };
+    let is_longer = second.end_offset() > first.end_offset();
+    let is_target = second.end_offset() == first.end_offset() && second.folder().join(MOVED).exists();
+    if is_longer || is_target {
+        std::mem::swap(first, &mut second);
+    }
+    let name = PartitionFolder::name_of(&other.partition, FolderKind::Deleted, Uuid::random(entropy));
+    let to = second.folder().with_file_name(name);
+    warn!(
+        log = %other.partition, kept = %first.folder().display(), removed = %second.folder().display(),
+        "a move between log directories was interrupted"
+    );
+    let directory = second.folder().parent().expect("a log lies in a log directory").to_owned();
+    if offline.unless_of_disk(&directory, second.rename_folder(&to))?.is_some() {
+        forget_mark(first.folder());
+    }
+    Ok(())
 }
 
 type Failures<'u, 'd> = Vec<(&'u Unopened<'d>, StorageError)>;

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use ottla_e2e::{Broker, RawClient, SmallDisk, body};
+use ottla_protocol::messages::alter_replica_log_dirs_request::{self, AlterReplicaLogDirsRequest, Dir};
+use ottla_protocol::messages::alter_replica_log_dirs_response::AlterReplicaLogDirsResponse;
 use ottla_protocol::messages::create_topics_request::{CreateTopicsRequest, Topic as NewTopic};
 use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
 use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
@@ -201,6 +203,15 @@ fn a_broker_ends_and_says_why_when_no_directory_or_not_that_of_the_metadata_is_l
     }
 }
 
+fn move_to(client: &mut RawClient, partition: i32, path: &Path) -> i16 {
+    let path = path.to_string_lossy();
+    let topics = vec![alter_replica_log_dirs_request::Topic { name: "t".into(), partitions: vec![partition] }];
+    let request = AlterReplicaLogDirsRequest { dirs: vec![Dir { path, topics }] };
+    let answer = client.ask(ApiKey::AlterReplicaLogDirs, 2, &request).expect("it is answered");
+    let response: AlterReplicaLogDirsResponse<'_> = body(&answer, ApiKey::AlterReplicaLogDirs, 2);
+    response.results[0].partitions[0].error_code
+}
+
 /// The first offsets of all batches, whose values are their offsets.
 fn all_offsets(client: &mut RawClient, partition: i32) -> Vec<i64> {
     let (mut offsets, mut from) = (Vec::new(), 0);
@@ -216,6 +227,55 @@ fn all_offsets(client: &mut RawClient, partition: i32) -> Vec<i64> {
             from = batch.header().next_offset().0;
         }
     }
+}
+
+#[test]
+fn a_partition_moves_to_another_directory_while_it_is_written_to_and_through_kills() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [a, b] = ["a", "b"].map(|name| folder.path().join(name));
+    let options = two_directories(folder.path()).with("log.segment.bytes=1048576");
+    let mut broker = options.start();
+    let mut client = connect(&broker);
+    create_partitions(&mut client, "t");
+    let mut next = 0;
+    let write = |client: &mut RawClient, next: &mut i64, count: usize| {
+        for _ in 0..count {
+            assert_eq!(produce_to(client, 0, &[7; 20_000]), (0, *next));
+            *next += 1;
+        }
+    };
+    write(&mut client, &mut next, 200);
+    assert_eq!(move_to(&mut client, 0, Path::new("/nowhere")), 57, "LOG_DIR_NOT_FOUND");
+    assert_eq!(move_to(&mut client, 99, &a), 3, "UNKNOWN_TOPIC_OR_PARTITION");
+    let mut here = if lying_in(&a).contains(&0) { [&a, &b] } else { [&b, &a] };
+    for round in 0..6 {
+        let [from, to] = here;
+        assert_eq!(move_to(&mut client, 0, to), 0);
+        if round % 2 == 1 {
+            // At some point of it.
+            write(&mut client, &mut next, round);
+            broker = broker.kill().start();
+            client = connect(&broker);
+        }
+        until("it has moved", || {
+            write(&mut client, &mut next, 1);
+            lying_in(to).contains(&0) && !lying_in(from).contains(&0)
+        });
+        assert!(all_offsets(&mut client, 0).into_iter().eq(0..next), "round {round}");
+        here = [to, from];
+    }
+    let moved = directories(&mut client);
+    let place = usize::from(here[0] == &b);
+    assert!(moved[place].1.contains(&(0, false)), "{moved:?}");
+    // A move that is taken back leaves nothing behind.
+    assert_eq!(move_to(&mut client, 0, here[1]), 0);
+    assert_eq!(move_to(&mut client, 0, here[0]), 0);
+    let (options, status) = broker.stop();
+    assert!(status.success());
+    let broker = options.start();
+    let mut client = connect(&broker);
+    assert!(all_offsets(&mut client, 0).into_iter().eq(0..next));
+    write(&mut client, &mut next, 1);
 }
 
 const SMALL_DISK_MIB: u32 = 64;

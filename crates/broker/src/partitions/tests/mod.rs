@@ -2,6 +2,7 @@
 
 mod disks;
 mod durability;
+mod moving;
 
 use std::fs;
 use std::path::Path;
