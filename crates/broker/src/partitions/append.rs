@@ -251,6 +251,7 @@ impl Partition {
         self.touch();
         let messages = appended.last_offset.plus(1).0.abs_diff(appended.base_offset.0);
         self.traffic.came(messages, batch.bytes().len() as u64);
+        self.note_written(batch.bytes().len());
         Ok(Placed {
             base_offset: appended.base_offset,
             next_offset: appended.last_offset.plus(1),

@@ -9,7 +9,7 @@
 //! What follows from a change is done by the thread of [`super::disks`], which is woken here.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -36,6 +36,8 @@ pub struct Directory {
     /// Flushes what lies in it.
     pub flusher: Flusher,
     is_full: AtomicBool,
+    /// What may still be written before the reserve is reached, as of the last look.
+    room_bytes: AtomicI64,
     failure: OnceLock<String>,
     watch: Arc<Watch>,
     held: Mutex<Option<LogDirectory>>,
@@ -70,8 +72,16 @@ impl Directory {
 
     /// A directory that nobody locks: for tests of what lies in it.
     pub fn unheld(path: PathBuf, id: Option<Uuid>, watch: Arc<Watch>) -> Self {
-        let (flusher, is_full, failure) = (Flusher::default(), AtomicBool::new(false), OnceLock::new());
-        Self { path, id, flusher, is_full, failure, watch, held: Mutex::new(None) }
+        Self {
+            path,
+            id,
+            flusher: Flusher::default(),
+            is_full: AtomicBool::new(false),
+            room_bytes: AtomicI64::new(i64::MAX),
+            failure: OnceLock::new(),
+            watch,
+            held: Mutex::new(None),
+        }
     }
 
     /// Where it is.
@@ -119,9 +129,19 @@ impl Directory {
         }
     }
 
+    /// Notes that so much was written, between two looks at the free room: a fast disk takes more than the reserve in between.
+    pub fn on_written(&self, bytes: usize) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        if self.room_bytes.fetch_sub(bytes, Ordering::Relaxed) < bytes {
+            self.set_full(true, &|| "what was written has reached the reserve (ottla.disk.reserve.bytes)".to_owned());
+        }
+    }
+
     /// Compares the free room with the `reserve_bytes` that were set; says whether there is room again.
     pub fn on_room(&self, total_bytes: u64, free_bytes: u64, reserve_bytes: Option<u64>) -> bool {
         let reserve_bytes = reserve(total_bytes, reserve_bytes);
+        let room_bytes = i64::try_from(free_bytes.saturating_sub(reserve_bytes)).unwrap_or(i64::MAX);
+        self.room_bytes.store(room_bytes, Ordering::Relaxed);
         let was_full = self.is_full();
         let needed_bytes = if was_full { reserve_bytes + reserve_bytes / AGAIN_ONE_IN } else { reserve_bytes };
         // Where nothing is kept free, a write that finds no room says when it is full.
@@ -217,6 +237,22 @@ mod tests {
         assert_eq!(on_room(899), (false, true));
         assert_eq!(on_room(900), (true, false));
         assert!(directory.is_online());
+    }
+
+    #[test]
+    fn what_is_written_between_two_looks_counts() {
+        let directory = directory();
+        directory.on_written(usize::MAX >> 1);
+        assert!(!directory.is_full(), "nobody has looked yet");
+        directory.on_room(10_000, 1000, Some(800));
+        directory.on_written(150);
+        assert!(!directory.is_full());
+        directory.on_written(51);
+        assert!(directory.is_full());
+        assert!(
+            directory.on_room(10_000, 1000, Some(800)),
+            "less was taken than was thought: it was deleted, or packed"
+        );
     }
 
     #[test]

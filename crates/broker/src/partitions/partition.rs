@@ -252,6 +252,11 @@ impl Partition {
         self.home.read().expect("nobody panics while holding this lock").is_full()
     }
 
+    /// Notes in its log directory how much was written to it.
+    pub(super) fn note_written(&self, bytes: usize) {
+        self.home.read().expect("nobody panics while holding this lock").on_written(bytes);
+    }
+
     /// Whether the producer of a batch that ends before `next_offset` may be told that it is safe.
     ///
     /// # Errors
