@@ -117,6 +117,11 @@ impl Error {
     pub(crate) fn remove(path: &Path, source: io::Error) -> Self {
         Self::Io { what: format!("remove {}", path.display()), source }
     }
+
+    /// Whether a disk is to blame.
+    pub(crate) fn is_of_disk(&self) -> bool {
+        matches!(self, Self::Storage(error) if error.is_of_disk())
+    }
 }
 
 impl From<StorageError> for Error {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use ottla_base::BrokerEpoch;
+use ottla_base::{BrokerEpoch, Uuid};
 use ottla_metadata::controller::{Answer, Command, RegisterBroker, UnfenceBroker};
 
 use crate::controller::{Place, epoch_of};
@@ -25,13 +25,13 @@ impl Registration {
         BrokerEpoch(self.epoch.load(Ordering::Acquire))
     }
 
-    /// Registers again, after somebody had this broker forgotten, and lets it lead.
+    /// Registers again, after somebody had this broker forgotten, with the directories that are online, and lets it lead.
     ///
     /// # Errors
     /// Why the controller would not.
-    pub async fn renew(&self, place: &Place) -> Result<(), String> {
+    pub async fn renew(&self, place: &Place, log_dirs: Vec<Uuid>) -> Result<(), String> {
         let stopped = |error: crate::controller::Unanswered| error.to_string();
-        let command = Command::RegisterBroker(self.command.clone());
+        let command = Command::RegisterBroker(RegisterBroker { log_dirs, ..self.command.clone() });
         let epoch = epoch_of(place.ask(command).await.map_err(stopped)?)?;
         self.epoch.store(epoch.0, Ordering::Release);
         let command = Command::UnfenceBroker(UnfenceBroker { id: self.command.id, epoch });

@@ -135,6 +135,11 @@ impl<'r> Request<'r> {
 }
 
 impl Responder {
+    /// The version that the answer is encoded in.
+    pub fn version(self) -> i16 {
+        self.version
+    }
+
     /// Encodes `message` as the answer.
     pub fn answer<'m, M: Message<'m>>(self, message: M) -> Result<Answer, Refused> {
         self.answer_with(message, Vec::new())

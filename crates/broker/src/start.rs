@@ -16,7 +16,7 @@ use ottla_metadata::controller::{Answer, Bootstrap, Command, RegisterBroker, Unf
 use ottla_metadata::image::Endpoint;
 use ottla_storage::LogDirectory;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle as Task;
 use tracing::{info, warn};
 
@@ -33,6 +33,9 @@ use crate::net::listener::{self, ConnectionCounts};
 use crate::net::memory::FrameMemory;
 use crate::net::workers::Workers;
 use crate::node::{Node, ProducerIds, PublishedImage, clock, entropy};
+use crate::partitions::disks::{Disks, Watching};
+use crate::partitions::flusher::Flushers;
+use crate::partitions::moving::{Mover, MoverThread};
 use crate::partitions::{Partitions, housekeeping, open_directories};
 use crate::registration::Registration;
 use crate::telemetry::Telemetry;
@@ -49,6 +52,10 @@ pub struct Broker {
     listeners: Vec<Task<()>>,
     workers: Arc<Workers>,
     housekeeping: (mpsc::Sender<()>, JoinHandle<()>),
+    flushers: Flushers,
+    mover: MoverThread,
+    /// Looks after the log directories, and says why the broker cannot go on with those that are left.
+    disks: (Watching, oneshot::Receiver<String>),
     controller: Running,
     group_threads: GroupThreads,
     /// Locked for as long as this is here.
@@ -81,9 +88,29 @@ impl Broker {
         };
         let mut host = Host::open(config.clone(), &cluster_id, publisher)?;
         blank.format(host.image(), config.node_id, &directory_ids)?;
+        // Those that are hosted from now on may owe a flush at once.
+        let flushers = Flushers::start(partitions.directories()).map_err(thread)?;
         let registration = join_cluster(&mut host, &config, &cluster_id, directory_ids, previous_epoch)?;
         partitions.set_strays_aside(&published.get());
+        partitions.has_started();
         let (controller, running) = host.run().map_err(thread)?;
+        let disks = Disks {
+            partitions: partitions.clone(),
+            running: config.running.clone(),
+            controller: controller.clone(),
+            node_id: config.node_id,
+            published: published.clone(),
+            metadata_path: config.metadata_log_dir.clone(),
+        };
+        let disks = disks.run().map_err(thread)?;
+        let mover = Mover {
+            partitions: partitions.clone(),
+            running: config.running.clone(),
+            controller: controller.clone(),
+            published: published.clone(),
+            node_id: config.node_id,
+        };
+        let mover = mover.run().map_err(thread)?;
         let housekeeping = start_housekeeping(partitions.clone(), config.clone()).map_err(thread)?;
         let node = Arc::new(Node {
             authorizer: Box::new(AllowAll),
@@ -131,6 +158,9 @@ impl Broker {
             listeners,
             workers,
             housekeeping,
+            flushers,
+            mover,
+            disks,
             controller: running,
             group_threads,
             metadata_directory,
@@ -152,8 +182,19 @@ impl Broker {
 
     /// Waits until the broker cannot go on by itself, and says why.
     pub async fn failed(&mut self) -> String {
-        self.controller.ended().await;
-        "the controller has ended".to_owned()
+        let controller = async { format!("the controller has ended: {}", self.controller.ended().await) };
+        let disks = async {
+            match (&mut self.disks.1).await {
+                Ok(reason) => reason,
+                // It ends with the broker.
+                Err(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            reason = disks => reason,
+            reason = controller => reason,
+        }
     }
 
     /// Stops in order: nothing that was acknowledged is lost, and the next start has nothing to check.
@@ -171,6 +212,7 @@ impl Broker {
         }
         let workers = self.workers;
         let (stop, housekeeping) = self.housekeeping;
+        let (flushers, mover, (disks, _)) = (self.flushers, self.mover, self.disks);
         drop(stop);
         let (partitions, epoch) = (self.node.partitions.clone(), self.node.registration.epoch());
         // The last way to the controller is in the node.
@@ -179,6 +221,10 @@ impl Broker {
         let closed = tokio::task::spawn_blocking(move || {
             drop(workers);
             drop(groups);
+            // These have a way to the controller.
+            drop(mover);
+            drop(disks);
+            drop(flushers);
             housekeeping.join().expect("the housekeeping does not panic");
             // The metadata log is read in full by every start: the others may be left cleanly though it was not.
             let ended = running.join();
@@ -254,6 +300,8 @@ fn join_cluster(
         clean_epoch: previous_epoch.map(BrokerEpoch),
     };
     let epoch = epoch_of(host.handle(Command::RegisterBroker(register.clone()))?).map_err(refused)?;
+    // Before it leads: in a directory that is not there, it cannot.
+    host.note_places()?;
     match host.handle(Command::UnfenceBroker(UnfenceBroker { id: config.node_id, epoch }))? {
         Answer::UnfenceBroker(Ok(())) => {}
         other => return Err(refused(format!("{other:?}"))),

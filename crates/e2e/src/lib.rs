@@ -7,6 +7,8 @@
 pub mod conversations;
 mod process;
 mod raw;
+mod small_disk;
 
 pub use process::{Broker, Options};
 pub use raw::{Closed, RawClient, body};
+pub use small_disk::SmallDisk;

@@ -1,5 +1,6 @@
 //! A broker process: started, killed, stopped and started again on the same files.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
+
+use crate::SmallDisk;
 
 /// How long a broker may take to answer; generous, for machines that are busy.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -18,7 +21,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// How to start it.
 #[derive(Clone, Debug)]
 pub struct Options {
-    program: PathBuf,
+    /// The program, with what has to stand before it.
+    program: Vec<OsString>,
     folder: PathBuf,
     overrides: Vec<String>,
 }
@@ -40,7 +44,14 @@ impl Options {
         let data = format!("log.dirs={}", folder.join("data").display());
         let listeners = "listeners=PLAINTEXT://127.0.0.1:0".to_owned();
         let overrides = vec![listeners, data, "ottla.http.listener=127.0.0.1:0".to_owned()];
-        Self { program: program.into(), folder: folder.to_owned(), overrides }
+        Self { program: vec![program.into().into()], folder: folder.to_owned(), overrides }
+    }
+
+    /// The same, where it sees `disk`.
+    #[must_use]
+    pub fn on(mut self, disk: &SmallDisk) -> Self {
+        self.program.splice(..0, disk.prefix().into_iter().map(OsString::from));
+        self
     }
 
     /// One more `--override`.
@@ -66,8 +77,8 @@ impl Options {
         let _ = fs::remove_file(&ready_file);
         let stderr_path = self.folder.join("stderr");
         let stderr = fs::File::create(&stderr_path).expect("the folder is ours");
-        let mut command = Command::new(&self.program);
-        command.arg("broker").arg("--ready-file").arg(&ready_file);
+        let mut command = Command::new(&self.program[0]);
+        command.args(&self.program[1..]).arg("broker").arg("--ready-file").arg(&ready_file);
         for setting in &self.overrides {
             command.arg("--override").arg(setting);
         }

@@ -24,10 +24,12 @@ pub struct LogConfig {
     pub delete: bool,
     /// Whether `cleanup.policy` has `compact`.
     pub compact: bool,
-    /// `flush.messages`: an fsync is due after so many records.
+    /// `flush.messages`: an fsync is owed after so many records.
     pub flush_messages: Option<u64>,
     /// `flush.ms`: an fsync is due this long after the last.
     pub flush_ms: Option<i64>,
+    /// `ottla.flush.before.ack`: an fsync is owed for every record.
+    pub flush_before_ack: bool,
     /// `file.delete.delay.ms`: how long a deleted segment's files stay, renamed, for those still reading.
     pub file_delete_delay_ms: i64,
     /// `preallocate`: whether a new segment takes its room on the disk at once.
@@ -51,6 +53,7 @@ impl Default for LogConfig {
             compact: false,
             flush_messages: None,
             flush_ms: None,
+            flush_before_ack: false,
             file_delete_delay_ms: 60_000,
             preallocate: false,
             producer_id_expiration_ms: 86_400_000,

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ottla_base::Offset;
+use rustix::io::Errno;
 
 /// What storage answers.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -72,6 +73,27 @@ impl Error {
         move |source| Self::Io { operation, path: path.to_owned(), source }
     }
 
+    /// Whether there was no room on the disk: another time there may be, and the disk is well.
+    pub fn is_full(&self) -> bool {
+        self.errno().is_some_and(|errno| [Errno::NOSPC, Errno::DQUOT].contains(&errno))
+    }
+
+    /// Whether the disk failed, or what holds it: nothing on it can be trusted from now on. What the process itself lacks,
+    /// files or memory, says nothing about its disk, and what lies in the way of one file nothing about the others.
+    pub fn is_of_disk(&self) -> bool {
+        const OF_PROCESS: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::INTR];
+        const IN_THE_WAY: [Errno; 5] = [Errno::ISDIR, Errno::NOTDIR, Errno::EXIST, Errno::NOTEMPTY, Errno::NAMETOOLONG];
+        let is_other = |errno| !OF_PROCESS.contains(&errno) && !IN_THE_WAY.contains(&errno);
+        !self.is_full() && self.errno().is_some_and(is_other)
+    }
+
+    fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Io { source, .. } => Errno::from_io_error(source),
+            _ => None,
+        }
+    }
+
     /// The file at `path` does not hold what its format promises.
     pub(crate) fn corrupt(path: &Path, detail: impl Into<String>) -> Self {
         Self::Corrupt { path: path.to_owned(), detail: detail.into() }
@@ -113,5 +135,27 @@ impl std::error::Error for Error {
             Self::Io { source, .. } => Some(source),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_well_and_a_process_without_files_says_nothing_of_its_disk() {
+        let of = |errno: Errno| Error::io("append to", Path::new("/d/t-0/0.log"))(errno.into());
+        let known = |error: &Error| (error.is_full(), error.is_of_disk());
+        for errno in [Errno::IO, Errno::ROFS, Errno::NOENT, Errno::ACCESS, Errno::NODEV, Errno::STALE] {
+            assert_eq!(known(&of(errno)), (false, true), "{errno:?}");
+        }
+        for errno in [Errno::NOSPC, Errno::DQUOT] {
+            assert_eq!(known(&of(errno)), (true, false), "{errno:?}");
+        }
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::INTR, Errno::ISDIR, Errno::EXIST] {
+            assert_eq!(known(&of(errno)), (false, false), "{errno:?}");
+        }
+        let torn = Error::io("read", Path::new("/d/t-0/0.log"))(io::ErrorKind::UnexpectedEof.into());
+        assert_eq!(known(&torn), (false, false), "a file that is too short is damaged");
     }
 }

@@ -169,7 +169,7 @@ impl Subject {
     fn measure(&self, row: &Row, times: &Times) -> Fallible<Entry> {
         let address = self.server.bootstrap();
         let topic = "bench";
-        topic::create(&address, topic, row.partitions)?;
+        topic::create(&address, topic, row.partitions, row.configs(self.name == report::KAFKA))?;
         if row.kind == Kind::CatchUp {
             generator::fill(&row::filling(row), topic, &address, times.filled_bytes)?;
         }
@@ -204,6 +204,8 @@ fn time_start(server: &mut Server) -> Fallible<f64> {
 
 fn limits_of(row: &Row) -> &'static [LimitKind] {
     match row.kind {
+        // They do no fsync.
+        _ if row.is_flushed => &[],
         Kind::Produce { .. } | Kind::ProduceAtRate { .. } if row.partitions == 1 => {
             &[LimitKind::Produce, LimitKind::ProduceOneLog]
         }

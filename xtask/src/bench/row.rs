@@ -10,6 +10,8 @@ const CONNECTIONS: usize = 4;
 const IN_FLIGHT: usize = 5;
 /// Connections that send small requests, one at a time each.
 const SMALL_CONNECTIONS: usize = 16;
+/// Producers that share the fsyncs of the rows that are flushed, each with its own connection.
+const FLUSHED_CONNECTIONS: usize = 16;
 /// Requests a second of a row at a fixed rate, about 60 MB/s of full batches: far below what any broker here can take.
 const PER_S: f64 = 4000.0;
 
@@ -24,6 +26,8 @@ pub struct Row {
     pub batch_bytes: usize,
     pub codec: Compression,
     pub acks: i16,
+    /// Nothing is acknowledged before it is on the disk.
+    pub is_flushed: bool,
 }
 
 /// What its connections do.
@@ -60,6 +64,7 @@ pub fn all() -> Vec<Row> {
                         batch_bytes: BATCH_BYTES,
                         codec,
                         acks,
+                        is_flushed: false,
                     });
                 }
             }
@@ -74,6 +79,7 @@ pub fn all() -> Vec<Row> {
         batch_bytes: BATCH_BYTES,
         codec: Compression::None,
         acks: 1,
+        is_flushed: false,
     };
     let small = Row { connections: SMALL_CONNECTIONS, record_bytes: 100, batch_bytes: 0, ..base.clone() };
     rows.push(Row {
@@ -100,6 +106,19 @@ pub fn all() -> Vec<Row> {
         ..base.clone()
     });
     for partitions in [1, 12] {
+        for (is_flushed, flushed_name) in [(false, "left to the page cache"), (true, "flushed before the ack")] {
+            rows.push(Row {
+                name: format!("16 producers, 1 KiB, acks all, {}, {flushed_name}", partitions_text(partitions)),
+                kind: Kind::Produce { in_flight: IN_FLIGHT },
+                connections: FLUSHED_CONNECTIONS,
+                partitions,
+                acks: -1,
+                is_flushed,
+                ..base.clone()
+            });
+        }
+    }
+    for partitions in [1, 12] {
         rows.push(Row {
             name: format!("fetch catch-up, 1 KiB, {}", partitions_text(partitions)),
             connections: 2,
@@ -108,6 +127,17 @@ pub fn all() -> Vec<Row> {
         });
     }
     rows
+}
+
+impl Row {
+    /// What the topic is to have set, so that Ottla, or a real Kafka, acknowledges nothing before it is on the disk.
+    pub fn configs(&self, of_kafka: bool) -> &'static [(&'static str, &'static str)] {
+        match (self.is_flushed, of_kafka) {
+            (false, _) => &[],
+            (true, false) => &[("ottla.flush.before.ack", "true")],
+            (true, true) => &[("flush.messages", "1")],
+        }
+    }
 }
 
 /// What fills partitions that are going to be read.
@@ -119,6 +149,7 @@ pub fn filling(row: &Row) -> Row {
 pub fn warming() -> Vec<Row> {
     let mut rows = all();
     rows.retain(|row| row.partitions == 12 && row.acks == 1 && row.codec == Compression::None);
+    assert!(rows.iter().all(|row| !row.is_flushed), "a disk needs no warming");
     rows
 }
 

@@ -27,16 +27,20 @@ const WITHIN: Duration = Duration::from_secs(30);
 /// How often they are looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
-/// Makes a topic and waits until each partition has a leader.
-pub fn create(address: &str, name: &str, partitions: i32) -> io::Result<()> {
+/// Makes a topic with these settings, and waits until each partition has a leader.
+pub fn create(address: &str, name: &str, partitions: i32, configs: &[(&str, &str)]) -> io::Result<()> {
     let mut connection = Connection::open(address)?;
     // What a row has written is gone before the next one begins.
-    let at_once = create_topics_request::Config { name: "file.delete.delay.ms".into(), value: Some("100".into()) };
+    let configs = [("file.delete.delay.ms", "100")].iter().chain(configs);
+    let config = |&(name, value): &(&str, &str)| create_topics_request::Config {
+        name: name.to_owned().into(),
+        value: Some(value.to_owned().into()),
+    };
     let topic = create_topics_request::Topic {
         name: name.into(),
         num_partitions: partitions,
         replication_factor: 1,
-        configs: vec![at_once],
+        configs: configs.map(config).collect(),
         ..Default::default()
     };
     let create = CreateTopicsRequest { topics: vec![topic], timeout_ms: 30_000, ..Default::default() };

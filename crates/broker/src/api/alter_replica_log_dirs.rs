@@ -1,8 +1,8 @@
-//! AlterReplicaLogDirs (key 34, versions 1-2, KIP-113): in which directory a replica lies.
+//! AlterReplicaLogDirs (key 34, versions 1-2, KIP-113): moves replicas to other log directories. It is answered when a move has
+//! begun; DescribeLogDirs tells how far it is.
 //!
 //! v2 flexible.
-//! Differs from Kafka: replicas stay where they are. A move to where a replica is succeeds, as there; one to another
-//! directory of this broker is refused.
+//! Differs from Kafka: a wish for a replica that is not on this broker yet is not remembered.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -18,6 +18,7 @@ use ottla_protocol::messages::alter_replica_log_dirs_response::{
 use super::Api;
 use crate::access::{Operation, Resource};
 use crate::dispatch::{Refused, Reply};
+use crate::node::clock;
 use crate::request::Request;
 
 /// AlterReplicaLogDirs.
@@ -67,9 +68,9 @@ fn alter(request: &Request<'_>, topic: &str, index: i32, path: &str) -> ErrorCod
         return ErrorCode::LogDirNotFound;
     };
     match partitions.find(topic, index) {
-        Ok(partition) => match partition.with_log(|log, _| log.folder().parent() == Some(target.path())) {
-            true => ErrorCode::None,
-            false => ErrorCode::KafkaStorageError,
+        Ok(partition) => match partitions.move_to(&partition, target, clock::now_ms()) {
+            Ok(()) => ErrorCode::None,
+            Err(code) => code,
         },
         Err(ErrorCode::NotLeaderOrFollower) => ErrorCode::ReplicaNotAvailable,
         Err(code) => code,

@@ -12,18 +12,15 @@ use ottla_protocol::ApiKey;
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::messages::delete_groups_request::DeleteGroupsRequest;
 use ottla_protocol::messages::delete_groups_response::{DeleteGroupsResponse, DeleteGroupsResult};
-use tokio::sync::oneshot;
 
 use super::Api;
 use crate::access::{Operation, Resource};
+use crate::coordinators::Answering;
 use crate::dispatch::{Refused, Reply};
 use crate::request::Request;
 
 /// DeleteGroups.
 pub const API: Api = Api { key: ApiKey::DeleteGroups, versions: 0..=3, handle };
-
-/// What a coordinator was asked.
-type Asked = (Vec<group::GroupId>, Result<oneshot::Receiver<Answer>, ErrorCode>);
 
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: DeleteGroupsRequest<'_> = request.decode()?;
@@ -37,25 +34,35 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
             true => by_partition.entry(request.node.groups.partition_of(name)).or_default().push(name.into()),
         }
     }
-    let ask = |groups: Vec<group::GroupId>| -> Asked {
+    let mut later = Vec::new();
+    for groups in by_partition.into_values() {
         let question = group::Request::DeleteGroups(group::DeleteGroups { group_ids: groups.clone() });
-        let answered = request.node.groups.ask(&Arc::clone(&groups[0]), question);
-        (groups, answered)
-    };
-    for (groups, answered) in by_partition.into_values().map(ask) {
-        let answer = answered.and_then(|mut answered| {
-            // Nothing that it waits for: it is answered when its records are written.
-            answered.try_recv().map_err(|_| ErrorCode::NotCoordinator)
-        });
-        match answer {
-            Ok(Answer::DeleteGroups(deleted)) => {
-                results.extend(deleted.iter().map(|group| to_wire(&group.group_id, group.error)));
-            }
-            Ok(other) => unreachable!("a DeleteGroups is answered as one, not by {other:?}"),
-            Err(code) => results.extend(groups.iter().map(|group| to_wire(group, code))),
+        match request.node.groups.ask(&Arc::clone(&groups[0]), question).and_then(Answering::now) {
+            Ok(Ok(answer)) => add(&mut results, &groups, Ok(answer)),
+            Ok(Err(answering)) => later.push((groups, answering)),
+            Err(code) => add(&mut results, &groups, Err(code)),
         }
     }
-    request.reply(DeleteGroupsResponse { results, ..Default::default() })
+    if later.is_empty() {
+        return request.reply(DeleteGroupsResponse { results, ..Default::default() });
+    }
+    let responder = request.responder();
+    Ok(Reply::Parked(Box::pin(async move {
+        for (groups, answering) in later {
+            add(&mut results, &groups, answering.answer().await);
+        }
+        responder.answer(DeleteGroupsResponse { results, ..Default::default() })
+    })))
+}
+
+fn add(results: &mut Vec<DeleteGroupsResult<'static>>, groups: &[group::GroupId], answer: Result<Answer, ErrorCode>) {
+    match answer {
+        Ok(Answer::DeleteGroups(deleted)) => {
+            results.extend(deleted.iter().map(|group| to_wire(&group.group_id, group.error)));
+        }
+        Ok(other) => unreachable!("a DeleteGroups is answered as one, not by {other:?}"),
+        Err(code) => results.extend(groups.iter().map(|group| to_wire(group, code))),
+    }
 }
 
 fn to_wire(group: &str, code: ErrorCode) -> DeleteGroupsResult<'static> {

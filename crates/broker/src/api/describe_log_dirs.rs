@@ -11,11 +11,12 @@ use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
 use ottla_protocol::messages::describe_log_dirs_response::{
     DescribeLogDirsResponse, DescribeLogDirsResult, Partition, Topic,
 };
-use ottla_storage::{LogDirectory, os};
+use ottla_storage::os;
 
 use super::Api;
 use crate::access::{Operation, Resource};
 use crate::dispatch::{Refused, Reply};
+use crate::partitions::directories::Directory;
 use crate::request::Request;
 
 /// DescribeLogDirs.
@@ -40,23 +41,38 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     request.reply(DescribeLogDirsResponse { results: results.collect(), ..Default::default() })
 }
 
-fn describe(request: &Request<'_>, directory: &LogDirectory, wanted: &Wanted<'_>) -> DescribeLogDirsResult<'static> {
+fn describe(request: &Request<'_>, directory: &Directory, wanted: &Wanted<'_>) -> DescribeLogDirsResult<'static> {
+    let log_dir = || Cow::Owned(directory.path().to_string_lossy().into_owned());
+    if !directory.is_online() {
+        return DescribeLogDirsResult {
+            error_code: ErrorCode::KafkaStorageError.code(),
+            log_dir: log_dir(),
+            total_bytes: UNKNOWN,
+            usable_bytes: UNKNOWN,
+            ..Default::default()
+        };
+    }
     let mut topics: BTreeMap<String, Vec<Partition>> = BTreeMap::new();
     for partition in request.node.partitions.all() {
         let name = &partition.name;
         if wanted.as_ref().is_some_and(|wanted| !wanted.contains(&(&*name.topic, name.partition.0))) {
             continue;
         }
-        let (is_here, size) =
-            partition.with_log(|log, _| (log.folder().parent() == Some(directory.path()), log.size_bytes()));
-        if is_here {
-            // The high watermark is never past the end of the leader's log, so nothing lags.
+        let mut add = |size_bytes: u64, offset_lag, is_future_key| {
             topics.entry(name.topic.to_string()).or_default().push(Partition {
                 partition_index: name.partition.0,
-                partition_size: i64::try_from(size).unwrap_or(i64::MAX),
-                offset_lag: 0,
-                is_future_key: false,
+                partition_size: i64::try_from(size_bytes).unwrap_or(i64::MAX),
+                offset_lag,
+                is_future_key,
             });
+        };
+        let (is_here, size_bytes) = partition.with_log(|log, _| (directory.holds(log.folder()), log.size_bytes()));
+        if is_here {
+            // The high watermark is never past the end of the leader's log, so nothing lags.
+            add(size_bytes, 0, false);
+        }
+        if let Some(moving) = partition.moving().filter(|moving| moving.home.path() == directory.path()) {
+            add(moving.size_bytes, moving.lag, true);
         }
     }
     let (total_bytes, usable_bytes) = match os::volume_bytes(directory.path()) {
@@ -67,12 +83,12 @@ fn describe(request: &Request<'_>, directory: &LogDirectory, wanted: &Wanted<'_>
         }
     };
     let topic = |(name, mut partitions): (String, Vec<Partition>)| {
-        partitions.sort_by_key(|partition| partition.partition_index);
+        partitions.sort_by_key(|partition| (partition.partition_index, partition.is_future_key));
         Topic { name: Cow::Owned(name), partitions }
     };
     DescribeLogDirsResult {
         error_code: ErrorCode::None.code(),
-        log_dir: Cow::Owned(directory.path().to_string_lossy().into_owned()),
+        log_dir: log_dir(),
         topics: topics.into_iter().map(topic).collect(),
         total_bytes,
         usable_bytes,

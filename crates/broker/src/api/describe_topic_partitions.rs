@@ -16,7 +16,7 @@ use ottla_protocol::messages::describe_topic_partitions_response::{
     DescribeTopicPartitionsResponse, NextCursor, Partition, Topic,
 };
 
-use super::{Api, is_alive};
+use super::{Api, is_offline};
 use crate::access::{self, Operation, Resource};
 use crate::dispatch::{Refused, Reply};
 use crate::request::Request;
@@ -110,7 +110,7 @@ fn describe(
     let ids = |brokers: &[BrokerId]| brokers.iter().map(|broker| broker.0).collect::<Vec<_>>();
     let mut left = topic.partitions.iter().filter(|(index, _)| index.0 >= from);
     let partitions = left.by_ref().take(limit).map(|(index, partition)| {
-        let offline = partition.replicas.iter().filter(|&&replica| !is_alive(image, replica));
+        let offline = partition.replicas.iter().filter(|&&replica| is_offline(image, partition, replica));
         Partition {
             error_code: ErrorCode::None.code(),
             partition_index: index.0,

@@ -35,6 +35,8 @@ use crate::request::{Request, Responder};
 /// Fetch.
 pub const API: Api = Api { key: ApiKey::Fetch, versions: 4..=18, handle };
 
+/// The first version that knows KAFKA_STORAGE_ERROR.
+const STORAGE_ERROR_FROM: i16 = 6;
 /// The first version that names topics by id.
 const TOPIC_IDS_FROM: i16 = 13;
 /// The replica id of a debugging consumer, which may read up to the log's end.
@@ -298,6 +300,10 @@ impl Fetch {
                 partition.traffic.went(slice.length.into());
             }
             let mut data = partition_data(wanted.partition, result, read_committed, &mut slices);
+            if data.error_code == ErrorCode::KafkaStorageError.code() && responder.version() < STORAGE_ERROR_FROM {
+                // Readers from before that code look for another leader.
+                data.error_code = ErrorCode::NotLeaderOrFollower.code();
+            }
             if let Some(Some(bytes)) = rewritten.get(index) {
                 data.records = Records::Bytes(bytes);
             }

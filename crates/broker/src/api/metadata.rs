@@ -16,7 +16,7 @@ use ottla_protocol::error::ErrorCode;
 use ottla_protocol::messages::metadata_request::{self, MetadataRequest};
 use ottla_protocol::messages::metadata_response::{Broker, MetadataResponse, Partition, Topic};
 
-use super::{Api, is_alive};
+use super::{Api, is_alive, is_offline};
 use crate::access::{self, Asker, Operation, Resource};
 use crate::dispatch::{Refused, Reply};
 use crate::node::Node;
@@ -211,7 +211,7 @@ fn describe(node: &Node, asked: &Asked<'_>, image: &Image, topic: &ImageTopic) -
     let partitions = topic.partitions.iter().map(|(index, partition)| {
         let leader = partition.leader.filter(|&leader| is_alive(image, leader));
         let ids = |brokers: &[ottla_base::BrokerId]| brokers.iter().map(|broker| broker.0).collect::<Vec<_>>();
-        let offline = partition.replicas.iter().filter(|&&replica| !is_alive(image, replica));
+        let offline = partition.replicas.iter().filter(|&&replica| is_offline(image, partition, replica));
         Partition {
             error_code: leader.map_or(ErrorCode::LeaderNotAvailable, |_| ErrorCode::None).code(),
             partition_index: index.0,

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use ottla_base::BrokerId;
-use ottla_metadata::image::Image;
+use ottla_metadata::image::{Image, Partition};
 use ottla_protocol::ApiKey;
 
 pub use crate::net::answer::Answer;
@@ -119,6 +119,11 @@ pub const ALL: &[Api] = &[
 /// Whether clients are told of a broker.
 fn is_alive(image: &Image, broker: BrokerId) -> bool {
     image.broker(broker).is_some_and(|broker| !broker.fenced)
+}
+
+/// Whether a replica cannot be reached: its broker is not there, or has lost the log directory that it lies in.
+fn is_offline(image: &Image, partition: &Partition, replica: BrokerId) -> bool {
+    !is_alive(image, replica) || !image.has_online(replica, partition)
 }
 
 /// All that are answered, whether clients are told of them or not.

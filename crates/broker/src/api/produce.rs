@@ -28,7 +28,6 @@ use crate::dispatch::{Refused, Reply};
 use crate::node::clock;
 use crate::partitions::append::{Appending, Outcome, Placed};
 use crate::partitions::leader::Acks;
-use crate::partitions::parked::Parked;
 use crate::partitions::partition::Partition;
 use crate::request::{Client, Request};
 
@@ -76,8 +75,8 @@ struct Waiting {
 enum Until {
     /// Another connection has appended the batch.
     Appended(oneshot::Receiver<Result<Placed, Failed>>),
-    /// All in-sync replicas have everything before this offset.
-    Replicated(Offset),
+    /// Everything before this offset is safe: with acks=all, on all in-sync replicas.
+    Safe(Offset),
 }
 
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
@@ -112,9 +111,15 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
                     (failure(data.index, failed), None)
                 }
                 Ok((partition, Outcome::Done(Ok(placed)))) => {
-                    let until = Until::Replicated(placed.next_offset);
-                    let committed = acks != Some(Acks::All) || is_committed(&partition, placed.next_offset);
-                    (success(data.index, placed), (!committed).then_some((partition, until)))
+                    let until = Until::Safe(placed.next_offset);
+                    match partition.is_acknowledged(acks.unwrap_or(Acks::None), placed.next_offset) {
+                        Ok(true) => (success(data.index, placed), None),
+                        Ok(false) => (success(data.index, placed), Some((partition, until))),
+                        Err(code) => {
+                            failures = true;
+                            (failure(data.index, code.into()), None)
+                        }
+                    }
                 }
                 Ok((partition, Outcome::Queued(done))) => {
                     let answer = PartitionResponse { index: data.index, ..Default::default() };
@@ -139,7 +144,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
             let responder = request.responder();
             let memory_bytes = memory_bytes(&response) + waiting.capacity() * size_of::<Waiting>();
             let finished = async move {
-                finish(&mut response, waiting, acks == Some(Acks::All), timeout).await;
+                finish(&mut response, waiting, acks.unwrap_or(Acks::Leader), timeout).await;
                 responder.answer(response)
             };
             Ok(Reply::Holding(Box::pin(finished), memory_bytes))
@@ -333,10 +338,6 @@ fn failure(index: i32, failed: Failed) -> PartitionResponse<'static> {
     }
 }
 
-fn is_committed(partition: &Partition, next_offset: Offset) -> bool {
-    partition.positions().high_watermark >= next_offset
-}
-
 /// About what an answer takes that is not encoded yet.
 fn memory_bytes(response: &ProduceResponse<'_>) -> usize {
     let text_bytes = |text: &Option<Cow<'_, str>>| text.as_ref().map_or(0, |text| text.len());
@@ -354,12 +355,12 @@ fn memory_bytes(response: &ProduceResponse<'_>) -> usize {
 }
 
 /// Waits for what each of `waiting` waits for, and puts it into the answer.
-async fn finish(response: &mut ProduceResponse<'_>, waiting: Vec<Waiting>, all_replicas: bool, timeout: Duration) {
+async fn finish(response: &mut ProduceResponse<'_>, waiting: Vec<Waiting>, acks: Acks, timeout: Duration) {
     let deadline = tokio::time::Instant::now() + timeout;
     for Waiting { partition, until, topic_place, partition_place } in waiting {
         let answer = &mut response.responses[topic_place].partition_responses[partition_place];
         let next_offset = match until {
-            Until::Replicated(next_offset) => next_offset,
+            Until::Safe(next_offset) => next_offset,
             Until::Appended(done) => {
                 // The broker stops where nobody is left to append it.
                 let appended = done.await.unwrap_or_else(|_| Err(ErrorCode::NotLeaderOrFollower.into()));
@@ -367,26 +368,16 @@ async fn finish(response: &mut ProduceResponse<'_>, waiting: Vec<Waiting>, all_r
                 *answer = appended
                     .map_or_else(|failed| failure(answer.index, failed), |placed| success(answer.index, placed));
                 match next_offset {
-                    Some(next_offset) if all_replicas => next_offset,
-                    _ => continue,
+                    Some(next_offset) => next_offset,
+                    None => continue,
                 }
             }
         };
-        if tokio::time::timeout_at(deadline, committed(&partition, next_offset)).await.is_err() {
-            answer.error_code = ErrorCode::RequestTimedOut.code();
+        let acknowledged = tokio::time::timeout_at(deadline, partition.acknowledged(acks, next_offset)).await;
+        if let Err(code) = acknowledged.unwrap_or(Err(ErrorCode::RequestTimedOut)) {
+            answer.error_code = code.code();
             answer.base_offset = -1;
         }
-    }
-}
-
-async fn committed(partition: &Partition, next_offset: Offset) {
-    loop {
-        let parked = Parked::new();
-        partition.parked.register(&parked);
-        if is_committed(partition, next_offset) {
-            return;
-        }
-        parked.changed().await;
     }
 }
 

@@ -44,7 +44,7 @@ pub use running::{Newest, Running};
 pub use written::{Written, WrittenValue};
 
 /// What "never" is where a time is needed: a hundred years.
-const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+pub const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// What a broker acts on. Values of topics that a topic may set itself are read through [`Config::values`].
 #[derive(Clone, Debug)]

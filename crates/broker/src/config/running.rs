@@ -18,6 +18,10 @@ pub struct Running {
     pub max_connections_per_ip_overrides: BTreeMap<IpAddr, usize>,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: i64,
+    /// `replica.alter.log.dirs.io.max.bytes.per.second`; `None` is no limit.
+    pub alter_log_dirs_bytes_per_s: Option<u64>,
+    /// `ottla.disk.reserve.bytes`; `None` where it depends on the volume.
+    pub disk_reserve_bytes: Option<u64>,
 }
 
 /// The newest of them: the controller's thread replaces them, everybody reads.
@@ -35,6 +39,10 @@ impl Running {
             max_connections_per_ip: written.size("max.connections.per.ip"),
             max_connections_per_ip_overrides,
             producer_id_expiration_ms: written.number("producer.id.expiration.ms"),
+            alter_log_dirs_bytes_per_s: written
+                .optional_number("replica.alter.log.dirs.io.max.bytes.per.second")
+                .and_then(|bytes| u64::try_from(bytes).ok()),
+            disk_reserve_bytes: u64::try_from(written.number("ottla.disk.reserve.bytes")).ok(),
         }
     }
 

@@ -20,7 +20,9 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use ottla_base::{BrokerEpoch, Shard};
-use ottla_metadata::controller::{Answer, Command, Controller as Machine, Effect, Input, Ticket};
+use ottla_metadata::controller::{
+    Answer, AssignDirectories, Command, Controller as Machine, Effect, Input, PlacedReplica, Ticket,
+};
 use ottla_metadata::image::Image;
 use ottla_protocol::error::ErrorCode;
 use tokio::sync::oneshot;
@@ -40,11 +42,14 @@ const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
 const COMMAND_BYTES: usize = 1024;
 const ENTRY_BYTES: usize = 512;
 const BYTES_PER_BYTE: usize = 8;
+/// So many replicas are assigned to their directories in one batch of records.
+const ASSIGNED_AT_ONCE: usize = 1000;
 
-/// A command on its way to the controller.
-struct Asked {
-    command: Command,
-    answer: oneshot::Sender<std::result::Result<Answer, Unanswered>>,
+/// What is on its way to the controller.
+enum Asked {
+    Command(Box<Command>, oneshot::Sender<std::result::Result<Answer, Unanswered>>),
+    /// To host once more what could not be.
+    HostAgain,
 }
 
 /// Why a command has no answer.
@@ -73,12 +78,9 @@ pub struct Place {
 /// The running controller.
 pub struct Running {
     thread: JoinHandle<Result<()>>,
-    /// Its other end is dropped when the thread ends.
-    ended: oneshot::Receiver<Ended>,
+    /// Why the thread has ended, if nobody stopped it.
+    ended: oneshot::Receiver<String>,
 }
-
-/// Never sent.
-enum Ended {}
 
 /// What the thread works on.
 pub struct Host {
@@ -103,13 +105,25 @@ impl Controller {
         let share = self.waiting.try_share(bytes)?;
         Some(Place { commands: self.commands.clone(), _share: share })
     }
+
+    /// Has a command of the broker's own carried out, whatever is answered.
+    pub fn tell(&self, command: Command) {
+        let (answer, _) = oneshot::channel();
+        // Without a controller the broker stops.
+        let _ = self.commands.send(Asked::Command(Box::new(command), answer));
+    }
+
+    /// Has those partitions hosted whose logs could not be opened before.
+    pub fn host_again(&self) {
+        let _ = self.commands.send(Asked::HostAgain);
+    }
 }
 
 impl Place {
     /// Asks, and waits for the answer. The place may be kept until that has been used up.
     pub async fn ask(&self, command: Command) -> std::result::Result<Answer, Unanswered> {
         let (answer, answered) = oneshot::channel();
-        self.commands.send(Asked { command, answer }).map_err(|_| Unanswered::Stopped)?;
+        self.commands.send(Asked::Command(Box::new(command), answer)).map_err(|_| Unanswered::Stopped)?;
         answered.await.unwrap_or(Err(Unanswered::Stopped))
     }
 }
@@ -133,8 +147,35 @@ impl Host {
         self.machine.image()
     }
 
-    /// Decides one command and carries it out.
+    /// Decides one command and carries it out; then notes where the broker has put its new replicas.
     pub fn handle(&mut self, command: Command) -> Result<Answer> {
+        let answer = self.carry_out(command)?;
+        let mut misplaced = self.publisher.partitions.take_misplaced();
+        while !misplaced.is_empty() {
+            let rest = misplaced.split_off(misplaced.len().min(ASSIGNED_AT_ONCE));
+            self.assign(misplaced)?;
+            misplaced = rest;
+        }
+        Ok(answer)
+    }
+
+    /// Notes where the logs lie that were found at the start.
+    pub fn note_places(&mut self) -> Result<()> {
+        let misplaced = self.publisher.partitions.misplaced_at_start(self.machine.image());
+        misplaced.chunks(ASSIGNED_AT_ONCE).try_for_each(|replicas| self.assign(replicas.to_vec()))
+    }
+
+    /// Notes in the metadata in which directories replicas of this broker lie.
+    fn assign(&mut self, replicas: Vec<PlacedReplica>) -> Result<()> {
+        let id = self.config.node_id;
+        let Some(epoch) = self.machine.image().broker(id).map(|broker| broker.epoch) else { return Ok(()) };
+        if !replicas.is_empty() {
+            self.carry_out(Command::AssignDirectories(AssignDirectories { id, epoch, replicas }))?;
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, command: Command) -> Result<Answer> {
         let now = clock::now();
         let outcome = self.machine.decide(now, Input { ticket: Ticket(0), command });
         if !outcome.records.is_empty() {
@@ -157,22 +198,33 @@ impl Host {
     /// Goes on in a thread of its own until every [`Controller`] is gone.
     pub fn run(self) -> std::io::Result<(Controller, Running)> {
         let (commands, asked) = mpsc::channel();
-        let (running, ended) = oneshot::channel::<Ended>();
+        let (running, ended) = oneshot::channel();
         let work = move || {
-            let _running = running;
-            self.work(&asked)
+            let done = self.work(&asked);
+            if let Err(failure) = &done {
+                // Whoever stops already does not listen.
+                let _ = running.send(failure.to_string());
+            }
+            done
         };
         let thread = std::thread::Builder::new().name("ottla-controller".to_owned()).spawn(work)?;
         Ok((Controller::new(commands), Running { thread, ended }))
     }
 
     fn work(mut self, asked: &Receiver<Asked>) -> Result<()> {
-        while let Ok(Asked { command, answer }) = asked.recv() {
+        while let Ok(asked) = asked.recv() {
+            let (command, answer) = match asked {
+                Asked::Command(command, answer) => (*command, answer),
+                Asked::HostAgain => {
+                    self.publisher.host_again(self.machine.image());
+                    continue;
+                }
+            };
             match self.handle(command) {
                 // Whoever asked may have gone away.
                 Ok(decided) => drop(answer.send(Ok(decided))),
                 // As where the disk is full: what was begun was taken back, and there may be room for the next one.
-                Err(failure) if self.log.is_usable() => {
+                Err(failure) if self.log.is_usable() && !failure.is_of_disk() => {
                     error!(%failure, "the metadata log could not be written: a command was not carried out");
                     drop(answer.send(Err(Unanswered::NotWritten)));
                 }
@@ -202,10 +254,9 @@ impl Host {
 }
 
 impl Running {
-    /// Waits until the thread has ended, although nobody stopped it.
-    pub async fn ended(&mut self) {
-        // Nothing is ever sent: this is the other end being dropped.
-        let _ = (&mut self.ended).await;
+    /// Waits until the thread has ended, although nobody stopped it, and says why.
+    pub async fn ended(&mut self) -> String {
+        (&mut self.ended).await.unwrap_or_else(|_| "its thread is gone".to_owned())
     }
 
     /// Waits for the end.

@@ -60,6 +60,20 @@ impl Publisher {
         self.groups.forget_topics(&delta);
     }
 
+    /// Hosts what could not be hosted before, as far as that works now.
+    pub fn host_again(&self, image: &Image) {
+        let now_ms = clock::now_ms();
+        for name in self.partitions.failed_topics() {
+            let Some(topic) = image.topic(&name) else { continue };
+            let settings = Arc::new(self.settings_of(image, topic));
+            if let Err(error) = self.partitions.host(topic, &settings, now_ms) {
+                error!(topic = %topic.name, %error, "some partitions of the topic are still not served");
+            }
+        }
+        // Groups whose partition is served now get a coordinator.
+        self.groups.take_over(&self.partitions, &self.published.get());
+    }
+
     /// The topics that have to be looked at.
     fn touched<'i>(&self, delta: &BrokerDelta, newer: &'i Image) -> Vec<&'i Topic> {
         if changes_brokers(delta) {

@@ -24,13 +24,13 @@ use std::sync::{Arc, RwLock};
 use std::thread::JoinHandle;
 
 use ottla_base::{BrokerId, PartitionIndex, Uuid};
-use ottla_coordinator::group::{Answer, DeletedTopic, GroupCoordinator, Request, partition_of};
+use ottla_coordinator::group::{DeletedTopic, GroupCoordinator, Request, partition_of};
 use ottla_metadata::delta::BrokerDelta;
 use ottla_metadata::image::{Image, Topic};
 use ottla_protocol::error::ErrorCode;
-use tokio::sync::oneshot;
 
 use self::loading::Loader;
+pub use self::shard::Answering;
 use self::shard::{Shard, Shared};
 use crate::config::Config;
 use crate::partitions::Partitions;
@@ -100,12 +100,10 @@ impl GroupCoordinators {
     ///
     /// # Errors
     /// NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS.
-    pub fn ask(&self, group_id: &str, request: Request) -> Result<oneshot::Receiver<Answer>, ErrorCode> {
+    pub fn ask(&self, group_id: &str, request: Request) -> Result<Answering, ErrorCode> {
         // As in Kafka, also where the coordinator is elsewhere or not ready.
         if let Some(answer) = request.wrong(&self.config.groups) {
-            let (answers, answered) = oneshot::channel();
-            let _ = answers.send(answer);
-            return Ok(answered);
+            return Ok(Answering::at_once(answer));
         }
         self.shard_of(group_id)?.ask(request)
     }

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use ottla_coordinator::group::{Answer, Request as Question};
 use ottla_protocol::Message;
 use ottla_protocol::error::ErrorCode;
-use tokio::sync::oneshot::error::TryRecvError;
 
+use super::Answering;
 use crate::access::{Operation, Resource};
 use crate::dispatch::{Refused, Reply};
 use crate::request::Request;
@@ -33,20 +33,12 @@ pub fn ask<M: Message<'static>>(
     question: Question,
     to_wire: impl FnOnce(Result<Answer, ErrorCode>) -> M + Send + 'static,
 ) -> Result<Reply, Refused> {
-    let mut answered = match request.node.groups.ask(group_id, question) {
-        Ok(answered) => answered,
-        Err(code) => return request.reply(to_wire(Err(code))),
-    };
-    match answered.try_recv() {
-        Ok(answer) => request.reply(to_wire(Ok(answer))),
-        Err(TryRecvError::Closed) => request.reply(to_wire(Err(ErrorCode::NotCoordinator))),
-        Err(TryRecvError::Empty) => {
+    match request.node.groups.ask(group_id, question).and_then(Answering::now) {
+        Err(code) => request.reply(to_wire(Err(code))),
+        Ok(Ok(answer)) => request.reply(to_wire(Ok(answer))),
+        Ok(Err(answering)) => {
             let responder = request.responder();
-            Ok(Reply::Parked(Box::pin(async move {
-                // It is dropped where the coordinator goes to another broker.
-                let answer = answered.await.map_err(|_| ErrorCode::NotCoordinator);
-                responder.answer(to_wire(answer))
-            })))
+            Ok(Reply::Parked(Box::pin(async move { responder.answer(to_wire(answering.answer().await)) })))
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The groups of one partition of `__consumer_offsets`: the pure coordinator, its log, and who waits for its answers.
 //!
-//! A single replica has committed what it appended, so answers go out as soon as the records are written. The coordinator is
-//! locked before the partition's log.
+//! Answers are made as soon as the records they rest on are written, and go out once these are committed: at once with a single
+//! replica, unless the topic's settings ask for a flush. The coordinator is locked before the partition's log.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -13,11 +13,14 @@ use ottla_coordinator::group::{Answer, DeletedTopic, Effect, GroupCoordinator, I
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::records::{Batch, BatchBuilder, Compression};
 use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 use tracing::{error, warn};
 
 use super::timers::Timers;
 use crate::config::Config;
 use crate::node::{PublishedImage, clock};
+use crate::partitions::append::Placed;
+use crate::partitions::leader::Acks;
 use crate::partitions::partition::Partition;
 
 /// So many steps are taken at once of what only time asks for; requests may come between.
@@ -55,7 +58,9 @@ enum State {
 struct Active {
     machine: GroupCoordinator,
     /// Whoever asks waits here.
-    waiting: BTreeMap<Ticket, oneshot::Sender<Answer>>,
+    waiting: BTreeMap<Ticket, oneshot::Sender<(Answer, Offset)>>,
+    /// After the last record that was written.
+    written: Offset,
     next_ticket: u64,
     /// What the timers know.
     deadline: Option<Duration>,
@@ -66,6 +71,68 @@ struct Active {
     completed_rebalances: u64,
     /// Whether topics may have been deleted whose offsets are here still.
     may_have_lost_topics: bool,
+}
+
+/// Where an answer will come.
+pub struct Answering {
+    /// With it, up to where the records are that it may rest on.
+    answer: oneshot::Receiver<(Answer, Offset)>,
+    /// Whose records; `None` where it rests on none.
+    partition: Option<Arc<Partition>>,
+}
+
+impl std::fmt::Debug for Answering {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = self.partition.as_ref().map(|partition| &partition.name);
+        f.debug_struct("Answering").field("partition", &name).finish_non_exhaustive()
+    }
+}
+
+impl Answering {
+    /// One that rests on nothing.
+    pub fn at_once(answer: Answer) -> Self {
+        let (answers, answered) = oneshot::channel();
+        // The other end is here.
+        let _ = answers.send((answer, Offset(0)));
+        Self { answer: answered, partition: None }
+    }
+
+    /// The answer, or the rest of the waiting for it.
+    ///
+    /// # Errors
+    /// NOT_COORDINATOR, where the groups went to another broker, or what was written cannot be committed.
+    pub fn now(mut self) -> Result<Result<Answer, Self>, ErrorCode> {
+        match self.answer.try_recv() {
+            Ok((answer, until)) => match self.is_committed(until) {
+                Ok(true) => Ok(Ok(answer)),
+                Ok(false) => {
+                    let (again, answered) = oneshot::channel();
+                    // The other end is here.
+                    let _ = again.send((answer, until));
+                    Ok(Err(Self { answer: answered, ..self }))
+                }
+                Err(_) => Err(ErrorCode::NotCoordinator),
+            },
+            Err(TryRecvError::Closed) => Err(ErrorCode::NotCoordinator),
+            Err(TryRecvError::Empty) => Ok(Err(self)),
+        }
+    }
+
+    fn is_committed(&self, until: Offset) -> Result<bool, ErrorCode> {
+        self.partition.as_ref().map_or(Ok(true), |partition| partition.is_acknowledged(Acks::All, until))
+    }
+
+    /// Waits for the answer, and until the records it rests on are committed.
+    ///
+    /// # Errors
+    /// As for [`Answering::now`].
+    pub async fn answer(self) -> Result<Answer, ErrorCode> {
+        let (answer, until) = self.answer.await.map_err(|_| ErrorCode::NotCoordinator)?;
+        if let Some(partition) = &self.partition {
+            partition.acknowledged(Acks::All, until).await.map_err(|_| ErrorCode::NotCoordinator)?;
+        }
+        Ok(answer)
+    }
 }
 
 impl Shard {
@@ -82,13 +149,11 @@ impl Shard {
     }
 
     /// Asks, and gives where the answer will come.
-    pub fn ask(&self, request: Request) -> Result<oneshot::Receiver<Answer>, ErrorCode> {
+    pub fn ask(&self, request: Request) -> Result<Answering, ErrorCode> {
         let mut state = self.lock();
         if let (State::Loading(_), Request::Heartbeat(_)) = (&*state, &request) {
             // A member is not to leave its group because its coordinator has moved.
-            let (answer, answered) = oneshot::channel();
-            let _ = answer.send(Answer::Heartbeat(ErrorCode::None));
-            return Ok(answered);
+            return Ok(Answering::at_once(Answer::Heartbeat(ErrorCode::None)));
         }
         let active = state.active()?;
         let ticket = Ticket(active.next_ticket);
@@ -97,7 +162,7 @@ impl Shard {
         active.waiting.insert(ticket, answer);
         // Whoever asks is told where it was not written.
         let _ = self.step(active, Input::Request { ticket, request });
-        Ok(answered)
+        Ok(Answering { answer: answered, partition: Some(self.partition.clone()) })
     }
 
     /// Looks at the groups.
@@ -144,6 +209,7 @@ impl Shard {
             let mut active = Box::new(Active {
                 machine: *machine,
                 waiting: BTreeMap::new(),
+                written: Offset(0),
                 next_ticket: 0,
                 deadline: None,
                 members_bytes: 0,
@@ -190,7 +256,7 @@ impl Shard {
         let now = clock::now();
         let (failure, splits) = (input.failure(), may_be_split(&input));
         let mut outcome = active.machine.decide(now, input);
-        let written = self.write(&mut active.machine, &outcome.records, splits, now.wall_ms);
+        let written = self.write(active, &outcome.records, splits, now.wall_ms);
         if let Err(error) = written {
             outcome = active.machine.decide(now, Input::WriteFailed { failure, error });
             assert!(outcome.records.is_empty(), "a failure is answered, not written");
@@ -199,7 +265,7 @@ impl Shard {
         for Effect::Answer { ticket, answer } in outcome.effects {
             let waiting = active.waiting.remove(&ticket).expect("every ticket is answered once");
             // Whoever asked may have gone away.
-            let _ = waiting.send(answer);
+            let _ = waiting.send((answer, active.written));
         }
         let deadline = active.machine.next_deadline().map(|deadline| deadline.monotonic);
         if let Some(next) = deadline
@@ -221,13 +287,7 @@ impl Shard {
     }
 
     /// Appends `records` in one batch, or in several where they need not be one unit, and replays each batch.
-    fn write(
-        &self,
-        machine: &mut GroupCoordinator,
-        records: &[Record],
-        splits: bool,
-        now_ms: i64,
-    ) -> Result<(), ErrorCode> {
+    fn write(&self, active: &mut Active, records: &[Record], splits: bool, now_ms: i64) -> Result<(), ErrorCode> {
         let size_max = self.partition.settings().max_message_bytes as usize;
         let mut rest = records;
         while !rest.is_empty() {
@@ -243,28 +303,28 @@ impl Shard {
                 batch.push(now_ms, Some(&key), value.as_deref(), &[]);
                 count += 1;
             }
-            let first = self.append(&batch, now_ms)?;
-            for (at, record) in (first.0..).zip(&rest[..count]) {
-                machine.replay(Offset(at), record);
+            let placed = self.append(&batch, now_ms)?;
+            active.written = placed.next_offset;
+            for (at, record) in (placed.base_offset.0..).zip(&rest[..count]) {
+                active.machine.replay(Offset(at), record);
             }
             rest = &rest[count..];
         }
         Ok(())
     }
 
-    fn append(&self, batch: &BatchBuilder, now_ms: i64) -> Result<Offset, ErrorCode> {
+    fn append(&self, batch: &BatchBuilder, now_ms: i64) -> Result<Placed, ErrorCode> {
         let bytes = batch.build().map_err(|error| {
             error!(partition = %self.partition.name, %error, "cannot pack records of groups");
             ErrorCode::UnknownServerError
         })?;
         let (batch, _) = Batch::parse(&bytes).expect("it was built here");
-        let placed = self.partition.append_own(&batch, now_ms).inspect_err(|error| {
+        self.partition.append_own(&batch, now_ms).inspect_err(|error| {
             // Of the storage the partition tells, with what is wrong.
             if *error != ErrorCode::KafkaStorageError {
                 warn!(partition = %self.partition.name, error = error.name(), "cannot write records of groups");
             }
-        })?;
-        Ok(placed.base_offset)
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ottla_base::{BrokerId, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
 use ottla_coordinator::group::{
-    CommittedOffset, DeleteGroups, GroupFilter, GroupState, Heartbeat, JoinGroup, OffsetCommit, OffsetToCommit,
+    Answer, CommittedOffset, DeleteGroups, GroupFilter, GroupState, Heartbeat, JoinGroup, OffsetCommit, OffsetToCommit,
     Protocol, Record, TopicToFetch,
 };
 use ottla_metadata::settings::topic::TopicSettings;
@@ -16,6 +16,7 @@ use ottla_storage::{Log, LogConfig, OpenLog};
 
 use super::*;
 use crate::config::Written;
+use crate::partitions::directories::Directory;
 use crate::partitions::partition::Partition;
 
 /// One partition of `__consumer_offsets`, and what coordinates its groups.
@@ -78,8 +79,9 @@ impl Fixture {
             leader: Some(BrokerId(1)),
             ..Default::default()
         };
-        let led = Partition::lead(Uuid::ZERO, log, self.settings(overrides), BrokerId(1), &registration, Offset(0));
-        Arc::new(led)
+        let home = Arc::new(Directory::unheld(folder.to_owned(), None, Arc::default()));
+        let settings = self.settings(overrides);
+        Arc::new(Partition::lead(Uuid::ZERO, log, home, settings, BrokerId(1), &registration, Offset(0)))
     }
 
     fn shard(&self, partition: &Arc<Partition>) -> Arc<Shard> {
@@ -140,7 +142,7 @@ fn join(group: &str, fresh_id: u128) -> Request {
 }
 
 fn answer(shard: &Shard, request: Request) -> Answer {
-    shard.ask(request).unwrap().try_recv().unwrap()
+    shard.ask(request).unwrap().now().unwrap().expect("it is answered at once")
 }
 
 fn offset(shard: &Shard, group: &str, partition: i32) -> Option<i64> {
@@ -164,9 +166,9 @@ fn groups_and_offsets_are_found_again_in_the_log() {
         assert_eq!(answer(&shard, commit("a", 0, offset)), Answer::OffsetCommit(vec![ErrorCode::None]));
     }
     assert_eq!(answer(&shard, commit("b", 3, 7)), Answer::OffsetCommit(vec![ErrorCode::None]));
-    let mut joining = shard.ask(join("c", 1)).unwrap();
+    let joining = shard.ask(join("c", 1)).unwrap();
     shard.run_due();
-    let Ok(Answer::JoinGroup(joined)) = joining.try_recv() else { panic!("it joins") };
+    let Ok(Ok(Answer::JoinGroup(joined))) = joining.now() else { panic!("it joins") };
     assert_eq!((joined.error, joined.generation), (ErrorCode::None, 1));
 
     let again = fixture.loaded(&partition);
@@ -244,11 +246,39 @@ fn who_waits_is_told_when_the_groups_go_to_another_broker() {
     let _joining = shard.ask(join("g", 1)).unwrap();
     shard.run_due();
     // A second member waits for the first one to come again.
-    let mut waiting = shard.ask(join("g", 2)).unwrap();
-    assert!(waiting.try_recv().is_err());
+    let Ok(Err(waiting)) = shard.ask(join("g", 2)).unwrap().now() else { panic!("it waits") };
     shard.unload();
-    let Ok(Answer::JoinGroup(told)) = waiting.try_recv() else { panic!("it is told") };
+    let Ok(Ok(Answer::JoinGroup(told))) = waiting.now() else { panic!("it is told") };
     assert_eq!(told.error, ErrorCode::NotCoordinator);
+}
+
+#[tokio::test]
+async fn a_commit_is_answered_after_its_flush_where_the_topic_asks_for_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = Fixture::new(folder.path());
+    let flush_before_ack = LogConfig { flush_before_ack: true, ..LogConfig::default() };
+    let partition = fixture.partition_with(folder.path(), &[], |log| log.configure(flush_before_ack));
+    let shard = fixture.shard(&partition);
+    shard.loaded(true);
+    let Ok(Err(first)) = shard.ask(commit("g", 0, 1)).unwrap().now() else { panic!("it waits") };
+    let Ok(Err(first)) = first.now() else { panic!("it still waits") };
+    let Ok(Err(second)) = shard.ask(commit("g", 0, 2)).unwrap().now() else { panic!("it waits") };
+    let waiting = tokio::spawn(first.answer());
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    let flusher = &partition.home().flusher;
+    assert!(flusher.run_one() && !flusher.run_one(), "one flush for both");
+    assert_eq!(waiting.await.unwrap(), Ok(Answer::OffsetCommit(vec![ErrorCode::None])));
+    assert_eq!(second.answer().await, Ok(Answer::OffsetCommit(vec![ErrorCode::None])));
+
+    // What it read is of before; and nothing is flushed for that.
+    let heartbeat = Heartbeat { group_id: "g".into(), generation: 1, member_id: "m".into(), instance_id: None };
+    assert_eq!(answer(&shard, Request::Heartbeat(heartbeat)), Answer::Heartbeat(ErrorCode::UnknownMemberId));
+
+    let lost = shard.ask(commit("g", 0, 3)).unwrap();
+    let error = ottla_storage::Error::io("flush", folder.path())(rustix::io::Errno::IO.into());
+    partition.broken(&error);
+    assert_eq!(lost.answer().await, Err(ErrorCode::NotCoordinator), "nobody knows whether it is there");
 }
 
 #[test]

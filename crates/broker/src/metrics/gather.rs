@@ -116,16 +116,28 @@ fn partitions(node: &Node, page: &mut Page) {
     for (topic, totals) in &of_topics {
         traffic(page, &[("topic", &topic)], *totals);
     }
-    let offline = node.partitions.failed_count();
+    let offline = node.partitions.offline_count();
+    let online = all.iter().filter(|partition| partition.is_online()).count();
     let mut count = |name, help, value: usize| page.gauge(name, help, &[], value);
-    count("kafka_server_replicamanager_partitioncount", "Partitions on this broker.", all.len() + offline);
-    count("kafka_server_replicamanager_leadercount", "Partitions that this broker leads.", all.len());
+    count("kafka_server_replicamanager_partitioncount", "Partitions on this broker.", online + offline);
+    count("kafka_server_replicamanager_leadercount", "Partitions that this broker leads.", online);
     count(
         "kafka_server_replicamanager_underreplicatedpartitions",
         "Partitions that this broker leads and that have fewer replicas in sync than replicas.",
         all.iter().filter(|partition| partition.is_under_replicated()).count(),
     );
-    count("kafka_server_replicamanager_offlinereplicacount", "Partitions whose log cannot be opened.", offline);
+    count("kafka_server_replicamanager_offlinereplicacount", "Partitions whose log cannot be used.", offline);
+    let directories = node.partitions.directories();
+    count(
+        "kafka_log_logmanager_offlinelogdirectorycount",
+        "Log directories that have failed.",
+        directories.iter().filter(|directory| !directory.is_online()).count(),
+    );
+    count(
+        "ottla_log_directories_full",
+        "Log directories that take no records for want of room.",
+        directories.iter().filter(|directory| directory.is_full()).count(),
+    );
 }
 
 fn traffic(page: &mut Page, labels: super::page::Labels<'_>, totals: Totals) {

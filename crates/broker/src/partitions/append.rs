@@ -13,7 +13,7 @@ use ottla_protocol::error::ErrorCode;
 use ottla_protocol::records::Batch;
 use ottla_protocol::records::compression::ZstdWindow;
 use ottla_protocol::records::validate::{Depth, Rules, Validated};
-use ottla_storage::{LeaderAppend, SequenceError, Verdict};
+use ottla_storage::{Error as StorageError, LeaderAppend, SequenceError, Verdict};
 use tokio::sync::oneshot;
 
 use super::leader::Acks;
@@ -77,14 +77,15 @@ impl Partition {
     /// The records are checked side by side. With acks=0 nobody waits for an outcome, so it is always done when this
     /// returns; else it may be left with another connection, as far as `memory` allows.
     pub fn append(
-        &self,
+        self: &Arc<Self>,
         batch: &Batch<'_>,
         acks: Acks,
         now_ms: Timestamp,
         memory: &Arc<FrameMemory>,
         check: impl FnOnce(&Rules<'_>) -> Result<Validated, Failed>,
     ) -> Appending {
-        let terms = match self.check(batch, acks, now_ms, check) {
+        let checked = self.check_room().and_then(|()| self.check(batch, acks, now_ms, check));
+        let terms = match checked {
             Ok(terms) => terms,
             Err(failed) => {
                 self.count_failed(&failed);
@@ -108,13 +109,15 @@ impl Partition {
             self.write_queued(queued);
         }
         let leaves_others = turn.leave();
-        self.parked.wake_all();
+        self.after_writing();
         Appending { outcome: Outcome::Done(placed), leaves_others }
     }
 
     /// Appends a batch of the broker's own, built by it, and waits for its turn where others write. Their batches that are
     /// left meanwhile are appended too.
-    pub fn append_own(&self, batch: &Batch<'_>, now_ms: Timestamp) -> Result<Placed, ErrorCode> {
+    ///
+    /// It is written, and may still wait for a flush. Where there is little room left on the disk it is written nevertheless.
+    pub fn append_own(self: &Arc<Self>, batch: &Batch<'_>, now_ms: Timestamp) -> Result<Placed, ErrorCode> {
         let max_timestamp = batch.header().max_timestamp;
         let no_check = |_: &Rules<'_>| Ok(Validated { max_timestamp });
         let terms = self.check(batch, Acks::All, now_ms, no_check).map_err(|failed| failed.code())?;
@@ -125,20 +128,54 @@ impl Partition {
         while leaves_others {
             leaves_others = self.append_left();
         }
-        self.parked.wake_all();
+        self.after_writing();
         placed.map_err(|failed| failed.code())
     }
 
     /// Appends what was left by others, and says whether there is still more.
-    pub fn append_left(&self) -> bool {
+    pub fn append_left(self: &Arc<Self>) -> bool {
         // Whoever has the turn now answers for what is left.
         let Some(mut turn) = self.turns.try_enter() else { return false };
         while let Some(queued) = turn.next() {
             self.write_queued(queued);
         }
         let leaves_others = turn.leave();
-        self.parked.wake_all();
+        self.after_writing();
         leaves_others
+    }
+
+    /// Readers see what was written; or it is forced to the disk first.
+    fn after_writing(self: &Arc<Self>) {
+        let (owes_flush, is_changed) = self.leading().take_changes();
+        if owes_flush {
+            self.want_flush();
+        }
+        if is_changed {
+            self.wake_all();
+        }
+    }
+
+    /// Where there is too little room on the disk, a client is told to try again: with an error after which all clients do,
+    /// and none asks for the metadata each time. See docs/decisions/0008.
+    fn check_room(&self) -> Result<(), Failed> {
+        match self.is_full() {
+            true => Err(self.no_room()),
+            false => Ok(()),
+        }
+    }
+
+    fn no_room(&self) -> Failed {
+        let home = self.home();
+        let message = format!("The log directory {} is full: too little of it is free", home.path().display());
+        Failed::new(ErrorCode::NotEnoughReplicas, message)
+    }
+
+    /// What a client is told whose batch could not be written.
+    fn not_written(&self, error: &StorageError) -> Failed {
+        match (self.broken(error), error.is_full()) {
+            (_, true) => self.no_room(),
+            (code, false) => code.into(),
+        }
     }
 
     fn check(
@@ -192,8 +229,7 @@ impl Partition {
     }
 
     fn try_write(&self, batch: &Batch<'_>, terms: Terms) -> Result<Placed, Failed> {
-        let mut state = self.lock();
-        state.check_serving()?;
+        let mut state = self.serving()?;
         state.log.check_usable().map_err(|error| self.broken(&error))?;
         let log_start_offset = state.log.start_offset();
         let verdict = state.log.check_producer(batch.header());
@@ -210,11 +246,12 @@ impl Partition {
             log_append_time: terms.log_append_time,
             max_timestamp: terms.max_timestamp,
         };
-        let appended = state.log.append_leader(batch, assign).map_err(|error| self.broken(&error))?;
+        let appended = state.log.append_leader(batch, assign).map_err(|error| self.not_written(&error))?;
         self.leading().note(&mut state.log);
         self.touch();
         let messages = appended.last_offset.plus(1).0.abs_diff(appended.base_offset.0);
         self.traffic.came(messages, batch.bytes().len() as u64);
+        self.note_written(batch.bytes().len());
         Ok(Placed {
             base_offset: appended.base_offset,
             next_offset: appended.last_offset.plus(1),

@@ -9,17 +9,20 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use ottla_base::{Offset, TopicPartition};
-use ottla_storage::Log;
 use ottla_storage::checkpoint::{self, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
+use ottla_storage::{Log, OpenLog};
 use tracing::{error, info};
 
 use super::Partitions;
 use super::partition::Partition;
-use crate::config::Config;
+use crate::config::{Config, NEVER};
 use crate::node::clock;
 
-/// How often the timers are looked at, and how soon time-based flushes follow their `flush.ms`.
+/// How often the timers are looked at, and how soon time-based flushes follow their `flush.ms`, where
+/// `log.flush.scheduler.interval.ms` does not say so.
 const TICK: Duration = Duration::from_millis(250);
+/// Where a disk is full, what may be deleted is looked for so often.
+const RETENTION_WHEN_FULL: Duration = Duration::from_secs(5);
 
 /// When which work is due.
 struct Timer {
@@ -47,13 +50,21 @@ pub fn run(partitions: &Partitions, config: &Config, stop: &Receiver<()>) {
     let mut retention = Timer::new(config.log_retention_check_interval, first.min(config.log_retention_check_interval));
     let mut checkpoints = Timer::new(config.log_flush_offset_checkpoint_interval, first);
     let mut high_watermarks = Timer::new(config.replica_high_watermark_checkpoint_interval, Duration::ZERO);
+    let mut retention_when_full = Timer::new(RETENTION_WHEN_FULL, Duration::ZERO);
+    let mut flushes = Timer::new(config.log_flush_scheduler_interval, Duration::ZERO);
+    // Differs from Kafka, which obeys no flush.ms there.
+    let flushes_anytime = config.log_flush_scheduler_interval >= NEVER;
     let mut producers = Timer::new(config.producer_id_expiration_check_interval, first);
     while matches!(stop.recv_timeout(TICK), Err(RecvTimeoutError::Timeout)) {
         let (now, now_ms) = (Instant::now(), clock::now_ms());
-        let all = partitions.all();
-        look_after_touched(&all, now_ms);
+        let all: Vec<_> = partitions.all().into_iter().filter(|partition| partition.is_online()).collect();
+        look_after_touched(&all, flushes_anytime || flushes.is_due(now), now_ms);
         if retention.is_due(now) {
             enforce_retention(&all, now_ms);
+        }
+        let full: Vec<_> = all.iter().filter(|partition| partition.is_full()).cloned().collect();
+        if !full.is_empty() && retention_when_full.is_due(now) {
+            enforce_retention(&full, now_ms);
         }
         report("remove the folders of deleted partitions", partitions.purge_doomed(now_ms));
         if producers.is_due(now) {
@@ -62,25 +73,33 @@ pub fn run(partitions: &Partitions, config: &Config, stop: &Receiver<()>) {
             }
         }
         if checkpoints.is_due(now) {
-            report("write checkpoints", write_checkpoints(partitions, &all));
+            write_checkpoints(partitions, &all);
         }
         if high_watermarks.is_due(now) && all.iter().any(|partition| partition.is_replicated()) {
-            report("write the high watermarks", write_high_watermarks(partitions, &all));
+            write_high_watermarks(partitions, &all);
         }
     }
 }
 
 /// Flushes what is due, and unlinks what was deleted: of the partitions that something happened to, so that many idle ones
-/// cost nothing.
-fn look_after_touched(all: &[Arc<Partition>], now_ms: i64) {
+/// cost nothing. `flush.ms` is looked at where `may_flush` says so.
+fn look_after_touched(all: &[Arc<Partition>], may_flush: bool, now_ms: i64) {
     for partition in all.iter().filter(|partition| partition.take_touched()) {
-        let (due, rolled) = partition.with_log(|log, _| (log.is_flush_due(now_ms), log.has_unflushed_segments()));
+        let (due, rolled) = partition.with_log(|log, _| {
+            // What is owed is being flushed, unless that could not begin.
+            let due = (may_flush && log.is_flush_due(now_ms)) || log.owes_flush();
+            (due, log.has_unflushed_segments())
+        });
         if due {
-            report("flush a log", partition.flush(now_ms));
+            partition.want_flush();
         } else if rolled {
-            report("flush a rolled segment", partition.flush_sealed(now_ms));
+            partition.flush_sealed(now_ms);
         }
-        report("remove deleted segments", partition.purge_deleted(now_ms));
+        // A full disk has no time for those that are still reading: they hold the files open.
+        let purged = partition.purge_deleted(if partition.is_full() { i64::MAX } else { now_ms });
+        if let Err(error) = purged {
+            partition.broken(&error);
+        }
         if partition.with_log(|log, _| log.has_work_ahead()) {
             partition.touch();
         }
@@ -99,47 +118,66 @@ fn enforce_retention(all: &[Arc<Partition>], now_ms: i64) {
                     );
                 }
             }
-            Err(error) => error!(partition = %partition.name, %error, "retention failed"),
+            Err(error) => _ = partition.broken(&error),
         }
     }
 }
 
 /// Writes where each log starts, and up to where it is on the disk.
-pub(super) fn write_checkpoints(partitions: &Partitions, all: &[Arc<Partition>]) -> ottla_storage::Result<()> {
-    let recovery_point = |partition: &Partition| partition.with_log(|log, _| log.recovery_checkpoint());
-    write_each(partitions, all, RECOVERY_POINT_CHECKPOINT, recovery_point, |_, log| log.recovery_checkpoint())?;
-    let log_start = |partition: &Partition| partition.positions().log_start;
-    write_each(partitions, all, LOG_START_CHECKPOINT, log_start, |_, log| log.start_offset())
+pub(super) fn write_checkpoints(partitions: &Partitions, all: &[Arc<Partition>]) {
+    let recovery_points = Offsets {
+        led: |partition| partition.with_log(|log, _| log.recovery_checkpoint()),
+        found: &|_, log| log.recovery_checkpoint(),
+        unopened: |options| options.recovery_point,
+    };
+    write_each(partitions, all, RECOVERY_POINT_CHECKPOINT, &recovery_points);
+    let log_starts = Offsets {
+        led: |partition| partition.positions().log_start,
+        found: &|_, log| log.start_offset(),
+        unopened: |options| options.log_start_offset,
+    };
+    write_each(partitions, all, LOG_START_CHECKPOINT, &log_starts);
 }
 
 /// Writes the high watermarks. A partition without other replicas finds its own again from its log, so that a broker
 /// that leads only such ones spares the disk an fsync every five seconds.
-fn write_high_watermarks(partitions: &Partitions, all: &[Arc<Partition>]) -> ottla_storage::Result<()> {
-    let high_watermark = |partition: &Partition| partition.positions().high_watermark;
-    let of_found = |name: &TopicPartition, _: &Log| partitions.high_watermarks.get(name).copied().unwrap_or_default();
-    write_each(partitions, all, HIGH_WATERMARK_CHECKPOINT, high_watermark, of_found)
+fn write_high_watermarks(partitions: &Partitions, all: &[Arc<Partition>]) {
+    let known = |name: &TopicPartition| partitions.high_watermarks.get(name).copied().unwrap_or_default();
+    let high_watermarks = Offsets {
+        led: |partition| partition.positions().high_watermark,
+        found: &|name, _| known(name),
+        unopened: |_| Offset(0),
+    };
+    write_each(partitions, all, HIGH_WATERMARK_CHECKPOINT, &high_watermarks);
 }
 
-/// Logs that nobody leads, or that cannot be claimed, keep their offsets too.
-fn write_each(
-    partitions: &Partitions,
-    all: &[Arc<Partition>],
-    file: &str,
-    offset: impl Fn(&Partition) -> Offset,
-    of_found: impl Fn(&TopicPartition, &Log) -> Offset,
-) -> ottla_storage::Result<()> {
-    for directory in partitions.directories() {
-        let here =
-            |partition: &&Arc<Partition>| partition.with_log(|log, _| log.folder().parent() == Some(directory.path()));
-        let mut offsets: BTreeMap<TopicPartition, Offset> =
-            all.iter().filter(here).map(|partition| (partition.name.clone(), offset(partition))).collect();
+/// What a checkpoint says of a log: one that is led; one that nobody leads, or that cannot be claimed; one that could not be
+/// opened.
+struct Offsets<'a> {
+    led: fn(&Partition) -> Offset,
+    found: &'a dyn Fn(&TopicPartition, &Log) -> Offset,
+    unopened: fn(&OpenLog) -> Offset,
+}
+
+/// Writes a checkpoint in each directory that is online.
+fn write_each(partitions: &Partitions, all: &[Arc<Partition>], file: &str, offsets: &Offsets<'_>) {
+    for directory in partitions.directories().iter().filter(|directory| directory.is_online()) {
+        let here = |partition: &&Arc<Partition>| partition.with_log(|log, _| directory.holds(log.folder()));
+        let mut entries: BTreeMap<TopicPartition, Offset> =
+            all.iter().filter(here).map(|partition| (partition.name.clone(), (offsets.led)(partition))).collect();
         let found = partitions.found();
-        let found_here = found.iter().filter(|(_, log)| log.folder().parent() == Some(directory.path()));
-        offsets.extend(found_here.map(|(name, log)| (name.clone(), of_found(name, log))));
+        let found_here = found.iter().filter(|(_, log)| directory.holds(log.folder()));
+        entries.extend(found_here.map(|(name, log)| (name.clone(), (offsets.found)(name, log))));
         drop(found);
-        write_if_changed(&directory.path().join(file), &offsets)?;
+        let unopened = partitions.unopened();
+        let left = unopened.iter().filter(|(name, _)| directory.path().join(name.to_string()).exists());
+        entries.extend(left.map(|(name, options)| (name.clone(), (offsets.unopened)(options))));
+        drop(unopened);
+        if let Err(error) = write_if_changed(&directory.path().join(file), &entries) {
+            error!(%error, "cannot write a checkpoint");
+            directory.on_error(&error);
+        }
     }
-    Ok(())
 }
 
 fn write_if_changed(path: &Path, offsets: &BTreeMap<TopicPartition, Offset>) -> ottla_storage::Result<()> {

@@ -1,8 +1,12 @@
 //! The partitions that this node hosts, in its log directories: found by name, made and removed as the metadata says.
 
 pub mod append;
+pub mod directories;
+pub mod disks;
+pub mod flusher;
 pub mod housekeeping;
 pub mod leader;
+pub mod moving;
 pub mod parked;
 pub mod partition;
 mod startup;
@@ -13,19 +17,22 @@ mod turns;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use ottla_base::{BrokerId, Offset, PartitionIndex, Timestamp, TopicPartition, Uuid};
-use ottla_metadata::image::{Image, Topic};
+use ottla_metadata::controller::PlacedReplica;
+use ottla_metadata::image::{Image, MIGRATING_DIRECTORY, Topic, UNASSIGNED_DIRECTORY};
 use ottla_metadata::settings::topic::TopicSettings;
 use ottla_protocol::error::ErrorCode;
 use ottla_storage::checkpoint::{self, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
 use ottla_storage::{
-    FolderKind, Log, LogConfig, LogDirectory, OpenLog, PartitionFolder, ProducerCount, os, read_partition_metadata,
-    write_partition_metadata,
+    Error as StorageError, FolderKind, Log, LogConfig, LogDirectory, OpenLog, PartitionFolder, ProducerCount, os,
+    read_partition_metadata, write_partition_metadata,
 };
 
+use self::directories::{Directory, Watch};
+use self::moving::{Begun, Moves};
 use self::partition::{Partition, Positions};
 use crate::config::Config;
 use crate::metrics::Traffic;
@@ -41,7 +48,7 @@ struct Hosted {
     id: Uuid,
     /// By number; `None` where another broker has it, or its log cannot be opened.
     partitions: Vec<Option<Arc<Partition>>>,
-    /// Those whose log cannot be opened.
+    /// Those whose log cannot be opened, or lies in a log directory that is offline.
     failed: BTreeSet<i32>,
 }
 
@@ -54,7 +61,15 @@ struct Doomed {
 /// All hosted partitions.
 pub struct Partitions {
     local: BrokerId,
-    directories: Vec<LogDirectory>,
+    directories: Vec<Arc<Directory>>,
+    /// Wakes whoever looks after them.
+    watch: Arc<Watch>,
+    /// The logs that lie there, and for which there was no room when they were to be opened.
+    unopened: Mutex<BTreeMap<TopicPartition, OpenLog>>,
+    /// Replicas that lie in another directory than the metadata says.
+    misplaced: Mutex<Vec<PlacedReplica>>,
+    /// The partitions that were there before the broker was started are hosted.
+    has_started: AtomicBool,
     producer_id_expiration_ms: AtomicI64,
     topics: RwLock<HashMap<String, Hosted>>,
     /// The logs that were found on the disk and whose topics the metadata has not named yet.
@@ -63,6 +78,10 @@ pub struct Partitions {
     /// Counts the producers of all logs.
     producers: ProducerCount,
     doomed: Mutex<Vec<Doomed>>,
+    /// Copies that were found on the disk, of moves that an earlier life has begun.
+    futures: Mutex<BTreeMap<TopicPartition, PathBuf>>,
+    /// The partitions that are being moved to another directory.
+    pub moves: Moves,
     /// What was counted for partitions that are gone.
     pub departed: Traffic,
 }
@@ -73,12 +92,18 @@ impl Partitions {
         Self {
             local: config.node_id,
             directories: loaded.directories,
+            watch: loaded.watch,
+            unopened: Mutex::new(loaded.unopened),
+            misplaced: Mutex::default(),
+            has_started: AtomicBool::new(false),
             producer_id_expiration_ms: AtomicI64::new(config.running.get().producer_id_expiration_ms),
             topics: RwLock::default(),
             found: Mutex::new(loaded.logs),
             high_watermarks: loaded.high_watermarks,
             producers: loaded.producers,
             doomed: Mutex::default(),
+            futures: Mutex::new(loaded.futures),
+            moves: Moves::default(),
             departed: Traffic::default(),
         }
     }
@@ -106,15 +131,65 @@ impl Partitions {
         topics.values().flat_map(|hosted| hosted.partitions.iter().flatten().cloned()).collect()
     }
 
-    /// How many cannot be served because their logs cannot be opened.
-    pub fn failed_count(&self) -> usize {
+    /// How many cannot be served because their logs cannot be opened, or lie in a log directory that is offline.
+    pub fn offline_count(&self) -> usize {
         let topics = self.topics.read().expect("nobody panics while holding this lock");
-        topics.values().map(|hosted| hosted.failed.len()).sum()
+        let is_offline = |partition: &&Arc<Partition>| !partition.is_online();
+        let offline =
+            |hosted: &Hosted| hosted.failed.len() + hosted.partitions.iter().flatten().filter(is_offline).count();
+        topics.values().map(offline).sum()
     }
 
-    /// The log directories.
-    pub fn directories(&self) -> &[LogDirectory] {
+    /// The log directories, in the order of `log.dirs`.
+    pub fn directories(&self) -> &[Arc<Directory>] {
         &self.directories
+    }
+
+    /// The ids of the directories that are online.
+    pub fn online_ids(&self) -> Vec<Uuid> {
+        let online = self.directories.iter().filter(|directory| directory.is_online());
+        online.filter_map(|directory| directory.id()).collect()
+    }
+
+    /// Wakes whoever looks after the directories.
+    pub fn watch(&self) -> &Arc<Watch> {
+        &self.watch
+    }
+
+    /// The topics of which some partition is not served because its log cannot be opened.
+    pub fn failed_topics(&self) -> Vec<String> {
+        let topics = self.topics.read().expect("nobody panics while holding this lock");
+        let failed = topics.iter().filter(|(_, hosted)| !hosted.failed.is_empty());
+        failed.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Where the logs lie that were found on the disk, if the metadata says otherwise: they were moved while no broker ran,
+    /// or it was never told.
+    pub fn misplaced_at_start(&self, image: &Image) -> Vec<PlacedReplica> {
+        let misplaced = |(name, log): (&TopicPartition, &Log)| {
+            let topic = image.topic(&name.topic)?;
+            let known = topic.partitions.get(&name.partition)?.directory(self.local)?;
+            let directory = self.home_of(log)?.id()?;
+            let is_of_topic = read_partition_metadata(log.folder()).ok().flatten() == Some(topic.id);
+            let placed = PlacedReplica { topic_id: topic.id, partition: name.partition, directory };
+            (is_of_topic && known != directory).then_some(placed)
+        };
+        self.found().iter().filter_map(misplaced).collect()
+    }
+
+    /// The replicas that have come to lie in another directory than the metadata said, since this was asked last.
+    pub fn take_misplaced(&self) -> Vec<PlacedReplica> {
+        std::mem::take(&mut *self.misplaced.lock().expect("nobody panics while holding this lock"))
+    }
+
+    /// What the metadata named at the start is hosted; what it names from now on is new.
+    pub fn has_started(&self) {
+        self.has_started.store(true, Ordering::Relaxed);
+    }
+
+    /// The log directory that a log lies in.
+    fn home_of(&self, log: &Log) -> Option<&Arc<Directory>> {
+        self.directories.iter().find(|directory| directory.holds(log.folder()))
     }
 
     /// Makes, configures and leads what `topic` has on this broker.
@@ -132,6 +207,9 @@ impl Partitions {
                 partitions.resize(place + 1, None);
             }
             if registration.leader != Some(self.local) {
+                if partitions[place].is_none() && registration.is_replica(self.local) && self.is_offline(registration) {
+                    failed.insert(index);
+                }
                 continue;
             }
             if let Some(partition) = &partitions[place] {
@@ -139,12 +217,15 @@ impl Partitions {
                 continue;
             }
             let name = TopicPartition::new(&*topic.name, index);
-            match self.open_or_create(&name, topic.id, &log_config, &mut placed, now_ms) {
-                Ok(log) => {
+            match self.open_or_create(&name, topic.id, registration, &log_config, &mut placed, now_ms) {
+                Ok((log, home)) => {
+                    self.note_place(topic.id, PartitionIndex(index), registration, &home);
                     let checkpointed = self.high_watermarks.get(&name).copied().unwrap_or_default();
                     let leader =
-                        Partition::lead(topic.id, log, settings.clone(), self.local, registration, checkpointed);
-                    partitions[place] = Some(Arc::new(leader));
+                        Partition::lead(topic.id, log, home, settings.clone(), self.local, registration, checkpointed);
+                    let leader = Arc::new(leader);
+                    self.go_on_moving(&leader, now_ms);
+                    partitions[place] = Some(leader);
                 }
                 Err(error) => {
                     tracing::error!(partition = %name, %error, "cannot open the log; the partition is not served");
@@ -163,15 +244,82 @@ impl Partitions {
         let removed = self.topics.write().expect("nobody panics while holding this lock").remove(topic);
         for partition in removed.into_iter().flat_map(|hosted| hosted.partitions).flatten() {
             self.departed.add(partition.traffic.totals());
+            if let Some(copy) = partition.cancel_move() {
+                self.doom(copy, now_ms);
+            }
             let delay_ms = partition.settings().file_delete_delay_ms;
             let name = PartitionFolder::name_of(&partition.name, FolderKind::Deleted, Uuid::random(entropy));
             match partition.retire(&name) {
                 Ok(folder) => self.doom(folder, now_ms.saturating_add(delay_ms)),
                 Err(error) => {
+                    partition.home().on_error(&error);
                     tracing::error!(partition = %partition.name, %error, "cannot rename the folder of a deleted topic");
                 }
             }
         }
+    }
+
+    /// Begins to move a partition to another directory; or, where that is its own, ends a move.
+    ///
+    /// # Errors
+    /// KAFKA_STORAGE_ERROR where one of the directories is offline, INVALID_TOPIC_EXCEPTION where there can be no folder for the
+    /// copy, since its name would be too long.
+    pub fn move_to(
+        &self,
+        partition: &Arc<Partition>,
+        target: &Arc<Directory>,
+        now_ms: Timestamp,
+    ) -> Result<(), ErrorCode> {
+        if !target.is_online() || !partition.is_online() {
+            return Err(ErrorCode::KafkaStorageError);
+        }
+        let ended = if partition.home().path() == target.path() {
+            partition.cancel_move()
+        } else {
+            let folder = PartitionFolder::name_of(&partition.name, FolderKind::Future, Uuid::random(entropy));
+            if !folder.starts_with(&partition.name.to_string()) {
+                return Err(ErrorCode::InvalidTopicException);
+            }
+            // Whoever is told that the move has begun finds it going on after a kill.
+            let path = target.path().join(&folder);
+            if let Err(error) = os::create_folder(&path).map_err(StorageError::io("create", &path)) {
+                tracing::error!(partition = %partition.name, %error, "cannot begin to move it");
+                target.on_error(&error);
+                return Err(ErrorCode::KafkaStorageError);
+            }
+            match partition.begin_move(target, folder) {
+                Begun::Anew(ended) => {
+                    self.moves.add(partition);
+                    ended
+                }
+                // It is on its way there already.
+                Begun::Before => Some(path),
+            }
+        };
+        if let Some(copy) = ended {
+            self.doom(copy, now_ms);
+        }
+        Ok(())
+    }
+
+    /// Goes on with a move that an earlier life of the broker has begun.
+    fn go_on_moving(&self, partition: &Arc<Partition>, now_ms: Timestamp) {
+        let Some(folder) = self.futures().remove(&partition.name) else { return };
+        let target = self.directories.iter().find(|directory| directory.holds(&folder));
+        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
+        let (Some(target), Some(name)) = (target, name) else { return };
+        if target.path() == partition.home().path() {
+            return self.doom(folder, now_ms);
+        }
+        tracing::info!(partition = %partition.name, to = %target.path().display(), "going on with a move");
+        if let Begun::Anew(Some(copy)) = partition.begin_move(target, name) {
+            self.doom(copy, now_ms);
+        }
+        self.moves.add(partition);
+    }
+
+    fn futures(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, PathBuf>> {
+        self.futures.lock().expect("nobody panics while holding this lock")
     }
 
     /// One of the logs that were found on the disk and are not hosted yet, if there are any.
@@ -192,6 +340,12 @@ impl Partitions {
             let id = read_partition_metadata(log.folder())?;
             Ok(id.is_none_or(|id| topic.is_some_and(|topic| topic.id == id)))
         };
+        let is_left = |name: &TopicPartition| {
+            let claimed = image.topic(&name.topic).and_then(|topic| topic.partitions.get(&name.partition));
+            claimed.is_some_and(|partition| partition.is_replica(self.local))
+        };
+        // A copy is no loss: what it is a copy of was set aside, if it is there.
+        self.futures().extract_if(.., |name, _| !is_left(name)).for_each(|(_, folder)| self.doom(folder, 0));
         self.found().retain(|name, log| {
             let is_kept = match is_ours(name, log) {
                 Ok(false) => self.set_aside(log).map(|()| false),
@@ -227,38 +381,77 @@ impl Partitions {
         &self,
         name: &TopicPartition,
         topic_id: Uuid,
+        registration: &ottla_metadata::image::Partition,
         config: &LogConfig,
         placed: &mut Vec<usize>,
         now_ms: Timestamp,
-    ) -> ottla_storage::Result<Log> {
+    ) -> ottla_storage::Result<(Log, Arc<Directory>)> {
         let found = self.found().remove(name);
         if let Some(mut log) = found {
-            match self.claim(&mut log, topic_id) {
-                Ok(true) => {
-                    log.configure(config.clone());
-                    return Ok(log);
-                }
+            let home = self.home_of(&log).expect("it was found in one of the log directories").clone();
+            match self.take_up(&mut log, &home, topic_id, config, now_ms) {
+                Ok(true) => return Ok((log, home)),
                 Ok(false) => {}
                 Err(error) => {
                     // It is tried again, and never lost sight of: an empty log must not come into its place.
                     self.found().insert(name.clone(), log);
+                    home.on_error(&error);
                     return Err(error);
                 }
             }
         }
-        let folder = self.directory_for(name, placed)?.path().join(name.to_string());
+        let home = self.directory_for(name, registration, placed)?;
+        let opened = self.open_in(&home, name, topic_id, config, now_ms);
+        opened.inspect_err(|error| home.on_error(error)).map(|log| (log, home))
+    }
+
+    fn open_in(
+        &self,
+        home: &Directory,
+        name: &TopicPartition,
+        topic_id: Uuid,
+        config: &LogConfig,
+        now_ms: Timestamp,
+    ) -> ottla_storage::Result<Log> {
+        let folder = home.path().join(name.to_string());
         self.make_room(name, &folder, topic_id)?;
-        let options = OpenLog {
+        let known = self.unopened().get(name).cloned();
+        let options = known.unwrap_or_else(|| OpenLog {
             topic_partition: name.clone(),
-            clean: true,
+            // What lies there was left by an attempt that failed.
+            clean: false,
             recovery_point: Offset(0),
             log_start_offset: Offset(0),
             now_ms,
             producers: self.producers.clone(),
-        };
+        });
         let (log, _) = Log::open(&folder, config.clone(), options)?;
         write_partition_metadata(&folder, topic_id)?;
+        self.unopened().remove(name);
         Ok(log)
+    }
+
+    /// Whether a log that was found is that of this topic; it follows its settings from then on. What these call safe is on
+    /// the disk then.
+    fn take_up(
+        &self,
+        log: &mut Log,
+        home: &Directory,
+        topic_id: Uuid,
+        config: &LogConfig,
+        now_ms: Timestamp,
+    ) -> ottla_storage::Result<bool> {
+        if let Some(failure) = home.failure() {
+            return Err(StorageError::Unusable { path: log.folder().to_owned(), detail: failure.to_owned() });
+        }
+        if !self.claim(log, topic_id)? {
+            return Ok(false);
+        }
+        log.configure(config.clone());
+        if log.owes_flush() {
+            log.flush(now_ms)?;
+        }
+        Ok(true)
     }
 
     /// Whether a log that was found is that of this topic. That of an older topic of the same name makes room.
@@ -273,45 +466,96 @@ impl Partitions {
 
     /// Sets aside what lies where a new log is to be: the folder of a deleted topic that could not be renamed then.
     fn make_room(&self, name: &TopicPartition, folder: &Path, topic_id: Uuid) -> ottla_storage::Result<()> {
-        let exists = os::exists(folder).map_err(ottla_storage::Error::io("look for", folder))?;
+        let exists = os::exists(folder).map_err(StorageError::io("look for", folder))?;
         if !exists || read_partition_metadata(folder)?.is_none_or(|id| id == topic_id) {
             return Ok(());
         }
         let to = folder.with_file_name(PartitionFolder::name_of(name, FolderKind::Stray, Uuid::random(entropy)));
         tracing::warn!(folder = %folder.display(), to = %to.display(), "another topic's log is in the way");
-        os::rename(folder, &to).map_err(ottla_storage::Error::io("rename", folder))
+        os::rename(folder, &to).map_err(StorageError::io("rename", folder))
     }
 
     /// Where the partition's folder lies already, in whatever state, or where a new one is to be.
-    fn directory_for(&self, name: &TopicPartition, placed: &mut Vec<usize>) -> ottla_storage::Result<&LogDirectory> {
-        for directory in &self.directories {
+    ///
+    /// # Errors
+    /// It may lie in a directory that is offline: an empty log must not come into its place.
+    fn directory_for(
+        &self,
+        name: &TopicPartition,
+        registration: &ottla_metadata::image::Partition,
+        placed: &mut Vec<usize>,
+    ) -> ottla_storage::Result<Arc<Directory>> {
+        let online = || self.directories.iter().filter(|directory| directory.is_online());
+        for directory in online() {
             let folder = directory.path().join(name.to_string());
-            if os::exists(&folder).map_err(ottla_storage::Error::io("look for", &folder))? {
-                return Ok(directory);
+            let exists = os::exists(&folder).map_err(StorageError::io("look for", &folder));
+            if exists.inspect_err(|error| directory.on_error(error))? {
+                return Ok(directory.clone());
             }
         }
-        Ok(self.emptiest_directory(placed))
+        let assigned = registration.directory(self.local);
+        if let Some(directory) = online().find(|directory| directory.id().is_some() && directory.id() == assigned) {
+            return Ok(directory.clone());
+        }
+        let is_new = self.has_started.load(Ordering::Relaxed);
+        match self.directories.iter().find(|directory| !directory.is_online()) {
+            Some(offline) if !is_new || self.is_offline(registration) => {
+                let detail = format!("it may lie in {}, which is offline", offline.path().display());
+                Err(StorageError::Unusable { path: offline.path().join(name.to_string()), detail })
+            }
+            _ => self.emptiest_directory(placed).cloned(),
+        }
     }
 
-    /// The directory with the fewest partitions takes the next one, as in Kafka. `placed` begins empty, and says then how
-    /// many each has, with those of a topic that is being hosted and that nobody else sees yet.
-    fn emptiest_directory(&self, placed: &mut Vec<usize>) -> &LogDirectory {
-        if let [only] = &self.directories[..] {
-            return only;
-        }
+    /// The directory with the fewest partitions takes the next one, as in Kafka; one that is full only if all are. `placed`
+    /// begins empty, and says then how many each has, with those of a topic that is being hosted and that nobody else sees yet.
+    fn emptiest_directory(&self, placed: &mut Vec<usize>) -> ottla_storage::Result<&Arc<Directory>> {
         if placed.is_empty() {
             *placed = self.count_by_directory();
         }
-        let fewest = placed.iter().enumerate().min_by_key(|(_, count)| **count).map(|(index, _)| index);
-        let fewest = fewest.expect("there is at least one log directory");
-        placed[fewest] += 1;
-        &self.directories[fewest]
+        let online = self.directories.iter().enumerate().filter(|(_, directory)| directory.is_online());
+        let fewest = online.min_by_key(|(index, directory)| (directory.is_full(), placed[*index]));
+        let Some((index, directory)) = fewest else {
+            let detail = "no log directory is online".to_owned();
+            return Err(StorageError::Unusable { path: self.directories[0].path().to_owned(), detail });
+        };
+        placed[index] += 1;
+        Ok(directory)
+    }
+
+    /// Whether this broker's replica lies in a directory that is not online, as far as the metadata knows.
+    fn is_offline(&self, registration: &ottla_metadata::image::Partition) -> bool {
+        match registration.directory(self.local) {
+            None | Some(UNASSIGNED_DIRECTORY | MIGRATING_DIRECTORY) => false,
+            id => !self.directories.iter().any(|directory| directory.is_online() && directory.id() == id),
+        }
+    }
+
+    /// Remembers to tell the controller where a replica lies, if it does not know.
+    fn note_place(
+        &self,
+        topic_id: Uuid,
+        partition: PartitionIndex,
+        registration: &ottla_metadata::image::Partition,
+        home: &Directory,
+    ) {
+        let known = registration.directory(self.local);
+        if let (Some(known), Some(directory)) = (known, home.id())
+            && known != directory
+        {
+            let placed = PlacedReplica { topic_id, partition, directory };
+            self.misplaced.lock().expect("nobody panics while holding this lock").push(placed);
+        }
+    }
+
+    fn unopened(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, OpenLog>> {
+        self.unopened.lock().expect("nobody panics while holding this lock")
     }
 
     fn count_by_directory(&self) -> Vec<usize> {
         let mut counts = vec![0; self.directories.len()];
         let mut count = |folder: &Path| {
-            if let Some(index) = self.directories.iter().position(|directory| folder.starts_with(directory.path())) {
+            if let Some(index) = self.directories.iter().position(|directory| directory.holds(folder)) {
                 counts[index] += 1;
             }
         };
@@ -323,7 +567,8 @@ impl Partitions {
         counts
     }
 
-    /// Closes every log and writes the last checkpoints. Gives back the directories, if all went well in all of them.
+    /// Closes every log and writes the last checkpoints. Gives back the directories that are online, if all went well in all of
+    /// them: those that failed are left as they are.
     ///
     /// # Errors
     /// The first failure; all other logs were closed nevertheless. No directory may be marked as left cleanly then, and
@@ -335,11 +580,13 @@ impl Partitions {
         let mut failed: Vec<(PathBuf, ottla_storage::Error)> = Vec::new();
         for partition in &all {
             let folder = partition.with_log(|log, _| log.folder().to_owned());
-            match partition.close(now_ms) {
+            let closed = if partition.is_online() { partition.close(now_ms) } else { Ok(None) };
+            match closed {
                 Ok(Some(last)) => positions.push((folder, partition.name.clone(), last)),
                 Ok(None) => {}
                 Err(error) => {
                     tracing::error!(partition = %partition.name, %error, "cannot close the log");
+                    partition.home().on_error(&error);
                     failed.push((folder, error));
                 }
             }
@@ -348,6 +595,10 @@ impl Partitions {
         let found = std::mem::take(&mut *self.found());
         for (name, log) in found {
             let (folder, log_start, log_end) = (log.folder().to_owned(), log.start_offset(), log.end_offset());
+            let home = self.home_of(&log).cloned();
+            if home.as_ref().is_some_and(|home| !home.is_online()) {
+                continue;
+            }
             match log.close(now_ms) {
                 Ok(()) => {
                     let high_watermark = self.high_watermarks.get(&name).copied().unwrap_or_default();
@@ -356,27 +607,56 @@ impl Partitions {
                 }
                 Err(error) => {
                     tracing::error!(partition = %name, %error, "cannot close the log");
+                    home.inspect(|home| home.on_error(&error));
                     failed.push((folder, error));
                 }
             }
         }
-        for directory in &self.directories {
-            if failed.iter().any(|(folder, _)| folder.parent() == Some(directory.path())) {
+        let mut left = Vec::new();
+        for directory in self.directories.iter().filter(|directory| directory.is_online()) {
+            if failed.iter().any(|(folder, _)| directory.holds(folder)) {
                 continue;
             }
-            let here = || positions.iter().filter(|(folder, ..)| folder.parent() == Some(directory.path()));
-            let write = |file, offset: fn(&Positions) -> Offset| {
-                let offsets = here().map(|(_, name, positions)| (name.clone(), offset(positions))).collect();
-                checkpoint::write_offsets(&directory.path().join(file), &offsets)
-            };
-            write(RECOVERY_POINT_CHECKPOINT, |positions| positions.log_end)?;
-            write(LOG_START_CHECKPOINT, |positions| positions.log_start)?;
-            write(HIGH_WATERMARK_CHECKPOINT, |positions| positions.high_watermark)?;
+            match self.write_last_checkpoints(directory, &positions) {
+                Ok(()) => left.extend(directory.take_held()),
+                Err(error) => {
+                    tracing::error!(directory = %directory.path().display(), %error, "cannot write the checkpoints");
+                    directory.on_error(&error);
+                    failed.push((directory.path().join(RECOVERY_POINT_CHECKPOINT), error));
+                }
+            }
         }
-        match failed.into_iter().next() {
+        let is_online = |folder: &Path| {
+            self.directories
+                .iter()
+                .find(|directory| directory.holds(folder))
+                .is_none_or(|directory| directory.is_online())
+        };
+        match failed.into_iter().find(|(folder, _)| is_online(folder)) {
             Some((_, error)) => Err(error),
-            None => Ok(self.directories),
+            None => Ok(left),
         }
+    }
+
+    /// Writes the checkpoints of a directory whose logs were closed, `positions` among those of others. What could not be
+    /// opened keeps its offsets.
+    fn write_last_checkpoints(
+        &self,
+        directory: &Directory,
+        positions: &[(PathBuf, TopicPartition, Positions)],
+    ) -> ottla_storage::Result<()> {
+        let here = || positions.iter().filter(|(folder, ..)| directory.holds(folder));
+        let unopened = self.unopened();
+        let write = |file, offset: fn(&Positions) -> Offset, known: fn(&OpenLog) -> Offset| {
+            let closed = here().map(|(_, name, positions)| (name.clone(), offset(positions)));
+            let mut offsets: BTreeMap<_, _> = closed.collect();
+            let left = unopened.iter().filter(|(name, _)| directory.path().join(name.to_string()).exists());
+            offsets.extend(left.map(|(name, options)| (name.clone(), known(options))));
+            checkpoint::write_offsets(&directory.path().join(file), &offsets)
+        };
+        write(RECOVERY_POINT_CHECKPOINT, |positions| positions.log_end, |options| options.recovery_point)?;
+        write(LOG_START_CHECKPOINT, |positions| positions.log_start, |options| options.log_start_offset)?;
+        write(HIGH_WATERMARK_CHECKPOINT, |positions| positions.high_watermark, |_| Offset(0))
     }
 
     /// Removes the folders whose time has come. Those that cannot be removed are tried again later.
@@ -389,10 +669,16 @@ impl Partitions {
         drop(doomed);
         let mut done = Ok(());
         for Doomed { folder, .. } in due {
+            let home = self.directories.iter().find(|directory| directory.holds(&folder));
+            if home.is_some_and(|home| !home.is_online()) {
+                continue;
+            }
             match os::remove_folder(&folder) {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => {
                     self.doom(folder.clone(), now_ms.saturating_add(REMOVED_AGAIN_AFTER_MS));
-                    done = done.and(Err(ottla_storage::Error::Io { operation: "remove", path: folder, source }));
+                    let error = StorageError::Io { operation: "remove", path: folder, source };
+                    home.inspect(|home| home.on_error(&error));
+                    done = done.and(Err(error));
                 }
                 _ => {}
             }
@@ -417,6 +703,7 @@ impl Partitions {
             index_interval_bytes: settings.index_interval_bytes,
             flush_messages: settings.flush_messages,
             flush_ms: settings.flush_ms,
+            flush_before_ack: settings.flush_before_ack,
             file_delete_delay_ms: settings.file_delete_delay_ms,
             preallocate: settings.preallocate,
             producer_id_expiration_ms: self.producer_id_expiration_ms.load(Ordering::Relaxed),

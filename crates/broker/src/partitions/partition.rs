@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockWriteGuard};
 
 use ottla_base::{BrokerId, LeaderEpoch, Offset, Timestamp, TopicPartition, Uuid};
 use ottla_metadata::settings::topic::TopicSettings;
@@ -16,8 +16,11 @@ use ottla_storage::{
 };
 
 use super::append::Queued;
-use super::leader::{Leader, Reader};
-use super::parked::ParkingLot;
+use super::directories::Directory;
+use super::flusher::Flushing;
+use super::leader::{Acks, Leader, Reader};
+use super::moving::Future;
+use super::parked::{Parked, ParkingLot};
 use super::turns::Turns;
 use crate::metrics::Traffic;
 
@@ -27,12 +30,20 @@ pub struct Partition {
     pub name: TopicPartition,
     /// Its topic's id.
     pub topic_id: Uuid,
-    /// Requests that wait for it to change.
+    /// Requests that wait for more to read.
     pub parked: ParkingLot,
+    /// Requests that wait until what they appended is safe.
+    pub unacknowledged: ParkingLot,
     /// What came in and went out.
     pub traffic: Traffic,
     /// Who appends, and what waits to be appended.
     pub(super) turns: Turns<Queued>,
+    /// Whether it waits to be forced to the disk.
+    pub(super) flushing: Flushing,
+    /// The log directory that it lies in.
+    home: RwLock<Arc<Directory>>,
+    /// The copy that is to take the log's place, in another directory; locked before the log.
+    future: Mutex<Option<Future>>,
     /// The log was written to since the housekeeping looked last, or there is something ahead.
     touched: AtomicBool,
     settings: RwLock<Arc<TopicSettings>>,
@@ -52,7 +63,15 @@ pub(super) struct Leading {
     pub leader: Leader,
     log_start: Offset,
     log_end: Offset,
+    /// Up to where records are as safe on this broker as its settings ask for: all of them, or those that were flushed.
+    safe_end: Offset,
     first_unstable: Option<Offset>,
+    /// The log takes no more.
+    is_broken: bool,
+    /// The topic was deleted.
+    is_gone: bool,
+    /// Something has changed that requests may wait for.
+    is_changed: bool,
 }
 
 /// What a read found.
@@ -157,6 +176,7 @@ impl Partition {
     pub fn lead(
         topic_id: Uuid,
         mut log: Log,
+        home: Arc<Directory>,
         settings: Arc<TopicSettings>,
         local: BrokerId,
         registration: &ottla_metadata::image::Partition,
@@ -168,16 +188,29 @@ impl Partition {
             registration.isr.clone(),
             registration.replicas.len(),
             checkpointed_high_watermark,
-            log.end_offset(),
+            if log.config().flush_before_ack { log.flushed_offset() } else { log.end_offset() },
         );
-        let mut leading = Leading { leader, log_start: Offset(0), log_end: Offset(0), first_unstable: None };
+        let mut leading = Leading {
+            leader,
+            log_start: Offset(0),
+            log_end: Offset(0),
+            safe_end: Offset(0),
+            first_unstable: None,
+            is_broken: false,
+            is_gone: false,
+            is_changed: false,
+        };
         leading.note(&mut log);
         Self {
             name: log.topic_partition().clone(),
             topic_id,
             parked: ParkingLot::default(),
+            unacknowledged: ParkingLot::default(),
             traffic: Traffic::default(),
             turns: Turns::default(),
+            flushing: Flushing::default(),
+            home: RwLock::new(home),
+            future: Mutex::default(),
             touched: AtomicBool::new(true),
             settings: RwLock::new(settings),
             state: Mutex::new(State { log, is_gone: false }),
@@ -196,10 +229,86 @@ impl Partition {
         self.lock().log.configure(log);
     }
 
+    /// The log directory that it lies in.
+    pub fn home(&self) -> Arc<Directory> {
+        self.home.read().expect("nobody panics while holding this lock").clone()
+    }
+
+    pub(super) fn home_mut(&self) -> RwLockWriteGuard<'_, Arc<Directory>> {
+        self.home.write().expect("nobody panics while holding this lock")
+    }
+
+    pub(super) fn future(&self) -> MutexGuard<'_, Option<Future>> {
+        self.future.lock().expect("nobody panics while holding this lock")
+    }
+
+    /// Whether its log directory has not failed.
+    pub fn is_online(&self) -> bool {
+        self.home.read().expect("nobody panics while holding this lock").is_online()
+    }
+
+    /// Whether its log directory takes no records of clients for want of room.
+    pub(super) fn is_full(&self) -> bool {
+        self.home.read().expect("nobody panics while holding this lock").is_full()
+    }
+
+    /// Notes in its log directory how much was written to it.
+    pub(super) fn note_written(&self, bytes: usize) {
+        self.home.read().expect("nobody panics while holding this lock").on_written(bytes);
+    }
+
+    /// Whether the producer of a batch that ends before `next_offset` may be told that it is safe.
+    ///
+    /// # Errors
+    /// It cannot become safe any more.
+    pub fn is_acknowledged(&self, acks: Acks, next_offset: Offset) -> Result<bool, ErrorCode> {
+        let leading = self.leading();
+        let reached = match acks {
+            Acks::None => return Ok(true),
+            Acks::Leader => leading.safe_end,
+            Acks::All => leading.leader.high_watermark(),
+        };
+        if reached >= next_offset {
+            return Ok(true);
+        }
+        if leading.is_gone {
+            return Err(ErrorCode::UnknownTopicOrPartition);
+        }
+        match leading.is_broken || !self.is_online() {
+            true => Err(ErrorCode::KafkaStorageError),
+            false => Ok(false),
+        }
+    }
+
+    /// Waits until [`Partition::is_acknowledged`].
+    pub async fn acknowledged(&self, acks: Acks, next_offset: Offset) -> Result<(), ErrorCode> {
+        while !self.is_acknowledged(acks, next_offset)? {
+            let parked = Parked::new();
+            self.unacknowledged.register(&parked);
+            if self.is_acknowledged(acks, next_offset)? {
+                break;
+            }
+            parked.changed().await;
+        }
+        Ok(())
+    }
+
+    /// Wakes the requests that wait for what has changed since this was last called.
+    pub(super) fn wake(&self) {
+        if self.leading().take_changes().1 {
+            self.wake_all();
+        }
+    }
+
+    /// Wakes all requests that wait for it.
+    pub fn wake_all(&self) {
+        self.parked.wake_all();
+        self.unacknowledged.wake_all();
+    }
+
     /// Finds records to send. On an error, the positions are told where the log is known.
     pub fn read(&self, read: Read) -> Result<Found, ErrorCode> {
-        let state = self.lock();
-        state.check_serving()?;
+        let state = self.serving()?;
         let (log, bound, positions) = {
             let leading = self.leading();
             leading.leader.check_epoch(read.current_leader_epoch)?;
@@ -235,8 +344,7 @@ impl Partition {
         current_leader_epoch: LeaderEpoch,
         budget: &mut UnpackBudget,
     ) -> Result<OffsetAt, ErrorCode> {
-        let state = self.lock();
-        state.check_serving()?;
+        let state = self.serving()?;
         let (bound, positions, epoch) = {
             let leading = self.leading();
             leading.leader.check_epoch(current_leader_epoch)?;
@@ -263,8 +371,7 @@ impl Partition {
         if !self.settings().delete {
             return Err(ErrorCode::PolicyViolation);
         }
-        let mut state = self.lock();
-        state.check_serving()?;
+        let mut state = self.serving()?;
         let high_watermark = self.leading().leader.high_watermark();
         let to = to.unwrap_or(high_watermark);
         if to < Offset(0) || to > high_watermark {
@@ -284,8 +391,7 @@ impl Partition {
         current_leader_epoch: LeaderEpoch,
         epoch: LeaderEpoch,
     ) -> Result<Option<(LeaderEpoch, Offset)>, ErrorCode> {
-        let state = self.lock();
-        state.check_serving()?;
+        let state = self.serving()?;
         let leader_epoch = {
             let leading = self.leading();
             leading.leader.check_epoch(current_leader_epoch)?;
@@ -301,8 +407,7 @@ impl Partition {
 
     /// What it remembers of producers.
     pub fn producers(&self) -> Result<Vec<SnapshotEntry>, ErrorCode> {
-        let state = self.lock();
-        state.check_serving()?;
+        let state = self.serving()?;
         Ok(state.log.producers().entries().collect())
     }
 
@@ -311,8 +416,7 @@ impl Partition {
     fn search(&self, mut search: TimeSearch, budget: &mut UnpackBudget) -> Result<OffsetAt, ErrorCode> {
         loop {
             let batch = {
-                let state = self.lock();
-                state.check_serving()?;
+                let state = self.serving()?;
                 state.log.next_late_batch(&mut search).map_err(|error| self.broken(&error))?
             };
             let Some(batch) = batch else { return Ok(OffsetAt::NOTHING) };
@@ -358,18 +462,37 @@ impl Partition {
         done
     }
 
-    /// Puts on the disk what is in the page cache, without holding the lock meanwhile.
-    pub fn flush(&self, now_ms: Timestamp) -> ottla_storage::Result<()> {
-        let flush: Flush = self.lock().log.begin_flush()?;
-        let ran = flush.run();
-        self.lock().log.finish_flush(&flush, ran, now_ms)
+    /// Has it forced to the disk soon, with what is in it now, on another thread.
+    pub fn want_flush(self: &Arc<Self>) {
+        self.home().flusher.want(self);
     }
 
-    /// Puts the segments on the disk that are no longer written to, without holding the lock meanwhile.
-    pub fn flush_sealed(&self, now_ms: Timestamp) -> ottla_storage::Result<()> {
-        let flush = self.lock().log.begin_flush_sealed()?;
-        let ran = flush.run();
-        self.lock().log.finish_flush(&flush, ran, now_ms)
+    /// Forces to the disk what is in the page cache, without holding the lock meanwhile. Whoever waits for that is woken; so
+    /// they are where it fails, after which the log takes no more.
+    pub(super) fn flush(&self, now_ms: Timestamp) {
+        let begun = {
+            let state = self.lock();
+            (!state.is_gone && !state.log.is_flushed() && self.is_online()).then(|| state.log.begin_flush())
+        };
+        self.finish_flush(begun, now_ms);
+    }
+
+    /// Forces the segments to the disk that are no longer written to, without holding the lock meanwhile.
+    pub fn flush_sealed(&self, now_ms: Timestamp) {
+        let begun = self.lock().log.begin_flush_sealed();
+        self.finish_flush(Some(begun), now_ms);
+    }
+
+    fn finish_flush(&self, begun: Option<ottla_storage::Result<Flush>>, now_ms: Timestamp) {
+        let Some(begun) = begun else { return };
+        let done = begun.and_then(|flush| {
+            let ran = flush.run();
+            self.with_log(|log, _| log.finish_flush(&flush, ran, now_ms))
+        });
+        if let Err(error) = done {
+            self.broken(&error);
+        }
+        self.wake();
     }
 
     /// Stops serving: the topic is deleted. The folder gets another name, which is given back; requests that still hold the
@@ -380,7 +503,8 @@ impl Partition {
         let to = state.log.folder().with_file_name(name);
         let renamed = state.log.rename_folder(&to);
         drop(state);
-        self.parked.wake_all();
+        self.leading().is_gone = true;
+        self.wake_all();
         renamed.map(|()| to)
     }
 
@@ -418,18 +542,28 @@ impl Partition {
         self.leading.lock().expect("nobody panics while holding this lock")
     }
 
-    /// The disk failed or a file is damaged: the operator is told what and where, the client that storage is at fault.
-    pub(super) fn broken(&self, error: &StorageError) -> ErrorCode {
-        tracing::error!(partition = %self.name, %error, "storage failed");
+    /// The log, if it is served.
+    pub(super) fn serving(&self) -> Result<MutexGuard<'_, State>, ErrorCode> {
+        if !self.is_online() {
+            return Err(ErrorCode::KafkaStorageError);
+        }
+        let state = self.lock();
+        if state.is_gone { Err(ErrorCode::UnknownTopicOrPartition) } else { Ok(state) }
+    }
+
+    /// The disk failed or a file is damaged: the operator is told what and where, the client that storage is at fault. If the
+    /// disk is to blame, the whole log directory goes offline.
+    pub fn broken(&self, error: &StorageError) -> ErrorCode {
+        let home = self.home();
+        if home.is_online() {
+            tracing::error!(partition = %self.name, %error, "storage failed");
+        }
+        home.on_error(error);
         ErrorCode::KafkaStorageError
     }
 }
 
 impl State {
-    pub fn check_serving(&self) -> Result<(), ErrorCode> {
-        if self.is_gone { Err(ErrorCode::UnknownTopicOrPartition) } else { Ok(()) }
-    }
-
     /// Where the log of a reader, whose last record at `offset - 1` is of `epoch`, parts from this one (KIP-595).
     fn divergence(&self, offset: Offset, epoch: LeaderEpoch) -> Result<Option<(LeaderEpoch, Offset)>, ErrorCode> {
         let known = self.log.epochs().end_offset_for(epoch, self.log.end_offset());
@@ -442,21 +576,37 @@ impl Leading {
     /// Takes over what a change of the log has made different, and tells the log how far it is replicated now: transactions
     /// are over once their marker is. What a log ends with that takes no more is not shown: its producer was told that it
     /// failed.
+    ///
+    /// Where a flush is owed, records are safe up to where the last one reached; and no replica, this one included, lets the
+    /// high watermark pass what is not safe.
     pub fn note(&mut self, log: &mut Log) {
+        let before = (self.log_start, self.safe_end, self.leader.high_watermark(), self.first_unstable, self.is_broken);
         self.log_start = log.start_offset();
-        if log.check_usable().is_err() {
-            return;
+        self.is_broken = log.check_usable().is_err();
+        if !self.is_broken {
+            self.log_end = log.end_offset();
+            self.safe_end = match log.owes_flush() {
+                true => self.safe_end.max(log.flushed_offset()).min(self.log_end),
+                false => self.log_end,
+            };
+            self.leader.on_appended(self.safe_end);
+            self.leader.check(self.log_end);
+            log.on_high_watermark(self.leader.high_watermark());
+            self.first_unstable = log.producers().first_unstable_offset();
         }
-        self.log_end = log.end_offset();
-        self.leader.on_appended(self.log_end);
-        self.leader.check(self.log_end);
-        log.on_high_watermark(self.leader.high_watermark());
-        self.first_unstable = log.producers().first_unstable_offset();
+        let after = (self.log_start, self.safe_end, self.leader.high_watermark(), self.first_unstable, self.is_broken);
+        self.is_changed |= before != after;
     }
 
     /// The log's first offset.
     pub fn log_start(&self) -> Offset {
         self.log_start
+    }
+
+    /// Whether records wait for a flush before they are safe; and whether something has changed since this was asked last.
+    pub fn take_changes(&mut self) -> (bool, bool) {
+        let owes_flush = self.safe_end < self.log_end && !self.is_broken;
+        (owes_flush, std::mem::take(&mut self.is_changed))
     }
 
     fn bound(&self, reader: Reader) -> Offset {

@@ -3,35 +3,43 @@
 //! ```text
 //!   lock --> meta.properties --> clean-shutdown marker --> checkpoints --> each partition's log
 //! ```
+//!
+//! A directory that the disk is to blame for is offline from then on, unless it is the only one or has the metadata. A log for
+//! which there is no room is opened later.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use ottla_base::{BrokerId, Offset, TopicPartition, Uuid};
 use ottla_metadata::image::Image;
 use ottla_storage::checkpoint::{self, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
 use ottla_storage::{
-    Error as StorageError, FolderKind, Log, LogConfig, LogDirectory, MetaProperties, OpenLog, ProducerCount, os,
+    CleanShutdown, Error as StorageError, FolderKind, Log, LogConfig, LogDirectory, MetaProperties, OpenLog,
+    PartitionFolder, ProducerCount, os,
 };
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
+use super::directories::{Directory, Watch};
+use super::moving::{MOVED, forget_mark};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::node::clock;
+use crate::node::{clock, entropy};
 
 /// The log of the metadata itself; the controller opens it.
 const METADATA_FOLDER: &str = "__cluster_metadata-0";
 
 /// What the log directories held.
 pub struct Loaded {
-    /// The directories, locked.
-    pub directories: Vec<LogDirectory>,
+    /// The directories, locked if they are online.
+    pub directories: Vec<Arc<Directory>>,
+    /// What they wake when they fail.
+    pub watch: Arc<Watch>,
     /// The directory of the metadata log, locked, where it is none of those.
     pub metadata_directory: Option<LogDirectory>,
-    /// Their ids, in the same order.
+    /// The ids of those that are online.
     pub directory_ids: Vec<Uuid>,
     /// Those that were empty, though this node is not new.
     pub blank: BlankDirectories,
@@ -39,6 +47,10 @@ pub struct Loaded {
     pub cluster_id: String,
     /// Every partition's log.
     pub logs: BTreeMap<TopicPartition, Log>,
+    /// Those that could not be opened because there is no room on their disk.
+    pub unopened: BTreeMap<TopicPartition, OpenLog>,
+    /// Copies on their way to another directory.
+    pub futures: BTreeMap<TopicPartition, PathBuf>,
     /// The high watermarks that were written last.
     pub high_watermarks: BTreeMap<TopicPartition, Offset>,
     /// Counts the producers of all logs.
@@ -50,24 +62,29 @@ pub struct Loaded {
 /// Directories that a node which has others already finds empty: added by its owner, or the place of a disk that is not
 /// mounted. They get their papers once the metadata says which.
 #[derive(Debug, Default)]
-pub struct BlankDirectories(Vec<(PathBuf, MetaProperties)>);
+pub struct BlankDirectories {
+    blank: Vec<(PathBuf, MetaProperties)>,
+    /// How many directories are offline, of which the ids are not known.
+    offline_count: usize,
+}
 
 impl BlankDirectories {
     /// Formats them.
     ///
     /// # Errors
-    /// `MissingDirectory` if the broker has partitions, and one of the directories it `registered` is not there.
+    /// `MissingDirectory` if the broker has partitions, and one of the directories it `registered` is not there, nor one of
+    /// those that are offline.
     pub fn format(self, image: &Image, node: BrokerId, directory_ids: &[Uuid]) -> Result<()> {
-        let Some((path, _)) = self.0.first() else { return Ok(()) };
+        let Some((path, _)) = self.blank.first() else { return Ok(()) };
         let registered = image.broker(node).map_or(&[][..], |broker| &broker.log_dirs);
-        let missing = registered.iter().find(|id| !directory_ids.contains(id));
+        let missing = registered.iter().filter(|id| !directory_ids.contains(id)).nth(self.offline_count);
         let mut partitions = image.topics().iter().flat_map(|topic| topic.partitions.values());
         if let Some(&id) = missing
             && partitions.any(|partition| partition.is_replica(node))
         {
             return Err(Error::MissingDirectory { path: path.clone(), id });
         }
-        self.0.into_iter().try_for_each(|(path, papers)| format(&path, &papers))
+        self.blank.into_iter().try_for_each(|(path, papers)| format(&path, &papers))
     }
 }
 
@@ -80,77 +97,109 @@ struct Unopened<'a> {
 
 /// Opens all of `log.dirs`, formatting those that are new.
 pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Result<Loaded> {
+    let metadata_path = &config.metadata_log_dir;
+    let mut offline = Offline::new(metadata_path);
     let mut directories = Vec::new();
     for path in &config.log_dirs {
-        directories.push(LogDirectory::lock(path)?);
+        directories.extend(offline.unless_of_disk(path, look_into(path))?);
     }
-    let metadata_path = &config.metadata_log_dir;
     let has_its_own = !config.log_dirs.contains(metadata_path);
     let metadata_directory = has_its_own.then(|| LogDirectory::lock(metadata_path)).transpose()?;
     let all_directories: Vec<_> = directories.iter().chain(&metadata_directory).collect();
     let Identified { cluster_id, mut directory_ids, blank } = identify(config, &all_directories, &mut random)?;
     directory_ids.truncate(directories.len());
+    let blank = BlankDirectories { blank, offline_count: offline.failures.len() };
     let begun = Instant::now();
-    let (mut unopened, mut places) = (Vec::new(), BTreeMap::new());
+    let (mut unopened, mut places) = (Vec::new(), BTreeMap::<TopicPartition, &Path>::new());
+    let (mut twice, mut futures) = (Vec::new(), BTreeMap::new());
     let mut high_watermarks = BTreeMap::new();
     let mut previous_broker_epoch = None;
     let producers = ProducerCount::default();
     let mut all_clean = true;
     for directory in &directories {
-        let clean = directory.take_clean_shutdown()?;
+        let Some(contents) = offline.unless_of_disk(directory.path(), Contents::read(directory))? else { continue };
+        let Contents { clean, recovery_points, log_starts, folders, .. } = contents;
         all_clean &= clean.is_some();
         previous_broker_epoch = clean.as_ref().and_then(|clean| clean.broker_epoch).or(previous_broker_epoch);
-        let recovery_points = read_checkpoint(directory.path(), RECOVERY_POINT_CHECKPOINT);
-        let log_starts = read_checkpoint(directory.path(), LOG_START_CHECKPOINT);
-        high_watermarks.extend(read_checkpoint(directory.path(), HIGH_WATERMARK_CHECKPOINT));
-        for folder in directory.partitions()? {
+        high_watermarks.extend(contents.high_watermarks);
+        for folder in folders {
             match folder.kind {
                 FolderKind::Current if folder.name == METADATA_FOLDER => {}
-                FolderKind::Current if let Some(other) = places.insert(folder.partition.clone(), directory.path()) => {
-                    let directories = [other.to_owned(), directory.path().to_owned()];
-                    return Err(Error::TwoLogs { partition: folder.partition, directories });
+                FolderKind::Current => {
+                    let earlier = places.insert(folder.partition.clone(), directory.path());
+                    let log = Unopened {
+                        directory: directory.path(),
+                        options: OpenLog {
+                            topic_partition: folder.partition.clone(),
+                            clean: clean.is_some(),
+                            recovery_point: recovery_points.get(&folder.partition).copied().unwrap_or_default(),
+                            log_start_offset: log_starts.get(&folder.partition).copied().unwrap_or_default(),
+                            now_ms: clock::now_ms(),
+                            producers: producers.clone(),
+                        },
+                        partition: folder.partition,
+                    };
+                    match earlier {
+                        None => unopened.push(log),
+                        Some(other) => twice.push(unless_unknown(other, log)?),
+                    }
                 }
-                FolderKind::Current => unopened.push(Unopened {
-                    directory: directory.path(),
-                    options: OpenLog {
-                        topic_partition: folder.partition.clone(),
-                        clean: clean.is_some(),
-                        recovery_point: recovery_points.get(&folder.partition).copied().unwrap_or_default(),
-                        log_start_offset: log_starts.get(&folder.partition).copied().unwrap_or_default(),
-                        now_ms: clock::now_ms(),
-                        producers: producers.clone(),
-                    },
-                    partition: folder.partition,
-                }),
                 FolderKind::Deleted => {
                     let folder = directory.path().join(&folder.name);
-                    os::remove_folder(&folder).map_err(|source| Error::remove(&folder, source))?;
+                    let removed = os::remove_folder(&folder).map_err(StorageError::io("remove", &folder));
+                    offline.unless_of_disk(directory.path(), removed)?;
                 }
                 FolderKind::Stray => {
                     let folder = directory.path().join(&folder.name);
                     warn!(folder = %folder.display(), "no topic has this log: remove the folder if nobody misses it");
                 }
                 FolderKind::Future => {
-                    let folder = directory.path().join(&folder.name);
-                    warn!(folder = %folder.display(), "left alone: moving logs between directories comes later");
+                    let path = directory.path().join(&folder.name);
+                    if let Some(other) = futures.insert(folder.partition, path) {
+                        let removed = os::remove_folder(&other).map_err(StorageError::io("remove", &other));
+                        offline.unless_of_disk(directory.path(), removed)?;
+                    }
                 }
             }
         }
     }
     let count = unopened.len();
     let threads = config.num_recovery_threads_per_data_dir * directories.len();
-    let logs = open_logs(&unopened, threads)?;
+    let (mut logs, failed) = open_logs(&unopened, threads);
+    for other in &twice {
+        choose(&mut logs, other, &mut offline)?;
+    }
+    let mut later = BTreeMap::new();
+    for (log, error) in failed {
+        if error.is_full() {
+            warn!(log = %log.partition, %error, "there is no room to open the log: it is opened when there is");
+            later.insert(log.partition.clone(), log.options.clone());
+        } else {
+            offline.unless_of_disk::<()>(log.directory, Err(error))?;
+        }
+    }
+    let unopened = later;
     if count > 0 {
         info!(logs = count, clean = all_clean, took = ?begun.elapsed(), "opened the logs");
     }
-    let previous_broker_epoch = previous_broker_epoch.filter(|_| all_clean);
+    let previous_broker_epoch = previous_broker_epoch.filter(|_| all_clean && offline.failures.is_empty());
+    let watch: Arc<Watch> = Arc::default();
+    let held = directories.into_iter().zip(directory_ids);
+    let (directories, directory_ids) = offline.sort(&config.log_dirs, held, &watch)?;
+    let logs = logs
+        .into_iter()
+        .filter(|(_, log)| directories.iter().any(|directory| directory.is_online() && directory.holds(log.folder())));
+    let logs = logs.collect();
     Ok(Loaded {
         directories,
+        watch,
         metadata_directory,
         directory_ids,
         blank,
         cluster_id,
         logs,
+        unopened,
+        futures,
         high_watermarks,
         producers,
         previous_broker_epoch,
@@ -160,7 +209,103 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
 struct Identified {
     cluster_id: String,
     directory_ids: Vec<Uuid>,
-    blank: BlankDirectories,
+    blank: Vec<(PathBuf, MetaProperties)>,
+}
+
+/// The directories that are not used because the disk is to blame, and why.
+struct Offline<'a> {
+    metadata_path: &'a Path,
+    failures: BTreeMap<PathBuf, StorageError>,
+}
+
+impl<'a> Offline<'a> {
+    fn new(metadata_path: &'a Path) -> Self {
+        Self { metadata_path, failures: BTreeMap::new() }
+    }
+
+    /// What was done in the directory at `path`; nothing if it is offline, or is so now.
+    ///
+    /// # Errors
+    /// Those that say nothing against the disk; and all in the directory of the metadata.
+    fn unless_of_disk<T>(&mut self, path: &Path, done: ottla_storage::Result<T>) -> Result<Option<T>> {
+        match done {
+            Ok(done) => Ok((!self.failures.contains_key(path)).then_some(done)),
+            Err(error) if error.is_of_disk() && path != self.metadata_path => {
+                if !self.failures.contains_key(path) {
+                    error!(
+                        directory = %path.display(), %error,
+                        "the log directory cannot be used and is offline, and its partitions with it, which answer \
+                         KAFKA_STORAGE_ERROR. Look at the disk (is it mounted? may this user write to it?), and start the \
+                         broker again when it is well, or without this directory in log.dirs"
+                    );
+                    self.failures.insert(path.to_owned(), error);
+                }
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// All directories in the order of `paths`, and the ids of those that are online.
+    ///
+    /// # Errors
+    /// None is.
+    fn sort(
+        mut self,
+        paths: &[PathBuf],
+        held: impl Iterator<Item = (LogDirectory, Uuid)>,
+        watch: &Arc<Watch>,
+    ) -> Result<(Vec<Arc<Directory>>, Vec<Uuid>)> {
+        let held: BTreeMap<PathBuf, _> = held.map(|held| (held.0.path().to_owned(), held)).collect();
+        let (mut held, mut directories, mut ids) = (held, Vec::new(), Vec::new());
+        if paths.iter().all(|path| self.failures.contains_key(path))
+            && let Some((_, error)) = self.failures.pop_first()
+        {
+            return Err(error.into());
+        }
+        for path in paths {
+            directories.push(Arc::new(match (self.failures.remove(path), held.remove(path)) {
+                (None, Some((held, id))) => {
+                    ids.push(id);
+                    Directory::online(held, id, watch.clone())
+                }
+                (Some(error), _) => Directory::offline(path.clone(), error.to_string(), watch.clone()),
+                // It is named twice.
+                (None, None) => continue,
+            }));
+        }
+        Ok((directories, ids))
+    }
+}
+
+/// Locks a directory, and looks whether it can be read.
+fn look_into(path: &Path) -> ottla_storage::Result<LogDirectory> {
+    let directory = LogDirectory::lock(path)?;
+    directory.partitions()?;
+    MetaProperties::read(path)?;
+    Ok(directory)
+}
+
+/// What lies in a directory, beside the logs.
+struct Contents {
+    clean: Option<CleanShutdown>,
+    recovery_points: BTreeMap<TopicPartition, Offset>,
+    log_starts: BTreeMap<TopicPartition, Offset>,
+    high_watermarks: BTreeMap<TopicPartition, Offset>,
+    folders: Vec<PartitionFolder>,
+}
+
+impl Contents {
+    /// Reads it; the mark of a clean stop is taken away.
+    fn read(directory: &LogDirectory) -> ottla_storage::Result<Self> {
+        Ok(Self {
+            clean: directory.take_clean_shutdown()?,
+            recovery_points: read_checkpoint(directory.path(), RECOVERY_POINT_CHECKPOINT)?,
+            log_starts: read_checkpoint(directory.path(), LOG_START_CHECKPOINT)?,
+            high_watermarks: read_checkpoint(directory.path(), HIGH_WATERMARK_CHECKPOINT)?,
+            folders: directory.partitions()?,
+        })
+    }
 }
 
 /// Checks that all directories belong to this node and one cluster, and gives those of a new node their papers.
@@ -206,7 +351,7 @@ fn identify(config: &Config, directories: &[&LogDirectory], random: &mut impl Fn
             format(&path, &papers)?;
         }
     }
-    Ok(Identified { cluster_id, directory_ids, blank: BlankDirectories(blank) })
+    Ok(Identified { cluster_id, directory_ids, blank })
 }
 
 fn format(path: &Path, papers: &MetaProperties) -> Result<()> {
@@ -215,17 +360,68 @@ fn format(path: &Path, papers: &MetaProperties) -> Result<()> {
     Ok(())
 }
 
-/// A checkpoint that cannot be read costs time, not data: the logs are checked from their beginning.
-fn read_checkpoint(directory: &Path, name: &str) -> BTreeMap<TopicPartition, Offset> {
-    checkpoint::read_offsets(&directory.join(name)).unwrap_or_else(|error| {
-        warn!(%error, "taken as empty");
-        BTreeMap::new()
+/// A checkpoint that is damaged costs time, not data: the logs are checked from their beginning.
+fn read_checkpoint(directory: &Path, name: &str) -> ottla_storage::Result<BTreeMap<TopicPartition, Offset>> {
+    checkpoint::read_offsets(&directory.join(name)).or_else(|error| match error.is_of_disk() {
+        true => Err(error),
+        false => {
+            warn!(%error, "taken as empty");
+            Ok(BTreeMap::new())
+        }
     })
 }
 
-fn open_logs(unopened: &[Unopened<'_>], threads: usize) -> Result<BTreeMap<TopicPartition, Log>> {
+/// A second log of a partition that has one in `other` already: a crash interrupted a move from one to the other, which left
+/// a mark.
+///
+/// # Errors
+/// `TwoLogs` where it did not, and nobody knows which one counts.
+fn unless_unknown<'a>(other: &Path, log: Unopened<'a>) -> Result<Unopened<'a>> {
+    let is_marked = |directory: &Path| directory.join(log.partition.to_string()).join(MOVED).exists();
+    if is_marked(other) || is_marked(log.directory) {
+        return Ok(log);
+    }
+    let directories = [other.to_owned(), log.directory.to_owned()];
+    Err(Error::TwoLogs { partition: log.partition, directories })
+}
+
+/// Of the log of a partition and another one, between which it was being moved, keeps the one that is longer, which was written
+/// to last; or the one that it was moved to. The other one is removed by the next start.
+fn choose(logs: &mut BTreeMap<TopicPartition, Log>, other: &Unopened<'_>, offline: &mut Offline<'_>) -> Result<()> {
+    let folder = other.directory.join(other.partition.to_string());
+    let opened = Log::open(&folder, LogConfig::default(), other.options.clone());
+    let Some((mut second, _)) = offline.unless_of_disk(other.directory, opened)? else { return Ok(()) };
+    let Some(first) = logs.get_mut(&other.partition) else {
+        logs.insert(other.partition.clone(), second);
+        return Ok(());
+    };
+    let is_longer = second.end_offset() > first.end_offset();
+    let is_target = second.end_offset() == first.end_offset() && second.folder().join(MOVED).exists();
+    if is_longer || is_target {
+        std::mem::swap(first, &mut second);
+    }
+    let name = PartitionFolder::name_of(&other.partition, FolderKind::Deleted, Uuid::random(entropy));
+    let to = second.folder().with_file_name(name);
+    warn!(
+        log = %other.partition, kept = %first.folder().display(), removed = %second.folder().display(),
+        "a move between log directories was interrupted"
+    );
+    let directory = second.folder().parent().expect("a log lies in a log directory").to_owned();
+    if offline.unless_of_disk(&directory, second.rename_folder(&to))?.is_some() {
+        forget_mark(first.folder());
+    }
+    Ok(())
+}
+
+type Failures<'u, 'd> = Vec<(&'u Unopened<'d>, StorageError)>;
+
+/// Opens the logs, and says which could not be.
+fn open_logs<'u, 'd>(
+    unopened: &'u [Unopened<'d>],
+    threads: usize,
+) -> (BTreeMap<TopicPartition, Log>, Failures<'u, 'd>) {
     let next = AtomicUsize::new(0);
-    let opened = Mutex::new((BTreeMap::new(), None::<StorageError>));
+    let opened = Mutex::new((BTreeMap::new(), Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..threads.min(unopened.len()) {
             scope.spawn(|| {
@@ -244,14 +440,11 @@ fn open_logs(unopened: &[Unopened<'_>], threads: usize) -> Result<BTreeMap<Topic
                             }
                             opened.0.insert(todo.partition.clone(), log);
                         }
-                        Err(error) => {
-                            opened.1.get_or_insert(error);
-                        }
+                        Err(error) => opened.1.push((todo, error)),
                     }
                 }
             });
         }
     });
-    let (logs, failed) = opened.into_inner().expect("nobody panics while holding this lock");
-    failed.map_or(Ok(logs), |error| Err(error.into()))
+    opened.into_inner().expect("nobody panics while holding this lock")
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod conversations;
+mod disks;
 mod dynamic;
 mod groups;
 mod hostile;

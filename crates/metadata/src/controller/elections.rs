@@ -4,7 +4,7 @@
 //! eligible replica (KIP-966), then the last leader that is known, then, if the topic allows losing records, any replica; the
 //! last two elections are unclean, and the leader begins in recovery (KIP-704).
 
-use ottla_base::{BrokerId, PartitionIndex};
+use ottla_base::{BrokerId, PartitionIndex, Uuid};
 use ottla_protocol::internal::metadata::{MetadataRecord, PartitionChangeRecord};
 
 use super::{Draft, Election};
@@ -27,11 +27,22 @@ pub(super) enum Event {
 
 /// Writes the changes of all partitions that `event` of `broker` touches.
 pub(super) fn change_partitions(draft: &mut Draft, broker: BrokerId, event: Event) {
+    change_those(draft, broker, event, |partition| partition.is_replica(broker));
+}
+
+/// Writes the changes of all partitions whose replica on `broker` lies in one of `directories`, which it has lost.
+pub(super) fn leave_directories(draft: &mut Draft, broker: BrokerId, directories: &[Uuid]) {
+    let lies_there =
+        |partition: &Partition| partition.directory(broker).is_some_and(|directory| directories.contains(&directory));
+    change_those(draft, broker, Event::Leaves, lies_there);
+}
+
+fn change_those(draft: &mut Draft, broker: BrokerId, event: Event, touched: impl Fn(&Partition) -> bool) {
     let image = draft.image();
     let topics = image.topics().iter();
     let partitions = topics.flat_map(|topic| topic.partitions.iter().map(move |entry| (topic, entry)));
     let records: Vec<_> = partitions
-        .filter(|(_, (_, partition))| partition.is_replica(broker))
+        .filter(|(_, (_, partition))| touched(partition))
         .filter_map(|(topic, (index, partition))| change(image, topic, *index, partition, broker, event))
         .collect();
     draft.extend(records);
@@ -46,7 +57,8 @@ fn change(
     event: Event,
 ) -> Option<OwnedRecord> {
     let rules = Rules::of(image, topic, before);
-    let usable = |replica: BrokerId| if replica == broker { event == Event::Returns } else { image.is_active(replica) };
+    let is_left = |replica: BrokerId| replica == broker && event != Event::Returns;
+    let usable = |replica: BrokerId| !is_left(replica) && image.may_lead(replica, before);
     let mut after = before.clone();
     if event != Event::Returns {
         after.isr.retain(|replica| *replica != broker);
@@ -75,13 +87,13 @@ pub(super) fn elect(
     let mut after = before.clone();
     match election {
         Election::Preferred => {
-            let may_lead = |replica: &&BrokerId| before.isr.contains(replica) && image.is_active(**replica);
+            let may_lead = |replica: &&BrokerId| before.isr.contains(replica) && image.may_lead(**replica, before);
             after.leader = before.replicas.first().filter(may_lead).copied();
             after.leader?;
         }
         Election::Unclean => {
             let rules = Rules { unclean: true, ..Rules::of(image, topic, before) };
-            rules.elect(&mut after, |replica| image.is_active(replica));
+            rules.elect(&mut after, |replica| image.may_lead(replica, before));
             rules.keep_eligible(before, &mut after, None);
             after.leader?;
         }
@@ -102,7 +114,8 @@ pub(super) fn replace(
     if after.leader.is_some_and(|leader| !after.isr.contains(&leader)) {
         after.leader = None;
     }
-    rules.elect(&mut after, |replica| image.is_active(replica));
+    let replaced = after.clone();
+    rules.elect(&mut after, |replica| image.may_lead(replica, &replaced));
     rules.keep_eligible(before, &mut after, None);
     record(topic, index, before, &after)
 }

@@ -12,6 +12,7 @@ mod allocate_producer_ids;
 mod alter_client_quotas;
 mod alter_configs;
 mod alter_partition_reassignments;
+mod assign_directories;
 mod bootstrap;
 mod create_partitions;
 mod create_topics;
@@ -19,6 +20,7 @@ mod delete_topics;
 mod draft;
 mod elect_leaders;
 mod elections;
+mod fail_directories;
 mod fence_broker;
 mod kept;
 mod register_broker;
@@ -44,11 +46,13 @@ pub use alter_configs::{
     AlterConfigs, AlteredResource, ConfigEdit, ConfigOperation, ResourceAlteration, ResourceChange,
 };
 pub use alter_partition_reassignments::{AlterPartitionReassignments, ReassignedTopic, TopicReassignment};
+pub use assign_directories::{AssignDirectories, PlacedReplica};
 pub use bootstrap::{Bootstrap, LATEST_METADATA_VERSION};
 pub use create_partitions::{CreatePartitions, CreatePartitionsResult, MorePartitions};
 pub use create_topics::{CreateTopics, CreateTopicsResult, CreatedTopic, NewTopic};
 pub use delete_topics::{DeleteTopics, DeleteTopicsResult, TopicReference};
 pub use elect_leaders::{ElectLeaders, ElectedLeaders, Election};
+pub use fail_directories::FailDirectories;
 pub use fence_broker::FenceBroker;
 pub use register_broker::RegisterBroker;
 pub use unfence_broker::UnfenceBroker;
@@ -91,6 +95,10 @@ pub enum Command {
     UnfenceBroker(UnfenceBroker),
     /// Take leaderships and ISRs from a broker that stops or is gone.
     FenceBroker(FenceBroker),
+    /// Take leaderships from a broker in log directories that failed.
+    FailDirectories(FailDirectories),
+    /// Note in which log directories a broker's replicas lie.
+    AssignDirectories(AssignDirectories),
     /// Create topics.
     CreateTopics(CreateTopics),
     /// Add partitions to topics.
@@ -124,6 +132,10 @@ pub enum Answer {
     UnfenceBroker(Result<(), Refusal>),
     /// The broker leads nothing.
     FenceBroker(Result<(), Refusal>),
+    /// The broker leads nothing in those directories.
+    FailDirectories(Result<(), Refusal>),
+    /// It is known where the replicas lie.
+    AssignDirectories(Result<(), Refusal>),
     /// One result a topic: in the order of the request, then names that it held more than once.
     CreateTopics(Vec<CreateTopicsResult>),
     /// One result a topic: names that the request held more than once, then the others in its order.
@@ -200,6 +212,8 @@ impl Shard for Controller {
             Command::RegisterBroker(command) => Answer::RegisterBroker(command.decide(&mut draft)),
             Command::UnfenceBroker(command) => Answer::UnfenceBroker(command.decide(&mut draft)),
             Command::FenceBroker(command) => Answer::FenceBroker(command.decide(&mut draft)),
+            Command::FailDirectories(command) => Answer::FailDirectories(command.decide(&mut draft)),
+            Command::AssignDirectories(command) => Answer::AssignDirectories(command.decide(&mut draft)),
             Command::CreateTopics(command) => Answer::CreateTopics(command.decide(&mut draft)),
             Command::CreatePartitions(command) => Answer::CreatePartitions(command.decide(&mut draft)),
             Command::DeleteTopics(command) => Answer::DeleteTopics(command.decide(&mut draft)),

@@ -83,6 +83,15 @@ impl Broker {
         }
     }
 
+    /// Whether a directory is online, as far as is known: of one that no broker has chosen yet, nothing is.
+    pub fn has_online(&self, directory: Uuid) -> bool {
+        match directory {
+            super::LOST_DIRECTORY => false,
+            super::UNASSIGNED_DIRECTORY | super::MIGRATING_DIRECTORY => true,
+            directory => self.log_dirs.is_empty() || self.log_dirs.contains(&directory),
+        }
+    }
+
     /// Whether new replicas may be placed on it: some directory is not cordoned.
     pub fn accepts_replicas(&self) -> bool {
         let cordoned = self.cordoned_log_dirs.as_deref().unwrap_or_default();

@@ -34,7 +34,7 @@ pub use broker::{Broker, Endpoint, FeatureRange, RegisteredController};
 pub use config::{ConfigResource, ResourceKind};
 pub use kept::Kept;
 pub use security::{Acl, AclId, DelegationToken, QuotaEntity, ScramCredential, ScramKey};
-pub use topic::{LeaderRecoveryState, Partition, Topic, UNASSIGNED_DIRECTORY};
+pub use topic::{LOST_DIRECTORY, LeaderRecoveryState, MIGRATING_DIRECTORY, Partition, Topic, UNASSIGNED_DIRECTORY};
 pub use topics::Topics;
 
 pub(crate) use apply::LEADER_UNCHANGED;
@@ -135,6 +135,18 @@ impl Image {
     /// Whether a broker may lead and be in ISRs.
     pub fn is_active(&self, id: BrokerId) -> bool {
         self.broker(id).is_some_and(|broker| broker.is_active())
+    }
+
+    /// Whether a broker may lead its replica of `partition`: unless that lies in a log directory which is not online.
+    pub fn may_lead(&self, id: BrokerId, partition: &Partition) -> bool {
+        self.is_active(id) && self.has_online(id, partition)
+    }
+
+    /// Whether a broker, if it is alive, can serve its replica of `partition`: as far as is known, the log directory that it
+    /// lies in is online.
+    pub fn has_online(&self, id: BrokerId, partition: &Partition) -> bool {
+        let directory = partition.directory(id).unwrap_or(UNASSIGNED_DIRECTORY);
+        self.broker(id).is_some_and(|broker| broker.has_online(directory))
     }
 
     /// Where a broker that is alive can be reached on a listener.

@@ -8,6 +8,10 @@ use crate::SharedMap;
 
 /// The directory of a replica whose broker has not yet said where it put it.
 pub const UNASSIGNED_DIRECTORY: Uuid = Uuid(1);
+/// The directory of a replica from before directories had ids.
+pub const MIGRATING_DIRECTORY: Uuid = Uuid(0);
+/// The directory of a replica that its broker cannot find any more.
+pub const LOST_DIRECTORY: Uuid = Uuid(2);
 
 /// A topic.
 #[derive(Clone, Debug, PartialEq, Eq)]

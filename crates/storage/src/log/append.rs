@@ -65,7 +65,7 @@ impl Log {
         self.write(&patched, records, std::slice::from_ref(&batch))?;
         let noted = self.note(&batch, records);
         self.for_good("noting an aborted transaction", noted)?;
-        self.flush_if_due(assign.now_ms)?;
+        self.owe_flush();
         let log_append_time_ms = if assign.log_append_time { assign.now_ms } else { -1 };
         Ok(Appended { base_offset, last_offset, log_append_time_ms })
     }
@@ -98,7 +98,7 @@ impl Log {
             let noted = self.note(batch, &bytes[from + HEADER_BYTES..from + batch.size as usize]);
             self.for_good("noting an aborted transaction", noted)?;
         }
-        self.flush_if_due(now_ms)?;
+        self.owe_flush();
         Ok(Appended { base_offset, last_offset, log_append_time_ms: -1 })
     }
 
@@ -200,16 +200,12 @@ impl Log {
         }
     }
 
-    /// The append that reaches `flush.messages` waits for the disk, as in Kafka; `flush.ms` is for the log's owner, who
-    /// has a clock.
-    fn flush_if_due(&mut self, now_ms: Timestamp) -> Result<()> {
-        match self.config.flush_messages {
-            Some(limit) if self.unflushed.records >= limit => {
-                // Also where the flush could not begin: the batch is written, and whoever sent it is told that it failed.
-                let flushed = self.flush(now_ms);
-                self.for_good("a flush", flushed)
-            }
-            _ => Ok(()),
+    /// The append that reaches `flush.messages` is to wait for the disk, as in Kafka; `flush.ms` is for the log's owner,
+    /// who has a clock.
+    fn owe_flush(&mut self) {
+        let is_many = self.config.flush_messages.is_some_and(|limit| self.unflushed.records >= limit);
+        if is_many || self.config.flush_before_ack {
+            self.unflushed.owed = self.end_offset();
         }
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Unflushed {
     pub records: u64,
     /// When the last flush was, or the log was opened.
     pub since_ms: Timestamp,
+    /// Nothing from the recovery point up to here may be called safe before it is flushed.
+    pub owed: Offset,
     /// How often files were made, renamed or removed, a start after a crash counting as once ...
     pub names: u64,
     /// ... and how often of these the folder was flushed after.
@@ -104,10 +106,27 @@ impl Log {
     /// Whether something will be due that no append tells of: a flush after `flush.ms`, or files to be unlinked.
     pub fn has_work_ahead(&self) -> bool {
         let flush_ahead = self.unflushed.records > 0 && self.config.flush_ms.is_some();
-        (flush_ahead && self.unusable.is_none()) || self.has_unflushed_segments() || !self.doomed.is_empty()
+        let is_ahead = (flush_ahead || self.owes_flush()) && self.unusable.is_none();
+        is_ahead || self.has_unflushed_segments() || !self.doomed.is_empty()
     }
 
-    /// Whether `flush.ms` asks for a flush now; `flush.messages` is looked after by appending.
+    /// Up to where all records are on the disk; those that were deleted need not be.
+    pub fn flushed_offset(&self) -> Offset {
+        self.recovery_point.max(self.start_offset)
+    }
+
+    /// Whether records wait for a flush before anybody may be told that they are safe: with `flush.messages` and
+    /// `ottla.flush.before.ack`. The log's owner flushes, and tells nobody before.
+    pub fn owes_flush(&self) -> bool {
+        self.flushed_offset() < self.unflushed.owed
+    }
+
+    /// Whether there is nothing to flush but perhaps indexes.
+    pub fn is_flushed(&self) -> bool {
+        self.flushed_offset() >= self.end_offset()
+    }
+
+    /// Whether `flush.ms` asks for a flush now; what `flush.messages` asks for is owed at once.
     pub fn is_flush_due(&self, now_ms: Timestamp) -> bool {
         let Unflushed { records, since_ms, .. } = self.unflushed;
         let is_late = self.config.flush_ms.is_some_and(|limit| now_ms.saturating_sub(since_ms) >= limit);

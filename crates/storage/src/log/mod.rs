@@ -47,7 +47,7 @@ use crate::config::LogConfig;
 use crate::epochs::{EpochEnd, LeaderEpochs};
 use crate::error::{Error, Result};
 use crate::os;
-use crate::producers::Producers;
+use crate::producers::{ProducerCount, Producers};
 use crate::segment::{Active, IndexLimits, Sealed, Segment};
 
 /// How many sealed segments keep their log file open for readers.
@@ -105,6 +105,9 @@ impl Log {
         let limits = index_limits(&config);
         self.active.set_limits(limits);
         self.sealed.iter_mut().for_each(|segment| segment.set_limits(limits));
+        if config.flush_before_ack && !self.config.flush_before_ack {
+            self.unflushed.owed = self.end_offset();
+        }
         self.config = config;
     }
 
@@ -146,6 +149,11 @@ impl Log {
     /// What is known about the producers that wrote to this log.
     pub fn producers(&self) -> &Producers {
         &self.replayed.producers
+    }
+
+    /// With which other logs' producers those are counted.
+    pub fn producer_count(&self) -> ProducerCount {
+        self.replayed.producers.count_of_all().clone()
     }
 
     /// Which leader epoch began where.

@@ -87,6 +87,7 @@ impl Log {
         let end = self.end_offset();
         self.start_offset = self.start_offset.min(end);
         self.recovery_point = self.recovery_point.min(end);
+        self.unflushed.owed = self.unflushed.owed.min(end);
         // The active segment, too, is flushed with the others only once it is sealed again.
         _ = self.unflushed.sealed.split_off(&self.active.base_offset());
         self.unflushed.upheavals += 1;

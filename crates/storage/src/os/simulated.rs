@@ -177,6 +177,12 @@ impl Disk {
         keeps_all
     }
 
+    /// The power went, and nothing survives that no fsync has covered: neither bytes nor names.
+    pub fn lose_unsynced(&mut self) {
+        self.lost_pages = false;
+        self.restart(|_, _, _| (), |_, _| 0);
+    }
+
     /// The power went. Changes that no fsync has covered survive in parts.
     pub fn cut_power(&mut self) {
         self.lost_pages = false;

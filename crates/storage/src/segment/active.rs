@@ -69,7 +69,13 @@ impl Active {
         let path = file_path(folder, base_offset, "log");
         let file = os::create(&path).map_err(Error::io("create", &path))?;
         if preallocate_bytes > 0 {
-            os::allocate(&file, u64::from(preallocate_bytes)).map_err(Error::io("reserve room for", &path))?;
+            let reserved =
+                os::allocate(&file, u64::from(preallocate_bytes)).map_err(Error::io("reserve room for", &path));
+            match reserved {
+                // There may be room for what comes, if not for all that may come.
+                Err(error) if error.is_full() => tracing::warn!(%error, "going on without reserved room"),
+                reserved => reserved?,
+            }
         }
         Self::with_empty_indexes(path, file, folder, base_offset, limits, now_ms)
     }

@@ -2,6 +2,7 @@
 
 mod administration;
 mod configs;
+mod directories;
 mod kept;
 mod lifecycle;
 mod random_commands;
@@ -147,7 +148,10 @@ fn show_answer(answer: &Answer) -> String {
     match answer {
         Answer::Bootstrap => line("bootstrap", Ok("ok".to_owned())),
         Answer::RegisterBroker(result) => line("epoch", result.as_ref().map(ToString::to_string)),
-        Answer::UnfenceBroker(result) | Answer::FenceBroker(result) => {
+        Answer::UnfenceBroker(result)
+        | Answer::FenceBroker(result)
+        | Answer::FailDirectories(result)
+        | Answer::AssignDirectories(result) => {
             line("broker", ok(result));
         }
         Answer::CreateTopics(results) => {

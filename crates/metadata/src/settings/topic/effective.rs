@@ -24,6 +24,8 @@ pub struct TopicSettings {
     pub flush_messages: Option<u64>,
     /// `flush.ms`.
     pub flush_ms: Option<i64>,
+    /// `ottla.flush.before.ack`.
+    pub flush_before_ack: bool,
     /// `retention.ms`.
     pub retention_ms: Option<i64>,
     /// `retention.bytes`.
@@ -114,6 +116,7 @@ impl TopicSettings {
             index_interval_bytes: read.size("index.interval.bytes"),
             flush_messages: read.unless_never("flush.messages").and_then(|count| u64::try_from(count).ok()),
             flush_ms: read.unless_never("flush.ms"),
+            flush_before_ack: read.boolean("ottla.flush.before.ack"),
             retention_ms: Some(read.number("retention.ms")).filter(|&ms| ms >= 0),
             retention_bytes: u64::try_from(read.number("retention.bytes")).ok(),
             delete: has("delete"),

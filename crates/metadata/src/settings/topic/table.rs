@@ -1,4 +1,5 @@
-//! The table of a topic's keys: those that Kafka 4.4 describes and takes, no other.
+//! The table of a topic's keys: those that Kafka 4.4 describes and takes, and one of our own at the end, which is only
+//! described where it is set.
 
 use crate::settings::Check::{self, Any, AtLeast, Between, BetweenOr, Fraction, ItemsOf, OneOf, ThrottledReplicas};
 use crate::settings::{Dynamic, Kind, Setting};
@@ -182,5 +183,11 @@ pub const TOPIC_SETTINGS: &[TopicSetting] = &[
             .internal()
             .doc("In place of segment.bytes, without its lower limit: for tests."),
         broker_keys: &[],
+    },
+    TopicSetting {
+        setting: Setting::new(Kind::Boolean, "ottla.flush.before.ack", Some("false"), Any, Dynamic::ClusterWide)
+            .internal()
+            .doc("Whether no record is acknowledged or shown to readers before it is forced to the disk."),
+        broker_keys: &[key("ottla.flush.before.ack")],
     },
 ];

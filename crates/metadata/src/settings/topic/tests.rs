@@ -220,6 +220,12 @@ fn every_key_is_described_but_internal_ones_only_when_set() {
             Topic internal.segment.bytes = "2000"
     "#]]
     .assert_eq(&show(&entries, &["internal.segment.bytes", "segment.bytes"]));
+    let entries = describe(&overrides("ottla.flush.before.ack=true"), &broker, |_| true);
+    expect![[r#"
+        ottla.flush.before.ack = "true" Topic
+            Topic ottla.flush.before.ack = "true"
+    "#]]
+    .assert_eq(&show(&entries, &["ottla.flush.before.ack"]));
     assert_eq!(TopicSettings::new(&overrides("internal.segment.bytes=2000"), &broker).segment_bytes, 2000);
 }
 
@@ -237,6 +243,7 @@ fn effective_settings_are_typed_and_take_the_broker_s_word_for_the_rest() {
         ((StaticBroker, "log.retention.minutes"), "2"),
         ((StaticBroker, "log.retention.hours"), "100"),
         ((StaticBroker, "log.roll.hours"), "3"),
+        ((StaticBroker, "ottla.flush.before.ack"), "true"),
     ]));
     let own =
         overrides("cleanup.policy=compact; message.timestamp.type=LogAppendTime; compression.type=lz4; flush.ms=x");
@@ -249,6 +256,7 @@ fn effective_settings_are_typed_and_take_the_broker_s_word_for_the_rest() {
             index_interval_bytes: 4096,
             flush_messages: None,
             flush_ms: None,
+            flush_before_ack: true,
             retention_ms: Some(
                 120000,
             ),

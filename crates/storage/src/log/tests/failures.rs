@@ -35,15 +35,63 @@ fn a_log_whose_flush_failed_takes_no_more_although_the_next_flush_would_succeed(
 }
 
 #[test]
-fn an_append_whose_flush_failed_is_not_answered_and_not_taken_for_a_duplicate_later() {
+fn a_batch_whose_flush_failed_is_not_safe_and_not_taken_for_a_duplicate_later() {
     let (_fixture, mut log) = Fixture::new(LogConfig { flush_messages: Some(1), ..LogConfig::default() });
     append(&mut log, &Made::sized(10, 500));
-    trace::fail_once(&format!("sync {FIRST}"));
+    log.flush(0).unwrap();
     let numbered = Made { producer: (7, 0, 0), ..Made::default() };
-    assert!(matches!(try_append_at(&mut log, &numbered, 0), Err(Error::Io { .. })));
+    append(&mut log, &numbered);
+    trace::fail_once(&format!("sync {FIRST}"));
+    assert!(log.owes_flush());
+    assert!(matches!(log.flush(0), Err(Error::Io { .. })));
+    assert!(log.owes_flush() && !log.is_flushed());
     assert_unusable(&log.check_usable());
     assert_unusable(&try_append_at(&mut log, &numbered, 0));
-    assert_eq!(log.recovery_point(), Offset(10));
+    assert_eq!((log.recovery_point(), log.flushed_offset()), (Offset(10), Offset(10)));
+}
+
+#[test]
+fn a_flush_is_owed_for_every_record_or_for_every_so_many() {
+    let owes = |config| {
+        let (_fixture, mut log) = Fixture::new(config);
+        let owed: Vec<bool> = (0..4)
+            .map(|_| {
+                append(&mut log, &Made::sized(10, 500));
+                let owes = log.owes_flush();
+                if owes {
+                    log.flush(0).unwrap();
+                    assert!(!log.owes_flush() && log.is_flushed());
+                }
+                owes
+            })
+            .collect();
+        owed
+    };
+    assert_eq!(owes(LogConfig::default()), [false; 4]);
+    assert_eq!(owes(LogConfig { flush_before_ack: true, ..LogConfig::default() }), [true; 4]);
+    assert_eq!(owes(LogConfig { flush_messages: Some(1), ..LogConfig::default() }), [true; 4]);
+    assert_eq!(owes(LogConfig { flush_messages: Some(15), ..LogConfig::default() }), [false, true, false, true]);
+}
+
+#[test]
+fn a_flush_covers_what_was_appended_before_it_began_and_the_next_one_the_rest() {
+    let (_fixture, mut log) = Fixture::new(LogConfig { flush_before_ack: true, ..small_segments(1300) });
+    append(&mut log, &Made::sized(10, 500));
+    let flush = log.begin_flush().unwrap();
+    // A roll among them: the flush that covers its records covers the new names too.
+    for _ in 0..3 {
+        append(&mut log, &Made::sized(10, 500));
+    }
+    log.finish_flush(&flush, flush.run(), 0).unwrap();
+    assert_eq!((log.flushed_offset(), log.owes_flush()), (Offset(10), true));
+    let flush = log.begin_flush().unwrap();
+    let (ran, calls) = trace::calls_of(|| flush.run());
+    assert!(calls.contains(&"sync-folder t-0".to_owned()), "{calls:?}");
+    log.finish_flush(&flush, ran, 0).unwrap();
+    assert_eq!((log.flushed_offset(), log.owes_flush()), (Offset(40), false));
+    append(&mut log, &Made::sized(10, 500));
+    log.truncate_to(Offset(20), 0).unwrap();
+    assert!(!log.owes_flush(), "what was cut off is owed to nobody");
 }
 
 #[test]
@@ -77,13 +125,11 @@ fn a_log_beside_which_a_half_made_segment_is_left_takes_no_more() {
 
 #[test]
 fn a_sealed_segment_is_flushed_with_its_indexes_although_its_records_were_flushed_before() {
-    let (_fixture, mut log) = Fixture::new(LogConfig { flush_messages: Some(1), ..small_segments(600) });
+    let (_fixture, mut log) = Fixture::new(small_segments(600));
     append(&mut log, &Made::sized(10, 500));
     append(&mut log, &Made::sized(10, 500));
-    // The second append has flushed its own segment, and the first one with it.
-    assert!(!log.has_unflushed_segments());
-    log.configure(small_segments(600));
     log.flush(0).unwrap();
+    assert!(!log.has_unflushed_segments());
     assert_eq!(log.recovery_point(), Offset(20));
     log.roll(0).unwrap();
     assert!(log.has_unflushed_segments());

@@ -521,8 +521,11 @@ fn flushing_moves_the_recovery_point_and_is_due_as_configured() {
     assert!(!log.is_flush_due(1999));
     append(&mut log, &Made::sized(2, 500));
     assert_eq!(log.recovery_point(), Offset(2));
+    assert!(!log.owes_flush());
     append(&mut log, &Made::sized(2, 500));
-    assert_eq!(log.recovery_point(), Offset(8), "the append that reaches flush.messages waits for the disk");
+    assert!(log.owes_flush(), "the append that reaches flush.messages is to wait for the disk");
+    log.flush(1000).unwrap();
+    assert_eq!(log.recovery_point(), Offset(8));
     assert!(!log.is_flush_due(1 << 40), "nothing is unflushed");
 }
 

@@ -104,14 +104,31 @@ fn a_write_that_cannot_be_taken_back_is_the_last() {
 }
 
 #[test]
-fn an_append_whose_flush_cannot_begin_is_the_last() {
-    let (_fixture, mut log, _disk) = on_a_disk(small_segments(1300), 3);
+fn a_flush_that_cannot_begin_is_still_owed() {
+    let (_fixture, mut log, _disk) = on_a_disk(LogConfig { flush_before_ack: true, ..small_segments(1300) }, 3);
     log.close_idle_files();
-    log.configure(LogConfig { flush_messages: Some(1), ..small_segments(1300) });
-    trouble(Trouble::Once(1, Failure::Io));
-    let error = try_append_at(&mut log, &Made::default(), 0).unwrap_err();
+    trouble(Trouble::Once(0, Failure::Io));
+    let error = log.flush(0).unwrap_err();
     assert!(error.to_string().contains("00000000000000000000.log"), "{error}");
-    assert!(is_unusable(&log), "the batch is there, and its producer was told otherwise");
+    assert!(log.owes_flush() && !is_unusable(&log), "nothing was tried that cannot be tried again");
+    log.flush(0).unwrap();
+    assert!(log.is_flushed());
+}
+
+#[test]
+fn room_that_cannot_be_reserved_is_gone_without() {
+    let config = LogConfig { preallocate: true, ..small_segments(1300) };
+    let rolled_without_room = (0..40).filter(|&calls| {
+        let (_fixture, mut log, _disk) = on_a_disk(config.clone(), 1);
+        trouble(Trouble::Once(calls, Failure::NoSpace));
+        let rolled = log.roll(0);
+        let failures = simulated::with(|disk| disk.failures());
+        trouble(Trouble::None);
+        append(&mut log, &Made::sized(10, 500));
+        assert_eq!(read(&log, 0, u32::MAX, 20).len() + usize::from(rolled.is_ok()), 2);
+        failures > 0 && rolled.is_ok()
+    });
+    assert!(rolled_without_room.count() > 0);
 }
 
 #[test]

@@ -79,7 +79,7 @@ impl World {
             retention_bytes: Some(4 * u64::from(segment_bytes)),
             retention_ms: Some(20_000),
             preallocate: random.below(4) == 0,
-            flush_messages: (random.below(4) == 0).then_some(1),
+            flush_before_ack: random.below(4) == 0,
             ..small_segments(segment_bytes)
         };
         let root = folder.path().join("disk");
@@ -143,6 +143,9 @@ impl World {
             let ends = (self.log().start_offset().0, self.log().end_offset().0);
             assert_eq!(ends, (self.history.start, self.history.end));
         }
+        // What the log would call safe was flushed, and what was flushed is there after each crash.
+        let (flushed, safe) = (self.history.flushed.max(self.history.start), self.log().flushed_offset().0);
+        assert!(safe <= flushed, "{safe} is called safe, and only {flushed} was flushed");
     }
 
     /// The last start, after everything.
@@ -360,8 +363,11 @@ impl World {
                 assert_eq!(appended.base_offset.0, self.history.end);
                 batches.into_iter().for_each(|told| self.history.push(told));
                 assert_eq!(appended.last_offset.0, self.history.end - 1);
-                if self.fixture.config.flush_messages.is_some() {
-                    self.history.flushed = self.history.end;
+                if self.fixture.config.flush_before_ack {
+                    assert!(self.log().owes_flush());
+                    let (now_ms, end) = (self.now_ms, self.history.end);
+                    self.log_mut().flush(now_ms)?;
+                    self.history.flushed = end;
                 }
                 Ok(())
             }

@@ -1,5 +1,9 @@
 //! Partitions over logs in a temporary folder, without a network.
 
+mod disks;
+mod durability;
+mod moving;
+
 use std::fs;
 use std::path::Path;
 
@@ -19,6 +23,7 @@ use crate::config::Written;
 use crate::net::memory::FrameMemory;
 
 const LOCAL: BrokerId = BrokerId(1);
+const HOME: Uuid = Uuid(4711);
 
 fn config(folder: &Path) -> Config {
     let folder = folder.display();
@@ -36,10 +41,11 @@ fn open_log(folder: &Path, config: LogConfig) -> Log {
 }
 
 /// The only replica of `t-0`, over `log`.
-fn lead(folder: &Path, log: Log) -> Partition {
+fn lead(folder: &Path, log: Log) -> Arc<Partition> {
     let nothing = BTreeMap::new();
     let settings = TopicSettings::new(&nothing, &config(folder).values(&nothing, &nothing));
-    Partition::lead(Uuid::ZERO, log, Arc::new(settings), LOCAL, &registration(), Offset(0))
+    let home = Arc::new(Directory::unheld(folder.to_owned(), Some(HOME), Arc::default()));
+    Arc::new(Partition::lead(Uuid(7), log, home, Arc::new(settings), LOCAL, &registration(), Offset(0)))
 }
 
 fn registration() -> ottla_metadata::image::Partition {
@@ -51,7 +57,7 @@ fn registration() -> ottla_metadata::image::Partition {
     }
 }
 
-fn append(partition: &Partition, builder: &BatchBuilder) -> Result<Placed, Failed> {
+fn append(partition: &Arc<Partition>, builder: &BatchBuilder) -> Result<Placed, Failed> {
     let bytes = builder.build().unwrap();
     let (batch, _) = Batch::parse(&bytes).unwrap();
     let memory = FrameMemory::new(1 << 20);
@@ -89,10 +95,17 @@ fn a_batch_whose_flush_failed_is_never_answered_as_if_it_were_safe() {
     let partition = lead(folder.path(), log);
     let numbered = |sequence| one_record(BatchBuilder::new().producer(ProducerId(7), ProducerEpoch(0), sequence));
     append(&partition, &numbered(0)).unwrap();
+    partition.flush(0);
     // A folder in the place of a file that is flushed too: it cannot be opened.
     let obstacle = folder.path().join("t-0/00000000000000000002.snapshot");
     fs::create_dir(&obstacle).unwrap();
-    assert_eq!(append(&partition, &numbered(1)).unwrap_err().code(), ErrorCode::KafkaStorageError);
+    let placed = append(&partition, &numbered(1)).unwrap();
+    assert_eq!(partition.is_acknowledged(Acks::Leader, placed.next_offset), Ok(false));
+    partition.flush(0);
+    for acks in [Acks::Leader, Acks::All] {
+        assert_eq!(partition.is_acknowledged(acks, placed.next_offset), Err(ErrorCode::KafkaStorageError));
+        assert_eq!(partition.is_acknowledged(acks, Offset(1)), Ok(true), "what was safe is safe");
+    }
     fs::remove_dir(&obstacle).unwrap();
     for sequence in [1, 0, 2] {
         let failed = append(&partition, &numbered(sequence)).unwrap_err();
@@ -101,7 +114,7 @@ fn a_batch_whose_flush_failed_is_never_answered_as_if_it_were_safe() {
     // The housekeeping looks after it as after any other.
     partition.with_log(|_, _| ());
     let positions = partition.positions();
-    assert_eq!((positions.high_watermark, positions.log_end), (Offset(1), Offset(1)), "nobody sees what failed");
+    assert_eq!((positions.high_watermark, positions.log_end), (Offset(1), Offset(2)), "nobody sees what failed");
     assert!(read_from(&partition, Reader::Uncommitted, 0).slice.is_some(), "what is there may be read");
 }
 
@@ -301,7 +314,12 @@ fn in_two_directories(folder: &Path) -> crate::error::Result<Partitions> {
     let mut config = config(folder);
     config.log_dirs = directories.split(',').map(PathBuf::from).collect();
     config.metadata_log_dir = config.log_dirs[0].clone();
-    Ok(Partitions::new(&config, open_directories(&config, || 4)?))
+    let mut random = 4;
+    let random = || {
+        random += 1;
+        random
+    };
+    Ok(Partitions::new(&config, open_directories(&config, random)?))
 }
 
 /// One record of `t-0` in the folder `b`, after a clean stop.
@@ -332,7 +350,7 @@ fn a_log_that_cannot_be_claimed_is_not_replaced_by_an_empty_one_in_another_direc
     let points = || checkpoint::read_offsets(&folder.path().join("b").join(RECOVERY_POINT_CHECKPOINT)).unwrap();
     // The segment that is written to is read after a kill, as its indexes are flushed when it is rolled.
     let known = |offset| BTreeMap::from([(TopicPartition::new("t", 0), Offset(offset))]);
-    housekeeping::write_checkpoints(&all, &all.all()).unwrap();
+    housekeeping::write_checkpoints(&all, &all.all());
     assert_eq!(points(), known(0), "it is not forgotten");
     all.close(0).unwrap();
     assert_eq!(points(), known(1), "it counts as left cleanly");
@@ -363,6 +381,13 @@ fn a_damaged_log_does_not_keep_strays_from_being_set_aside() {
         fs::write(folder.path().join(name).join("partition.metadata"), "damaged").unwrap();
     }
     let all = partitions(folder.path());
+    all.set_strays_aside(&image_of_t());
+    let left: Vec<String> = all.found().keys().map(ToString::to_string).collect();
+    assert_eq!(left, ["t-0"]);
+}
+
+/// The metadata of the topic `t` with one partition here.
+fn image_of_t() -> Image {
     let mut image = Image::default();
     let (id, replicas) = (Uuid(7), vec![LOCAL.0]);
     let records: [MetadataRecord<'_>; 2] = [
@@ -379,7 +404,5 @@ fn a_damaged_log_does_not_keep_strays_from_being_set_aside() {
         .into(),
     ];
     records.iter().for_each(|record| image.apply(Offset(1), record).unwrap());
-    all.set_strays_aside(&image);
-    let left: Vec<String> = all.found().keys().map(ToString::to_string).collect();
-    assert_eq!(left, ["t-0"]);
+    image
 }

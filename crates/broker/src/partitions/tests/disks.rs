@@ -1,0 +1,176 @@
+//! Log directories that fail, or have no room.
+
+use ottla_metadata::image::{MIGRATING_DIRECTORY, UNASSIGNED_DIRECTORY};
+use rustix::io::Errno;
+
+use super::*;
+
+fn failure(path: &Path, errno: Errno) -> StorageError {
+    StorageError::io("append to", path)(errno.into())
+}
+
+fn in_directory(directory: Uuid) -> Arc<ottla_metadata::image::Partition> {
+    Arc::new(ottla_metadata::image::Partition { directories: vec![directory], ..registration() })
+}
+
+/// The directory called `name`.
+fn directory<'a>(all: &'a Partitions, name: &str) -> &'a Arc<Directory> {
+    all.directories().iter().find(|directory| directory.path().ends_with(name)).unwrap()
+}
+
+#[test]
+fn partitions_of_a_directory_that_failed_answer_that_storage_is_at_fault_and_others_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = in_two_directories(folder.path()).unwrap();
+    let (mut topic, settings) = topic(folder.path());
+    topic.partitions.insert(PartitionIndex(1), Arc::new(registration()));
+    all.host(&topic, &settings, 0).unwrap();
+    let [bad, good] = [0, 1].map(|index| all.find("t", index).unwrap());
+    assert_ne!(bad.home().path(), good.home().path());
+    append(&bad, &one_record(BatchBuilder::new())).unwrap();
+
+    let code = bad.broken(&failure(&bad.home().path().join("t-0/0.log"), Errno::IO));
+    assert_eq!(code, ErrorCode::KafkaStorageError);
+    let failed = append(&bad, &one_record(BatchBuilder::new())).unwrap_err();
+    assert_eq!(failed.code(), ErrorCode::KafkaStorageError);
+    let none = LeaderEpoch::NONE;
+    let read = Read {
+        reader: Reader::Uncommitted,
+        offset: Offset(0),
+        max_bytes: 1,
+        at_least_one: true,
+        current_leader_epoch: none,
+        last_fetched_epoch: none,
+    };
+    assert_eq!(bad.read(read).err(), Some(ErrorCode::KafkaStorageError));
+    assert_eq!(bad.delete_records(None), Err(ErrorCode::KafkaStorageError));
+    assert_eq!(bad.producers().err(), Some(ErrorCode::KafkaStorageError));
+    append(&good, &one_record(BatchBuilder::new())).unwrap();
+    assert_eq!(all.offline_count(), 1);
+    assert_eq!(all.online_ids(), [good.home().id().unwrap()]);
+
+    // New partitions go where they can.
+    topic.partitions.insert(PartitionIndex(2), Arc::new(registration()));
+    all.has_started();
+    all.host(&topic, &settings, 0).unwrap();
+    assert_eq!(all.find("t", 2).unwrap().home().path(), good.home().path());
+
+    // Only the directory that is well is left cleanly.
+    let (bad, good) = (bad.home(), good.home());
+    let left = all.close(0).unwrap();
+    assert_eq!(left.iter().map(|left| left.path()).collect::<Vec<_>>(), [good.path()]);
+    assert!(good.path().join(RECOVERY_POINT_CHECKPOINT).exists());
+    assert!(!bad.path().join(RECOVERY_POINT_CHECKPOINT).exists());
+}
+
+#[test]
+fn a_directory_that_cannot_be_read_at_the_start_does_not_keep_the_others_from_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    one_record_in_b(folder.path());
+    let known = in_two_directories(folder.path()).unwrap();
+    let [a, b] = ["a", "b"].map(|name| directory(&known, name).id().unwrap());
+    drop(known.close(0));
+    // As of a disk that is not there: its papers cannot be read.
+    let papers = folder.path().join("b/meta.properties");
+    fs::remove_file(&papers).unwrap();
+    std::os::unix::fs::symlink("meta.properties", &papers).unwrap();
+    let all = in_two_directories(folder.path()).unwrap();
+    assert_eq!(all.online_ids(), [a]);
+    assert!(directory(&all, "b").failure().unwrap().contains("meta.properties"));
+
+    // The metadata knows that it lies in `b`; or does not know where it lies.
+    let (mut topic, settings) = topic(folder.path());
+    topic.partitions.insert(
+        PartitionIndex(0),
+        Arc::new(ottla_metadata::image::Partition { leader: None, ..(*in_directory(b)).clone() }),
+    );
+    all.host(&topic, &settings, 0).unwrap();
+    assert_eq!(all.find("t", 0).err(), Some(ErrorCode::KafkaStorageError));
+    topic.partitions.insert(PartitionIndex(0), in_directory(UNASSIGNED_DIRECTORY));
+    let error = all.host(&topic, &settings, 0).unwrap_err().to_string();
+    assert!(error.contains("b, which is offline"), "{error}");
+    assert!(!folder.path().join("a/t-0").exists(), "an empty log is not put into the place of one that may be there");
+
+    // A topic that is made from now on is another matter.
+    all.has_started();
+    topic.partitions.insert(PartitionIndex(0), in_directory(MIGRATING_DIRECTORY));
+    all.host(&topic, &settings, 0).unwrap();
+    assert!(folder.path().join("a/t-0").exists());
+}
+
+#[test]
+fn the_directory_of_the_metadata_and_the_last_one_have_to_be_there() {
+    let folder = tempfile::tempdir().unwrap();
+    one_record_in_b(folder.path());
+    let papers = folder.path().join("a/meta.properties");
+    fs::remove_file(&papers).unwrap();
+    std::os::unix::fs::symlink("meta.properties", &papers).unwrap();
+    let error = in_two_directories(folder.path()).err().unwrap().to_string();
+    assert!(error.contains("a/meta.properties"), "{error}");
+}
+
+#[test]
+fn where_replicas_lie_is_told_if_the_metadata_does_not_know() {
+    let folder = tempfile::tempdir().unwrap();
+    one_record_in_b(folder.path());
+    let all = in_two_directories(folder.path()).unwrap();
+    let b = directory(&all, "b").id().unwrap();
+    let (mut topic, settings) = topic(folder.path());
+    topic.partitions.insert(PartitionIndex(0), in_directory(UNASSIGNED_DIRECTORY));
+    topic.partitions.insert(PartitionIndex(1), in_directory(b));
+    all.host(&topic, &settings, 0).unwrap();
+    assert_eq!(all.find("t", 1).unwrap().home().path(), folder.path().join("b"), "as it was assigned");
+    let placed = PlacedReplica { topic_id: topic.id, partition: PartitionIndex(0), directory: b };
+    assert_eq!(all.take_misplaced(), [placed]);
+    assert_eq!(all.take_misplaced(), []);
+}
+
+#[test]
+fn a_full_directory_takes_nothing_from_clients_and_is_read_as_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let partition = lead(folder.path(), open_log(folder.path(), LogConfig::default()));
+    append(&partition, &one_record(BatchBuilder::new())).unwrap();
+    let home = partition.home();
+    home.on_error(&failure(folder.path(), Errno::NOSPC));
+    let failed = append(&partition, &one_record(BatchBuilder::new())).unwrap_err();
+    assert_eq!(failed.code(), ErrorCode::NotEnoughReplicas);
+    assert!(read_from(&partition, Reader::Uncommitted, 0).slice.is_some());
+    // The broker's own records are few, and free room in the end: commits that are deleted.
+    let bytes = one_record(BatchBuilder::new()).build().unwrap();
+    let placed = partition.append_own(&Batch::parse(&bytes).unwrap().0, 0).unwrap();
+    assert_eq!(placed.base_offset, Offset(1));
+    assert!(home.on_room(1000, 900, Some(100)));
+    append(&partition, &one_record(BatchBuilder::new())).unwrap();
+}
+
+#[test]
+fn a_log_for_which_there_is_no_room_is_opened_when_there_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = partitions(folder.path());
+    let held = host(&all, folder.path());
+    for _ in 0..3 {
+        append(&held, &one_record(BatchBuilder::new())).unwrap();
+    }
+    held.delete_records(Some(Offset(2))).unwrap();
+    let name = held.name.clone();
+    drop(held);
+    let options = OpenLog {
+        topic_partition: name.clone(),
+        clean: false,
+        recovery_point: Offset(0),
+        log_start_offset: Offset(2),
+        now_ms: 0,
+        producers: ProducerCount::default(),
+    };
+    drop(all);
+    // As a start leaves it that found no room.
+    let mut loaded = open_directories(&config(folder.path()), || 4).unwrap();
+    assert!(loaded.logs.remove(&name).is_some());
+    loaded.unopened.insert(name.clone(), options);
+    let all = Partitions::new(&config(folder.path()), loaded);
+    housekeeping::write_checkpoints(&all, &[]);
+    let starts = checkpoint::read_offsets(&folder.path().join(LOG_START_CHECKPOINT)).unwrap();
+    assert_eq!(starts[&name], Offset(2), "what is known of it is kept");
+    let positions = host(&all, folder.path()).positions();
+    assert_eq!((positions.log_start, positions.log_end), (Offset(2), Offset(3)));
+}
