@@ -238,6 +238,20 @@ fn until_the_log_is_read_members_are_told_to_stay_and_others_to_wait() {
 }
 
 #[test]
+fn what_is_wrong_in_any_group_is_said_where_there_is_no_coordinator_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Arc::clone(&Fixture::new(folder.path()).config);
+    let (coordinators, _threads) = GroupCoordinators::start(config).unwrap();
+    let heartbeat = |group: &str| {
+        let (group_id, member_id) = (group.into(), "m".into());
+        Request::Heartbeat(Heartbeat { group_id, generation: 1, member_id, instance_id: None })
+    };
+    let answer = coordinators.ask("", heartbeat("")).unwrap().try_recv().unwrap();
+    assert_eq!(answer, Answer::Heartbeat(ErrorCode::InvalidGroupId));
+    assert_eq!(coordinators.ask("g", heartbeat("g")).unwrap_err(), ErrorCode::NotCoordinator);
+}
+
+#[test]
 fn who_waits_is_told_when_the_groups_go_to_another_broker() {
     let folder = tempfile::tempdir().unwrap();
     let fixture = Fixture::new(folder.path());

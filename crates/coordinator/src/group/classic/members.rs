@@ -65,12 +65,13 @@ impl Members {
     /// Where there is no such member.
     pub(super) fn set_protocols(&mut self, member_id: &str, protocols: Arc<[Protocol]>) {
         let member = Arc::make_mut(self.by_id.get_mut(member_id).expect("the caller found the member"));
-        let before = std::mem::replace(&mut member.protocols, Arc::clone(&protocols));
-        self.size_bytes = self.size_bytes + size_of_protocols(&protocols) - size_of_protocols(&before);
+        let before = std::mem::replace(&mut member.protocols, protocols);
+        let now = Arc::clone(&member.protocols);
+        self.size_bytes = self.size_bytes + size_of_protocols(&now) - size_of_protocols(&before);
         // Most say the same again.
-        if !names(&protocols).eq(names(&before)) {
+        if !names(&now).eq(names(&before)) {
             self.count_out(&before);
-            self.count_in(&protocols);
+            self.count_in(&now);
         }
     }
 

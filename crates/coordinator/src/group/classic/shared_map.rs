@@ -193,7 +193,10 @@ mod tests {
             // First it grows, then it shrinks.
             match random.below(10) {
                 0 => {
-                    assert_eq!(map.get_mut(&key).map(|value| *value += 1), model.get_mut(&key).map(|value| *value += 1))
+                    assert_eq!(
+                        map.get_mut(&key).map(|value| *value += 1),
+                        model.get_mut(&key).map(|value| *value += 1)
+                    );
                 }
                 chance if (chance < 7) == (step < 10_000) => {
                     assert_eq!(map.insert(key, step), model.insert(key, step));
