@@ -144,22 +144,7 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
                         Some(other) => twice.push(unless_unknown(other, log)?),
                     }
                 }
-                FolderKind::Deleted => {
-                    let folder = directory.path().join(&folder.name);
-                    let removed = os::remove_folder(&folder).map_err(StorageError::io("remove", &folder));
-                    offline.unless_of_disk(directory.path(), removed)?;
-                }
-                FolderKind::Stray => {
-                    let folder = directory.path().join(&folder.name);
-                    warn!(folder = %folder.display(), "no topic has this log: remove the folder if nobody misses it");
-                }
-                FolderKind::Future => {
-                    let path = directory.path().join(&folder.name);
-                    if let Some(other) = futures.insert(folder.partition, path) {
-                        let removed = os::remove_folder(&other).map_err(StorageError::io("remove", &other));
-                        offline.unless_of_disk(directory.path(), removed)?;
-                    }
-                }
+                _ => note_other(directory, folder, &mut futures, &mut offline)?,
             }
         }
     }
@@ -169,16 +154,7 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
     for other in &twice {
         choose(&mut logs, other, &mut offline)?;
     }
-    let mut later = BTreeMap::new();
-    for (log, error) in failed {
-        if error.is_full() {
-            warn!(log = %log.partition, %error, "there is no room to open the log: it is opened when there is");
-            later.insert(log.partition.clone(), log.options.clone());
-        } else {
-            offline.unless_of_disk::<()>(log.directory, Err(error))?;
-        }
-    }
-    let unopened = later;
+    let unopened = left_for_later(failed, &mut offline)?;
     if count > 0 {
         info!(logs = count, clean = all_clean, took = ?begun.elapsed(), "opened the logs");
     }
@@ -369,6 +345,48 @@ fn read_checkpoint(directory: &Path, name: &str) -> ottla_storage::Result<BTreeM
             Ok(BTreeMap::new())
         }
     })
+}
+
+/// What becomes of a folder that is no log of a partition.
+fn note_other(
+    directory: &LogDirectory,
+    folder: PartitionFolder,
+    futures: &mut BTreeMap<TopicPartition, PathBuf>,
+    offline: &mut Offline<'_>,
+) -> Result<()> {
+    let path = directory.path().join(&folder.name);
+    let superfluous = match folder.kind {
+        FolderKind::Current => None,
+        FolderKind::Stray => {
+            warn!(folder = %path.display(), "no topic has this log: remove the folder if nobody misses it");
+            None
+        }
+        FolderKind::Deleted => Some(path),
+        // Of two copies of one partition, one is enough.
+        FolderKind::Future => futures.insert(folder.partition, path),
+    };
+    if let Some(path) = superfluous {
+        let removed = os::remove_folder(&path).map_err(StorageError::io("remove", &path));
+        offline.unless_of_disk(directory.path(), removed)?;
+    }
+    Ok(())
+}
+
+/// The logs that are to be opened once there is room.
+///
+/// # Errors
+/// Another one cannot be opened either, and its disk is not to blame.
+fn left_for_later(failed: Failures<'_, '_>, offline: &mut Offline<'_>) -> Result<BTreeMap<TopicPartition, OpenLog>> {
+    let mut later = BTreeMap::new();
+    for (log, error) in failed {
+        if error.is_full() {
+            warn!(log = %log.partition, %error, "there is no room to open the log: it is opened when there is");
+            later.insert(log.partition.clone(), log.options.clone());
+        } else {
+            offline.unless_of_disk::<()>(log.directory, Err(error))?;
+        }
+    }
+    Ok(later)
 }
 
 /// A second log of a partition that has one in `other` already: a crash interrupted a move from one to the other, which left

@@ -1,4 +1,4 @@
-//! Several log directories, of which one fails; logs that move between them; and a disk that fills up.
+//! Several log directories, of which one fails; logs that move between them; a disk that fills up, and one that is waited for.
 
 use std::borrow::Cow;
 use std::fs;
@@ -276,6 +276,31 @@ fn a_partition_moves_to_another_directory_while_it_is_written_to_and_through_kil
     let mut client = connect(&broker);
     assert!(all_offsets(&mut client, 0).into_iter().eq(0..next));
     write(&mut client, &mut next, 1);
+}
+
+#[test]
+fn producers_that_ask_for_the_disk_share_it_and_lose_nothing() {
+    const PRODUCERS: usize = 8;
+    const EACH: usize = 25;
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = options(folder.path()).with("ottla.flush.before.ack=true").start();
+    create_topic(&mut connect(&broker), "t");
+    std::thread::scope(|scope| {
+        for producer in 0..PRODUCERS {
+            let (broker, acks) = (&broker, if producer % 2 == 0 { 1 } else { -1 });
+            scope.spawn(move || {
+                let mut client = connect(broker);
+                for _ in 0..EACH {
+                    let placed = produce(&mut client, "t", acks, &batch(b"safe")).expect("it is answered");
+                    assert_eq!(placed.error_code, 0);
+                    let (code, records) = fetch(&mut client, "t", placed.base_offset, 0).expect("it is answered");
+                    assert!(code == 0 && !records.is_empty(), "what is acknowledged is shown");
+                }
+            });
+        }
+    });
+    let broker = broker.kill().start();
+    assert_eq!(all_offsets(&mut connect(&broker), 0).len(), PRODUCERS * EACH);
 }
 
 const SMALL_DISK_MIB: u32 = 64;
