@@ -7,6 +7,7 @@
 //! Some hundred seeds are part of every run. For more, or for one again:
 //! `OTTLA_DISK_SEEDS=0..20000 cargo test -p ottla-storage faulty` or `OTTLA_DISK_SEEDS=4711 ...`.
 
+mod compaction;
 mod found;
 mod history;
 mod world;
