@@ -60,6 +60,9 @@ struct World {
     flushed: i64,
     /// Nothing from here on was ever in a segment that was cleaned.
     cleaned: i64,
+    /// A cleaning was cut short, and none has written down since how far the log is compacted. A start cannot tell then what
+    /// was compacted away from the end of a segment that a power cut took, where the next one was written before it.
+    cut_short: bool,
     checkpoint: (i64, i64),
     now_ms: i64,
     values: u32,
@@ -91,6 +94,7 @@ impl World {
             failed: Vec::new(),
             flushed: 0,
             cleaned: 0,
+            cut_short: false,
             checkpoint: (0, 0),
             now_ms: 0,
             values: 0,
@@ -271,10 +275,13 @@ impl World {
         let limits = Limits { map_bytes: 24 * (2 + self.random.below(20) as usize), load_factor: 0.9, io_bytes: 200 };
         match clean_as(&self.held, &self.root(), self.now_ms, &settings(DELETE_RETENTION_MS), limits) {
             Ok(_) => {
-                self.flushed = end;
+                (self.flushed, self.cut_short) = (end, false);
                 Ok(())
             }
-            Err(NotCleaned::Failed(error)) => Err(error),
+            Err(NotCleaned::Failed(error)) => {
+                self.cut_short = true;
+                Err(error)
+            }
             Err(NotCleaned::GivenUp) => panic!("nobody wanted that"),
         }
     }
@@ -285,6 +292,7 @@ impl World {
         let limits = Limits { map_bytes: 1000, load_factor: 0.9, io_bytes: 200 };
         let done = clean_as(&self.held, &self.root(), self.now_ms, &settings(DELETE_RETENTION_MS), limits);
         self.held.patience_bytes.set(u64::MAX);
+        self.cut_short |= done.is_err();
         match done {
             Err(NotCleaned::Failed(error)) => Err(error),
             _ => Ok(()),
@@ -344,6 +352,11 @@ impl World {
             self.told.push(told.clone());
         }
         self.told.retain(|told| told.base < end);
+        if self.cut_short {
+            let is_there = |told: &Told| found.iter().any(|batch| batch.base == told.base);
+            let flushed = self.flushed;
+            self.told.retain(|told| told.end <= flushed || is_there(told));
+        }
         self.failed.retain(|told| told.base >= end);
         assert_eq!(self.end(), end, "the log ends inside of a batch");
         self.flushed = self.flushed.min(end);
