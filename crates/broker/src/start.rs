@@ -33,7 +33,7 @@ use crate::net::listener::{self, ConnectionCounts};
 use crate::net::memory::FrameMemory;
 use crate::net::workers::Workers;
 use crate::node::{Node, ProducerIds, PublishedImage, clock, entropy};
-use crate::partitions::{Partitions, housekeeping, open_directories};
+use crate::partitions::{Partitions, cleaner, housekeeping, open_directories};
 use crate::registration::Registration;
 use crate::telemetry::Telemetry;
 
@@ -49,6 +49,7 @@ pub struct Broker {
     listeners: Vec<Task<()>>,
     workers: Arc<Workers>,
     housekeeping: (mpsc::Sender<()>, JoinHandle<()>),
+    cleaner: (mpsc::Sender<()>, JoinHandle<()>),
     controller: Running,
     group_threads: GroupThreads,
     /// Locked for as long as this is here.
@@ -85,6 +86,7 @@ impl Broker {
         partitions.set_strays_aside(&published.get());
         let (controller, running) = host.run().map_err(thread)?;
         let housekeeping = start_housekeeping(partitions.clone(), config.clone()).map_err(thread)?;
+        let cleaner = start_cleaner(partitions.clone(), config.clone()).map_err(thread)?;
         let node = Arc::new(Node {
             authorizer: Box::new(AllowAll),
             metrics: Metrics::new(),
@@ -131,6 +133,7 @@ impl Broker {
             listeners,
             workers,
             housekeeping,
+            cleaner,
             controller: running,
             group_threads,
             metadata_directory,
@@ -172,6 +175,8 @@ impl Broker {
         let workers = self.workers;
         let (stop, housekeeping) = self.housekeeping;
         drop(stop);
+        let (stop, cleaner) = self.cleaner;
+        drop(stop);
         let (partitions, epoch) = (self.node.partitions.clone(), self.node.registration.epoch());
         // The last way to the controller is in the node.
         drop(self.node);
@@ -180,6 +185,7 @@ impl Broker {
             drop(workers);
             drop(groups);
             housekeeping.join().expect("the housekeeping does not panic");
+            cleaner.join().expect("who looks after the cleaner's threads does not panic");
             // The metadata log is read in full by every start: the others may be left cleanly though it was not.
             let ended = running.join();
             close(partitions, epoch)?;
@@ -268,6 +274,15 @@ fn start_housekeeping(
     let (stop, stopped) = mpsc::channel();
     let thread = std::thread::Builder::new().name("ottla-housekeeping".to_owned());
     Ok((stop, thread.spawn(move || housekeeping::run(&partitions, &config, &stopped))?))
+}
+
+fn start_cleaner(
+    partitions: Arc<Partitions>,
+    config: Arc<Config>,
+) -> std::io::Result<(mpsc::Sender<()>, JoinHandle<()>)> {
+    let (stop, stopped) = mpsc::channel();
+    let thread = std::thread::Builder::new().name("ottla-cleaner".to_owned());
+    Ok((stop, thread.spawn(move || cleaner::run(&partitions, &config, &stopped))?))
 }
 
 /// Closes every log and leaves the marker of a clean stop in every directory.

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use super::{Values, Written, limits};
 
 /// What holds now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Running {
     /// `max.connections`.
     pub max_connections: usize,
@@ -18,6 +19,25 @@ pub struct Running {
     pub max_connections_per_ip_overrides: BTreeMap<IpAddr, usize>,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: i64,
+    /// `log.cleaner.*`.
+    pub cleaner: CleanerSettings,
+}
+
+/// How logs are compacted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CleanerSettings {
+    /// `log.cleaner.threads`; 0 where `log.cleaner.enable` is false.
+    pub threads: usize,
+    /// `log.cleaner.dedupe.buffer.size`, of all threads.
+    pub dedupe_buffer_bytes: usize,
+    /// `log.cleaner.io.buffer.size`, of all threads.
+    pub io_buffer_bytes: usize,
+    /// `log.cleaner.io.buffer.load.factor`.
+    pub load_factor: f64,
+    /// `log.cleaner.io.max.bytes.per.second`, of all threads.
+    pub io_max_bytes_per_s: f64,
+    /// `log.cleaner.backoff.ms`.
+    pub backoff: Duration,
 }
 
 /// The newest of them: the controller's thread replaces them, everybody reads.
@@ -35,6 +55,7 @@ impl Running {
             max_connections_per_ip: written.size("max.connections.per.ip"),
             max_connections_per_ip_overrides,
             producer_id_expiration_ms: written.number("producer.id.expiration.ms"),
+            cleaner: CleanerSettings::new(written),
         }
     }
 
@@ -42,6 +63,21 @@ impl Running {
     pub fn max_connections_from(&self, address: IpAddr) -> usize {
         let own = self.max_connections_per_ip_overrides.get(&address.to_canonical());
         own.copied().unwrap_or(self.max_connections_per_ip)
+    }
+}
+
+impl CleanerSettings {
+    fn new(written: &Written) -> Self {
+        let is_enabled = written.boolean("log.cleaner.enable");
+        let bytes = |key| usize::try_from(written.number(key)).unwrap_or(0);
+        Self {
+            threads: if is_enabled { written.size("log.cleaner.threads") } else { 0 },
+            dedupe_buffer_bytes: bytes("log.cleaner.dedupe.buffer.size"),
+            io_buffer_bytes: bytes("log.cleaner.io.buffer.size"),
+            load_factor: written.double("log.cleaner.io.buffer.load.factor"),
+            io_max_bytes_per_s: written.double("log.cleaner.io.max.bytes.per.second"),
+            backoff: Duration::from_millis(written.size("log.cleaner.backoff.ms") as u64),
+        }
     }
 }
 
