@@ -270,33 +270,36 @@ impl World {
     }
 
     fn clean(&mut self) -> Result<()> {
-        let (end, active) = (self.end(), self.held.with(|log| log.segments().last().unwrap().base_offset.0));
-        self.cleaned = self.cleaned.max(active);
         let limits = Limits { map_bytes: 24 * (2 + self.random.below(20) as usize), load_factor: 0.9, io_bytes: 200 };
-        match clean_as(&self.held, &self.root(), self.now_ms, &settings(DELETE_RETENTION_MS), limits) {
-            Ok(_) => {
-                (self.flushed, self.cut_short) = (end, false);
+        match self.clean_with(limits) {
+            Ok(()) => {
+                self.cut_short = false;
                 Ok(())
             }
-            Err(NotCleaned::Failed(error)) => {
-                self.cut_short = true;
-                Err(error)
-            }
+            Err(NotCleaned::Failed(error)) => Err(error),
             Err(NotCleaned::GivenUp) => panic!("nobody wanted that"),
         }
     }
 
     fn give_up(&mut self) -> Result<()> {
         self.held.patience_bytes.set(self.random.below(2000));
-        self.cleaned = self.cleaned.max(self.held.with(|log| log.segments().last().unwrap().base_offset.0));
-        let limits = Limits { map_bytes: 1000, load_factor: 0.9, io_bytes: 200 };
-        let done = clean_as(&self.held, &self.root(), self.now_ms, &settings(DELETE_RETENTION_MS), limits);
+        let done = self.clean_with(Limits { map_bytes: 1000, load_factor: 0.9, io_bytes: 200 });
         self.held.patience_bytes.set(u64::MAX);
-        self.cut_short |= done.is_err();
         match done {
             Err(NotCleaned::Failed(error)) => Err(error),
             _ => Ok(()),
         }
+    }
+
+    fn clean_with(&mut self, limits: Limits) -> std::result::Result<(), NotCleaned> {
+        let (end, active) = (self.end(), self.held.with(|log| log.segments().last().unwrap().base_offset.0));
+        self.cleaned = self.cleaned.max(active);
+        let done = clean_as(&self.held, &self.root(), self.now_ms, &settings(DELETE_RETENTION_MS), limits);
+        if self.held.with(|log| log.recovery_point.0) >= end {
+            // It had got so far that it may have changed something.
+            (self.flushed, self.cut_short) = (end, true);
+        }
+        done.map(drop)
     }
 
     fn write_checkpoint(&mut self) {
