@@ -1,4 +1,4 @@
-//! Tasks of the developers: `cargo xtask verify | fix | codegen | interop | diff | bench | kafka`.
+//! Tasks of the developers: `cargo xtask verify | fix | codegen | interop | diff | bench | compact | kafka`.
 //!
 //! Everything a task makes lies under `target/`.
 
@@ -6,6 +6,7 @@
 
 mod bench;
 mod codegen;
+mod compact;
 mod diff;
 mod files;
 mod groups;
@@ -47,6 +48,8 @@ enum Task {
     Diff(diff::Command),
     /// Measures the broker, beside a real Kafka and beside what is possible at all.
     Bench(bench::Command),
+    /// Measures how fast a log of few keys is compacted.
+    Compact(compact::Command),
     /// Tries a large group under churn, and very many small ones, beside a real Kafka.
     Groups(groups::Command),
     /// One of the servers that show what is possible at all.
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Task::Interop(command) => interop::run(&command),
         Task::Diff(command) => diff::run(&command),
         Task::Bench(command) => bench::run(&command),
+        Task::Compact(command) => compact::run(&command),
         Task::Groups(command) => groups::run(&command),
         Task::LimitServer(command) => bench::limits::run(&command),
         Task::Kafka(command) => kafka::run(command),

@@ -36,7 +36,7 @@ use crate::node::{Node, ProducerIds, PublishedImage, clock, entropy};
 use crate::partitions::disks::{Disks, Watching};
 use crate::partitions::flusher::Flushers;
 use crate::partitions::moving::{Mover, MoverThread};
-use crate::partitions::{Partitions, housekeeping, open_directories};
+use crate::partitions::{Partitions, cleaner, housekeeping, open_directories};
 use crate::registration::Registration;
 use crate::telemetry::Telemetry;
 
@@ -56,6 +56,7 @@ pub struct Broker {
     mover: MoverThread,
     /// Looks after the log directories, and says why the broker cannot go on with those that are left.
     disks: (Watching, oneshot::Receiver<String>),
+    cleaner: (mpsc::Sender<()>, JoinHandle<()>),
     controller: Running,
     group_threads: GroupThreads,
     /// Locked for as long as this is here.
@@ -112,6 +113,7 @@ impl Broker {
         };
         let mover = mover.run().map_err(thread)?;
         let housekeeping = start_housekeeping(partitions.clone(), config.clone()).map_err(thread)?;
+        let cleaner = start_cleaner(partitions.clone(), config.clone()).map_err(thread)?;
         let node = Arc::new(Node {
             authorizer: Box::new(AllowAll),
             metrics: Metrics::new(),
@@ -161,6 +163,7 @@ impl Broker {
             flushers,
             mover,
             disks,
+            cleaner,
             controller: running,
             group_threads,
             metadata_directory,
@@ -214,6 +217,8 @@ impl Broker {
         let (stop, housekeeping) = self.housekeeping;
         let (flushers, mover, (disks, _)) = (self.flushers, self.mover, self.disks);
         drop(stop);
+        let (stop, cleaner) = self.cleaner;
+        drop(stop);
         let (partitions, epoch) = (self.node.partitions.clone(), self.node.registration.epoch());
         // The last way to the controller is in the node.
         drop(self.node);
@@ -226,6 +231,7 @@ impl Broker {
             drop(disks);
             drop(flushers);
             housekeeping.join().expect("the housekeeping does not panic");
+            cleaner.join().expect("who looks after the cleaner's threads does not panic");
             // The metadata log is read in full by every start: the others may be left cleanly though it was not.
             let ended = running.join();
             close(partitions, epoch)?;
@@ -316,6 +322,15 @@ fn start_housekeeping(
     let (stop, stopped) = mpsc::channel();
     let thread = std::thread::Builder::new().name("ottla-housekeeping".to_owned());
     Ok((stop, thread.spawn(move || housekeeping::run(&partitions, &config, &stopped))?))
+}
+
+fn start_cleaner(
+    partitions: Arc<Partitions>,
+    config: Arc<Config>,
+) -> std::io::Result<(mpsc::Sender<()>, JoinHandle<()>)> {
+    let (stop, stopped) = mpsc::channel();
+    let thread = std::thread::Builder::new().name("ottla-cleaner".to_owned());
+    Ok((stop, thread.spawn(move || cleaner::run(&partitions, &config, &stopped))?))
 }
 
 /// Closes every log and leaves the marker of a clean stop in every directory.

@@ -48,6 +48,12 @@ impl AbortedIndex {
         Ok(Self { path: path.into(), entries: read(path)? })
     }
 
+    /// An index without entries at `path`: a file that is there goes.
+    pub fn create(path: &Path) -> Result<Self> {
+        small_file::remove(path)?;
+        Ok(Self { path: path.into(), entries: Vec::new() })
+    }
+
     /// Where the index lies, or would.
     pub fn path(&self) -> &Path {
         &self.path

@@ -7,6 +7,7 @@
 
 mod aborted;
 pub mod checkpoint;
+pub mod cleaner;
 mod config;
 mod directory;
 mod entry_file;

@@ -9,7 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 #[cfg(test)]
 pub(crate) mod simulated;
@@ -35,6 +35,7 @@ enum Call<'a> {
     Write(&'a File, [&'a [u8]; 2], u64),
     Allocate(&'a File, u64),
     SetLength(&'a File, u64),
+    SetModified(&'a File),
     Sync(&'a File),
     SyncFolder(&'a Path),
     Rename(&'a Path, &'a Path),
@@ -148,6 +149,12 @@ pub fn modified_ms(path: &Path) -> io::Result<i64> {
     let modified = make(Call::Look(path), || fs::metadata(path)?.modified())?;
     let since = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Ok(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Makes the file one that was last written so many milliseconds after 1970.
+pub fn set_modified_ms(file: &File, modified_ms: i64) -> io::Result<()> {
+    let since = Duration::from_millis(u64::try_from(modified_ms).unwrap_or(0));
+    make(Call::SetModified(file), || file.set_modified(SystemTime::UNIX_EPOCH + since))
 }
 
 /// Makes the file `length` bytes long: cut, or filled up with zeros that take no room on the disk.

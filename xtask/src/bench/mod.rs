@@ -3,8 +3,8 @@
 //! All brokers run for the whole time and take turns, row by row, so that what the machine does meanwhile meets all of
 //! them. What is compared comes from one run.
 
-mod connection;
-mod frames;
+pub mod connection;
+pub mod frames;
 mod generator;
 pub mod limits;
 mod report;
@@ -129,7 +129,7 @@ pub fn run(command: &Command) -> Fallible<()> {
 }
 
 /// The generator must not be what is slow: runs this task once more, optimised.
-fn run_released() -> Fallible<()> {
+pub fn run_released() -> Fallible<()> {
     let mut cargo = process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["run", "--quiet", "--release", "--package", "xtask", "--"]).args(std::env::args_os().skip(1));
     let status = cargo.current_dir(files::root()).status()?;

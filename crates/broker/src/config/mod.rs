@@ -40,7 +40,7 @@ use ottla_protocol::records::Compression;
 pub use describe::Values;
 pub use error::{ConfigError, Origin, Warning};
 pub use listeners::{Listener, Listeners, SecurityProtocol};
-pub use running::{Newest, Running};
+pub use running::{CleanerSettings, Newest, Running};
 pub use written::{Written, WrittenValue};
 
 /// What "never" is where a time is needed: a hundred years.

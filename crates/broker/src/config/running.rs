@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use super::{Values, Written, limits};
 
 /// What holds now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Running {
     /// `max.connections`.
     pub max_connections: usize,
@@ -22,6 +23,25 @@ pub struct Running {
     pub alter_log_dirs_bytes_per_s: Option<u64>,
     /// `ottla.disk.reserve.bytes`; `None` where it depends on the volume.
     pub disk_reserve_bytes: Option<u64>,
+    /// `log.cleaner.*`.
+    pub cleaner: CleanerSettings,
+}
+
+/// How logs are compacted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CleanerSettings {
+    /// `log.cleaner.threads`; 0 where `log.cleaner.enable` is false.
+    pub threads: usize,
+    /// `log.cleaner.dedupe.buffer.size`, of all threads.
+    pub dedupe_buffer_bytes: usize,
+    /// `log.cleaner.io.buffer.size`, of all threads.
+    pub io_buffer_bytes: usize,
+    /// `log.cleaner.io.buffer.load.factor`.
+    pub load_factor: f64,
+    /// `log.cleaner.io.max.bytes.per.second`, of all threads.
+    pub io_max_bytes_per_s: f64,
+    /// `log.cleaner.backoff.ms`.
+    pub backoff: Duration,
 }
 
 /// The newest of them: the controller's thread replaces them, everybody reads.
@@ -43,6 +63,7 @@ impl Running {
                 .optional_number("replica.alter.log.dirs.io.max.bytes.per.second")
                 .and_then(|bytes| u64::try_from(bytes).ok()),
             disk_reserve_bytes: u64::try_from(written.number("ottla.disk.reserve.bytes")).ok(),
+            cleaner: CleanerSettings::new(written),
         }
     }
 
@@ -50,6 +71,21 @@ impl Running {
     pub fn max_connections_from(&self, address: IpAddr) -> usize {
         let own = self.max_connections_per_ip_overrides.get(&address.to_canonical());
         own.copied().unwrap_or(self.max_connections_per_ip)
+    }
+}
+
+impl CleanerSettings {
+    fn new(written: &Written) -> Self {
+        let is_enabled = written.boolean("log.cleaner.enable");
+        let bytes = |key| usize::try_from(written.number(key)).unwrap_or(0);
+        Self {
+            threads: if is_enabled { written.size("log.cleaner.threads") } else { 0 },
+            dedupe_buffer_bytes: bytes("log.cleaner.dedupe.buffer.size"),
+            io_buffer_bytes: bytes("log.cleaner.io.buffer.size"),
+            load_factor: written.double("log.cleaner.io.buffer.load.factor"),
+            io_max_bytes_per_s: written.double("log.cleaner.io.max.bytes.per.second"),
+            backoff: Duration::from_millis(written.size("log.cleaner.backoff.ms") as u64),
+        }
     }
 }
 

@@ -607,3 +607,20 @@ fn a_limit_of_no_connections_that_another_program_has_set_keeps_nobody_out() {
     let running = config.running.take_over(&config.values(&BTreeMap::new(), &map(&[("max.connections", "0")])));
     assert_eq!(running.max_connections, 2_147_483_647);
 }
+
+#[test]
+fn what_compacts_logs_may_change_while_it_runs() {
+    let limited = format!("{LEAST}log.cleaner.backoff.ms=7\nlog.cleaner.io.max.bytes.per.second=1e6\n");
+    let (config, _) = load(&limited).unwrap();
+    let cleaner = config.running.get().cleaner;
+    assert_eq!((cleaner.threads, cleaner.backoff.as_millis(), cleaner.io_max_bytes_per_s), (1, 7, 1e6));
+    assert_eq!(
+        (cleaner.dedupe_buffer_bytes, cleaner.io_buffer_bytes, cleaner.load_factor),
+        (128 << 20, 512 << 10, 0.9)
+    );
+    let cluster = map(&[("log.cleaner.threads", "2"), ("log.cleaner.dedupe.buffer.size", "4194304")]);
+    let cleaner = config.running.take_over(&config.values(&BTreeMap::new(), &cluster)).cleaner;
+    assert_eq!((cleaner.threads, cleaner.dedupe_buffer_bytes), (2, 4 << 20));
+    let (config, _) = load(&format!("{LEAST}log.cleaner.enable=false\n")).unwrap();
+    assert_eq!(config.running.get().cleaner.threads, 0, "nothing is compacted");
+}

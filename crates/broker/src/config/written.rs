@@ -155,6 +155,14 @@ impl Written {
         usize::try_from(self.number(key)).unwrap_or_else(|_| unreachable!("{key} is checked to be a size"))
     }
 
+    /// A number with a point that has a default.
+    pub fn double(&self, key: &str) -> f64 {
+        match self.value(key) {
+            Some(Value::Double(number)) => number,
+            other => unreachable!("{key} is a double with a default, not {other:?}"),
+        }
+    }
+
     /// A truth; false without a default.
     pub fn boolean(&self, key: &str) -> bool {
         self.value(key) == Some(Value::Boolean(true))

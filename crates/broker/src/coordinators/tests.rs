@@ -246,7 +246,7 @@ fn what_is_wrong_in_any_group_is_said_where_there_is_no_coordinator_too() {
         let (group_id, member_id) = (group.into(), "m".into());
         Request::Heartbeat(Heartbeat { group_id, generation: 1, member_id, instance_id: None })
     };
-    let answer = coordinators.ask("", heartbeat("")).unwrap().try_recv().unwrap();
+    let answer = coordinators.ask("", heartbeat("")).unwrap().now().unwrap().unwrap();
     assert_eq!(answer, Answer::Heartbeat(ErrorCode::InvalidGroupId));
     assert_eq!(coordinators.ask("g", heartbeat("g")).unwrap_err(), ErrorCode::NotCoordinator);
 }

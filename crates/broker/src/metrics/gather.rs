@@ -32,6 +32,7 @@ pub fn gather(node: &Node) -> String {
     let mut page = Page::default();
     requests(node, &mut page);
     partitions(node, &mut page);
+    cleaner(node, &mut page);
     cluster(node, &mut page);
     page.counter(
         "kafka_server_group_coordinator_metrics_offset_commit_count",
@@ -163,6 +164,53 @@ fn log(partition: &Partition, page: &mut Page) {
     gauge("kafka_log_log_logendoffset", "The offset of the next record.", positions.log_end.0);
     gauge("kafka_topic_partition_current_offset", "After the last committed record.", positions.high_watermark.0);
     gauge("kafka_topic_partition_oldest_offset", "The first record.", positions.log_start.0);
+}
+
+fn cleaner(node: &Node, page: &mut Page) {
+    let all = node.partitions.all();
+    let figures = node.partitions.cleaner.figures(&all);
+    let mut gauge = |name, help, value: f64| page.gauge(name, help, &[], value);
+    gauge(
+        "kafka_log_logcleanermanager_max_dirty_percent",
+        "The part of the dirtiest compacted log that can be compacted and was not.",
+        figures.max_dirty_percent,
+    );
+    gauge(
+        "kafka_log_logcleaner_cleaner_recopy_percent",
+        "What was left of the logs that were compacted last.",
+        figures.recopy_percent,
+    );
+    gauge(
+        "kafka_log_logcleaner_max_buffer_utilization_percent",
+        "How full the memory for keys was when they were.",
+        figures.max_buffer_utilization_percent,
+    );
+    gauge(
+        "kafka_log_logcleaner_max_clean_time_secs",
+        "Seconds that the longest of the last compactions took.",
+        figures.max_clean_time_s as f64,
+    );
+    gauge(
+        "kafka_log_logcleaner_max_compaction_delay_secs",
+        "Seconds by which the latest log is behind its max.compaction.lag.ms.",
+        figures.max_compaction_delay_s as f64,
+    );
+    gauge(
+        "kafka_log_logcleanermanager_time_since_last_run_ms",
+        "Milliseconds since it was looked for logs to compact.",
+        figures.since_last_run_ms as f64,
+    );
+    for directory in node.partitions.directories() {
+        let path = directory.path();
+        let (count, bytes) = figures.uncleanable.get(path).copied().unwrap_or_default();
+        let labels: super::page::Labels<'_> = &[("logDirectory", &path.display())];
+        let (partitions, sizes) = (
+            "kafka_log_logcleanermanager_uncleanable_partitions_count",
+            "kafka_log_logcleanermanager_uncleanable_bytes",
+        );
+        page.gauge(partitions, "Partitions that cannot be compacted; the log says why.", labels, count);
+        page.gauge(sizes, "The bytes of their logs.", labels, bytes);
+    }
 }
 
 fn cluster(node: &Node, page: &mut Page) {

@@ -1,6 +1,7 @@
 //! The partitions that this node hosts, in its log directories: found by name, made and removed as the metadata says.
 
 pub mod append;
+pub mod cleaner;
 pub mod directories;
 pub mod disks;
 pub mod flusher;
@@ -31,6 +32,7 @@ use ottla_storage::{
     read_partition_metadata, write_partition_metadata,
 };
 
+use self::cleaner::Cleaner;
 use self::directories::{Directory, Watch};
 use self::moving::{Begun, Moves};
 use self::partition::{Partition, Positions};
@@ -84,6 +86,8 @@ pub struct Partitions {
     pub moves: Moves,
     /// What was counted for partitions that are gone.
     pub departed: Traffic,
+    /// Compacts them.
+    pub cleaner: Cleaner,
 }
 
 impl Partitions {
@@ -105,6 +109,7 @@ impl Partitions {
             futures: Mutex::new(loaded.futures),
             moves: Moves::default(),
             departed: Traffic::default(),
+            cleaner: Cleaner::default(),
         }
     }
 
@@ -250,7 +255,10 @@ impl Partitions {
             let delay_ms = partition.settings().file_delete_delay_ms;
             let name = PartitionFolder::name_of(&partition.name, FolderKind::Deleted, Uuid::random(entropy));
             match partition.retire(&name) {
-                Ok(folder) => self.doom(folder, now_ms.saturating_add(delay_ms)),
+                Ok(folder) => {
+                    self.cleaner.forget(folder.parent().expect("it lies in a log directory"), &partition.name);
+                    self.doom(folder, now_ms.saturating_add(delay_ms));
+                }
                 Err(error) => {
                     partition.home().on_error(&error);
                     tracing::error!(partition = %partition.name, %error, "cannot rename the folder of a deleted topic");
@@ -693,7 +701,11 @@ impl Partitions {
     fn log_config(&self, settings: &TopicSettings) -> LogConfig {
         LogConfig {
             segment_bytes: settings.segment_bytes,
-            segment_ms: settings.segment_ms,
+            segment_ms: match settings.max_compaction_lag_ms {
+                // A record in the segment that grows is not compacted, however old it is.
+                Some(lag_ms) if settings.compact => settings.segment_ms.min(lag_ms),
+                _ => settings.segment_ms,
+            },
             segment_jitter_ms: settings.segment_jitter_ms,
             segment_index_bytes: settings.segment_index_bytes,
             retention_ms: settings.retention_ms,

@@ -442,6 +442,7 @@ impl Mover {
         let Some((removed, home)) = partition.finish_move(now_ms)? else { return Ok(Copied::Nothing) };
         info!(partition = %partition.name, directory = %home.path().display(), "moved");
         if let Some(folder) = removed {
+            self.partitions.cleaner.forget(folder.parent().expect("it lies in a log directory"), &partition.name);
             let delay_ms = partition.settings().file_delete_delay_ms;
             self.partitions.doom(folder, now_ms.saturating_add(delay_ms));
         }

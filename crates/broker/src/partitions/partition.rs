@@ -508,6 +508,11 @@ impl Partition {
         renamed.map(|()| to)
     }
 
+    /// Whether its topic was deleted.
+    pub fn is_gone(&self) -> bool {
+        self.lock().is_gone
+    }
+
     /// Unlinks the files of segments that were deleted long enough ago, without holding the lock meanwhile.
     pub fn purge_deleted(&self, now_ms: Timestamp) -> ottla_storage::Result<()> {
         let mut deleted = self.lock().log.take_deleted(now_ms);

@@ -18,7 +18,7 @@ use ottla_protocol::messages::unregister_broker_response::UnregisterBrokerRespon
 use super::{batch, connect, create_topic, fetch, options, produce};
 
 /// Sets a value for all brokers, or takes it away.
-fn set(client: &mut RawClient, key: &str, value: Option<&str>) {
+pub fn set(client: &mut RawClient, key: &str, value: Option<&str>) {
     alter(client, 4, "", key, value);
 }
 

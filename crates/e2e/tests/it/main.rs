@@ -1,6 +1,7 @@
 //! Ottla as its users meet it: a process, its sockets and its files.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod compaction;
 mod conversations;
 mod disks;
 mod dynamic;

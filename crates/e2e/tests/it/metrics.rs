@@ -14,7 +14,7 @@ use super::groups::coordinator;
 use super::{connect, create_topic, options};
 
 /// The status line, and the body.
-fn get(address: &str, request: &str) -> (String, String) {
+pub fn get(address: &str, request: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).expect("it listens");
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout can be set");
     write!(stream, "{request} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("it is open");
@@ -69,6 +69,7 @@ fn metrics_tell_of_requests_logs_and_lag() {
         "kafka_consumergroup_lag_sum{consumergroup=\"readers\",topic=\"measured\"} 2",
         "kafka_topic_partition_current_offset{topic=\"measured\",partition=\"0\"} 3",
         "kafka_coordinator_group_groupmetadatamanager_numgroups 1",
+        "kafka_log_logcleanermanager_max_dirty_percent 0",
         "ottla_metrics_groups_left_out 0",
         "kafka_server_group_coordinator_metrics_offset_commit_count 1",
         "kafka_network_requestmetrics_requests_total{request=\"FetchConsumer\",version=\"4\"} 1",

@@ -51,7 +51,7 @@ pub(super) const COMPRESSION_BITS: i16 = 7;
 const LOG_APPEND_TIME_BIT: i16 = 1 << 3;
 pub(super) const TRANSACTIONAL_BIT: i16 = 1 << 4;
 pub(super) const CONTROL_BIT: i16 = 1 << 5;
-const DELETE_HORIZON_BIT: i16 = 1 << 6;
+pub(super) const DELETE_HORIZON_BIT: i16 = 1 << 6;
 
 /// The flags of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -157,6 +157,11 @@ impl Attributes {
         self.0 & DELETE_HORIZON_BIT != 0
     }
 
+    /// With another codec.
+    pub(super) fn with_compression(self, codec: Compression) -> Self {
+        Self(self.0 & !COMPRESSION_BITS | i16::from(codec.id()))
+    }
+
     fn with_timestamp_type(self, kind: TimestampType) -> Self {
         match kind {
             TimestampType::CreateTime => Self(self.0 & !LOG_APPEND_TIME_BIT),
@@ -244,6 +249,11 @@ impl BatchHeader {
     /// The codec; `None` for the numbers 5 to 7.
     pub fn compression(&self) -> Option<Compression> {
         self.attributes.compression()
+    }
+
+    /// From when on compaction may remove the deleted keys in it, or the marker, once it has seen them (KIP-534).
+    pub fn delete_horizon_ms(&self) -> Option<Timestamp> {
+        self.attributes.has_delete_horizon().then_some(self.base_timestamp)
     }
 }
 

@@ -4,7 +4,7 @@
 //! - [`record`]: the records, where they lie in memory; [`stream`]: their outlines, while they are being unpacked
 //! - [`compression`]: the codecs
 //! - [`builder`]: makes batches; [`control`]: what control records say
-//! - [`rewrite`]: a batch with other values in it
+//! - [`rewrite`]: a batch with other values in it; [`retain`]: what compaction leaves of one
 //! - [`validate`]: what a leader checks before it appends
 //!
 //! Not here: the formats before magic 2. [`BatchError::Magic`] names them, nothing reads them.
@@ -14,6 +14,7 @@ pub mod builder;
 pub mod compression;
 pub mod control;
 pub mod record;
+pub mod retain;
 pub mod rewrite;
 pub mod stream;
 pub mod validate;

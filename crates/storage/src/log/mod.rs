@@ -14,9 +14,10 @@
 //! - `append`: leader's and followers' batches, rolling; `replay`: what follows from them about their producers
 //! - `read`: from an offset to a slice of a file; `lookup`: from a timestamp to an offset
 //! - `flush`: what is on the disk, closing; `failure`: when a log takes no more
-//! - `retention`: deleting from the front; `truncate`: cutting off the end
+//! - `retention`: deleting from the front; `truncate`: cutting off the end; `compaction`: swapping segments in the middle
 
 mod append;
+mod compaction;
 mod failure;
 mod flush;
 mod leftovers;
@@ -37,6 +38,7 @@ use std::sync::{Mutex, PoisonError};
 use ottla_base::{LeaderEpoch, Offset, Timestamp, TopicPartition};
 
 pub use append::{Appended, LeaderAppend};
+pub(crate) use compaction::remove_unfinished;
 pub use flush::Flush;
 pub use lookup::{FoundRecord, LateBatch, TimeSearch, UnpackBudget};
 pub use open::{Cut, OpenLog, Recovery};

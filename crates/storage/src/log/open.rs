@@ -199,7 +199,7 @@ fn load(
     let limits = index_limits(config);
     let places: Vec<(Offset, u32)> = segments.iter().map(|segment| (segment.base_offset(), segment.size())).collect();
     let mut sealed: Vec<Sealed> = Vec::with_capacity(places.len());
-    let mut has_gaps = false;
+    let mut gaps = Gaps { folder, compacted_to: None, are_seen: false };
     for (index, segment) in segments.into_iter().enumerate() {
         let base_offset = segment.base_offset();
         let is_last = index + 1 == places.len();
@@ -215,10 +215,10 @@ fn load(
         let (mut active, mut torn) = if index < trusted {
             Active::open_or_recover(folder, base_offset, limits, now_ms)?
         } else {
-            recover(folder, base_offset, limits, now_ms, epochs, &mut has_gaps, recovery)?
+            recover(folder, base_offset, limits, now_ms, epochs, &mut gaps, recovery)?
         };
         if torn.is_none() {
-            let detail = wrong_behind(active.end_offset(), &places[index + 1..], folder, has_gaps)?;
+            let detail = wrong_behind(active.end_offset(), &places[index + 1..], &mut gaps)?;
             torn = detail.map(|detail| Torn { bytes: 0, detail });
         }
         if is_last
@@ -258,12 +258,14 @@ fn recover(
     limits: IndexLimits,
     now_ms: Timestamp,
     epochs: &mut LeaderEpochs,
-    has_gaps: &mut bool,
+    gaps: &mut Gaps<'_>,
     recovery: &mut Recovery,
 ) -> Result<(Active, Option<Torn>)> {
     let mut end = base_offset;
     let mut each = |batch: &BatchAt| {
-        *has_gaps |= batch.base_offset() > end;
+        if batch.base_offset() > end {
+            gaps.are_seen |= batch.base_offset() > gaps.compacted_to()?;
+        }
         end = batch.last_offset().plus(1);
         match batch.leader_epoch() {
             epoch if epoch > epochs.latest().unwrap_or(LeaderEpoch::NONE) => epochs.assign(epoch, batch.base_offset()),
@@ -278,26 +280,47 @@ fn recover(
 
 /// What is wrong between the end of a segment and the next of those behind it, if anything is. Empty ones before the end are
 /// passed over: they go when it is their turn.
-fn wrong_behind(end: Offset, later: &[(Offset, u32)], folder: &Path, has_gaps: bool) -> Result<Option<String>> {
+fn wrong_behind(end: Offset, later: &[(Offset, u32)], gaps: &mut Gaps<'_>) -> Result<Option<String>> {
     let Some(&(next, _)) = later.iter().find(|(base, size)| *size > 0 || *base >= end) else { return Ok(None) };
     if end > next {
         return Ok(Some(format!("offset {next} does not follow {end}")));
     }
-    let is_wrong = end < next && !has_gaps && !was_compacted(folder)?;
+    let is_wrong = end < next && !gaps.are_seen && next > gaps.compacted_to()?;
     Ok(is_wrong.then(|| format!("the offsets from {end} to {next} are missing")))
 }
 
-/// Whether offsets may be missing between two segments because compaction took the records. What was not flushed may be
-/// missing there too, where the disk wrote the later segment first.
-fn was_compacted(folder: &Path) -> Result<bool> {
+/// Where offsets may be missing, though nothing was lost. What was not flushed may be missing between two segments too, where
+/// the disk wrote the later one first.
+struct Gaps<'a> {
+    folder: &'a Path,
+    /// Compaction took records before this offset, after all of the log was flushed. Looked up when it is needed.
+    compacted_to: Option<Offset>,
+    /// Some are missing between batches behind that: the leader that they were copied from had compacted its log.
+    are_seen: bool,
+}
+
+impl Gaps<'_> {
+    fn compacted_to(&mut self) -> Result<Offset> {
+        if self.compacted_to.is_none() {
+            self.compacted_to = Some(compacted_to(self.folder)?);
+        }
+        Ok(self.compacted_to.expect("it was looked up just now"))
+    }
+}
+
+/// Up to where the log was compacted; to its end if that cannot be known.
+fn compacted_to(folder: &Path) -> Result<Offset> {
     let parent = folder.parent().expect("a log lies in a log directory");
     let name = folder.file_name().expect("a log's folder has a name").to_string_lossy();
     match read_offsets(&parent.join(CLEANER_CHECKPOINT)) {
-        Ok(cleaned) => Ok(cleaned.keys().any(|partition| partition.to_string() == name)),
+        Ok(cleaned) => {
+            let found = cleaned.into_iter().find(|(partition, _)| partition.to_string() == name);
+            Ok(found.map_or(Offset(0), |(_, offset)| offset))
+        }
         Err(error @ Error::Io { .. }) => Err(error),
         Err(error) => {
             tracing::warn!(%error, "taking the log for one that was compacted");
-            Ok(true)
+            Ok(Offset(i64::MAX))
         }
     }
 }

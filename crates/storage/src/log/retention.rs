@@ -42,8 +42,8 @@ pub enum DeletedBecause {
 /// Files that are to be unlinked.
 #[derive(Debug)]
 pub(super) struct Doomed {
-    since_ms: Timestamp,
-    files: Vec<PathBuf>,
+    pub since_ms: Timestamp,
+    pub files: Vec<PathBuf>,
 }
 
 /// Files of deleted segments whose time has come.

@@ -247,6 +247,7 @@ impl Disk {
             | Call::Write(file, ..)
             | Call::Allocate(file, _)
             | Call::SetLength(file, _)
+            | Call::SetModified(file)
             | Call::Sync(file) => self.by_inode.contains_key(&inode(file)),
             Call::Open(path)
             | Call::OpenOrCreate(path)
@@ -304,7 +305,7 @@ impl Disk {
     /// Notes a call that went well.
     fn note(&mut self, call: Call<'_>) {
         match call {
-            Call::Open(_) | Call::Look(_) | Call::Read(_) => {}
+            Call::Open(_) | Call::Look(_) | Call::Read(_) | Call::SetModified(_) => {}
             Call::Create(path) | Call::OpenOrCreate(path) => {
                 let (folder, name) = self.place(path);
                 match self.folders[folder].names.get(&name) {

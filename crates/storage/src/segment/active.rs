@@ -77,7 +77,17 @@ impl Active {
                 reserved => reserved?,
             }
         }
-        Self::with_empty_indexes(path, file, folder, base_offset, limits, now_ms)
+        let index_path = |kind: &str| file_path(folder, base_offset, kind);
+        Self::with_empty_indexes(path, file, index_path, base_offset, limits, now_ms)
+    }
+
+    /// Makes the segment that compaction writes, which is never active. Its files end with `.cleaned`, until they take the
+    /// place of others.
+    pub fn create_cleaned(folder: &Path, base_offset: Offset, limits: IndexLimits) -> Result<Self> {
+        let path = |kind: &str| file_path(folder, base_offset, &format!("{kind}.cleaned"));
+        let log = path("log");
+        let file = os::create(&log).map_err(Error::io("create", &log))?;
+        Self::with_empty_indexes(log, file, path, base_offset, limits, 0)
     }
 
     /// Opens the last segment after a clean shutdown: only what lies behind the last index entry is read.
@@ -161,7 +171,8 @@ impl Active {
         let path = file_path(folder, base_offset, "log");
         let file = os::open(&path).map_err(Error::io("open", &path))?;
         let length = length_of(&file, &path)?;
-        let mut this = Self::with_empty_indexes(path.clone(), file, folder, base_offset, limits, now_ms)?;
+        let index_path = |kind: &str| file_path(folder, base_offset, kind);
+        let mut this = Self::with_empty_indexes(path.clone(), file, index_path, base_offset, limits, now_ms)?;
         let file = Arc::clone(&this.file);
         let mut scan = Scan::new(&file, &path, 0, length, WHOLE_CHUNK_BYTES);
         let detail = loop {
@@ -189,12 +200,11 @@ impl Active {
     fn with_empty_indexes(
         path: PathBuf,
         file: File,
-        folder: &Path,
+        index_path: impl Fn(&str) -> PathBuf,
         base_offset: Offset,
         limits: IndexLimits,
         now_ms: Timestamp,
     ) -> Result<Self> {
-        let index_path = |kind| file_path(folder, base_offset, kind);
         Ok(Self {
             base_offset,
             path,
@@ -284,6 +294,11 @@ impl Active {
     /// Cuts the log file behind the last whole batch.
     pub fn cut(&mut self) -> Result<()> {
         os::set_length(&self.file, u64::from(self.size)).map_err(Error::io("cut", &self.path))
+    }
+
+    /// Makes the log file as old as what it was written from.
+    pub fn set_modified_ms(&self, modified_ms: Timestamp) -> Result<()> {
+        os::set_modified_ms(&self.file, modified_ms).map_err(Error::io("set the time of", &self.path))
     }
 
     /// Returns when the log file is on the disk, with its length.

@@ -1,6 +1,7 @@
 //! The log through its public face: by example here, against a plain model in `model`.
 
 mod batches;
+mod compaction;
 mod failures;
 mod faulty;
 mod model;

@@ -8,6 +8,7 @@
 //! `OTTLA_DISK_SEEDS=0..20000 cargo test -p ottla-storage faulty` or `OTTLA_DISK_SEEDS=4711 ...`.
 
 mod before_ack;
+mod compaction;
 mod found;
 mod history;
 mod world;
