@@ -22,8 +22,8 @@ use ottla_metadata::settings::topic::TopicSettings;
 use ottla_protocol::error::ErrorCode;
 use ottla_storage::checkpoint::{self, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
 use ottla_storage::{
-    FolderKind, Log, LogConfig, LogDirectory, OpenLog, PartitionFolder, ProducerCount, os, read_partition_metadata,
-    write_partition_metadata,
+    FolderKind, Left, Log, LogConfig, LogDirectory, OpenLog, PartitionFolder, ProducerCount, os,
+    read_partition_metadata, write_partition_metadata,
 };
 
 use self::partition::{Partition, Positions};
@@ -250,7 +250,7 @@ impl Partitions {
         self.make_room(name, &folder, topic_id)?;
         let options = OpenLog {
             topic_partition: name.clone(),
-            clean: true,
+            left: Left::Cleanly,
             recovery_point: Offset(0),
             log_start_offset: Offset(0),
             now_ms,

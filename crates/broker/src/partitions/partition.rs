@@ -4,7 +4,7 @@
 //! the leader where both are.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use ottla_base::{BrokerId, LeaderEpoch, Offset, Timestamp, TopicPartition, Uuid};
@@ -21,6 +21,9 @@ use super::parked::ParkingLot;
 use super::turns::Turns;
 use crate::metrics::Traffic;
 
+/// See [`Partition::retention_at_ms`].
+const UNDECIDED: i64 = -1;
+
 /// One hosted partition.
 pub struct Partition {
     /// Its topic's name and its number.
@@ -35,6 +38,10 @@ pub struct Partition {
     pub(super) turns: Turns<Queued>,
     /// The log was written to since the housekeeping looked last, or there is something ahead.
     touched: AtomicBool,
+    /// Records were deleted on request since the housekeeping has written down where logs start.
+    start_moved: AtomicBool,
+    /// When retention is to be enforced next, by the housekeeping's clock; it has not decided yet where this is negative.
+    retention_at_ms: AtomicI64,
     settings: RwLock<Arc<TopicSettings>>,
     state: Mutex<State>,
     leading: Mutex<Leading>,
@@ -179,6 +186,8 @@ impl Partition {
             traffic: Traffic::default(),
             turns: Turns::default(),
             touched: AtomicBool::new(true),
+            start_moved: AtomicBool::new(false),
+            retention_at_ms: AtomicI64::new(UNDECIDED),
             settings: RwLock::new(settings),
             state: Mutex::new(State { log, is_gone: false }),
             leading: Mutex::new(leading),
@@ -194,6 +203,7 @@ impl Partition {
     pub fn configure(&self, settings: Arc<TopicSettings>, log: LogConfig) {
         *self.settings.write().expect("nobody panics while holding this lock") = settings;
         self.lock().log.configure(log);
+        self.retention_at_ms.store(UNDECIDED, Ordering::Relaxed);
     }
 
     /// Finds records to send. On an error, the positions are told where the log is known.
@@ -274,6 +284,7 @@ impl Partition {
         self.leading().note(&mut state.log);
         let log_start = state.log.start_offset();
         drop(state);
+        self.start_moved.store(true, Ordering::Relaxed);
         self.parked.wake_all();
         Ok(log_start)
     }
@@ -332,6 +343,22 @@ impl Partition {
     /// Whether the housekeeping has something to look after; asking takes note of it.
     pub fn take_touched(&self) -> bool {
         self.touched.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether records were deleted on request; asking takes note of it.
+    pub fn take_start_moved(&self) -> bool {
+        self.start_moved.swap(false, Ordering::Relaxed)
+    }
+
+    /// When retention is to be enforced next; `None` if that was not decided since the settings changed.
+    pub fn retention_at_ms(&self) -> Option<i64> {
+        Some(self.retention_at_ms.load(Ordering::Relaxed)).filter(|at_ms| *at_ms != UNDECIDED)
+    }
+
+    /// Decides when retention is to be enforced next: after `most_ms`, or earlier where a short `retention.ms` asks for it.
+    pub fn retain_again(&self, now_ms: i64, most_ms: i64) {
+        let check_ms = self.lock().log.config().retention_check_ms();
+        self.retention_at_ms.store(now_ms + check_ms.map_or(most_ms, |ms| ms.min(most_ms)), Ordering::Relaxed);
     }
 
     /// Whether other brokers hold replicas of it.

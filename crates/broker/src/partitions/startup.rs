@@ -1,29 +1,33 @@
 //! Opening the log directories: locking, identity, recovery of every log, in several threads.
 //!
 //! ```text
-//!   lock --> meta.properties --> clean-shutdown marker --> checkpoints --> each partition's log
+//!   lock --> meta.properties --> how it was left --> checkpoints --> each partition's log --> recovery points, boot
 //! ```
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use ottla_base::{BrokerId, Offset, TopicPartition, Uuid};
 use ottla_metadata::image::Image;
 use ottla_storage::checkpoint::{self, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
 use ottla_storage::{
-    Error as StorageError, FolderKind, Log, LogConfig, LogDirectory, MetaProperties, OpenLog, ProducerCount, os,
+    Error as StorageError, FolderKind, Left, Log, LogConfig, LogDirectory, MetaProperties, OpenLog, ProducerCount, os,
 };
 use tracing::{info, warn};
 
+use super::housekeeping::write_if_changed;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::node::clock;
 
 /// The log of the metadata itself; the controller opens it.
 const METADATA_FOLDER: &str = "__cluster_metadata-0";
+/// How often it is told how far the logs are opened, where that takes longer.
+const TELL_EVERY: Duration = Duration::from_secs(3);
 
 /// What the log directories held.
 pub struct Loaded {
@@ -99,6 +103,11 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
     for directory in &directories {
         let clean = directory.take_clean_shutdown()?;
         all_clean &= clean.is_some();
+        let left = match clean {
+            Some(_) => Left::Cleanly,
+            None if directory.is_of_this_boot()? => Left::Killed,
+            None => Left::Unknown,
+        };
         previous_broker_epoch = clean.as_ref().and_then(|clean| clean.broker_epoch).or(previous_broker_epoch);
         let recovery_points = read_checkpoint(directory.path(), RECOVERY_POINT_CHECKPOINT);
         let log_starts = read_checkpoint(directory.path(), LOG_START_CHECKPOINT);
@@ -114,7 +123,7 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
                     directory: directory.path(),
                     options: OpenLog {
                         topic_partition: folder.partition.clone(),
-                        clean: clean.is_some(),
+                        left,
                         recovery_point: recovery_points.get(&folder.partition).copied().unwrap_or_default(),
                         log_start_offset: log_starts.get(&folder.partition).copied().unwrap_or_default(),
                         now_ms: clock::now_ms(),
@@ -140,6 +149,10 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
     let count = unopened.len();
     let threads = config.num_recovery_threads_per_data_dir * directories.len();
     let logs = open_logs(&unopened, threads)?;
+    for directory in &directories {
+        write_recovery_points(directory, &logs)?;
+        directory.mark_boot()?;
+    }
     if count > 0 {
         info!(logs = count, clean = all_clean, took = ?begun.elapsed(), "opened the logs");
     }
@@ -226,32 +239,53 @@ fn read_checkpoint(directory: &Path, name: &str) -> BTreeMap<TopicPartition, Off
 fn open_logs(unopened: &[Unopened<'_>], threads: usize) -> Result<BTreeMap<TopicPartition, Log>> {
     let next = AtomicUsize::new(0);
     let opened = Mutex::new((BTreeMap::new(), None::<StorageError>));
+    let (done, progress) = mpsc::channel();
     std::thread::scope(|scope| {
         for _ in 0..threads.min(unopened.len()) {
-            scope.spawn(|| {
+            let done = done.clone();
+            let (next, opened) = (&next, &opened);
+            scope.spawn(move || {
                 while let Some(todo) = unopened.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let folder = todo.directory.join(todo.partition.to_string());
                     let result = Log::open(&folder, LogConfig::default(), todo.options.clone());
+                    let read_bytes = result.as_ref().map_or(0, |(_, recovery)| recovery.scanned_bytes);
                     let mut opened = opened.lock().expect("nobody panics while holding this lock");
                     match result {
-                        Ok((log, recovery)) => {
-                            if let Some(cut) = recovery.cut {
-                                warn!(
-                                    log = %todo.partition, end = %cut.end_offset, bytes = cut.bytes,
-                                    removed_segments = cut.removed_segments, because = %cut.detail,
-                                    "cut off what was written last, before the broker was killed"
-                                );
-                            }
-                            opened.0.insert(todo.partition.clone(), log);
-                        }
-                        Err(error) => {
-                            opened.1.get_or_insert(error);
-                        }
+                        Ok((log, _)) => _ = opened.0.insert(todo.partition.clone(), log),
+                        Err(error) => _ = opened.1.get_or_insert(error),
                     }
+                    drop(opened);
+                    let _ = done.send(read_bytes);
                 }
             });
         }
+        drop(done);
+        tell_progress(&progress, unopened.len());
     });
     let (logs, failed) = opened.into_inner().expect("nobody panics while holding this lock");
     failed.map_or(Ok(logs), |error| Err(error.into()))
+}
+
+/// Tells how many of `all` logs are opened, and how much was read for it, until they are.
+fn tell_progress(progress: &Receiver<u64>, all: usize) {
+    let (mut opened, mut read_bytes) = (0, 0);
+    let mut tell_at = Instant::now() + TELL_EVERY;
+    loop {
+        match progress.recv_timeout(tell_at.saturating_duration_since(Instant::now())) {
+            Ok(bytes) => (opened, read_bytes) = (opened + 1, read_bytes + bytes),
+            Err(RecvTimeoutError::Timeout) => {
+                let read_gib = read_bytes as f64 / f64::from(1 << 30);
+                info!(opened, all, read = %format_args!("{read_gib:.2} GiB"), "opening the logs");
+                tell_at += TELL_EVERY;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+/// What was cut off lies before no recovery point from now on: one that is left would be believed once the log is longer again.
+fn write_recovery_points(directory: &LogDirectory, logs: &BTreeMap<TopicPartition, Log>) -> ottla_storage::Result<()> {
+    let here = logs.iter().filter(|(_, log)| log.folder().parent() == Some(directory.path()));
+    let points = here.map(|(name, log)| (name.clone(), log.recovery_checkpoint())).collect();
+    write_if_changed(&directory.path().join(RECOVERY_POINT_CHECKPOINT), &points)
 }
