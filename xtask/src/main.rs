@@ -1,4 +1,4 @@
-//! Tasks of the developers: `cargo xtask verify | fix | codegen | interop | diff | bench | kafka`.
+//! Tasks of the developers: `cargo xtask verify | fix | codegen | interop | diff | bench | groups | crash | restart | kafka`.
 //!
 //! Everything a task makes lies under `target/`.
 
@@ -6,6 +6,7 @@
 
 mod bench;
 mod codegen;
+mod crash;
 mod diff;
 mod files;
 mod groups;
@@ -13,6 +14,7 @@ mod interop;
 mod kafka;
 mod packages;
 mod process;
+mod restart;
 mod server;
 mod verify;
 mod weblog;
@@ -49,6 +51,10 @@ enum Task {
     Bench(bench::Command),
     /// Tries a large group under churn, and very many small ones, beside a real Kafka.
     Groups(groups::Command),
+    /// Kills the broker under its clients, again and again, and holds it to what it acknowledged.
+    Crash(crash::Command),
+    /// Measures how soon the broker answers again with much data or many partitions, beside a real Kafka.
+    Restart(restart::Command),
     /// One of the servers that show what is possible at all.
     #[command(hide = true)]
     LimitServer(bench::limits::Command),
@@ -67,6 +73,8 @@ fn main() -> ExitCode {
         Task::Diff(command) => diff::run(&command),
         Task::Bench(command) => bench::run(&command),
         Task::Groups(command) => groups::run(&command),
+        Task::Crash(command) => crash::run(&command),
+        Task::Restart(command) => restart::run(&command),
         Task::LimitServer(command) => bench::limits::run(&command),
         Task::Kafka(command) => kafka::run(command),
         Task::KafkaTool(command) => kafka::run_tool(&command),

@@ -5,11 +5,11 @@
 
 mod connection;
 mod frames;
-mod generator;
+pub mod generator;
 pub mod limits;
 mod report;
-mod row;
-mod topic;
+pub mod row;
+pub mod topic;
 pub mod usage;
 
 use std::fs;
@@ -126,7 +126,7 @@ pub fn run(command: &Command) -> Fallible<()> {
 }
 
 /// The generator must not be what is slow: runs this task once more, optimised.
-fn run_released() -> Fallible<()> {
+pub fn run_released() -> Fallible<()> {
     let mut cargo = process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["run", "--quiet", "--release", "--package", "xtask", "--"]).args(std::env::args_os().skip(1));
     let status = cargo.current_dir(files::root()).status()?;
