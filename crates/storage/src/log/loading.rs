@@ -103,10 +103,13 @@ impl Loading<'_> {
             *has_gaps |= batch.base_offset() > end;
             end = batch.last_offset().plus(1);
             read_bytes += u64::from(batch.size);
-            match batch.leader_epoch() {
-                epoch if epoch > epochs.latest().unwrap_or(LeaderEpoch::NONE) => {
-                    epochs.assign(epoch, batch.base_offset())
-                }
+            let (epoch, from) = (batch.leader_epoch(), batch.base_offset());
+            if epochs.epoch_for(from).is_some_and(|known| known > epoch) {
+                // What was written there last is lost, and what a failed append had left is back.
+                epochs.truncate_from_end(from)?;
+            }
+            match epochs.latest().unwrap_or(LeaderEpoch::NONE) {
+                latest if epoch > latest => epochs.assign(epoch, from),
                 _ => Ok(()),
             }
         };

@@ -278,7 +278,8 @@ impl Disk {
             Trouble::Over(0) => {
                 self.failures += 1;
                 if self.failures == 1 {
-                    self.write_part(call)?;
+                    // A process that is killed has copied whole pieces into the page cache.
+                    self.write_part(call, SECTOR_BYTES)?;
                 }
                 return Err(rustix::io::Errno::IO.into());
             }
@@ -290,7 +291,7 @@ impl Disk {
             self.trouble = Trouble::None;
         }
         self.failures += 1;
-        self.write_part(call)?;
+        self.write_part(call, 1)?;
         if let Call::Sync(file) = call {
             // Some of it was written; of the rest, the system believes so.
             let (random, platter) = (&mut self.random, &mut self.files[self.by_inode[&inode(file)]]);
@@ -304,11 +305,12 @@ impl Disk {
         Err(errno.into())
     }
 
-    /// Of a write that fails, or is the last, the beginning may be there.
-    fn write_part(&mut self, call: Call<'_>) -> io::Result<()> {
+    /// Of a write that fails, or is the last, the beginning may be there, up to a multiple of `step` in the file.
+    fn write_part(&mut self, call: Call<'_>, step: usize) -> io::Result<()> {
         if let Call::Write(file, [first, rest], position) = call {
             let mut bytes = [first, rest].concat();
-            bytes.truncate(self.random.below(bytes.len() as u64 + 1) as usize);
+            let end = position as usize + self.random.below(bytes.len() as u64 + 1) as usize;
+            bytes.truncate((end / step * step).saturating_sub(position as usize));
             file.write_all_at(&bytes, position)?;
             self.note(Call::Write(file, [&bytes, &[]], position));
         }

@@ -164,3 +164,16 @@ fn segments_before_the_start_are_not_believed_after_a_crash() {
     assert_eq!((recovery.cut, log.start_offset(), log.end_offset()), (None, Offset(45), Offset(60)));
     assert_eq!(log.segments().next().unwrap().base_offset, Offset(40));
 }
+
+#[test]
+fn an_epoch_whose_batch_is_lost_does_not_outlive_it() {
+    let (fixture, mut log, disk) = on_a_disk(LogConfig::default(), 1);
+    log.append_follower(&with_epoch(10, 6), 0).unwrap();
+    drop((log, disk));
+    // What an append had left that failed before, and was taken back.
+    let size = Made::sized(10, 500).bytes().len() as u64;
+    let path = fixture.path().join("00000000000000000000.log");
+    fs::OpenOptions::new().write(true).open(path).unwrap().write_all_at(&with_epoch(10, 5), size).unwrap();
+    let (log, _) = fixture.open(false, 0);
+    assert_eq!((log.end_offset(), log.epochs().epoch_for(Offset(10))), (Offset(20), Some(LeaderEpoch(5))));
+}
