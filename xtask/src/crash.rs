@@ -75,8 +75,8 @@ pub fn run(command: &Command) -> Fallible<()> {
 
 fn print(outcome: &Outcome, took: Duration) {
     println!(
-        "{} records acknowledged, {} commits answered, {} clean stops among the rounds, {} more starts killed",
-        outcome.acknowledged, outcome.commits, outcome.clean_stops, outcome.killed_starts
+        "{} records acknowledged, {} commits answered, {} more starts killed",
+        outcome.acknowledged, outcome.commits, outcome.killed_starts
     );
     println!(
         "{} records are there more than once, of producers without numbers; the slowest start took {} ms; {} s in all",

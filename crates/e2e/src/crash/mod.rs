@@ -3,7 +3,7 @@
 //! ```text
 //!   producers ([`producer`])   six, of several codecs, with and without numbers, acks 1 and all, two a partition
 //!   a group ([`follower`])     reads on from what it has committed, and commits
-//!   the killer (here)          SIGKILL at random moments, in a start too; now and then a clean stop
+//!   the killer (here)          SIGKILL at random moments, in a start too
 //!   afterwards ([`check`])     everything is read once more and compared with what was acknowledged
 //! ```
 //!
@@ -73,9 +73,7 @@ pub struct Outcome {
     pub doubled: u64,
     /// Commits that were answered.
     pub commits: u64,
-    /// Clean stops among the rounds, and starts that were killed besides.
-    pub clean_stops: usize,
-    /// See above.
+    /// Starts that were killed besides.
     pub killed_starts: usize,
     /// The slowest start.
     pub slowest_start: Duration,
@@ -179,7 +177,7 @@ pub fn run(options: &Options, plan: &Plan, mut progress: impl FnMut(&Progress)) 
         if stage.is_wrong() {
             break;
         }
-        broker = next_life(broker, &mut random, &stage, &mut outcome);
+        broker = next_life(broker, &mut random, &mut outcome);
         stage.enter(&broker);
         outcome.slowest_start = outcome.slowest_start.max(broker.started_in);
         let acknowledged = stage.acknowledged.load(Ordering::Relaxed);
@@ -197,19 +195,9 @@ pub fn run(options: &Options, plan: &Plan, mut progress: impl FnMut(&Progress)) 
     outcome
 }
 
-/// Ends the broker one way or another, and starts the next one.
-fn next_life(broker: Broker, random: &mut Random, stage: &Stage, outcome: &mut Outcome) -> Broker {
-    let options = match random.below(10) {
-        0 => {
-            outcome.clean_stops += 1;
-            let (options, status) = broker.stop();
-            if !status.success() {
-                stage.wrong(format!("a clean stop ended with {status}"));
-            }
-            options
-        }
-        _ => broker.kill(),
-    };
+/// Kills the broker, and perhaps those that come after it, and starts the next one.
+fn next_life(broker: Broker, random: &mut Random, outcome: &mut Outcome) -> Broker {
+    let options = broker.kill();
     while random.below(5) == 0 {
         outcome.killed_starts += 1;
         options.kill_while_starting(Duration::from_micros(random.below(1_000 * STARTS_MS)));
