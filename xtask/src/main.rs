@@ -1,4 +1,4 @@
-//! Tasks of the developers: `cargo xtask verify | fix | codegen | interop | diff | bench | compact | kafka`.
+//! Tasks of the developers: `cargo xtask verify | fix | codegen | interop | diff | bench | compact | groups | crash | restart | kafka`.
 //!
 //! Everything a task makes lies under `target/`.
 
@@ -7,6 +7,7 @@
 mod bench;
 mod codegen;
 mod compact;
+mod crash;
 mod diff;
 mod files;
 mod groups;
@@ -14,6 +15,7 @@ mod interop;
 mod kafka;
 mod packages;
 mod process;
+mod restart;
 mod server;
 mod verify;
 mod weblog;
@@ -52,6 +54,10 @@ enum Task {
     Compact(compact::Command),
     /// Tries a large group under churn, and very many small ones, beside a real Kafka.
     Groups(groups::Command),
+    /// Kills the broker under its clients, again and again, and holds it to what it acknowledged.
+    Crash(crash::Command),
+    /// Measures how soon the broker answers again with much data or many partitions, beside a real Kafka.
+    Restart(restart::Command),
     /// One of the servers that show what is possible at all.
     #[command(hide = true)]
     LimitServer(bench::limits::Command),
@@ -71,6 +77,8 @@ fn main() -> ExitCode {
         Task::Bench(command) => bench::run(&command),
         Task::Compact(command) => compact::run(&command),
         Task::Groups(command) => groups::run(&command),
+        Task::Crash(command) => crash::run(&command),
+        Task::Restart(command) => restart::run(&command),
         Task::LimitServer(command) => bench::limits::run(&command),
         Task::Kafka(command) => kafka::run(command),
         Task::KafkaTool(command) => kafka::run_tool(&command),

@@ -5,6 +5,8 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod conversations;
+pub mod crash;
+pub mod group_requests;
 mod process;
 mod raw;
 mod small_disk;

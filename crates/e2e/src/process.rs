@@ -73,18 +73,9 @@ impl Options {
 
     /// Starts it; if it ends before it is ready, its status and what it wrote to stderr.
     pub fn try_start(&self) -> Result<Broker, (ExitStatus, String)> {
-        let ready_file = self.folder.join("ready");
-        let _ = fs::remove_file(&ready_file);
-        let stderr_path = self.folder.join("stderr");
-        let stderr = fs::File::create(&stderr_path).expect("the folder is ours");
-        let mut command = Command::new(&self.program[0]);
-        command.args(&self.program[1..]).arg("broker").arg("--ready-file").arg(&ready_file);
-        for setting in &self.overrides {
-            command.arg("--override").arg(setting);
-        }
         let begun = Instant::now();
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().expect("the program was built");
+        let mut child = self.spawn();
+        let ready_file = self.folder.join("ready");
         loop {
             if let Ok(text) = fs::read_to_string(&ready_file) {
                 let started_in = begun.elapsed();
@@ -92,11 +83,32 @@ impl Options {
                 return Ok(Broker { options: self.clone(), child, address, started_in });
             }
             if let Some(status) = child.try_wait().expect("it is our child") {
-                return Err((status, fs::read_to_string(&stderr_path).unwrap_or_default()));
+                return Err((status, fs::read_to_string(self.folder.join("stderr")).unwrap_or_default()));
             }
             assert!(begun.elapsed() < READY_WITHIN, "the broker was not ready within {READY_WITHIN:?}");
             std::thread::sleep(LOOK_EVERY);
         }
+    }
+
+    /// Starts it, and kills it `after` that, wherever it has got to.
+    pub fn kill_while_starting(&self, after: Duration) {
+        let mut child = self.spawn();
+        std::thread::sleep(after);
+        child.kill().expect("it is our child");
+        child.wait().expect("it is our child");
+    }
+
+    fn spawn(&self) -> Child {
+        let ready_file = self.folder.join("ready");
+        let _ = fs::remove_file(&ready_file);
+        let stderr = fs::File::create(self.folder.join("stderr")).expect("the folder is ours");
+        let mut command = Command::new(&self.program[0]);
+        command.args(&self.program[1..]);
+        command.arg("broker").arg("--ready-file").arg(&ready_file);
+        for setting in &self.overrides {
+            command.arg("--override").arg(setting);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().expect("the program was built")
     }
 }
 

@@ -3,6 +3,13 @@
 //! Where a setting is a limit and -1 means "none" in Kafka, it is `None` here; where Kafka's default is the largest
 //! 64-bit number, meaning "never", it is `None` too.
 
+/// A segment holds at most this part of what retention keeps, in time and in bytes: only whole segments can go.
+const RETENTION_PARTS: u32 = 10;
+/// A segment may fill for as long as this, however short retention is: each costs some files and an fsync.
+const RETENTION_PART_MS_MIN: i64 = 500;
+/// And hold as much, as far as `segment.bytes` allows.
+const RETENTION_PART_BYTES_MIN: u64 = 1 << 20;
+
 /// Kafka's topic settings that a log needs, with Kafka's defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
@@ -36,6 +43,26 @@ pub struct LogConfig {
     pub preallocate: bool,
     /// `producer.id.expiration.ms`: a producer that wrote nothing for so long is forgotten.
     pub producer_id_expiration_ms: i64,
+}
+
+impl LogConfig {
+    /// How long a segment may fill, by the clock: as late may a record go that was due. `None` where time deletes nothing.
+    pub fn retention_part_ms(&self) -> Option<i64> {
+        let retention_ms = self.retention_ms.filter(|_| self.delete)?;
+        Some((retention_ms / i64::from(RETENTION_PARTS)).max(RETENTION_PART_MS_MIN))
+    }
+
+    /// How often the log's owner is to look for what is due by its time, so that this adds little. `None` as above.
+    pub fn retention_check_ms(&self) -> Option<i64> {
+        self.retention_part_ms().map(|part_ms| part_ms / 2)
+    }
+
+    /// How large a segment's `.log` may become: no more than `segment.bytes`, and than a part of what retention keeps.
+    pub fn segment_bytes_max(&self) -> u64 {
+        let part = |bytes: u64| (bytes / u64::from(RETENTION_PARTS)).max(RETENTION_PART_BYTES_MIN);
+        let part_bytes = self.retention_bytes.filter(|_| self.delete).map_or(u64::MAX, part);
+        u64::from(self.segment_bytes).min(part_bytes)
+    }
 }
 
 impl Default for LogConfig {

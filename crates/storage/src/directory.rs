@@ -3,6 +3,7 @@
 //! ```text
 //!   .lock                                   held while the broker runs
 //!   .kafka_cleanshutdown                    there only after a clean stop, until the next start
+//!   ottla-boot                              in which boot of the machine all logs were last opened
 //!   meta.properties                         see meta_properties.rs
 //!   *-checkpoint                            see checkpoint.rs
 //!   orders-0/                               a partition
@@ -23,6 +24,7 @@ use crate::{os, small_file};
 
 const LOCK: &str = ".lock";
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+const BOOT: &str = "ottla-boot";
 /// No file system that matters takes longer names.
 const NAME_BYTES_MAX: usize = 255;
 const ID_DIGITS: usize = 32;
@@ -117,6 +119,26 @@ impl LogDirectory {
         Ok(Some(CleanShutdown { broker_epoch: broker_epoch(&bytes) }))
     }
 
+    /// Whether the machine has not stopped since [`Self::mark_boot`], so that all that was written since is in the page cache.
+    /// A copy of the directory has no such mark.
+    pub fn is_of_this_boot(&self) -> Result<bool> {
+        let path = self.path.join(BOOT);
+        let Some(written) = small_file::read(&path)? else { return Ok(false) };
+        let file = os::open_read_only(&path).map_err(Error::io("open", &path))?;
+        let expected = boot_mark(&file).map_err(Error::io("look at", &path))?;
+        Ok(expected.is_some_and(|expected| expected.as_bytes() == written))
+    }
+
+    /// Notes that all logs were opened in this boot of the machine: what was torn before is cut off.
+    pub fn mark_boot(&self) -> Result<()> {
+        let (path, temporary) = (self.path.join(BOOT), self.path.join(format!("{BOOT}.tmp")));
+        let file = os::create(&temporary).map_err(Error::io("create", &temporary))?;
+        let mark = boot_mark(&file).map_err(Error::io("look at", &temporary))?.unwrap_or_default();
+        // Not flushed: after a power cut it says nothing anyway.
+        os::write_all_at(&file, mark.as_bytes(), 0).map_err(Error::io("write", &temporary))?;
+        os::rename(&temporary, &path).map_err(Error::io("put the new file in the place of", &path))
+    }
+
     /// All folders of partitions, sorted by name. Other folders are not ours to touch and left out.
     pub fn partitions(&self) -> Result<Vec<PartitionFolder>> {
         let entries = os::list(&self.path).map_err(Error::io("list", &self.path))?;
@@ -163,6 +185,24 @@ impl FolderKind {
             Self::Stray => "-stray",
         }
     }
+}
+
+/// A write or flush failed in the log at `folder`: the page cache of its directory may no longer hold what was written.
+pub(crate) fn distrust_page_cache(folder: &Path) {
+    let Some(directory) = folder.parent() else { return };
+    let path = directory.join(BOOT);
+    match os::remove(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::error!(%error, file = %path.display(), "remove it before the next start, or too little is checked then");
+        }
+        _ => {}
+    }
+}
+
+/// What the file holds, if it was written in this boot; nothing where the system does not tell boots apart.
+fn boot_mark(file: &File) -> std::io::Result<Option<String>> {
+    let (device, number) = os::identity(file)?;
+    Ok(os::boot_id().ok().map(|boot| format!("boot={boot}\nfile={device}:{number}\n")))
 }
 
 /// The number in `{"version":0,"brokerEpoch":N}`; `None` for the empty marker of older Kafkas, and all else.
@@ -213,6 +253,33 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             assert_eq!(directory.take_clean_shutdown().unwrap(), Some(CleanShutdown { broker_epoch }), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_boot_is_known_again_and_nothing_else_is_taken_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        let directory = LogDirectory::lock(&path).unwrap();
+        assert!(!directory.is_of_this_boot().unwrap());
+        directory.mark_boot().unwrap();
+        directory.mark_boot().unwrap();
+        assert!(directory.is_of_this_boot().unwrap());
+
+        let copy = LogDirectory::lock(&folder.path().join("copy")).unwrap();
+        std::fs::copy(path.join(BOOT), copy.path().join(BOOT)).unwrap();
+        assert!(!copy.is_of_this_boot().unwrap(), "a copy of a running broker's directory may lack anything");
+
+        let written = std::fs::read_to_string(path.join(BOOT)).unwrap();
+        let boot = os::boot_id().unwrap();
+        std::fs::write(path.join(BOOT), written.replace(&boot, "c0ffee00-0000-4000-8000-000000000000")).unwrap();
+        assert!(!directory.is_of_this_boot().unwrap(), "the machine has started anew");
+        std::fs::write(path.join(BOOT), "").unwrap();
+        assert!(!directory.is_of_this_boot().unwrap());
+
+        directory.mark_boot().unwrap();
+        distrust_page_cache(&path.join("t-0"));
+        assert!(!directory.is_of_this_boot().unwrap());
+        distrust_page_cache(&path.join("t-0"));
     }
 
     #[test]

@@ -27,6 +27,8 @@ const PENDING_ENTRIES_MAX: usize = 128;
 const BISECT_ENTRIES_MIN: u32 = 32;
 /// Then so many are read at once and kept: one page of the offset index.
 const KEPT_ENTRIES_MAX: u32 = 512;
+/// When all are looked at, so many are read at once.
+const CHECKED_ENTRIES: u32 = 8192;
 /// No entry is longer.
 const ENTRY_BYTES_MAX: usize = 16;
 
@@ -73,18 +75,61 @@ impl<E: Entry> EntryFile<E> {
     /// Opens a file that was cut to its entries.
     pub(crate) fn open(path: &Path, max_bytes: u32) -> Result<Self> {
         let file = os::open_read_only(path).map_err(Error::io("open", path))?;
-        let length = os::length(&file).map_err(Error::io("read the length of", path))?;
-        if !length.is_multiple_of(E::SIZE as u64) {
-            return Err(Error::corrupt(
-                path,
-                format!("{length} bytes are no whole number of {}-byte entries", E::SIZE),
-            ));
-        }
-        let written = u32::try_from(length / E::SIZE as u64)
-            .map_err(|_| Error::corrupt(path, format!("{length} bytes are more than an index can have")))?;
-        let mut this = Self { written, ..Self::over(path, max_bytes) };
+        let mut this = Self { written: Self::entries_of(&file, path)?, ..Self::over(path, max_bytes) };
         this.last = this.read_last(&file)?;
         Ok(this)
+    }
+
+    /// Opens a file that nobody cut to its entries, and does that: void ones follow the last. All others are read, and each
+    /// has to follow the one before it.
+    ///
+    /// # Errors
+    /// `Corrupt` if they do not.
+    pub(crate) fn reopen(
+        path: &Path,
+        max_bytes: u32,
+        is_void: impl Fn(&E) -> bool,
+        follows: impl Fn(&E, Option<&E>) -> bool,
+    ) -> Result<Self> {
+        let file = os::open(path).map_err(Error::io("open", path))?;
+        let count = Self::entries_of(&file, path)?;
+        let mut this = Self { written: count, ..Self::over(path, max_bytes) };
+        // All entries before `low` are none, all from `high` on are void. Where a crash has left holes, some entries go.
+        let (mut low, mut high) = (0, count);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if is_void(&this.read_one(&file, middle)?) {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        let mut entries = Vec::new();
+        for first in (0..low).step_by(CHECKED_ENTRIES as usize) {
+            entries.clear();
+            this.read(&file, first, CHECKED_ENTRIES.min(low - first), &mut entries)?;
+            for (index, entry) in entries.iter().enumerate() {
+                if !follows(entry, this.last.as_ref()) {
+                    return Err(Error::corrupt(path, format!("entry {} does not follow", first + index as u32)));
+                }
+                this.last = Some(*entry);
+            }
+        }
+        if low < count {
+            this.set_length(low)?;
+        }
+        this.written = low;
+        Ok(this)
+    }
+
+    fn entries_of(file: &File, path: &Path) -> Result<u32> {
+        let length = os::length(file).map_err(Error::io("read the length of", path))?;
+        if !length.is_multiple_of(E::SIZE as u64) {
+            let detail = format!("{length} bytes are no whole number of {}-byte entries", E::SIZE);
+            return Err(Error::corrupt(path, detail));
+        }
+        u32::try_from(length / E::SIZE as u64)
+            .map_err(|_| Error::corrupt(path, format!("{length} bytes are more than an index can have")))
     }
 
     fn over(path: &Path, max_bytes: u32) -> Self {
@@ -197,9 +242,10 @@ impl<E: Entry> EntryFile<E> {
             self.last = self.pending.last().copied();
             return Ok(());
         }
-        // The void entries stay in the file until it is trimmed.
         self.pending = Vec::new();
         self.forget_kept();
+        // A start after a kill must not find them behind later ones.
+        self.set_length(count)?;
         self.written = count;
         let file = os::open_read_only(&self.path).map_err(Error::io("open", &self.path))?;
         self.last = self.read_last(&file)?;

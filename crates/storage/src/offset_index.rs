@@ -74,6 +74,25 @@ impl OffsetIndex {
         }
     }
 
+    /// Opens an index that was not trimmed, and trims it. All entries are looked at.
+    ///
+    /// # Errors
+    /// `Corrupt` if they do not rise: it has to be built anew.
+    pub(crate) fn reopen(path: &Path, base_offset: Offset, max_bytes: u32) -> Result<Self> {
+        let is_void = |entry: &Relative| entry.offset == 0 && entry.position == 0;
+        let follows = |entry: &Relative, last: Option<&Relative>| {
+            let (offset, position) = last.map_or((0, 0), |last| (last.offset, last.position));
+            let fits = entry.offset <= i32::MAX as u32 && entry.position <= i32::MAX as u32;
+            fits && entry.offset > offset && entry.position > position
+        };
+        Ok(Self { base_offset, file: EntryFile::reopen(path, max_bytes, is_void, follows)? })
+    }
+
+    /// The base offset of the segment.
+    pub(crate) fn base_offset(&self) -> Offset {
+        self.base_offset
+    }
+
     /// Takes another limit. The entries that are there stay.
     pub fn set_max_bytes(&mut self, max_bytes: u32) {
         self.file.set_max_bytes(max_bytes);
@@ -136,6 +155,12 @@ impl OffsetIndex {
     pub fn truncate_to(&mut self, offset: Offset) -> Result<()> {
         let base_offset = self.base_offset;
         let kept = self.file.last_where(|entry| base_offset.plus(i64::from(entry.offset)) < offset)?;
+        self.file.truncate(kept.map_or(0, |(index, _)| index + 1))
+    }
+
+    /// Removes the entries of batches that begin at `position` or behind.
+    pub(crate) fn truncate_behind(&mut self, position: u32) -> Result<()> {
+        let kept = self.file.last_where(|entry| entry.position < position)?;
         self.file.truncate(kept.map_or(0, |(index, _)| index + 1))
     }
 

@@ -205,6 +205,18 @@ pub fn list(folder: &Path) -> io::Result<Vec<Entry>> {
     Ok(entries)
 }
 
+/// What tells this start of the machine from all others; an error where the system does not say.
+pub fn boot_id() -> io::Result<String> {
+    let path = Path::new("/proc/sys/kernel/random/boot_id");
+    Ok(make(Call::Look(path), || fs::read_to_string(path))?.trim().to_owned())
+}
+
+/// Which file this is, whatever its name: the device and the number in it.
+pub fn identity(file: &File) -> io::Result<(u64, u64)> {
+    let metadata = make(Call::Read(file), || file.metadata())?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
 /// How large the volume of `path` is, and how much of it this process may still use; in bytes.
 pub fn volume_bytes(path: &Path) -> io::Result<(u64, u64)> {
     let volume = make(Call::Look(path), || Ok(rustix::fs::statvfs(path)?))?;

@@ -9,8 +9,8 @@
 //!   | timestamp (int64) | coordinator epoch (int32) | first offset of the open transaction (int64), or -1 |
 //! ```
 //!
-//! There is one at the base offset of each segment but the first, taken when the log rolled, and one at the log's end
-//! after a clean stop. Only the last batch of each producer is kept, so that right after a start duplicates of the one
+//! There is one at the base offset of each segment but the first, taken when the log rolled, one at the log's end
+//! after a clean stop, and the last two that were taken in between. Only the last batch of each producer is kept, so that right after a start duplicates of the one
 //! before it are refused as out of order. One that does not hold what it should is removed, and an older one serves.
 
 use std::path::{Path, PathBuf};
@@ -121,7 +121,16 @@ pub fn write_snapshot(folder: &Path, offset: Offset, bytes: &[u8]) -> Result<()>
 /// The snapshot with the greatest offset not above `target`, and that offset. Damaged ones on the way are removed; those
 /// of another version are not ours to remove, and passed over.
 pub fn load_latest_snapshot(folder: &Path, target: Offset) -> Result<Option<(Offset, Vec<SnapshotEntry>)>> {
-    for offset in list_snapshots(folder)?.into_iter().rev().filter(|offset| *offset <= target) {
+    load_latest_of(folder, &list_snapshots(folder)?, target)
+}
+
+/// The same, where the offsets of all snapshots are known.
+pub(crate) fn load_latest_of(
+    folder: &Path,
+    snapshots: &[Offset],
+    target: Offset,
+) -> Result<Option<(Offset, Vec<SnapshotEntry>)>> {
+    for offset in snapshots.iter().copied().rev().filter(|offset| *offset <= target) {
         let path = snapshot_path(folder, offset);
         let Some(bytes) = small_file::read(&path)? else { continue };
         match decode_snapshot(&path, &bytes) {
@@ -148,11 +157,13 @@ pub fn list_snapshots(folder: &Path) -> Result<Vec<Offset>> {
 }
 
 /// Removes the snapshots that no start will want: all but those at the base of a segment, and the latest if it lies above
-/// the last segment's base. `bases` are the segments' base offsets, rising.
-pub fn remove_stray_snapshots(folder: &Path, bases: &[Offset]) -> Result<()> {
-    let snapshots = list_snapshots(folder)?;
+/// the last segment's base, which is given. `bases` are the segments' base offsets, rising, as all `snapshots` are.
+pub fn remove_stray_snapshots(folder: &Path, snapshots: &[Offset], bases: &[Offset]) -> Result<Option<Offset>> {
     let latest = snapshots.last().copied().filter(|latest| bases.last().is_none_or(|base| latest > base));
-    remove_snapshots(folder, |offset| bases.binary_search(&offset).is_err() && Some(offset) != latest)
+    for offset in snapshots.iter().filter(|offset| bases.binary_search(offset).is_err() && Some(**offset) != latest) {
+        small_file::remove(&snapshot_path(folder, *offset))?;
+    }
+    Ok(latest)
 }
 
 /// Removes the snapshots whose offset `is_unwanted`: those below the log's start, or above where it was cut. They are gone
@@ -255,7 +266,7 @@ mod tests {
                 write_snapshot(folder.path(), Offset(offset), &encode_snapshot([].into_iter())).unwrap();
             }
             let bases: Vec<Offset> = bases.iter().copied().map(Offset).collect();
-            remove_stray_snapshots(folder.path(), &bases).unwrap();
+            remove_stray_snapshots(folder.path(), &list_snapshots(folder.path()).unwrap(), &bases).unwrap();
             let left: Vec<i64> = list_snapshots(folder.path()).unwrap().iter().map(|offset| offset.0).collect();
             assert_eq!(left, expected, "{bases:?}");
         }

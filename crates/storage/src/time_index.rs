@@ -77,6 +77,19 @@ impl TimeIndex {
         }
     }
 
+    /// Opens an index that was not trimmed, and trims it. All entries are looked at.
+    ///
+    /// # Errors
+    /// `Corrupt` if they do not rise: it has to be built anew.
+    pub(crate) fn reopen(path: &Path, base_offset: Offset, max_bytes: u32) -> Result<Self> {
+        let is_void = |entry: &Relative| entry.timestamp == 0 && entry.offset == 0;
+        let follows = |entry: &Relative, last: Option<&Relative>| {
+            let (timestamp, offset) = last.map_or((-1, 0), |last| (last.timestamp, last.offset));
+            entry.offset <= i32::MAX as u32 && entry.timestamp > timestamp && entry.offset >= offset
+        };
+        Ok(Self { base_offset, file: EntryFile::reopen(path, max_bytes, is_void, follows)? })
+    }
+
     /// Takes another limit. The entries that are there stay.
     pub fn set_max_bytes(&mut self, max_bytes: u32) {
         self.file.set_max_bytes(max_bytes);

@@ -5,11 +5,11 @@
 
 pub mod connection;
 pub mod frames;
-mod generator;
+pub mod generator;
 pub mod limits;
 mod report;
-mod row;
-mod topic;
+pub mod row;
+pub mod topic;
 pub mod usage;
 
 use std::fs;

@@ -54,15 +54,31 @@ pub fn create(address: &str, name: &str, partitions: i32, configs: &[(&str, &str
 
 /// Metadata says who leads; the leader itself may learn it a little later, so it is asked too.
 fn wait_for_leaders(connection: &mut Connection, name: &str, partitions: i32) -> io::Result<()> {
+    let deadline = Instant::now() + WITHIN;
+    while Instant::now() < deadline {
+        if is_led(connection, name, partitions)? {
+            return Ok(());
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+    Err(io::Error::other(format!("{name} has no leaders")))
+}
+
+/// Whether a broker answers for all partitions of a topic. Fails where it does not answer at all.
+pub fn answers(address: &str, name: &str, partitions: i32) -> io::Result<bool> {
+    is_led(&mut Connection::open(address)?, name, partitions)
+}
+
+fn is_led(connection: &mut Connection, name: &str, partitions: i32) -> io::Result<bool> {
     let topic = metadata_request::Topic { name: Some(name.into()), ..Default::default() };
     let who_leads =
         MetadataRequest { topics: Some(vec![topic]), allow_auto_topic_creation: true, ..Default::default() };
-    let who_leads = frames::request(&who_leads, METADATA_VERSION);
-    wait_until(name, || {
-        let answer: MetadataResponse<'_> = connection.ask(&who_leads, METADATA_VERSION)?;
-        let led = answer.topics.iter().flat_map(|topic| &topic.partitions).filter(|one| one.leader_id >= 0).count();
-        Ok(led == partitions as usize)
-    })?;
+    let answer: MetadataResponse<'_> =
+        connection.ask(&frames::request(&who_leads, METADATA_VERSION), METADATA_VERSION)?;
+    let led = answer.topics.iter().flat_map(|topic| &topic.partitions).filter(|one| one.leader_id >= 0).count();
+    if led != partitions as usize {
+        return Ok(false);
+    }
     let partition = |partition_index| list_offsets_request::Partition {
         partition_index,
         current_leader_epoch: -1,
@@ -73,21 +89,8 @@ fn wait_for_leaders(connection: &mut Connection, name: &str, partitions: i32) ->
     let topic = list_offsets_request::Topic { name: name.into(), partitions };
     let ends = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
     let ends = frames::request(&ends, LIST_OFFSETS_VERSION);
-    wait_until(name, || {
-        let answer: ListOffsetsResponse<'_> = connection.ask(&ends, LIST_OFFSETS_VERSION)?;
-        Ok(answer.topics.iter().flat_map(|topic| &topic.partitions).all(|one| one.error_code == 0))
-    })
-}
-
-fn wait_until(name: &str, mut led: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
-    let deadline = Instant::now() + WITHIN;
-    while Instant::now() < deadline {
-        if led()? {
-            return Ok(());
-        }
-        std::thread::sleep(LOOK_EVERY);
-    }
-    Err(io::Error::other(format!("{name} has no leaders")))
+    let answer: ListOffsetsResponse<'_> = connection.ask(&ends, LIST_OFFSETS_VERSION)?;
+    Ok(answer.topics.iter().flat_map(|topic| &topic.partitions).all(|one| one.error_code == 0))
 }
 
 /// The first record that a broker takes after its start: the topic comes into being when it is asked for, as for any

@@ -7,13 +7,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ottla_base::Random;
 use ottla_e2e::conversations::{batch_of, produce_request};
-use ottla_e2e::{RawClient, body};
+use ottla_e2e::{RawClient, body, group_requests as requests};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::produce_response::ProduceResponse;
 
 use super::ledger::Ledger;
 use super::member::{self, DIE, GO_ON, LEAVE};
-use super::requests;
 use crate::Fallible;
 use crate::bench::usage;
 use crate::server::Server;

@@ -3,13 +3,13 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ottla_e2e::group_requests::{self as requests, PASSING, Standing};
 use ottla_e2e::{RawClient, body};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::heartbeat_response::HeartbeatResponse;
 use ottla_protocol::messages::join_group_response::JoinGroupResponse;
 use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
 
-use super::requests::{self, PASSING, Standing};
 use crate::Fallible;
 use crate::bench::usage;
 use crate::server::Server;

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
+use ottla_e2e::group_requests::{self as requests, Standing};
 use ottla_e2e::{RawClient, body};
 use ottla_protocol::messages::fetch_response::FetchResponse;
 use ottla_protocol::messages::join_group_response::JoinGroupResponse;
@@ -14,7 +15,6 @@ use ottla_protocol::{ApiKey, Records};
 
 use super::churn::{GROUP, TOPIC};
 use super::ledger::Ledger;
-use super::requests::{self, Standing};
 
 const SESSION_MS: i32 = 6_000;
 const HEARTBEAT_EVERY: Duration = Duration::from_millis(300);

@@ -10,7 +10,6 @@ mod churn;
 mod ledger;
 mod many;
 mod member;
-mod requests;
 
 use std::path::Path;
 use std::time::Duration;

@@ -21,7 +21,7 @@ use ottla_protocol::records::batch::Batches;
 use ottla_protocol::records::control::ControlType;
 use ottla_protocol::records::{Batch, BatchBuilder, RecordIter};
 use ottla_protocol::{Message, Writer};
-use ottla_storage::{Log, LogConfig, OpenLog, ProducerCount, os, replace_file};
+use ottla_storage::{Left, Log, LogConfig, OpenLog, ProducerCount, os, replace_file};
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
@@ -80,7 +80,7 @@ impl MetadataLog {
         // Always checked from its beginning: it is short, and the cluster depends on every bit of it.
         let options = OpenLog {
             topic_partition: TopicPartition::new(TOPIC, 0),
-            clean: false,
+            left: Left::Unknown,
             recovery_point: Offset(0),
             log_start_offset: snapshot_end,
             now_ms,

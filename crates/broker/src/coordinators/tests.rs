@@ -12,7 +12,7 @@ use ottla_metadata::settings::topic::TopicSettings;
 use ottla_protocol::internal::metadata::{MetadataRecord, TopicRecord};
 use ottla_protocol::records::BatchBuilder;
 use ottla_protocol::records::control::ControlType;
-use ottla_storage::{Log, LogConfig, OpenLog};
+use ottla_storage::{Left, Log, LogConfig, OpenLog};
 
 use super::*;
 use crate::config::Written;
@@ -65,7 +65,7 @@ impl Fixture {
     fn partition_with(&self, folder: &Path, overrides: &[(&str, &str)], fill: impl FnOnce(&mut Log)) -> Arc<Partition> {
         let options = OpenLog {
             topic_partition: TopicPartition::new(offsets_topic::NAME, 0),
-            clean: true,
+            left: Left::Cleanly,
             recovery_point: Offset(0),
             log_start_offset: Offset(0),
             now_ms: 0,

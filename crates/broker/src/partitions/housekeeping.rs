@@ -1,6 +1,10 @@
 //! What happens to logs without any request asking for it: flushing, checkpoints, retention, and removing what was deleted.
 //!
 //! One thread does it all, on the timers of Kafka's own settings; it stops within [`TICK`].
+//!
+//! Differs from Kafka: retention by time does not wait for `log.retention.check.interval.ms` where `retention.ms` is short; what is
+//! too much goes when a segment was rolled. After records were deleted on request, their files go, and where the log starts is
+//! written down, at the next [`TICK`].
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use ottla_base::{Offset, TopicPartition};
 use ottla_storage::checkpoint::{self, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
-use ottla_storage::{Log, OpenLog};
+use ottla_storage::{Deleted, Log, OpenLog};
 use tracing::{error, info};
 
 use super::Partitions;
@@ -46,8 +50,10 @@ impl Timer {
 
 /// Works until `stop` says so or is dropped.
 pub fn run(partitions: &Partitions, config: &Config, stop: &Receiver<()>) {
-    let first = config.log_initial_task_delay;
-    let mut retention = Timer::new(config.log_retention_check_interval, first.min(config.log_retention_check_interval));
+    let (begun, first) = (Instant::now(), config.log_initial_task_delay);
+    let most_ms = config.log_retention_check_interval.as_millis() as i64;
+    let retention = Retention { first_ms: most_ms.min(first.as_millis() as i64), most_ms };
+    let mut idle_files = Timer::new(config.log_retention_check_interval, config.log_retention_check_interval);
     let mut checkpoints = Timer::new(config.log_flush_offset_checkpoint_interval, first);
     let mut high_watermarks = Timer::new(config.replica_high_watermark_checkpoint_interval, Duration::ZERO);
     let mut retention_when_full = Timer::new(RETENTION_WHEN_FULL, Duration::ZERO);
@@ -59,12 +65,18 @@ pub fn run(partitions: &Partitions, config: &Config, stop: &Receiver<()>) {
         let (now, now_ms) = (Instant::now(), clock::now_ms());
         let all: Vec<_> = partitions.all().into_iter().filter(|partition| partition.is_online()).collect();
         look_after_touched(&all, flushes_anytime || flushes.is_due(now), now_ms);
-        if retention.is_due(now) {
-            enforce_retention(&all, now_ms);
+        retention.enforce_due(&all, (now - begun).as_millis() as i64, now_ms);
+        if idle_files.is_due(now) {
+            all.iter().for_each(|partition| partition.with_log(|log, _| log.close_idle_files()));
+        }
+        if delete_before_starts(&all, now_ms) {
+            write_log_starts(partitions, &all);
         }
         let full: Vec<_> = all.iter().filter(|partition| partition.is_full()).cloned().collect();
         if !full.is_empty() && retention_when_full.is_due(now) {
-            enforce_retention(&full, now_ms);
+            for partition in &full {
+                delete(partition, |log, high_watermark| log.enforce_retention(now_ms, high_watermark));
+            }
         }
         report("remove the folders of deleted partitions", partitions.purge_doomed(now_ms));
         if producers.is_due(now) {
@@ -85,6 +97,10 @@ pub fn run(partitions: &Partitions, config: &Config, stop: &Receiver<()>) {
 /// cost nothing. `flush.ms` is looked at where `may_flush` says so.
 fn look_after_touched(all: &[Arc<Partition>], may_flush: bool, now_ms: i64) {
     for partition in all.iter().filter(|partition| partition.take_touched()) {
+        // Before flushing: what goes need not be on the disk.
+        if partition.with_log(|log, _| log.has_rolled()) {
+            delete(partition, |log, high_watermark| log.delete_excess(now_ms, high_watermark));
+        }
         let (due, rolled) = partition.with_log(|log, _| {
             // What is owed is being flushed, unless that could not begin.
             let due = (may_flush && log.is_flush_due(now_ms)) || log.owes_flush();
@@ -106,20 +122,60 @@ fn look_after_touched(all: &[Arc<Partition>], may_flush: bool, now_ms: i64) {
     }
 }
 
-fn enforce_retention(all: &[Arc<Partition>], now_ms: i64) {
-    for partition in all {
-        match partition.with_log(|log, high_watermark| log.enforce_retention(now_ms, high_watermark)) {
-            Ok(deleted) => {
-                partition.touch();
-                for segment in deleted {
-                    info!(
-                        partition = %partition.name, first = %segment.base_offset, end = %segment.end_offset,
-                        bytes = segment.size_bytes, because = ?segment.because, "deleted a segment"
-                    );
+/// How long retention waits at most, by a clock that begins with the housekeeping.
+struct Retention {
+    /// The first time after a start ...
+    first_ms: i64,
+    /// ... and from one time to the next.
+    most_ms: i64,
+}
+
+impl Retention {
+    /// Enforces it where that is due by now, and decides when it is next.
+    fn enforce_due(&self, all: &[Arc<Partition>], elapsed_ms: i64, now_ms: i64) {
+        for partition in all {
+            match partition.retention_at_ms() {
+                None if elapsed_ms < self.first_ms => partition.retain_again(elapsed_ms, self.first_ms),
+                None => partition.retain_again(elapsed_ms, self.most_ms),
+                Some(at_ms) if at_ms <= elapsed_ms => {
+                    partition.retain_again(elapsed_ms, self.most_ms);
+                    delete(partition, |log, high_watermark| log.enforce_retention(now_ms, high_watermark));
                 }
+                Some(_) => {}
             }
-            Err(error) => _ = partition.broken(&error),
         }
+    }
+}
+
+/// Deletes the files of what was deleted on request, and says whether that was anywhere.
+fn delete_before_starts(all: &[Arc<Partition>], now_ms: i64) -> bool {
+    let mut has_moved = false;
+    for partition in all.iter().filter(|partition| partition.take_start_moved()) {
+        delete(partition, |log, high_watermark| log.delete_excess(now_ms, high_watermark));
+        has_moved = true;
+    }
+    has_moved
+}
+
+fn delete(partition: &Partition, segments: impl FnOnce(&mut Log, Offset) -> ottla_storage::Result<Vec<Deleted>>) {
+    let deleted = partition.with_log(|log, high_watermark| match log.check_usable() {
+        Ok(()) => segments(log, high_watermark),
+        // Whoever found that out has told it.
+        Err(_) => Ok(Vec::new()),
+    });
+    match deleted {
+        Ok(deleted) => {
+            for segment in &deleted {
+                info!(
+                    partition = %partition.name, first = %segment.base_offset, end = %segment.end_offset,
+                    bytes = segment.size_bytes, because = ?segment.because, "deleted a segment"
+                );
+            }
+            if !deleted.is_empty() {
+                partition.touch();
+            }
+        }
+        Err(error) => _ = partition.broken(&error),
     }
 }
 
@@ -131,6 +187,10 @@ pub(super) fn write_checkpoints(partitions: &Partitions, all: &[Arc<Partition>])
         unopened: |options| options.recovery_point,
     };
     write_each(partitions, all, RECOVERY_POINT_CHECKPOINT, &recovery_points);
+    write_log_starts(partitions, all);
+}
+
+fn write_log_starts(partitions: &Partitions, all: &[Arc<Partition>]) {
     let log_starts = Offsets {
         led: |partition| partition.positions().log_start,
         found: &|_, log| log.start_offset(),
@@ -180,7 +240,7 @@ fn write_each(partitions: &Partitions, all: &[Arc<Partition>], file: &str, offse
     }
 }
 
-fn write_if_changed(path: &Path, offsets: &BTreeMap<TopicPartition, Offset>) -> ottla_storage::Result<()> {
+pub(super) fn write_if_changed(path: &Path, offsets: &BTreeMap<TopicPartition, Offset>) -> ottla_storage::Result<()> {
     // An idle broker leaves the disk alone.
     match checkpoint::read_offsets(path) {
         Ok(written) if written == *offsets => Ok(()),

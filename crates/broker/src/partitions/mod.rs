@@ -18,7 +18,7 @@ mod turns;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use ottla_base::{BrokerId, Offset, PartitionIndex, Timestamp, TopicPartition, Uuid};
@@ -28,7 +28,7 @@ use ottla_metadata::settings::topic::TopicSettings;
 use ottla_protocol::error::ErrorCode;
 use ottla_storage::checkpoint::{self, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
 use ottla_storage::{
-    Error as StorageError, FolderKind, Log, LogConfig, LogDirectory, OpenLog, PartitionFolder, ProducerCount, os,
+    Error as StorageError, FolderKind, Left, Log, LogConfig, LogDirectory, OpenLog, PartitionFolder, ProducerCount, os,
     read_partition_metadata, write_partition_metadata,
 };
 
@@ -44,6 +44,8 @@ pub use startup::{Loaded, open_directories};
 
 /// How long a folder that could not be removed is left alone.
 const REMOVED_AGAIN_AFTER_MS: i64 = 60_000;
+/// How many logs are closed at a time.
+const CLOSING_THREADS: usize = 16;
 
 /// A topic, as far as it is hosted here.
 struct Hosted {
@@ -427,7 +429,7 @@ impl Partitions {
         let options = known.unwrap_or_else(|| OpenLog {
             topic_partition: name.clone(),
             // What lies there was left by an attempt that failed.
-            clean: false,
+            left: Left::Unknown,
             recovery_point: Offset(0),
             log_start_offset: Offset(0),
             now_ms,
@@ -586,9 +588,7 @@ impl Partitions {
         self.topics.write().expect("nobody panics while holding this lock").clear();
         let mut positions = Vec::with_capacity(all.len());
         let mut failed: Vec<(PathBuf, ottla_storage::Error)> = Vec::new();
-        for partition in &all {
-            let folder = partition.with_log(|log, _| log.folder().to_owned());
-            let closed = if partition.is_online() { partition.close(now_ms) } else { Ok(None) };
+        for (partition, folder, closed) in close_all(&all, now_ms) {
             match closed {
                 Ok(Some(last)) => positions.push((folder, partition.name.clone(), last)),
                 Ok(None) => {}
@@ -721,6 +721,26 @@ impl Partitions {
             producer_id_expiration_ms: self.producer_id_expiration_ms.load(Ordering::Relaxed),
         }
     }
+}
+
+/// What came of closing a log, and where it lies.
+type Closed<'a> = (&'a Partition, PathBuf, ottla_storage::Result<Option<Positions>>);
+
+/// Closes several logs at a time: each waits for the disk again and again, which waits for several at once as long as for one.
+fn close_all(all: &[Arc<Partition>], now_ms: Timestamp) -> Vec<Closed<'_>> {
+    let (next, closed) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(all.len())));
+    std::thread::scope(|scope| {
+        for _ in 0..CLOSING_THREADS.min(all.len()) {
+            scope.spawn(|| {
+                while let Some(partition) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let folder = partition.with_log(|log, _| log.folder().to_owned());
+                    let done = (&**partition, folder, partition.close(now_ms));
+                    closed.lock().expect("nobody panics while holding this lock").push(done);
+                }
+            });
+        }
+    });
+    closed.into_inner().expect("nobody panics while holding this lock")
 }
 
 /// The topics of an image that this node hosts.

@@ -20,7 +20,7 @@ use ottla_base::{Offset, Timestamp, Uuid};
 use ottla_metadata::controller::{AssignDirectories, Command, PlacedReplica};
 use ottla_protocol::records::batch::Batches;
 use ottla_storage::{
-    Error as StorageError, FolderKind, Log, OpenLog, PartitionFolder, os, replace_file, write_partition_metadata,
+    Error as StorageError, FolderKind, Left, Log, OpenLog, PartitionFolder, os, replace_file, write_partition_metadata,
 };
 use tracing::{error, info};
 
@@ -157,7 +157,7 @@ impl Partition {
             self.with_log(|log, _| (log.config().clone(), log.start_offset(), log.producer_count()));
         let options = OpenLog {
             topic_partition: self.name.clone(),
-            clean: false,
+            left: Left::Unknown,
             recovery_point: Offset(0),
             log_start_offset,
             now_ms,

@@ -4,7 +4,7 @@
 //! the leader where both are.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockWriteGuard};
 
 use ottla_base::{BrokerId, LeaderEpoch, Offset, Timestamp, TopicPartition, Uuid};
@@ -23,6 +23,9 @@ use super::moving::Future;
 use super::parked::{Parked, ParkingLot};
 use super::turns::Turns;
 use crate::metrics::Traffic;
+
+/// See [`Partition::retention_at_ms`].
+const UNDECIDED: i64 = -1;
 
 /// One hosted partition.
 pub struct Partition {
@@ -46,6 +49,10 @@ pub struct Partition {
     future: Mutex<Option<Future>>,
     /// The log was written to since the housekeeping looked last, or there is something ahead.
     touched: AtomicBool,
+    /// Records were deleted on request since the housekeeping has written down where logs start.
+    start_moved: AtomicBool,
+    /// When retention is to be enforced next, by the housekeeping's clock; it has not decided yet where this is negative.
+    retention_at_ms: AtomicI64,
     settings: RwLock<Arc<TopicSettings>>,
     state: Mutex<State>,
     leading: Mutex<Leading>,
@@ -212,6 +219,8 @@ impl Partition {
             home: RwLock::new(home),
             future: Mutex::default(),
             touched: AtomicBool::new(true),
+            start_moved: AtomicBool::new(false),
+            retention_at_ms: AtomicI64::new(UNDECIDED),
             settings: RwLock::new(settings),
             state: Mutex::new(State { log, is_gone: false }),
             leading: Mutex::new(leading),
@@ -227,6 +236,7 @@ impl Partition {
     pub fn configure(&self, settings: Arc<TopicSettings>, log: LogConfig) {
         *self.settings.write().expect("nobody panics while holding this lock") = settings;
         self.lock().log.configure(log);
+        self.retention_at_ms.store(UNDECIDED, Ordering::Relaxed);
     }
 
     /// The log directory that it lies in.
@@ -381,6 +391,7 @@ impl Partition {
         self.leading().note(&mut state.log);
         let log_start = state.log.start_offset();
         drop(state);
+        self.start_moved.store(true, Ordering::Relaxed);
         self.parked.wake_all();
         Ok(log_start)
     }
@@ -436,6 +447,22 @@ impl Partition {
     /// Whether the housekeeping has something to look after; asking takes note of it.
     pub fn take_touched(&self) -> bool {
         self.touched.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether records were deleted on request; asking takes note of it.
+    pub fn take_start_moved(&self) -> bool {
+        self.start_moved.swap(false, Ordering::Relaxed)
+    }
+
+    /// When retention is to be enforced next; `None` if that was not decided since the settings changed.
+    pub fn retention_at_ms(&self) -> Option<i64> {
+        Some(self.retention_at_ms.load(Ordering::Relaxed)).filter(|at_ms| *at_ms != UNDECIDED)
+    }
+
+    /// Decides when retention is to be enforced next: after `most_ms`, or earlier where a short `retention.ms` asks for it.
+    pub fn retain_again(&self, now_ms: i64, most_ms: i64) {
+        let check_ms = self.lock().log.config().retention_check_ms();
+        self.retention_at_ms.store(now_ms + check_ms.map_or(most_ms, |ms| ms.min(most_ms)), Ordering::Relaxed);
     }
 
     /// Whether other brokers hold replicas of it.

@@ -1,7 +1,7 @@
 //! Opening the log directories: locking, identity, recovery of every log, in several threads.
 //!
 //! ```text
-//!   lock --> meta.properties --> clean-shutdown marker --> checkpoints --> each partition's log
+//!   lock --> meta.properties --> how it was left --> checkpoints --> each partition's log --> recovery points, boot
 //! ```
 //!
 //! A directory that the disk is to blame for is offline from then on, unless it is the only one or has the metadata. A log for
@@ -10,19 +10,21 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ottla_base::{BrokerId, Offset, TopicPartition, Uuid};
 use ottla_metadata::image::Image;
 use ottla_storage::checkpoint::{self, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
 use ottla_storage::{
-    CleanShutdown, Error as StorageError, FolderKind, Log, LogConfig, LogDirectory, MetaProperties, OpenLog,
+    CleanShutdown, Error as StorageError, FolderKind, Left, Log, LogConfig, LogDirectory, MetaProperties, OpenLog,
     PartitionFolder, ProducerCount, os,
 };
 use tracing::{error, info, warn};
 
 use super::directories::{Directory, Watch};
+use super::housekeeping::write_if_changed;
 use super::moving::{MOVED, forget_mark};
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -30,6 +32,8 @@ use crate::node::{clock, entropy};
 
 /// The log of the metadata itself; the controller opens it.
 const METADATA_FOLDER: &str = "__cluster_metadata-0";
+/// How often it is told how far the logs are opened, where that takes longer.
+const TELL_EVERY: Duration = Duration::from_secs(3);
 
 /// What the log directories held.
 pub struct Loaded {
@@ -120,6 +124,11 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
         let Some(contents) = offline.unless_of_disk(directory.path(), Contents::read(directory))? else { continue };
         let Contents { clean, recovery_points, log_starts, folders, .. } = contents;
         all_clean &= clean.is_some();
+        let left = match clean {
+            Some(_) => Left::Cleanly,
+            None if directory.is_of_this_boot()? => Left::Killed,
+            None => Left::Unknown,
+        };
         previous_broker_epoch = clean.as_ref().and_then(|clean| clean.broker_epoch).or(previous_broker_epoch);
         high_watermarks.extend(contents.high_watermarks);
         for folder in folders {
@@ -131,7 +140,7 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
                         directory: directory.path(),
                         options: OpenLog {
                             topic_partition: folder.partition.clone(),
-                            clean: clean.is_some(),
+                            left,
                             recovery_point: recovery_points.get(&folder.partition).copied().unwrap_or_default(),
                             log_start_offset: log_starts.get(&folder.partition).copied().unwrap_or_default(),
                             now_ms: clock::now_ms(),
@@ -155,6 +164,12 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
         choose(&mut logs, other, &mut offline)?;
     }
     let unopened = left_for_later(failed, &mut offline)?;
+    for directory in &directories {
+        if !offline.failures.contains_key(directory.path()) {
+            let noted = note_opened(directory, &logs, &unopened);
+            offline.unless_of_disk(directory.path(), noted)?;
+        }
+    }
     if count > 0 {
         info!(logs = count, clean = all_clean, took = ?begun.elapsed(), "opened the logs");
     }
@@ -440,29 +455,73 @@ fn open_logs<'u, 'd>(
 ) -> (BTreeMap<TopicPartition, Log>, Failures<'u, 'd>) {
     let next = AtomicUsize::new(0);
     let opened = Mutex::new((BTreeMap::new(), Vec::new()));
+    let (done, progress) = mpsc::channel();
     std::thread::scope(|scope| {
         for _ in 0..threads.min(unopened.len()) {
-            scope.spawn(|| {
+            let done = done.clone();
+            let (next, opened) = (&next, &opened);
+            scope.spawn(move || {
                 while let Some(todo) = unopened.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let folder = todo.directory.join(todo.partition.to_string());
                     let result = Log::open(&folder, LogConfig::default(), todo.options.clone());
+                    let read_bytes = result.as_ref().map_or(0, |(_, recovery)| recovery.scanned_bytes);
                     let mut opened = opened.lock().expect("nobody panics while holding this lock");
                     match result {
-                        Ok((log, recovery)) => {
-                            if let Some(cut) = recovery.cut {
-                                warn!(
-                                    log = %todo.partition, end = %cut.end_offset, bytes = cut.bytes,
-                                    removed_segments = cut.removed_segments, because = %cut.detail,
-                                    "cut off what was written last, before the broker was killed"
-                                );
-                            }
-                            opened.0.insert(todo.partition.clone(), log);
-                        }
+                        Ok((log, _)) => _ = opened.0.insert(todo.partition.clone(), log),
                         Err(error) => opened.1.push((todo, error)),
                     }
+                    drop(opened);
+                    let _ = done.send(read_bytes);
                 }
             });
         }
+        drop(done);
+        tell_progress(&progress, unopened.len());
     });
     opened.into_inner().expect("nobody panics while holding this lock")
+}
+
+/// Tells how many of `all` logs are opened, and how much was read for it, until they are.
+fn tell_progress(progress: &Receiver<u64>, all: usize) {
+    let (mut opened, mut read_bytes) = (0, 0);
+    let mut tell_at = Instant::now() + TELL_EVERY;
+    loop {
+        match progress.recv_timeout(tell_at.saturating_duration_since(Instant::now())) {
+            Ok(bytes) => (opened, read_bytes) = (opened + 1, read_bytes + bytes),
+            Err(RecvTimeoutError::Timeout) => {
+                let read_gib = read_bytes as f64 / f64::from(1 << 30);
+                info!(opened, all, read = %format_args!("{read_gib:.2} GiB"), "opening the logs");
+                tell_at += TELL_EVERY;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+/// What was cut off lies before no recovery point from now on: one that is left would be believed once the log is longer again.
+/// Where all logs are open, what is written from now on is there after a kill.
+fn note_opened(
+    directory: &LogDirectory,
+    logs: &BTreeMap<TopicPartition, Log>,
+    unopened: &BTreeMap<TopicPartition, OpenLog>,
+) -> ottla_storage::Result<()> {
+    let here = logs.iter().filter(|(_, log)| log.folder().parent() == Some(directory.path()));
+    let mut points: BTreeMap<_, _> = here.map(|(name, log)| (name.clone(), log.recovery_checkpoint())).collect();
+    let left = unopened.iter().filter(|(name, _)| directory.path().join(name.to_string()).exists());
+    let left: Vec<_> = left.map(|(name, options)| (name.clone(), options.recovery_point)).collect();
+    let all_are_open = left.is_empty();
+    points.extend(left);
+    let path = directory.path().join(RECOVERY_POINT_CHECKPOINT);
+    let written = write_if_changed(&path, &points).inspect_err(|_| {
+        // Without it all is read after a power cut. To remove it takes no room.
+        let _ = os::remove(&path);
+    });
+    let noted = if all_are_open { written.and_then(|()| directory.mark_boot()) } else { written };
+    match noted {
+        Err(error) if error.is_full() => {
+            warn!(%error, "going on without a note of what is on the disk");
+            Ok(())
+        }
+        noted => noted,
+    }
 }

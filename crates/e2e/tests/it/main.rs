@@ -11,6 +11,7 @@ mod kills;
 mod memory;
 mod metadata;
 mod metrics;
+mod retention;
 mod slice;
 
 use std::borrow::Cow;

@@ -65,6 +65,7 @@ impl Log {
         self.write(&patched, records, std::slice::from_ref(&batch))?;
         let noted = self.note(&batch, records);
         self.for_good("noting an aborted transaction", noted)?;
+        self.snapshot_if_due();
         self.owe_flush();
         let log_append_time_ms = if assign.log_append_time { assign.now_ms } else { -1 };
         Ok(Appended { base_offset, last_offset, log_append_time_ms })
@@ -98,6 +99,7 @@ impl Log {
             let noted = self.note(batch, &bytes[from + HEADER_BYTES..from + batch.size as usize]);
             self.for_good("noting an aborted transaction", noted)?;
         }
+        self.snapshot_if_due();
         self.owe_flush();
         Ok(Appended { base_offset, last_offset, log_append_time_ms: -1 })
     }
@@ -116,13 +118,21 @@ impl Log {
         max_timestamp: Timestamp,
         now_ms: Timestamp,
     ) -> Result<()> {
-        let (size, limit) = (u64::from(self.active.size()), u64::from(self.config.segment_bytes));
+        let (size, limit) = (u64::from(self.active.size()), self.config.segment_bytes_max());
         // The positions in an index are 31 bits long; no batch or fetch comes near that on its own.
         assert!(size_bytes <= i32::MAX as usize, "{size_bytes} bytes are more than a segment can have");
         let too_large = size + size_bytes as u64 > limit.min(i32::MAX as u64);
         let too_old = self.active.age_ms(now_ms, max_timestamp) > self.config.segment_ms - self.jitter_ms();
-        let due = size > 0 && (too_large || too_old || self.active.is_index_full());
-        if due || !self.active.fits(base_offset, last_offset) { self.roll_at(base_offset, now_ms) } else { Ok(()) }
+        // Differs from Kafka: retention takes whole segments, so that a long one would keep its oldest records for as long
+        // again as it took to fill.
+        let filling_ms = now_ms.saturating_sub(self.active.filling_since_ms());
+        let too_long = self.config.retention_part_ms().is_some_and(|part_ms| filling_ms > part_ms);
+        let due = size > 0 && (too_large || too_old || too_long || self.active.is_index_full());
+        if due || !self.active.fits(base_offset, last_offset) {
+            self.roll_at(base_offset, now_ms)?;
+        }
+        self.active.begin_filling(now_ms);
+        Ok(())
     }
 
     /// Begins a new segment at `base_offset`. If that fails, the old one goes on.
@@ -140,6 +150,7 @@ impl Log {
         let fresh = self.create_segment(base_offset, now_ms)?;
         self.sealed.push(std::mem::replace(&mut self.active, fresh).seal());
         self.unflushed.sealed.insert(old_base);
+        self.has_rolled = true;
         self.keep_few_open(old_base);
         Ok(())
     }
@@ -194,6 +205,7 @@ impl Log {
     /// Notes what follows from a batch that was written.
     fn note(&mut self, batch: &BatchAt, records: &[u8]) -> Result<()> {
         self.unflushed.records += batch.header.last_offset_delta as u64 + 1;
+        self.snapshots.bytes_since += u64::from(batch.size);
         match self.replayed.note(batch, records) {
             Some(aborted) => self.replayed.note_aborted(&self.folder, self.active.base_offset(), &aborted),
             None => Ok(()),

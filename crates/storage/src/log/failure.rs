@@ -5,6 +5,7 @@
 //! disk are no longer the same. Only a start, which reads the files again, finds out what is left.
 
 use super::Log;
+use crate::directory::distrust_page_cache;
 use crate::error::{Error, Result};
 
 impl Log {
@@ -25,6 +26,7 @@ impl Log {
             && self.unusable.is_none()
         {
             tracing::error!(log = %self.topic_partition, %error, "{what} failed; the log takes no more");
+            distrust_page_cache(&self.folder);
             self.unusable = Some(match error {
                 Error::Unusable { detail, .. } => detail.clone(),
                 error => format!("{what} failed: {error}"),

@@ -40,8 +40,15 @@ pub(super) struct Found {
     pub has_aborted: bool,
 }
 
-/// Clears the leftovers away and returns the segments, in order.
-pub(super) fn tidy(folder: &Path) -> Result<Vec<Found>> {
+/// What a log's folder holds, in order.
+pub(super) struct Tidied {
+    pub segments: Vec<Found>,
+    /// The offsets of the producers' snapshots.
+    pub snapshots: Vec<Offset>,
+}
+
+/// Clears the leftovers away and returns what is there.
+pub(super) fn tidy(folder: &Path) -> Result<Tidied> {
     let entries = os::list(folder).map_err(Error::io("list", folder))?;
     let mut kinds: BTreeMap<Offset, BTreeSet<String>> = BTreeMap::new();
     let mut swapped: BTreeMap<Offset, Vec<String>> = BTreeMap::new();
@@ -50,13 +57,14 @@ pub(super) fn tidy(folder: &Path) -> Result<Vec<Found>> {
     let names: Vec<(&str, Name<'_>)> =
         names.filter_map(|entry| Some((entry.name.as_str(), parse(&entry.name)?))).collect();
     let first_cleaned = names.iter().filter_map(|(_, name)| cleaned(name)).min();
+    let mut snapshots = Vec::new();
     for (file, name) in &names {
         let unfinished = first_cleaned.is_some_and(|first| name.base_offset >= first);
         match name.suffix {
             None if SEGMENT_KINDS.contains(&name.kind) => {
                 kinds.entry(name.base_offset).or_default().insert(name.kind.to_owned());
             }
-            None => {}
+            None => snapshots.push(name.base_offset),
             Some("swap") if !unfinished => swapped.entry(name.base_offset).or_default().push(name.kind.to_owned()),
             Some(_) => remove(&folder.join(file))?,
         }
@@ -72,7 +80,8 @@ pub(super) fn tidy(folder: &Path) -> Result<Vec<Found>> {
         }
     }
     let segments = kinds.into_iter().filter(|(_, kinds)| kinds.contains("log"));
-    Ok(segments.map(|(base_offset, kinds)| Found { base_offset, has_aborted: kinds.contains("txnindex") }).collect())
+    let segments = segments.map(|(base_offset, kinds)| Found { base_offset, has_aborted: kinds.contains("txnindex") });
+    Ok(Tidied { segments: segments.collect(), snapshots })
 }
 
 /// Removes the files of a segment that are there.

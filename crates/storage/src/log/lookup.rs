@@ -178,7 +178,7 @@ impl Log {
 /// `target`.
 fn first_late(segment: &dyn Segment, from: Offset, bound: Offset, target: Timestamp) -> Result<Option<BatchAt>> {
     let file = segment.file()?;
-    let position = segment.position_floor(from)?;
+    let position = segment.position_of(from)?;
     let mut scan = Scan::new(&file, segment.path(), position, segment.size(), LOOKUP_CHUNK_BYTES);
     while let Some(batch) = scan.next()? {
         if batch.base_offset() >= bound {

@@ -10,7 +10,7 @@
 //! A `Log` belongs to one owner, who keeps it under a lock and tells it the time. The high watermark is not its
 //! matter: whoever reads or deletes says how far that may go. What each file of this module does:
 //!
-//! - `open`: from a folder to a log, and what recovery cuts; `leftovers`: files that a crash left behind
+//! - `open`: from a folder to a log; `loading`: its segments, and what recovery cuts; `leftovers`: files that a crash left
 //! - `append`: leader's and followers' batches, rolling; `replay`: what follows from them about their producers
 //! - `read`: from an offset to a slice of a file; `lookup`: from a timestamp to an offset
 //! - `flush`: what is on the disk, closing; `failure`: when a log takes no more
@@ -21,6 +21,7 @@ mod compaction;
 mod failure;
 mod flush;
 mod leftovers;
+mod loading;
 mod lookup;
 mod open;
 mod read;
@@ -41,7 +42,7 @@ pub use append::{Appended, LeaderAppend};
 pub(crate) use compaction::remove_unfinished;
 pub use flush::Flush;
 pub use lookup::{FoundRecord, LateBatch, TimeSearch, UnpackBudget};
-pub use open::{Cut, OpenLog, Recovery};
+pub use open::{Cut, Left, OpenLog, Recovery};
 pub use read::LogSlice;
 pub use retention::{Deleted, DeletedBecause, DeletedFiles};
 
@@ -67,10 +68,13 @@ pub struct Log {
     start_offset: Offset,
     recovery_point: Offset,
     replayed: replay::Replayed,
+    snapshots: replay::Snapshots,
     epochs: LeaderEpochs,
     /// Files of deleted segments, oldest first, that wait to be unlinked.
     doomed: VecDeque<retention::Doomed>,
     unflushed: flush::Unflushed,
+    /// A segment was sealed since it was last looked for what has to go.
+    has_rolled: bool,
     /// Why nothing may be written any more, once that is so.
     unusable: Option<String>,
     /// The base offsets of the sealed segments that readers opened, in that order.
@@ -129,10 +133,14 @@ impl Log {
         self.unflushed.sealed.first().map_or(self.recovery_point, |first| self.recovery_point.min(*first))
     }
 
-    /// What `recovery-point-offset-checkpoint` is to say: the recovery point, but nothing of the active segment. That is
-    /// read again anyway; and once it is sealed, a point at its end would mean that its indexes are on the disk too.
+    /// What `recovery-point-offset-checkpoint` is to say: the recovery point, but never the end of the active segment. Once
+    /// that is sealed, a point at its end would mean that its indexes are on the disk too.
+    ///
+    /// It is to be written after a start and after a truncation, before anything is appended: a point that lies behind the end
+    /// would be believed once the log is longer again.
     pub fn recovery_checkpoint(&self) -> Offset {
-        self.recovery_point().min(Segment::base_offset(&self.active))
+        let (point, base, end) = (self.recovery_point(), Segment::base_offset(&self.active), self.end_offset());
+        if point == end && end > base { Offset(end.0 - 1) } else { point }
     }
 
     /// How many bytes the log files have together.

@@ -2,9 +2,10 @@
 //!
 //! After a clean shutdown nothing is read but what lies behind the newest index entry and the newest producer
 //! snapshot, and sealed segments are not even opened: a start must not take minutes because there are many of them.
-//! After a crash, every segment that reaches beyond the recovery point is read and checked, batch by batch. The first
-//! batch that is not whole ends the log: it is cut off with all that follows, later segments included, since offsets
-//! without a gap are worth more than what may lie behind one.
+//! After a kill, all that was written is still in the page cache: that is nearly the same, but the last write may be torn.
+//! After anything else, every segment that reaches beyond the recovery point is read, batch by batch, and what lies behind
+//! that point is checked. The first batch that is not whole ends the log: it is cut off with all that follows, later
+//! segments included, since offsets without a gap are worth more than what may lie behind one.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,11 +14,11 @@ use std::sync::Mutex;
 use ottla_base::{LeaderEpoch, Offset, Timestamp, TopicPartition};
 
 use super::flush::Unflushed;
-use super::leftovers::{Found, remove, remove_segment, tidy};
-use super::replay::Replayed;
+use super::leftovers::{Found, Tidied, remove, remove_segment, tidy};
+use super::loading::{Gaps, Loading};
+use super::replay::{Replayed, Snapshots};
 use super::{Log, index_limits, new_segment};
 use crate::aborted::AbortedIndex;
-use crate::checkpoint::{CLEANER_CHECKPOINT, read_offsets};
 use crate::config::LogConfig;
 use crate::epochs::{EpochStart, LeaderEpochs};
 use crate::error::{Error, Result};
@@ -25,15 +26,15 @@ use crate::os;
 use crate::producer_snapshot::remove_stray_snapshots;
 use crate::producers::{ProducerCount, Producers};
 use crate::segment::scan::{LOOKUP_CHUNK_BYTES, Scan};
-use crate::segment::{Active, BatchAt, IndexLimits, Sealed, Segment, Torn, file_path};
+use crate::segment::{Active, IndexLimits, Intact, Sealed, Segment, file_path};
 
 /// What is known of a log from elsewhere when it is opened.
 #[derive(Clone, Debug)]
 pub struct OpenLog {
     /// Whose log it is.
     pub topic_partition: TopicPartition,
-    /// Whether the log directory was left by a clean shutdown.
-    pub clean: bool,
+    /// How the log directory was left.
+    pub left: Left,
     /// The recovery point that was checkpointed; 0 if none was.
     pub recovery_point: Offset,
     /// The log start that was checkpointed; 0 if none was.
@@ -44,12 +45,24 @@ pub struct OpenLog {
     pub producers: ProducerCount,
 }
 
+/// How a log directory was left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// By a clean shutdown: everything is on the disk.
+    Cleanly,
+    /// The process was killed, and the machine has gone on since: what it wrote is in the page cache, but perhaps not all of
+    /// its last write.
+    Killed,
+    /// Not known, as after a power cut: what was not flushed may be there in parts.
+    Unknown,
+}
+
 /// What opening a log took, and what it cost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
-    /// How many segments were read in full because they reach beyond the recovery point.
+    /// How many segments were read, at least in part, because they may not be whole.
     pub scanned_segments: usize,
-    /// How many bytes these had.
+    /// How many bytes that were.
     pub scanned_bytes: u64,
     /// The end of the log was not whole.
     pub cut: Option<Cut>,
@@ -60,6 +73,8 @@ pub struct Recovery {
 pub struct Cut {
     /// The offset at which the log ends now.
     pub end_offset: Offset,
+    /// The offset after the last record that went, as far as there were headers that made sense.
+    pub lost_end: Offset,
     /// How many bytes went, those of removed segments included.
     pub bytes: u64,
     /// How many segments behind the torn one were removed.
@@ -74,28 +89,42 @@ impl Log {
     /// # Errors
     /// `WrongFormat` if the log holds messages of before Kafka 0.11; `Io` and `Corrupt` if the files cannot be used.
     pub fn open(folder: &Path, config: LogConfig, options: OpenLog) -> Result<(Self, Recovery)> {
-        let OpenLog { topic_partition, clean, recovery_point, log_start_offset, now_ms, producers } = options;
         os::create_folder(folder).map_err(Error::io("create", folder))?;
-        let found = tidy(folder)?;
+        let Tidied { segments: found, snapshots } = tidy(folder)?;
         if let (true, Some(parent)) = (found.is_empty(), folder.parent()) {
             // The folder may be new, and what is flushed in it is lost while the one above does not know it.
             os::sync_folder(parent).map_err(Error::io("flush", parent))?;
         }
-        let points = (!clean).then_some((recovery_point, log_start_offset));
-        let (segments, trusted) = find_segments(folder, &found, index_limits(&config), points)?;
         let mut recovery = Recovery::default();
+        let (segments, trusted) = find_segments(folder, &found, index_limits(&config), &options)?;
+        let OpenLog { topic_partition, left, recovery_point, log_start_offset, now_ms, producers } = options;
         let bases: Vec<Offset> = segments.iter().map(Segment::base_offset).collect();
-        let mut epochs = open_epochs(folder, &segments[..trusted])?;
-        let (sealed, active) = load(folder, &config, segments, trusted, now_ms, &mut epochs, &mut recovery)?;
+        let (mut epochs, epochs_known) = open_epochs(folder, &segments[..trusted])?;
+        let mut loading = Loading {
+            folder,
+            limits: index_limits(&config),
+            now_ms,
+            left,
+            intact: if left == Left::Killed { Intact::AllButLast } else { Intact::Before(recovery_point) },
+            may_resume: left == Left::Killed && epochs_known,
+            trusted,
+            gaps: Gaps::new(folder),
+            read_from: bases.get(trusted).copied(),
+            epochs: &mut epochs,
+            recovery: &mut recovery,
+        };
+        let (sealed, active) = loading.load(segments)?;
+        let read_from = loading.read_from;
         let end = active.as_ref().map_or(log_start_offset, Active::end_offset);
-        if !clean && end < recovery_point && trusted > 0 {
+        if left == Left::Unknown && end < recovery_point && !bases.is_empty() {
             tracing::warn!(log = %topic_partition, %end, %recovery_point, "the recovery point is of a longer log; reading all of this one");
             let recovery_point = Offset(0);
-            let options = OpenLog { topic_partition, clean, recovery_point, log_start_offset, now_ms, producers };
+            let options = OpenLog { topic_partition, left, recovery_point, log_start_offset, now_ms, producers };
             let (log, mut again) = Self::open(folder, config, options)?;
             again.cut = again.cut.or_else(|| recovery.cut.map(|cut| cut.told(&log)));
             return Ok((log, again));
         }
+        let clean = left == Left::Cleanly;
         let recovery_point = if !clean && end < recovery_point { Offset(0) } else { recovery_point };
         let made = active.is_none();
         let read_anew = sealed.iter().map(Segment::base_offset).skip(trusted).collect();
@@ -103,8 +132,12 @@ impl Log {
             Some(active) => active,
             None => new_segment(folder, log_start_offset, &config, now_ms)?,
         };
+        if made && !clean {
+            // Segments that a truncation had begun to remove must not come back beside it.
+            os::sync_folder(folder).map_err(Error::io("flush", folder))?;
+        }
         let first = sealed.first().map_or(active.base_offset(), Segment::base_offset);
-        let (aborted, aborted_from) = open_aborted(folder, &found, bases.get(trusted).copied())?;
+        let (aborted, aborted_from) = open_aborted(folder, &found, &bases, read_from)?;
         let end = active.end_offset();
         let mut log = Self {
             folder: folder.to_owned(),
@@ -115,6 +148,7 @@ impl Log {
             start_offset: log_start_offset.max(first),
             recovery_point: recovery_point.max(first).min(end),
             replayed: Replayed { producers: Producers::new(producers), aborted },
+            snapshots: Snapshots::default(),
             epochs,
             doomed: Default::default(),
             unflushed: Unflushed {
@@ -123,22 +157,36 @@ impl Log {
                 sealed: read_anew,
                 ..Unflushed::default()
             },
+            has_rolled: false,
             unusable: None,
             opened: Mutex::default(),
         };
-        if end < log.start_offset {
-            tracing::warn!(log = %log.topic_partition, %end, start = %log.start_offset, "the log ends before its start, and is begun anew there");
-            log.restart_at(log.start_offset, now_ms)?;
-        } else {
-            log.epochs.truncate_from_end(end)?;
-            log.epochs.truncate_from_start(log.start_offset);
-            log.replayed.truncate(end)?;
-            log.replay(aborted_from.min(end))?;
-            let bases: Vec<Offset> = log.segments().map(|segment| segment.base_offset).collect();
-            remove_stray_snapshots(folder, &bases)?;
-        }
+        log.settle(end, aborted_from, clean, snapshots, now_ms)?;
         recovery.cut = recovery.cut.map(|cut| cut.told(&log));
         Ok((log, recovery))
+    }
+
+    /// Brings what is known beside the segments into line with them: where the log starts, epochs, producers.
+    fn settle(
+        &mut self,
+        end: Offset,
+        aborted_from: Offset,
+        clean: bool,
+        mut snapshots: Vec<Offset>,
+        now_ms: Timestamp,
+    ) -> Result<()> {
+        if end < self.start_offset {
+            let start = self.start_offset;
+            tracing::warn!(log = %self.topic_partition, %end, %start, "the log ends before its start, and is begun anew there");
+            return self.restart_at(start, now_ms);
+        }
+        self.epochs.truncate_from_end(end)?;
+        self.epochs.truncate_from_start(self.start_offset);
+        self.replayed.truncate(end)?;
+        self.replay(aborted_from.min(end), !clean, &mut snapshots)?;
+        let bases: Vec<Offset> = self.segments().map(|segment| segment.base_offset).collect();
+        self.snapshots.taken.extend(remove_stray_snapshots(&self.folder, &snapshots, &bases)?);
+        Ok(())
     }
 }
 
@@ -146,28 +194,33 @@ impl Cut {
     /// Nobody is to lose records without a word.
     fn told(self, log: &Log) -> Self {
         let this = Self { end_offset: log.end_offset(), ..self };
-        let Self { end_offset, bytes, removed_segments, detail } = &this;
-        tracing::warn!(log = %log.topic_partition, end = %end_offset, bytes, removed_segments, detail, "cut a torn end off");
+        let Self { end_offset, lost_end, bytes, removed_segments, detail } = &this;
+        tracing::warn!(
+            log = %log.topic_partition, from = %end_offset, to = %lost_end.max(end_offset), bytes, removed_segments, detail,
+            "cut off what was not whole at the end of a log: it lacks the offsets from .. to (excluded)"
+        );
         this
     }
 }
 
-/// The segments, and how many of them need not be read: all after a clean stop. After a crash, `points` are where the log is
-/// flushed to and where it starts. Segments before its start that were deleted may be back, torn, and go.
+/// The segments, and how many of them need not be read: all after a clean stop, and after a kill all but the last, which
+/// alone was written to. Else segments before the log's start that were deleted may be back, torn, and go.
 fn find_segments(
     folder: &Path,
     found: &[Found],
     limits: IndexLimits,
-    points: Option<(Offset, Offset)>,
+    options: &OpenLog,
 ) -> Result<(Vec<Sealed>, usize)> {
     let segments = found.iter().map(|segment| Sealed::find(folder, segment.base_offset, limits));
     let mut segments: Vec<Sealed> = segments.collect::<Result<_>>()?;
-    let trusted = match points {
-        None => segments.len(),
-        Some((recovery_point, start)) => {
-            let before = segments.partition_point(|segment| segment.base_offset() <= start).max(1) - 1;
+    let trusted = match options.left {
+        Left::Cleanly => segments.len(),
+        Left::Killed => segments.len().saturating_sub(1),
+        Left::Unknown => {
+            let before =
+                segments.partition_point(|segment| segment.base_offset() <= options.log_start_offset).max(1) - 1;
             segments.drain(..before).try_for_each(|segment| remove_segment(folder, segment.base_offset()))?;
-            segments.partition_point(|segment| segment.base_offset() <= recovery_point).max(1) - 1
+            segments.partition_point(|segment| segment.base_offset() <= options.recovery_point).max(1) - 1
         }
     };
     let removed = remove_empty(folder, &mut segments, trusted)?;
@@ -186,158 +239,13 @@ fn remove_empty(folder: &Path, segments: &mut Vec<Sealed>, trusted: usize) -> Re
     Ok(empty.len())
 }
 
-/// Opens the segments: the first `trusted` as they are, the others after they were read.
-fn load(
-    folder: &Path,
-    config: &LogConfig,
-    segments: Vec<Sealed>,
-    trusted: usize,
-    now_ms: Timestamp,
-    epochs: &mut LeaderEpochs,
-    recovery: &mut Recovery,
-) -> Result<(Vec<Sealed>, Option<Active>)> {
-    let limits = index_limits(config);
-    let places: Vec<(Offset, u32)> = segments.iter().map(|segment| (segment.base_offset(), segment.size())).collect();
-    let mut sealed: Vec<Sealed> = Vec::with_capacity(places.len());
-    let mut gaps = Gaps { folder, compacted_to: None, are_seen: false };
-    for (index, segment) in segments.into_iter().enumerate() {
-        let base_offset = segment.base_offset();
-        let is_last = index + 1 == places.len();
-        if index < trusted && !is_last {
-            sealed.push(segment);
-            continue;
-        }
-        if !is_last && segment.size() == 0 && sealed.last().is_some_and(|before| reaches_past(before, base_offset)) {
-            // A roll failed half way, and the old segment went on.
-            remove_segment(folder, base_offset)?;
-            continue;
-        }
-        let (mut active, mut torn) = if index < trusted {
-            Active::open_or_recover(folder, base_offset, limits, now_ms)?
-        } else {
-            recover(folder, base_offset, limits, now_ms, epochs, &mut gaps, recovery)?
-        };
-        if torn.is_none() {
-            let detail = wrong_behind(active.end_offset(), &places[index + 1..], &mut gaps)?;
-            torn = detail.map(|detail| Torn { bytes: 0, detail });
-        }
-        if is_last
-            && active.size() == 0
-            && let Some(before) = sealed.pop_if(|before| reaches_past(before, base_offset))
-        {
-            // The same where the roll was the last.
-            remove_segment(folder, base_offset)?;
-            (active, torn) = Active::open_or_recover(folder, before.base_offset(), limits, now_ms)?;
-        }
-        if let Some(torn) = torn {
-            let later: Vec<Offset> = places[index + 1..].iter().map(|(base, _)| *base).collect();
-            recovery.cut = Some(cut(folder, &mut active, &later, &torn)?);
-            return Ok((sealed, Some(active)));
-        }
-        if is_last {
-            return Ok((sealed, Some(active)));
-        }
-        if active.size() == 0 {
-            // All that was in it was compacted away.
-            remove_segment(folder, base_offset)?;
-            continue;
-        }
-        active.trim()?;
-        let segment = active.seal();
-        segment.close();
-        sealed.push(segment);
-    }
-    Ok((sealed, None))
-}
-
-/// Reads a segment and checks all of it; notes the leader epochs that begin there, and whether offsets are missing between
-/// its batches.
-fn recover(
-    folder: &Path,
-    base_offset: Offset,
-    limits: IndexLimits,
-    now_ms: Timestamp,
-    epochs: &mut LeaderEpochs,
-    gaps: &mut Gaps<'_>,
-    recovery: &mut Recovery,
-) -> Result<(Active, Option<Torn>)> {
-    let mut end = base_offset;
-    let mut each = |batch: &BatchAt| {
-        if batch.base_offset() > end {
-            gaps.are_seen |= batch.base_offset() > gaps.compacted_to()?;
-        }
-        end = batch.last_offset().plus(1);
-        match batch.leader_epoch() {
-            epoch if epoch > epochs.latest().unwrap_or(LeaderEpoch::NONE) => epochs.assign(epoch, batch.base_offset()),
-            _ => Ok(()),
-        }
-    };
-    let recovered = Active::recover(folder, base_offset, limits, now_ms, &mut each)?;
-    recovery.scanned_segments += 1;
-    recovery.scanned_bytes += u64::from(recovered.0.size());
-    Ok(recovered)
-}
-
-/// What is wrong between the end of a segment and the next of those behind it, if anything is. Empty ones before the end are
-/// passed over: they go when it is their turn.
-fn wrong_behind(end: Offset, later: &[(Offset, u32)], gaps: &mut Gaps<'_>) -> Result<Option<String>> {
-    let Some(&(next, _)) = later.iter().find(|(base, size)| *size > 0 || *base >= end) else { return Ok(None) };
-    if end > next {
-        return Ok(Some(format!("offset {next} does not follow {end}")));
-    }
-    let is_wrong = end < next && !gaps.are_seen && next > gaps.compacted_to()?;
-    Ok(is_wrong.then(|| format!("the offsets from {end} to {next} are missing")))
-}
-
-/// Where offsets may be missing, though nothing was lost. What was not flushed may be missing between two segments too, where
-/// the disk wrote the later one first.
-struct Gaps<'a> {
-    folder: &'a Path,
-    /// Compaction took records before this offset, after all of the log was flushed. Looked up when it is needed.
-    compacted_to: Option<Offset>,
-    /// Some are missing between batches behind that: the leader that they were copied from had compacted its log.
-    are_seen: bool,
-}
-
-impl Gaps<'_> {
-    fn compacted_to(&mut self) -> Result<Offset> {
-        if self.compacted_to.is_none() {
-            self.compacted_to = Some(compacted_to(self.folder)?);
-        }
-        Ok(self.compacted_to.expect("it was looked up just now"))
-    }
-}
-
-/// Up to where the log was compacted; to its end if that cannot be known.
-fn compacted_to(folder: &Path) -> Result<Offset> {
-    let parent = folder.parent().expect("a log lies in a log directory");
-    let name = folder.file_name().expect("a log's folder has a name").to_string_lossy();
-    match read_offsets(&parent.join(CLEANER_CHECKPOINT)) {
-        Ok(cleaned) => {
-            let found = cleaned.into_iter().find(|(partition, _)| partition.to_string() == name);
-            Ok(found.map_or(Offset(0), |(_, offset)| offset))
-        }
-        Err(error @ Error::Io { .. }) => Err(error),
-        Err(error) => {
-            tracing::warn!(%error, "taking the log for one that was compacted");
-            Ok(Offset(i64::MAX))
-        }
-    }
-}
-
-/// Whether a segment has records from `offset` on, as far as it can be read.
-fn reaches_past(segment: &Sealed, offset: Offset) -> bool {
-    let end = segment.end_offset();
-    segment.close();
-    end.inspect_err(|error| tracing::warn!(%error, "cannot tell where a segment ends")).is_ok_and(|end| end > offset)
-}
-
-/// The leader epochs, from their checkpoint, or from the headers of the `trusted` segments where that is damaged: recovery
-/// reads the other segments anyway. They are written once, so that a crash leaves the damaged checkpoint or a whole one.
-fn open_epochs(folder: &Path, trusted: &[Sealed]) -> Result<LeaderEpochs> {
+/// The leader epochs, from their checkpoint, or from the headers of the `trusted` segments where that is damaged: all of the
+/// other segments have to be read then. They are written once, so that a crash leaves the damaged checkpoint or a whole one.
+/// Says also whether the checkpoint was whole.
+fn open_epochs(folder: &Path, trusted: &[Sealed]) -> Result<(LeaderEpochs, bool)> {
     match LeaderEpochs::open(folder) {
         Err(error @ Error::Corrupt { .. }) => tracing::warn!(%error, "finding out the leader epochs from the batches"),
-        opened => return opened,
+        opened => return opened.map(|epochs| (epochs, true)),
     }
     let mut entries: Vec<EpochStart> = Vec::new();
     for segment in trusted {
@@ -348,7 +256,7 @@ fn open_epochs(folder: &Path, trusted: &[Sealed]) -> Result<LeaderEpochs> {
         }
         segment.close();
     }
-    LeaderEpochs::rebuilt(folder, entries)
+    LeaderEpochs::rebuilt(folder, entries).map(|epochs| (epochs, false))
 }
 
 /// Adds the leader epochs that begin in a segment.
@@ -364,19 +272,27 @@ fn find_epochs(segment: &Sealed, entries: &mut Vec<EpochStart>) -> Result<()> {
     Ok(())
 }
 
-/// The indexes of aborted transactions, and the offset from which on they are to be found out again: that of the first
-/// segment that was read, or whose index is damaged.
+/// The indexes of aborted transactions, and the offset from which on they are to be found out again: `read_from`, from which
+/// on batches were read, or the base of a segment whose index is damaged.
 fn open_aborted(
     folder: &Path,
     found: &[Found],
+    bases: &[Offset],
     read_from: Option<Offset>,
 ) -> Result<(BTreeMap<Offset, AbortedIndex>, Offset)> {
     let (mut aborted, mut from) = (BTreeMap::new(), read_from.unwrap_or(Offset(i64::MAX)));
+    // The segment in which reading began may have been read in part.
+    let begun_in = bases[..bases.partition_point(|base| *base <= from)].last().copied();
     for base_offset in found.iter().filter(|segment| segment.has_aborted).map(|segment| segment.base_offset) {
         let path = file_path(folder, base_offset, "txnindex");
         match AbortedIndex::open(&path) {
-            Ok(index) if base_offset < from => {
-                aborted.insert(base_offset, index);
+            Ok(mut index) if base_offset < from => {
+                if Some(base_offset) == begun_in {
+                    index.truncate_to(from)?;
+                }
+                if !index.is_empty() {
+                    aborted.insert(base_offset, index);
+                }
             }
             Err(error @ Error::Io { .. }) => return Err(error),
             _ => {
@@ -386,21 +302,4 @@ fn open_aborted(
         }
     }
     Ok((aborted, from))
-}
-
-/// Cuts off the torn end of a segment, after the segments behind it were removed: newest first, and all of them for good
-/// before the cut. After a crash in between, the next start finds the torn end again, or no gap.
-fn cut(folder: &Path, active: &mut Active, later: &[Offset], torn: &Torn) -> Result<Cut> {
-    let mut bytes = u64::from(torn.bytes);
-    for &base_offset in later.iter().rev() {
-        let path = file_path(folder, base_offset, "log");
-        bytes += os::length_of(&path).map_err(Error::io("read the length of", &path))?;
-        remove_segment(folder, base_offset)?;
-    }
-    if !later.is_empty() {
-        os::sync_folder(folder).map_err(Error::io("flush", folder))?;
-    }
-    active.cut()?;
-    active.flush_log()?;
-    Ok(Cut { end_offset: Offset(0), bytes, removed_segments: later.len(), detail: torn.detail.clone() })
 }

@@ -3,22 +3,42 @@
 //! Both are noted as batches are appended, and found out again when a log is opened or cut: from the newest producer
 //! snapshot, and the headers of the batches behind it. Of a batch that ends a transaction the record is read too.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 
 use ottla_base::{Offset, ProducerId, Timestamp};
 use ottla_protocol::records::control::ControlType;
 use ottla_protocol::records::{BatchHeader, HEADER_BYTES, RecordIter};
 
+use super::leftovers::remove;
 use super::{Log, LogSlice};
 use crate::aborted::{AbortedIndex, AbortedTransaction};
 use crate::error::{Error, Result};
-use crate::os;
-use crate::producer_snapshot::{encode_snapshot, load_latest_snapshot, remove_snapshots, snapshot_path};
+use crate::producer_snapshot::{encode_snapshot, load_latest_of, snapshot_path};
 use crate::producers::{EndMarker, ProducerBatch, Producers, SequenceError, Verdict};
 use crate::segment::scan::{LOOKUP_CHUNK_BYTES, Scan, read_batch};
 use crate::segment::{BatchAt, Segment, file_path};
+use crate::{os, small_file};
+
+/// A snapshot holds the last batch of each producer only. After a crash, a producer sends up to five again that it has not seen
+/// answered, and the log has to know them all: so much is read again, if there is a snapshot in front of it.
+const READ_AGAIN_BYTES: u64 = 8 << 20;
+/// A snapshot is taken whenever so much was appended, so that not all of a large segment is read after a kill; less often where
+/// there are so many producers that a snapshot would be a large part of that.
+const SNAPSHOT_EVERY_BYTES: u64 = 16 << 20;
+const SNAPSHOT_EVERY_BYTES_A_PRODUCER: u64 = 4 << 10;
+/// How many of these are kept: the last but one has at least `READ_AGAIN_BYTES` behind it.
+const SNAPSHOTS_KEPT: usize = 2;
+
+/// The snapshots that were taken between two rolls.
+#[derive(Debug, Default)]
+pub(super) struct Snapshots {
+    /// How much was appended since the last one.
+    pub bytes_since: u64,
+    /// Their offsets, rising.
+    pub taken: VecDeque<Offset>,
+}
 
 /// What follows from the batches of a log.
 #[derive(Debug, Default)]
@@ -83,15 +103,75 @@ impl Log {
         os::write_all_at(&file, &bytes, 0).map_err(Error::io("write", &path))
     }
 
-    /// Finds the producers out again. Transactions aborted from `aborted_from` on, which no index holds, are found out
-    /// too.
-    pub(super) fn replay(&mut self, aborted_from: Offset) -> Result<()> {
+    /// Takes a snapshot at the log's end, if much was appended since the last.
+    pub(super) fn snapshot_if_due(&mut self) {
+        let producers = self.replayed.producers.entries().len() as u64;
+        if self.snapshots.bytes_since < SNAPSHOT_EVERY_BYTES.max(producers * SNAPSHOT_EVERY_BYTES_A_PRODUCER) {
+            return;
+        }
+        self.snapshots.bytes_since = 0;
         let end = self.end_offset();
-        remove_snapshots(&self.folder, |offset| offset > end)?;
+        if let Err(error) = self.snapshot_producers(end) {
+            // Without it, the next start may take longer.
+            tracing::warn!(%error, "a snapshot of the producers could not be taken");
+            return;
+        }
+        self.snapshots.taken.push_back(end);
+        while self.snapshots.taken.len() > SNAPSHOTS_KEPT {
+            let oldest = self.snapshots.taken.pop_front().expect("there are more than are kept");
+            if self.segments().any(|segment| segment.base_offset == oldest) {
+                continue;
+            }
+            if let Err(error) = remove(&snapshot_path(&self.folder, oldest)) {
+                tracing::warn!(%error, "an old snapshot of the producers stays until the next start");
+            }
+        }
+    }
+
+    /// An offset that has about so many bytes behind it, or the first one of the log.
+    fn offset_in_front_of(&self, bytes: u64) -> Result<Offset> {
+        let mut left = bytes;
+        for index in (0..self.segment_count()).rev() {
+            let segment = self.segment(index);
+            let size = u64::from(segment.size());
+            if size < left {
+                left -= size;
+                continue;
+            }
+            let bound = segment.bound_of((size - left) as u32);
+            if index < self.sealed.len() {
+                self.keep_few_open(segment.base_offset());
+            }
+            return Ok(bound?.unwrap_or(segment.base_offset()));
+        }
+        Ok(self.segment(0).base_offset())
+    }
+
+    /// Finds the producers out again. Transactions aborted from `aborted_from` on, which no index holds, are found out
+    /// too. `crashed` is whether producers may not have seen the last answers; `snapshots` are those in the folder, and only
+    /// those that are no later than the log's end are left.
+    pub(super) fn replay(&mut self, aborted_from: Offset, crashed: bool, snapshots: &mut Vec<Offset>) -> Result<()> {
+        let end = self.end_offset();
+        for offset in snapshots.extract_if(.., |offset| *offset > end) {
+            small_file::remove(&snapshot_path(&self.folder, offset))?;
+        }
         // What happened between an older snapshot and the first segment is not known any more: transactions may have ended.
         let first = self.segment(0).base_offset();
-        let snapshot =
-            load_latest_snapshot(&self.folder, aborted_from.min(end))?.filter(|(offset, _)| *offset >= first);
+        let latest =
+            |target| Ok(load_latest_of(&self.folder, snapshots, target)?.filter(|(offset, _)| *offset >= first));
+        let target = aborted_from.min(end);
+        let mut snapshot = None;
+        if crashed {
+            let early = target.min(self.offset_in_front_of(READ_AGAIN_BYTES)?);
+            snapshot = latest(early)?;
+            if snapshot.is_none() && first == Offset(0) {
+                // Nothing lies before the log that a snapshot could tell of.
+                snapshot = Some((first, Vec::new()));
+            }
+        }
+        if snapshot.is_none() {
+            snapshot = latest(target)?;
+        }
         let (from, entries) = snapshot.unwrap_or((first, Vec::new()));
         let mut replayed = std::mem::take(&mut self.replayed);
         let count = replayed.producers.count_of_all().clone();
@@ -124,7 +204,7 @@ impl Log {
         aborted_from: Offset,
         replayed: &mut Replayed,
     ) -> Result<()> {
-        let (file, position) = (segment.file()?, segment.position_floor(from)?);
+        let (file, position) = (segment.file()?, segment.position_of(from)?);
         let mut scan = Scan::new(&file, segment.path(), position, segment.size(), LOOKUP_CHUNK_BYTES);
         while let Some(batch) = scan.next()? {
             if batch.last_offset() < from {

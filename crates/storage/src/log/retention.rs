@@ -2,7 +2,17 @@
 //!
 //! Whole segments go, oldest first, and the first one that may stay ends it. None goes that reaches above the high
 //! watermark. If even the active segment has to go, a new one takes its place first: so that retention holds for a log
-//! that fills slowly, too.
+//! that fills slowly, too. For one that fills all the time, `append` rolls in time: see [`LogConfig::retention_part_ms`].
+//!
+//! ```text
+//!   retention.ms = 10 min                                                      now
+//!        |<------------------------- 10 min ------------------------------->|
+//!   [ 1 min ][ 1 min ][ 1 min ]  ...                         [ 1 min ][ active ]
+//!        ^ goes when its newest record is due: no record stays longer than 11 min, plus a check every 30 s
+//! ```
+//!
+//! A record counts by its own time, as in Kafka: one from the future keeps its segment, and those behind it, until it is
+//! due. Records that have no time count by when the file was last written.
 //!
 //! A deleted segment's files are renamed to `.deleted` and unlinked `file.delete.delay.ms` later.
 
@@ -14,6 +24,9 @@ use super::Log;
 use super::leftovers::{SEGMENT_KINDS, remove};
 use crate::error::{Error, Result};
 use crate::os;
+
+#[cfg(doc)]
+use crate::config::LogConfig;
 
 /// A segment that was deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,14 +119,29 @@ impl Log {
         Ok(())
     }
 
+    /// Whether a segment was sealed since something was last deleted: the log may have become too large.
+    pub fn has_rolled(&self) -> bool {
+        self.has_rolled && self.unusable.is_none()
+    }
+
     /// Deletes the segments that have to go, and says which.
     pub fn enforce_retention(&mut self, now_ms: Timestamp, high_watermark: Offset) -> Result<Vec<Deleted>> {
+        self.delete_due(now_ms, high_watermark, true)
+    }
+
+    /// Deletes the segments that have to go whatever the time, and says which: because the log is too large, or begins behind
+    /// them.
+    pub fn delete_excess(&mut self, now_ms: Timestamp, high_watermark: Offset) -> Result<Vec<Deleted>> {
+        self.delete_due(now_ms, high_watermark, false)
+    }
+
+    fn delete_due(&mut self, now_ms: Timestamp, high_watermark: Offset, by_age: bool) -> Result<Vec<Deleted>> {
         self.check_usable()?;
-        let doomed = self.due_for_deletion(now_ms, high_watermark)?;
+        let doomed = self.due_for_deletion(by_age.then_some(now_ms), high_watermark)?;
         if doomed.len() == self.segment_count() {
             self.roll(now_ms)?;
         }
-        self.close_idle_files();
+        self.has_rolled = false;
         let deleted = doomed.iter().try_for_each(|_| self.delete_first(now_ms));
         self.epochs.truncate_from_start(self.start_offset);
         deleted.map(|()| doomed)
@@ -132,8 +160,8 @@ impl Log {
         self.doomed.extend(files.doomed.into_iter().map(|doomed| Doomed { since_ms: now_ms, ..doomed }));
     }
 
-    /// The segments that have to go: some number of the oldest.
-    fn due_for_deletion(&self, now_ms: Timestamp, high_watermark: Offset) -> Result<Vec<Deleted>> {
+    /// The segments that have to go: some number of the oldest. By their age only where the time is given.
+    fn due_for_deletion(&self, now_ms: Option<Timestamp>, high_watermark: Offset) -> Result<Vec<Deleted>> {
         let mut doomed = Vec::new();
         let mut size_bytes = self.size_bytes();
         for index in 0..self.segment_count() {
@@ -147,7 +175,7 @@ impl Log {
                 DeletedBecause::Age
             } else if self.config.delete && self.is_too_much(size_bytes, segment.size()) {
                 DeletedBecause::Size
-            } else if index < self.sealed.len() && end_offset <= self.start_offset {
+            } else if end_offset <= self.start_offset {
                 DeletedBecause::BeforeStart
             } else {
                 break;
@@ -160,8 +188,8 @@ impl Log {
     }
 
     /// By the newest record's time; by the file's where no record has one. A record of the future keeps its segment.
-    fn is_too_old(&self, index: usize, now_ms: Timestamp) -> Result<bool> {
-        let Some(retention_ms) = self.config.retention_ms else { return Ok(false) };
+    fn is_too_old(&self, index: usize, now_ms: Option<Timestamp>) -> Result<bool> {
+        let (Some(now_ms), Some(retention_ms)) = (now_ms, self.config.retention_ms) else { return Ok(false) };
         let segment = self.segment(index);
         let newest = match segment.largest()?.timestamp {
             timestamp if timestamp >= 0 => timestamp,

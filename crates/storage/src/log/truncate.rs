@@ -11,14 +11,15 @@ use super::leftovers::remove_segment;
 use super::{Log, index_limits, new_segment};
 use crate::error::{Error, Result};
 use crate::os;
-use crate::producer_snapshot::remove_snapshots;
+use crate::producer_snapshot::{list_snapshots, remove_snapshots};
 use crate::segment::{Active, Segment};
 
 impl Log {
     /// Removes all batches that hold `offset` or a later one, and returns where the log ends now: before `offset` where
     /// that lay inside of a batch.
     ///
-    /// An `offset` before the first one of the log empties it and starts it again there.
+    /// An `offset` before the first one of the log empties it and starts it again there. The caller writes
+    /// [`Log::recovery_checkpoint`] down before it appends.
     pub fn truncate_to(&mut self, offset: Offset, now_ms: Timestamp) -> Result<Offset> {
         self.check_usable()?;
         if offset >= self.end_offset() {
@@ -33,7 +34,8 @@ impl Log {
         Ok(self.end_offset())
     }
 
-    /// Removes everything; the log begins and ends at `offset` then.
+    /// Removes everything; the log begins and ends at `offset` then. The caller writes [`Log::recovery_checkpoint`] down before
+    /// it appends.
     pub fn restart_at(&mut self, offset: Offset, now_ms: Timestamp) -> Result<()> {
         self.check_usable()?;
         let restarted = self.empty_to(offset, now_ms);
@@ -91,8 +93,10 @@ impl Log {
         // The active segment, too, is flushed with the others only once it is sealed again.
         _ = self.unflushed.sealed.split_off(&self.active.base_offset());
         self.unflushed.upheavals += 1;
+        self.snapshots.taken.retain(|offset| *offset <= end);
         self.epochs.truncate_from_end(end)?;
         self.replayed.truncate(end)?;
-        self.replay(end)
+        let mut snapshots = list_snapshots(&self.folder)?;
+        self.replay(end, false, &mut snapshots)
     }
 }

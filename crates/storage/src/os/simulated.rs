@@ -201,6 +201,20 @@ impl Disk {
         self.restart(survives, names);
     }
 
+    /// Flips a bit of what was flushed: the lowest of byte number `at` of `piece`, in the file that holds it. Says whether one
+    /// does.
+    pub fn flip(&mut self, piece: &[u8], at: usize) -> bool {
+        for (&inode, &number) in &self.by_inode {
+            let bytes = &mut self.files[number].bytes;
+            let Some(place) = bytes.windows(piece.len()).position(|window| window == piece) else { continue };
+            bytes[place + at] ^= 1;
+            let path = path_of(&self.root, inode).expect("the file lies on this disk");
+            fs::write(path, bytes).expect("the files of a test can be written");
+            return true;
+        }
+        false
+    }
+
     /// Makes the files anew: with the changes that survive, under the names that do.
     fn restart(
         &mut self,
@@ -270,6 +284,10 @@ impl Disk {
             }
             Trouble::Over(0) => {
                 self.failures += 1;
+                if self.failures == 1 {
+                    // A process that is killed has copied whole pieces into the page cache.
+                    self.write_part(call, SECTOR_BYTES)?;
+                }
                 return Err(rustix::io::Errno::IO.into());
             }
             Trouble::Once(0, Failure::Io) => rustix::io::Errno::IO,
@@ -280,26 +298,30 @@ impl Disk {
             self.trouble = Trouble::None;
         }
         self.failures += 1;
-        match call {
-            Call::Write(file, [first, rest], position) => {
-                let mut bytes = [first, rest].concat();
-                bytes.truncate(self.random.below(bytes.len() as u64 + 1) as usize);
-                file.write_all_at(&bytes, position)?;
-                self.note(Call::Write(file, [&bytes, &[]], position));
-            }
-            Call::Sync(file) => {
-                // Some of it was written; of the rest, the system believes so.
-                let (random, platter) = (&mut self.random, &mut self.files[self.by_inode[&inode(file)]]);
-                for change in std::mem::take(&mut platter.waiting) {
-                    if random.below(2) == 0 {
-                        change.apply(&mut platter.bytes);
-                    }
+        self.write_part(call, 1)?;
+        if let Call::Sync(file) = call {
+            // Some of it was written; of the rest, the system believes so.
+            let (random, platter) = (&mut self.random, &mut self.files[self.by_inode[&inode(file)]]);
+            for change in std::mem::take(&mut platter.waiting) {
+                if random.below(2) == 0 {
+                    change.apply(&mut platter.bytes);
                 }
-                self.lost_pages = true;
             }
-            _ => {}
+            self.lost_pages = true;
         }
         Err(errno.into())
+    }
+
+    /// Of a write that fails, or is the last, the beginning may be there, up to a multiple of `step` in the file.
+    fn write_part(&mut self, call: Call<'_>, step: usize) -> io::Result<()> {
+        if let Call::Write(file, [first, rest], position) = call {
+            let mut bytes = [first, rest].concat();
+            let end = position as usize + self.random.below(bytes.len() as u64 + 1) as usize;
+            bytes.truncate((end / step * step).saturating_sub(position as usize));
+            file.write_all_at(&bytes, position)?;
+            self.note(Call::Write(file, [&bytes, &[]], position));
+        }
+        Ok(())
     }
 
     /// Notes a call that went well.
@@ -458,6 +480,14 @@ impl Call<'_> {
             _ => false,
         }
     }
+}
+
+/// The file with this inode, somewhere under `folder`.
+fn path_of(folder: &Path, wanted: u64) -> Option<PathBuf> {
+    fs::read_dir(folder).ok()?.filter_map(Result::ok).find_map(|entry| match entry.metadata().ok()? {
+        found if found.is_dir() => path_of(&entry.path(), wanted),
+        found => (found.ino() == wanted).then(|| entry.path()),
+    })
 }
 
 fn inode(file: &File) -> u64 {

@@ -10,28 +10,23 @@ use std::sync::Arc;
 
 use ottla_base::{Offset, Timestamp};
 
-use super::scan::{LOOKUP_CHUNK_BYTES, Scan, WHOLE_CHUNK_BYTES};
+use super::scan::{LOOKUP_CHUNK_BYTES, Scan};
 use super::tail::{Found, Tail};
 use super::{BatchAt, Place, Sealed, Segment, file_path};
 use crate::error::{Error, Result};
-use crate::offset_index::OffsetIndex;
+use crate::offset_index::{OffsetIndex, OffsetPosition};
 use crate::os;
 use crate::time_index::{TimeIndex, TimestampOffset};
+
+mod recovery;
+
+pub(crate) use recovery::{Intact, Torn};
 
 /// How large an index may become, and how dense it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct IndexLimits {
     pub max_bytes: u32,
     pub interval_bytes: u32,
-}
-
-/// A segment's log file was not whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Torn {
-    /// How many bytes lie behind the last whole batch.
-    pub bytes: u32,
-    /// What is wrong with the first of them.
-    pub detail: String,
 }
 
 /// The segment that grows.
@@ -53,6 +48,8 @@ pub(crate) struct Active {
     /// The largest timestamp of the first batch, or -1.
     first_timestamp: Timestamp,
     created_ms: Timestamp,
+    /// When its first batch came.
+    filling_since_ms: Timestamp,
     tail: Tail,
     broken: bool,
 }
@@ -101,13 +98,46 @@ impl Active {
         let index_path = |kind| file_path(folder, base_offset, kind);
         let offset_index = OffsetIndex::open(&index_path("index"), base_offset, limits.max_bytes)?;
         let time_index = TimeIndex::open(&index_path("timeindex"), base_offset, limits.max_bytes)?;
-        let (indexed, largest) = (offset_index.last(), time_index.last());
-        let position = indexed.position;
-        let mut this = Self {
+        let mut this = Self::indexed(path, file, limits, offset_index, time_index, now_ms)?;
+        let indexed = this.offset_index.last();
+        if indexed.position >= size.max(1) {
+            return Err(this.no_batch_there());
+        }
+        let (file, path) = (Arc::clone(&this.file), this.path.clone());
+        let mut scan = Scan::new(&file, &path, indexed.position, size, LOOKUP_CHUNK_BYTES);
+        while let Some(batch) = scan.next()? {
+            if batch.position == indexed.position && batch.position > 0 && batch.last_offset() != indexed.offset {
+                return Err(this.no_batch_there());
+            }
+            this.note(&batch)?;
+        }
+        this.guess_age(now_ms);
+        Ok(this)
+    }
+
+    /// The segment up to the batch of the last index entry.
+    fn indexed(
+        path: PathBuf,
+        file: File,
+        limits: IndexLimits,
+        offset_index: OffsetIndex,
+        time_index: TimeIndex,
+        now_ms: Timestamp,
+    ) -> Result<Self> {
+        let (base_offset, size, largest) =
+            (offset_index.base_offset(), offset_index.last().position, time_index.last());
+        let first_timestamp = match size {
+            0 => -1,
+            _ => {
+                let first = Scan::new(&file, &path, 0, length_of(&file, &path)?, LOOKUP_CHUNK_BYTES).next()?;
+                first.map_or(-1, |batch| batch.max_timestamp())
+            }
+        };
+        Ok(Self {
             base_offset,
             path,
             file: Arc::new(file),
-            size: position,
+            size,
             end_offset: base_offset,
             limits,
             offset_index,
@@ -115,30 +145,23 @@ impl Active {
             indexes_prepared: false,
             bytes_since_entry: 0,
             largest,
-            first_timestamp: -1,
+            first_timestamp,
             created_ms: now_ms,
+            filling_since_ms: now_ms,
             tail: Tail::default(),
             broken: false,
-        };
-        let file = Arc::clone(&this.file);
-        let path = this.path.clone();
-        if position > 0 {
-            let first = Scan::new(&file, &path, 0, size, LOOKUP_CHUNK_BYTES).next()?;
-            this.first_timestamp = first.map_or(-1, |batch| batch.max_timestamp());
+        })
+    }
+
+    /// The time of the first batch is the nearest to when it came that the files tell.
+    fn guess_age(&mut self, now_ms: Timestamp) {
+        if (0..=now_ms).contains(&self.first_timestamp) {
+            self.filling_since_ms = self.first_timestamp;
         }
-        let index = file_path(folder, base_offset, "index");
-        let senseless = || Error::corrupt(&index, "its last entry points to no batch of the log");
-        if position >= size.max(1) {
-            return Err(senseless());
-        }
-        let mut scan = Scan::new(&file, &path, position, size, LOOKUP_CHUNK_BYTES);
-        while let Some(batch) = scan.next()? {
-            if batch.position == position && position > 0 && batch.last_offset() != indexed.offset {
-                return Err(senseless());
-            }
-            this.note(&batch)?;
-        }
-        Ok(this)
+    }
+
+    fn no_batch_there(&self) -> Error {
+        Error::corrupt(self.offset_index.path(), "its last entry points to no batch of the log")
     }
 
     /// As [`Active::open`], or where that finds something wrong, [`Active::recover`].
@@ -153,48 +176,9 @@ impl Active {
             Err(Error::WrongFormat { path, detail }) => Err(Error::WrongFormat { path, detail }),
             Err(error) => {
                 tracing::warn!(%error, "reading the whole of a log's last segment");
-                Self::recover(folder, base_offset, limits, now_ms, &mut |_| Ok(()))
+                Self::recover(folder, base_offset, limits, now_ms, Intact::NOTHING, &mut |_| Ok(()))
             }
         }
-    }
-
-    /// Reads the whole segment, checks every batch with its checksum, and builds the indexes anew. It ends before the
-    /// first batch that is not whole; the file keeps the rest until [`Active::cut`]. `each` is given every batch before
-    /// that, in order.
-    pub fn recover(
-        folder: &Path,
-        base_offset: Offset,
-        limits: IndexLimits,
-        now_ms: Timestamp,
-        each: &mut dyn FnMut(&BatchAt) -> Result<()>,
-    ) -> Result<(Self, Option<Torn>)> {
-        let path = file_path(folder, base_offset, "log");
-        let file = os::open(&path).map_err(Error::io("open", &path))?;
-        let length = length_of(&file, &path)?;
-        let index_path = |kind: &str| file_path(folder, base_offset, kind);
-        let mut this = Self::with_empty_indexes(path.clone(), file, index_path, base_offset, limits, now_ms)?;
-        let file = Arc::clone(&this.file);
-        let mut scan = Scan::new(&file, &path, 0, length, WHOLE_CHUNK_BYTES);
-        let detail = loop {
-            match scan.next() {
-                Ok(None) => break None,
-                Ok(Some(batch)) => {
-                    if !scan.checksum_holds(&batch)? {
-                        break Some(format!("the batch of offset {} has a wrong checksum", batch.base_offset()));
-                    }
-                    if !this.fits(batch.base_offset(), batch.last_offset()) {
-                        break Some(format!("offset {} does not belong here", batch.base_offset()));
-                    }
-                    this.note(&batch)?;
-                    each(&batch)?;
-                }
-                Err(Error::Corrupt { detail, .. }) => break Some(detail),
-                Err(error) => return Err(error),
-            }
-        };
-        let Some(detail) = detail else { return Ok((this, None)) };
-        let torn = Torn { bytes: length - this.size, detail };
-        Ok((this, Some(torn)))
     }
 
     fn with_empty_indexes(
@@ -219,6 +203,7 @@ impl Active {
             largest: TimestampOffset { timestamp: -1, offset: base_offset },
             first_timestamp: -1,
             created_ms: now_ms,
+            filling_since_ms: now_ms,
             tail: Tail::default(),
             broken: false,
         })
@@ -246,6 +231,18 @@ impl Active {
             max_timestamp.saturating_sub(self.first_timestamp)
         } else {
             now_ms.saturating_sub(self.created_ms)
+        }
+    }
+
+    /// Since when it has had records, as far as that is known.
+    pub fn filling_since_ms(&self) -> Timestamp {
+        self.filling_since_ms
+    }
+
+    /// A batch is about to come.
+    pub fn begin_filling(&mut self, now_ms: Timestamp) {
+        if self.size == 0 {
+            self.filling_since_ms = now_ms;
         }
     }
 
@@ -423,8 +420,13 @@ impl Segment for Active {
         Ok(Arc::clone(&self.file))
     }
 
-    fn position_floor(&self, offset: Offset) -> Result<u32> {
-        Ok(self.offset_index.lookup(offset)?.position)
+    fn index_floor(&self, offset: Offset) -> Result<OffsetPosition> {
+        self.offset_index.lookup(offset)
+    }
+
+    fn distrust_index(&self, OffsetPosition { offset, position }: OffsetPosition) {
+        let index = self.offset_index.path().display();
+        tracing::error!(%index, %offset, position, "an index entry points to no batch; searching from the segment's start");
     }
 
     fn bound_of(&self, position: u32) -> Result<Option<Offset>> {
@@ -445,14 +447,7 @@ impl Segment for Active {
             Found::Behind => return Ok(None),
             Found::Unknown => {}
         }
-        let position = self.position_floor(offset)?;
-        let mut scan = Scan::new(&self.file, &self.path, position, self.size, LOOKUP_CHUNK_BYTES);
-        while let Some(batch) = scan.next()? {
-            if batch.last_offset() >= offset {
-                return Ok(Some(Place::from(&batch)));
-            }
-        }
-        Ok(None)
+        self.locate_by_index(offset)
     }
 }
 

@@ -22,11 +22,12 @@ use std::sync::Arc;
 
 use ottla_base::{Offset, Timestamp};
 
-pub(crate) use active::{Active, IndexLimits, Torn};
+pub(crate) use active::{Active, IndexLimits, Intact, Torn};
 pub(crate) use scan::BatchAt;
 pub(crate) use sealed::Sealed;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::offset_index::OffsetPosition;
 use crate::time_index::TimestampOffset;
 use scan::{LOOKUP_CHUNK_BYTES, Scan};
 
@@ -40,8 +41,10 @@ pub(crate) trait Segment {
     fn path(&self) -> &Path;
     /// Its log file. Who holds it may go on reading after the segment was deleted.
     fn file(&self) -> Result<Arc<File>>;
-    /// A position at or before the first batch that ends with `offset` or later.
-    fn position_floor(&self, offset: Offset) -> Result<u32>;
+    /// The index entry from which a search for `offset` begins, or the segment's start.
+    fn index_floor(&self, offset: Offset) -> Result<OffsetPosition>;
+    /// Takes note that an index entry points to no batch.
+    fn distrust_index(&self, entry: OffsetPosition);
     /// An offset behind all batches that begin before `position`; `None` if only the segment's end is known to be.
     fn bound_of(&self, position: u32) -> Result<Option<Offset>>;
     /// An offset at or before the first batch that holds a record as late as `timestamp`.
@@ -51,15 +54,36 @@ pub(crate) trait Segment {
 
     /// The first batch that ends with `offset` or later: the one that holds it, or the next where it is missing.
     fn locate(&self, offset: Offset) -> Result<Option<Place>> {
+        self.locate_by_index(offset)
+    }
+
+    /// The same, by the index and the headers behind what it names.
+    fn locate_by_index(&self, offset: Offset) -> Result<Option<Place>> {
         let file = self.file()?;
-        let position = self.position_floor(offset)?;
-        let mut scan = Scan::new(&file, self.path(), position, self.size(), LOOKUP_CHUNK_BYTES);
-        while let Some(batch) = scan.next()? {
+        let entry = self.index_floor(offset)?;
+        let scan_at = |position| Scan::new(&file, self.path(), position, self.size(), LOOKUP_CHUNK_BYTES);
+        let mut scan = scan_at(entry.position.min(self.size()));
+        let mut next = scan.next();
+        // Indexes have no checksum. Each entry tells by itself whether it is right: it names the offset of the batch it
+        // points to.
+        let is_right = entry.position == 0 || matches!(&next, Ok(Some(batch)) if batch.last_offset() == entry.offset);
+        if !is_right && !matches!(&next, Err(Error::Io { .. })) {
+            self.distrust_index(entry);
+            scan = scan_at(0);
+            next = scan.next();
+        }
+        while let Some(batch) = next? {
             if batch.last_offset() >= offset {
                 return Ok(Some(Place::from(&batch)));
             }
+            next = scan.next();
         }
         Ok(None)
+    }
+
+    /// Where the first batch begins that ends with `offset` or later; the end of the segment if there is none.
+    fn position_of(&self, offset: Offset) -> Result<u32> {
+        Ok(self.locate(offset)?.map_or(self.size(), |place| place.position))
     }
 }
 

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ottla_base::{Offset, Timestamp};
 
 use super::scan::{LOOKUP_CHUNK_BYTES, Scan};
-use super::{Active, IndexLimits, Segment, Torn, file_path};
+use super::{Active, IndexLimits, Intact, Segment, Torn, file_path};
 use crate::error::{Error, Result};
-use crate::offset_index::OffsetIndex;
+use crate::offset_index::{OffsetIndex, OffsetPosition};
 use crate::os;
 use crate::time_index::{TimeIndex, TimestampOffset};
 
@@ -28,6 +28,8 @@ pub(crate) struct Sealed {
 struct Opened {
     file: Option<Arc<File>>,
     indexes: Option<Box<Indexes>>,
+    /// An entry was wrong: the files are not to be believed again.
+    distrusted: bool,
 }
 
 #[derive(Debug)]
@@ -58,13 +60,15 @@ impl Sealed {
         time: TimeIndex,
         base_offset: Offset,
     ) -> Self {
-        let opened = Opened { file: Some(file), indexes: Some(Box::new(Indexes { offset, time })) };
+        let indexes = Some(Box::new(Indexes { offset, time }));
+        let opened = Opened { file: Some(file), indexes, distrusted: false };
         Self { base_offset, path, size, limits, opened: Mutex::new(opened) }
     }
 
     /// Lets go of all that was opened; readers that still hold the log file keep it.
     pub fn close(&self) {
-        *self.opened() = Opened::default();
+        let mut opened = self.opened();
+        (opened.file, opened.indexes) = (None, None);
     }
 
     /// The offset after the last record, which is read from the file.
@@ -106,25 +110,31 @@ impl Sealed {
     fn with_indexes<T>(&self, ask: impl FnOnce(&Indexes) -> Result<T>) -> Result<T> {
         let mut opened = self.opened();
         if opened.indexes.is_none() {
-            opened.indexes = Some(Box::new(self.open_indexes()?));
+            opened.indexes = Some(Box::new(self.open_indexes(opened.distrusted)?));
+            opened.distrusted = false;
         }
         ask(opened.indexes.as_ref().expect("they were opened just now"))
     }
 
-    /// Opens the indexes, or builds them anew where they are missing or damaged.
-    fn open_indexes(&self) -> Result<Indexes> {
+    /// Opens the indexes, or builds them anew where they are missing or damaged, or `distrusted`.
+    fn open_indexes(&self, distrusted: bool) -> Result<Indexes> {
         let open = || -> Result<Indexes> {
+            if distrusted {
+                return Err(Error::corrupt(&file_path(self.folder(), self.base_offset, "index"), "an entry is wrong"));
+            }
             let path = |kind| file_path(self.folder(), self.base_offset, kind);
             let offset = OffsetIndex::open(&path("index"), self.base_offset, self.limits.max_bytes)?;
             let time = TimeIndex::open(&path("timeindex"), self.base_offset, self.limits.max_bytes)?;
             if offset.last().position >= self.size.max(1) {
                 return Err(Error::corrupt(offset.path(), "it points behind the end of the log"));
             }
+            self.check_largest(&offset, &time)?;
             Ok(Indexes { offset, time })
         };
         open().or_else(|error| {
             tracing::warn!(%error, segment = %self.path.display(), "building the indexes of a segment anew");
-            let (mut active, torn) = Active::recover(self.folder(), self.base_offset, self.limits, 0, &mut |_| Ok(()))?;
+            let (folder, base_offset, limits) = (self.folder(), self.base_offset, self.limits);
+            let (mut active, torn) = Active::recover(folder, base_offset, limits, 0, Intact::ALL, &mut |_| Ok(()))?;
             if let Some(Torn { detail, .. }) = torn {
                 // The start after a clean shutdown did not read this far, and only a recovery may cut. What lies before can
                 // be read; whoever comes to the end of that finds the damage, without reading all of it again.
@@ -135,6 +145,27 @@ impl Sealed {
             let (offset, time) = active.into_indexes();
             Ok(Indexes { offset, time })
         })
+    }
+
+    /// Retention deletes by the largest timestamp, so that the index is not believed without the batch that it names.
+    fn check_largest(&self, offset: &OffsetIndex, time: &TimeIndex) -> Result<()> {
+        let file = os::open_read_only(&self.path).map_err(Error::io("open", &self.path))?;
+        let largest = time.last();
+        let position = if largest.timestamp < 0 { 0 } else { offset.lookup(largest.offset)?.position };
+        let mut scan = Scan::new(&file, &self.path, position, self.size, LOOKUP_CHUNK_BYTES);
+        while let Some(batch) = scan.next()? {
+            if batch.last_offset() >= largest.offset {
+                let is_named = largest.timestamp < 0 || batch.base_offset() <= largest.offset;
+                if is_named && batch.max_timestamp() == largest.timestamp {
+                    return Ok(());
+                }
+                break;
+            }
+        }
+        match self.size {
+            0 => Ok(()),
+            _ => Err(Error::corrupt(time.path(), "its last entry is not the time of the batch that it names")),
+        }
     }
 }
 
@@ -161,8 +192,14 @@ impl Segment for Sealed {
         Ok(file)
     }
 
-    fn position_floor(&self, offset: Offset) -> Result<u32> {
-        self.with_indexes(|indexes| Ok(indexes.offset.lookup(offset)?.position))
+    fn index_floor(&self, offset: Offset) -> Result<OffsetPosition> {
+        self.with_indexes(|indexes| indexes.offset.lookup(offset))
+    }
+
+    fn distrust_index(&self, OffsetPosition { offset, position }: OffsetPosition) {
+        tracing::warn!(segment = %self.path.display(), %offset, position, "an index entry points to no batch");
+        let mut opened = self.opened();
+        (opened.indexes, opened.distrusted) = (None, true);
     }
 
     fn bound_of(&self, position: u32) -> Result<Option<Offset>> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use ottla_base::{LeaderEpoch, Offset, TopicPartition};
 use ottla_protocol::records::Batches;
-use ottla_storage::{Log, LogConfig, OpenLog, ProducerCount, Recovery};
+use ottla_storage::{Left, Log, LogConfig, OpenLog, ProducerCount, Recovery};
 
 const FILES: [&str; 5] = [
     "00000000000000000000.log",
@@ -24,7 +24,7 @@ fn open(folder: &Path, clean: bool, recovery_point: i64) -> (Log, Recovery) {
     let config = LogConfig { index_interval_bytes: 50, ..LogConfig::default() };
     let options = OpenLog {
         topic_partition: TopicPartition::new("u", 0),
-        clean,
+        left: if clean { Left::Cleanly } else { Left::Unknown },
         recovery_point: Offset(recovery_point),
         log_start_offset: Offset(0),
         now_ms: 0,

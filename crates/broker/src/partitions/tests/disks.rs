@@ -156,7 +156,7 @@ fn a_log_for_which_there_is_no_room_is_opened_when_there_is() {
     drop(held);
     let options = OpenLog {
         topic_partition: name.clone(),
-        clean: false,
+        left: ottla_storage::Left::Unknown,
         recovery_point: Offset(0),
         log_start_offset: Offset(2),
         now_ms: 0,

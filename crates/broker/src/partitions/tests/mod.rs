@@ -12,7 +12,7 @@ use ottla_protocol::internal::metadata::{MetadataRecord, PartitionRecord, TopicR
 use ottla_protocol::records::control::ControlType;
 use ottla_protocol::records::validate::Validated;
 use ottla_protocol::records::{Batch, BatchBuilder};
-use ottla_storage::MetaProperties;
+use ottla_storage::{Left, MetaProperties};
 
 use super::append::{Outcome, Placed};
 use super::leader::{Acks, Reader};
@@ -36,7 +36,8 @@ fn open_log(folder: &Path, config: LogConfig) -> Log {
     let topic_partition = TopicPartition::new("t", 0);
     let (recovery_point, log_start_offset) = (Offset(0), Offset(0));
     let producers = ProducerCount::default();
-    let options = OpenLog { topic_partition, clean: true, recovery_point, log_start_offset, now_ms: 0, producers };
+    let options =
+        OpenLog { topic_partition, left: Left::Cleanly, recovery_point, log_start_offset, now_ms: 0, producers };
     Log::open(&folder.join("t-0"), config, options).unwrap().0
 }
 

@@ -4,8 +4,10 @@ mod batches;
 mod compaction;
 mod failures;
 mod faulty;
+mod kills;
 mod model;
 mod producers;
+mod retention;
 mod startup;
 
 use std::fs;
@@ -42,9 +44,13 @@ impl Fixture {
     }
 
     fn try_open(&self, clean: bool, recovery_point: i64, log_start: i64) -> Result<(Log, Recovery)> {
+        self.open_left(if clean { Left::Cleanly } else { Left::Unknown }, recovery_point, log_start)
+    }
+
+    fn open_left(&self, left: Left, recovery_point: i64, log_start: i64) -> Result<(Log, Recovery)> {
         let options = OpenLog {
             topic_partition: TopicPartition::new("t", 0),
-            clean,
+            left,
             recovery_point: Offset(recovery_point),
             log_start_offset: Offset(log_start),
             now_ms: 0,
@@ -236,7 +242,7 @@ fn segments_roll_by_size_and_nothing_is_skipped_where_one_ends() {
 
 #[test]
 fn segments_roll_by_the_time_of_their_records_or_else_by_the_clock() {
-    let config = LogConfig { segment_ms: 1000, ..LogConfig::default() };
+    let config = LogConfig { segment_ms: 1000, retention_ms: None, ..LogConfig::default() };
     let (_fixture, mut log) = Fixture::new(config.clone());
     append_at(&mut log, &Made::at(&[5000]), 0);
     append_at(&mut log, &Made::at(&[6000]), 1 << 40);

@@ -60,6 +60,8 @@ struct World {
     flushed: i64,
     /// Nothing from here on was ever in a segment that was cleaned.
     cleaned: i64,
+    /// The log was opened since the last power cut.
+    is_of_this_boot: bool,
     /// A cleaning was cut short, and none has written down since how far the log is compacted. A start cannot tell then what
     /// was compacted away from the end of a segment that a power cut took, where the next one was written before it.
     cut_short: bool,
@@ -94,12 +96,13 @@ impl World {
             failed: Vec::new(),
             flushed: 0,
             cleaned: 0,
+            is_of_this_boot: true,
             cut_short: false,
             checkpoint: (0, 0),
             now_ms: 0,
             values: 0,
         };
-        let log = this.open(true).unwrap();
+        let log = this.open(Left::Cleanly).unwrap();
         this.held.log.replace(Some(log));
         this
     }
@@ -108,10 +111,10 @@ impl World {
         self.fixture.folder.path().join("disk")
     }
 
-    fn open(&self, clean: bool) -> Result<Log> {
+    fn open(&self, left: Left) -> Result<Log> {
         let options = OpenLog {
             topic_partition: TopicPartition::new("t", 0),
-            clean,
+            left,
             recovery_point: Offset(self.checkpoint.0),
             log_start_offset: Offset(self.checkpoint.1),
             now_ms: self.now_ms,
@@ -319,11 +322,20 @@ impl World {
                     false
                 }
             });
-            least = if keeps_all { least } else { least.min(self.flushed) };
+            if !keeps_all {
+                least = least.min(self.flushed);
+                self.is_of_this_boot = false;
+            }
+            let left = match clean {
+                true => Left::Cleanly,
+                // The mark may have been lost, too.
+                false if self.is_of_this_boot && !self.one_in(4) => Left::Killed,
+                false => Left::Unknown,
+            };
             let trouble = if self.one_in(3) { self.choose_trouble(false) } else { Trouble::None };
-            steps.push(format!("{}, open clean={clean} {trouble:?}", if is_kill { "kill" } else { "power cut" }));
+            steps.push(format!("{}, open {left:?} {trouble:?}", if is_kill { "kill" } else { "power cut" }));
             simulated::with(|disk| disk.set_trouble(trouble));
-            let opened = self.open(clean);
+            let opened = self.open(left);
             let failures = simulated::with(|disk| disk.failures());
             simulated::with(|disk| disk.set_trouble(Trouble::None));
             clean = false;
@@ -331,6 +343,7 @@ impl World {
             match opened {
                 Ok(log) if !is_over => {
                     self.held.log.replace(Some(log));
+                    self.is_of_this_boot = true;
                     break;
                 }
                 Ok(_) => {}

@@ -63,10 +63,10 @@ fn a_recovery_point_behind_the_end_is_that_of_another_log() {
 }
 
 #[test]
-fn a_recovery_point_is_not_written_down_for_a_segment_that_grows() {
+fn a_recovery_point_that_is_written_down_is_never_the_end_of_a_segment_that_grows() {
     let (_fixture, mut log, _disk) = on_a_disk(small_segments(1300), 3);
     log.flush(0).unwrap();
-    assert_eq!((log.recovery_point(), log.recovery_checkpoint()), (Offset(30), Offset(20)));
+    assert_eq!((log.recovery_point(), log.recovery_checkpoint()), (Offset(30), Offset(29)));
     log.roll(0).unwrap();
     assert_eq!(log.recovery_checkpoint(), Offset(20), "the indexes of the second segment have changed since");
     log.flush(0).unwrap();
@@ -180,4 +180,17 @@ fn segments_before_the_start_are_not_believed_after_a_crash() {
     let (log, recovery) = fixture.try_open(false, 40, 45).unwrap();
     assert_eq!((recovery.cut, log.start_offset(), log.end_offset()), (None, Offset(45), Offset(60)));
     assert_eq!(log.segments().next().unwrap().base_offset, Offset(40));
+}
+
+#[test]
+fn an_epoch_whose_batch_is_lost_does_not_outlive_it() {
+    let (fixture, mut log, disk) = on_a_disk(LogConfig::default(), 1);
+    log.append_follower(&with_epoch(10, 6), 0).unwrap();
+    drop((log, disk));
+    // What an append had left that failed before, and was taken back.
+    let size = Made::sized(10, 500).bytes().len() as u64;
+    let path = fixture.path().join("00000000000000000000.log");
+    fs::OpenOptions::new().write(true).open(path).unwrap().write_all_at(&with_epoch(10, 5), size).unwrap();
+    let (log, _) = fixture.open(false, 0);
+    assert_eq!((log.end_offset(), log.epochs().epoch_for(Offset(10))), (Offset(20), Some(LeaderEpoch(5))));
 }

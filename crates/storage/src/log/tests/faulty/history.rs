@@ -79,15 +79,16 @@ impl History {
         }
         assert!(end >= least, "the log ends at {end}, and held all to {least} for certain");
         assert!(start <= self.start, "the log begins at {start}, and began at {}", self.start);
+        let kept = self.batches.partition_point(|batch| batch.end <= end);
+        // A truncation that was not flushed may be undone, and what a failed append was taken back for may be lost.
+        let gone = self.batches.split_off(kept);
+        self.end = gone.first().map_or(self.end, |first| first.base);
+        self.failed.extend(gone);
         while end > self.end {
             let found = self.failed.iter().find(|told| told.base == self.end && holds(log, told));
             let told = found.unwrap_or_else(|| panic!("the log ends at {end}, and was told all to {}", self.end));
             self.push(told.clone());
         }
-        let kept = self.batches.partition_point(|batch| batch.end <= end);
-        // A truncation that was not flushed may be undone.
-        self.failed.extend(self.batches.split_off(kept));
-        assert!(self.batches.last().is_none_or(|last| last.end == end), "{end} is the end of no batch");
         (self.start, self.end) = (start, end);
         self.flushed = self.flushed.min(end);
         self.failed.retain(|told| told.base >= end);

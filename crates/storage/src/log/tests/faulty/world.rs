@@ -1,5 +1,7 @@
 //! A log, its disk, and what happens to them.
 
+use std::collections::BTreeSet;
+
 use ottla_base::{ProducerEpoch, ProducerId, Random};
 use ottla_protocol::records::control::ControlType;
 use ottla_protocol::records::{BatchBuilder, HEADER_BYTES};
@@ -16,6 +18,8 @@ const TRANSACTIONAL: i16 = 1 << 4;
 const COORDINATOR_EPOCH: u8 = 9;
 /// Reading all that a log holds takes most of the time.
 const COMPARED_ONE_IN: u64 = 4;
+/// Of power cuts, so many flip a bit of what was flushed.
+const FLIPPED_ONE_IN: u64 = 8;
 
 /// One life of a log.
 pub struct World {
@@ -34,6 +38,10 @@ pub struct World {
     doubt: i64,
     /// A restart at this offset did.
     restarting: Option<i64>,
+    /// The log was opened since the power was last there anew, and no write failed since: as the broker marks it.
+    is_of_this_boot: bool,
+    /// The base offsets of batches of which the disk has flipped a bit since they were flushed.
+    flipped: BTreeSet<i64>,
 }
 
 /// How a process ends.
@@ -97,8 +105,10 @@ impl World {
             flush: None,
             doubt: i64::MAX,
             restarting: None,
+            is_of_this_boot: true,
+            flipped: BTreeSet::new(),
         };
-        this.log = Some(this.open(true).unwrap());
+        this.log = Some(this.open(Left::Cleanly).unwrap());
         this
     }
 
@@ -499,6 +509,7 @@ impl World {
     /// The process ends and another one starts, perhaps not at the first try. `clean` is whether the log was closed.
     fn restart(&mut self, mut clean: bool, steps: &mut Vec<String>) {
         let mut least = self.history.end.min(self.doubt);
+        let mut last_left;
         loop {
             (self.log, self.flush) = (None, None);
             let crash = if self.one_in(2) { Crash::Kill } else { Crash::PowerCut };
@@ -511,11 +522,24 @@ impl World {
             });
             if !keeps_all {
                 least = least.min(self.history.flushed);
+                self.is_of_this_boot = false;
             }
+            if matches!(crash, Crash::PowerCut) && self.one_in(FLIPPED_ONE_IN) {
+                self.flip(steps);
+            }
+            // Where it is looked for, it ends the log.
+            least = self.flipped.first().map_or(least, |first| least.min(*first));
+            let left = match clean {
+                true => Left::Cleanly,
+                // The mark may have been lost, too.
+                false if self.is_of_this_boot && !self.one_in(4) => Left::Killed,
+                false => Left::Unknown,
+            };
             let trouble = if self.one_in(3) { self.choose_trouble() } else { Trouble::None };
-            steps.push(format!("{crash:?}, open clean={clean} {:?}, {trouble:?}", self.checkpoint));
+            last_left = left;
+            steps.push(format!("{crash:?}, open {left:?} {:?}, {trouble:?}", self.checkpoint));
             simulated::with(|disk| disk.set_trouble(trouble));
-            let opened = self.open(clean);
+            let opened = self.open(left);
             let failures = simulated::with(|disk| disk.failures());
             simulated::with(|disk| disk.set_trouble(Trouble::None));
             // The mark of a clean stop is gone from now on.
@@ -523,6 +547,7 @@ impl World {
             let is_over = matches!(trouble, Trouble::Over(_)) && failures > 0;
             match opened {
                 Ok(log) if !is_over => {
+                    self.is_of_this_boot = true;
                     self.log = Some(log);
                     break;
                 }
@@ -534,15 +559,49 @@ impl World {
         let restarts = [Some(self.checkpoint.1), self.restarting.take()];
         self.history.survive(log, least, &restarts);
         self.doubt = i64::MAX;
+        self.check_flipped(last_left);
         self.write_checkpoint();
         let last = steps.len() - 1;
         steps[last] += &format!(": {} to {}", self.history.start, self.history.end);
     }
 
-    fn open(&self, clean: bool) -> Result<Log> {
+    /// A bit of the last value of some batch that was flushed.
+    fn flip(&mut self, steps: &mut Vec<String>) {
+        let (start, flushed) = (self.history.start, self.history.flushed);
+        let is_eligible = |told: &&mut Told| {
+            let is_data = !matches!(told.producer, Some((.., Part::Commit | Part::Abort)));
+            is_data && told.base >= start && told.end <= flushed && told.bytes.ends_with(b"v\0")
+        };
+        let count = self.history.batches.iter_mut().filter(is_eligible).count();
+        if count == 0 {
+            return;
+        }
+        let chosen = self.random.below(count as u64) as usize;
+        let told = self.history.batches.iter_mut().filter(is_eligible).nth(chosen).expect("it was counted");
+        let at = told.bytes.len() - 2;
+        if simulated::with(|disk| disk.flip(&told.bytes, at)) {
+            told.bytes[at] ^= 1;
+            self.flipped.insert(told.base);
+            steps.push(format!("a bit of the batch of offset {} flips", told.base));
+        }
+    }
+
+    /// Behind the recovery point, no flipped bit is left; before it, readers find it.
+    fn check_flipped(&mut self, left: Left) {
+        let there = |base: &i64| self.history.batches.iter().find(|told| told.base == *base);
+        let wrong = |told: &Told| !Batch::parse(&told.bytes).unwrap().0.is_crc_valid();
+        self.flipped.retain(|base| there(base).is_some_and(wrong));
+        if left == Left::Unknown {
+            for told in self.flipped.iter().filter_map(there) {
+                assert!(told.end <= self.checkpoint.0, "the flipped bit in {} was believed", told.base);
+            }
+        }
+    }
+
+    fn open(&self, left: Left) -> Result<Log> {
         let options = OpenLog {
             topic_partition: TopicPartition::new("t", 0),
-            clean,
+            left,
             recovery_point: Offset(self.checkpoint.0),
             log_start_offset: Offset(self.checkpoint.1),
             now_ms: self.now_ms,

@@ -1,10 +1,9 @@
-//! The requests of a member, one function each.
+//! The requests of a member of a group, one function each.
 
 use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ottla_e2e::{Closed, RawClient, body};
 use ottla_protocol::messages::create_topics_request::{CreateTopicsRequest, Topic as NewTopic};
 use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
 use ottla_protocol::messages::fetch_request::{self, FetchRequest};
@@ -22,7 +21,7 @@ use ottla_protocol::messages::offset_fetch_response::OffsetFetchResponse;
 use ottla_protocol::messages::sync_group_request::{Assignment, SyncGroupRequest};
 use ottla_protocol::{ApiKey, Message, Str};
 
-use crate::Fallible;
+use crate::raw::{Closed, RawClient, body};
 
 /// Errors that go away by themselves: loading, no coordinator yet, not this one.
 pub const PASSING: [i16; 3] = [14, 15, 16];
@@ -31,8 +30,11 @@ const GIVES_UP_AFTER: Duration = Duration::from_secs(60);
 /// Where a group and its member stand.
 #[derive(Clone, Debug)]
 pub struct Standing {
+    /// The group.
     pub group: String,
+    /// The member's id; empty before it has one.
     pub member: String,
+    /// The generation it is in.
     pub generation: i32,
 }
 
@@ -42,7 +44,7 @@ pub fn ask<'m, M: Message<'m>>(client: &mut RawClient, key: ApiKey, version: i16
 }
 
 /// Waits until the group has a coordinator.
-pub fn find_coordinator(client: &mut RawClient, group: &str) -> Fallible<()> {
+pub fn find_coordinator(client: &mut RawClient, group: &str) -> io::Result<()> {
     let begun = Instant::now();
     loop {
         let request = FindCoordinatorRequest { coordinator_keys: vec![group.into()], ..Default::default() };
@@ -51,24 +53,26 @@ pub fn find_coordinator(client: &mut RawClient, group: &str) -> Fallible<()> {
         match response.coordinators[0].error_code {
             0 => return Ok(()),
             code if !PASSING.contains(&code) || begun.elapsed() > GIVES_UP_AFTER => {
-                return Err(format!("{group} has no coordinator: {response:?}").into());
+                return Err(io::Error::other(format!("{group} has no coordinator: {response:?}")));
             }
             _ => thread::sleep(Duration::from_millis(20)),
         }
     }
 }
 
-pub fn create_topic(client: &mut RawClient, name: &str, num_partitions: i32) -> Fallible<()> {
+/// Makes a topic.
+pub fn create_topic(client: &mut RawClient, name: &str, num_partitions: i32) -> io::Result<()> {
     let topic = NewTopic { name: name.into(), num_partitions, replication_factor: 1, ..Default::default() };
     let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 60_000, validate_only: false };
     let answer = ask(client, ApiKey::CreateTopics, 7, &request)?;
     let response: CreateTopicsResponse<'_> = body(&answer, ApiKey::CreateTopics, 7);
     match response.topics[0].error_code {
         0 => Ok(()),
-        _ => Err(format!("{response:?}").into()),
+        _ => Err(io::Error::other(format!("{response:?}"))),
     }
 }
 
+/// Joins, with a protocol that says nothing.
 pub fn join_request<'a>(group: &'a str, member: &'a str, session_timeout_ms: i32) -> JoinGroupRequest<'a> {
     let protocol = Protocol { name: "shares".into(), metadata: b"m"[..].into() };
     JoinGroupRequest {
@@ -82,6 +86,7 @@ pub fn join_request<'a>(group: &'a str, member: &'a str, session_timeout_ms: i32
     }
 }
 
+/// Asks for the member's share, or deals `shares` out.
 pub fn sync_request<'a>(standing: &'a Standing, shares: Vec<(String, Vec<u8>)>) -> SyncGroupRequest<'a> {
     let assignment =
         |(member, share): (String, Vec<u8>)| Assignment { member_id: Str::from(member), assignment: share.into() };
@@ -94,6 +99,7 @@ pub fn sync_request<'a>(standing: &'a Standing, shares: Vec<(String, Vec<u8>)>) 
     }
 }
 
+/// Says that the member is there.
 pub fn heartbeat_request(standing: &Standing) -> HeartbeatRequest<'_> {
     HeartbeatRequest {
         group_id: standing.group.as_str().into(),
@@ -103,11 +109,13 @@ pub fn heartbeat_request(standing: &Standing) -> HeartbeatRequest<'_> {
     }
 }
 
+/// The same; the error, or 0.
 pub fn heartbeat(client: &mut RawClient, standing: &Standing) -> io::Result<i16> {
     let answer = ask(client, ApiKey::Heartbeat, 2, &heartbeat_request(standing))?;
     Ok(body::<HeartbeatResponse>(&answer, ApiKey::Heartbeat, 2).error_code)
 }
 
+/// Leaves; the error, or 0.
 pub fn leave(client: &mut RawClient, standing: &Standing) -> io::Result<i16> {
     let (group_id, member_id) = (standing.group.as_str().into(), standing.member.as_str().into());
     let answer = ask(client, ApiKey::LeaveGroup, 1, &LeaveGroupRequest { group_id, member_id, members: Vec::new() })?;

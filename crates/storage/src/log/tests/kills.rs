@@ -1,0 +1,203 @@
+//! Opening a log whose process was killed while the machine went on: little is read, and the end is right.
+
+use super::*;
+use crate::segment::file_path;
+
+const BATCHES: i64 = 1_000;
+
+/// A log of batches of ten records in one segment, with an index entry for each, whose process is no more.
+fn killed(config: LogConfig, batches: i64) -> Fixture {
+    let (fixture, mut log) = Fixture::new(config);
+    for number in 0..batches {
+        append(&mut log, &Made { timestamps: vec![1_000 + number; 10], ..Made::sized(10, 500) });
+    }
+    fixture
+}
+
+fn one_segment() -> LogConfig {
+    LogConfig { segment_index_bytes: 1 << 20, ..small_segments(1 << 30) }
+}
+
+fn reopen(fixture: &Fixture) -> (Log, Recovery) {
+    fixture.open_left(Left::Killed, 0, 0).unwrap()
+}
+
+fn log_file(fixture: &Fixture) -> fs::File {
+    let path = file_path(&fixture.path(), Offset(0), "log");
+    fs::OpenOptions::new().read(true).write(true).open(path).unwrap()
+}
+
+fn batch_bytes() -> u64 {
+    Made::sized(10, 500).bytes().len() as u64
+}
+
+/// Asserts that every batch is found by its offset and by its time.
+fn check_all(log: &Log, batches: i64) {
+    assert_eq!(log.end_offset(), Offset(batches * 10));
+    for number in 0..batches {
+        assert_eq!(read(log, number * 10 + 3, 1, batches * 10), [number * 10]);
+        let found = log.offset_for_timestamp(1_000 + number, Offset(batches * 10)).unwrap().unwrap();
+        assert_eq!(found.offset, Offset(number * 10));
+    }
+}
+
+#[test]
+fn only_what_lies_behind_the_indexes_is_read() {
+    let fixture = killed(one_segment(), BATCHES);
+    let (mut log, recovery) = reopen(&fixture);
+    // The indexes write their entries in bunches of 128.
+    let most_bytes = 130 * batch_bytes();
+    assert_eq!((recovery.cut, recovery.scanned_segments), (None, 1));
+    assert!(recovery.scanned_bytes <= most_bytes, "{} bytes", recovery.scanned_bytes);
+    check_all(&log, BATCHES);
+    assert_eq!(log.latest_epoch(), Some(LeaderEpoch(5)));
+    for number in BATCHES..BATCHES + 300 {
+        append(&mut log, &Made { timestamps: vec![1_000 + number; 10], ..Made::sized(10, 500) });
+    }
+    drop(log);
+    check_all(&reopen(&fixture).0, BATCHES + 300);
+}
+
+#[test]
+fn sealed_segments_are_not_read_at_all() {
+    let fixture = killed(small_segments(1300), 60);
+    let (log, recovery) = reopen(&fixture);
+    assert!((recovery.scanned_segments, recovery.scanned_bytes) <= (1, 2 * batch_bytes()), "{recovery:?}");
+    assert_eq!(log.end_offset(), Offset(600));
+    let (log, recovery) = fixture.open(false, 0);
+    assert_eq!((recovery.scanned_segments, log.end_offset()), (30, Offset(600)), "else all would be");
+}
+
+#[test]
+fn a_last_write_that_is_torn_is_cut_off_and_told() {
+    for preallocate in [false, true] {
+        let config = LogConfig { preallocate, ..LogConfig { segment_index_bytes: 1 << 20, ..small_segments(1 << 20) } };
+        let fixture = killed(config, 300);
+        let last = batch_bytes() * 299;
+        let whole = fs::read(file_path(&fixture.path(), Offset(0), "log")).unwrap();
+        // The last byte is a zero anyway.
+        for written in (0..batch_bytes() - 1).rev().step_by(7) {
+            let mut torn = whole.clone();
+            match preallocate {
+                true => torn[(last + written) as usize..].fill(0),
+                false => torn.truncate((last + written) as usize),
+            }
+            fs::write(file_path(&fixture.path(), Offset(0), "log"), &torn).unwrap();
+            let (log, recovery) = reopen(&fixture);
+            assert_eq!(log.end_offset(), Offset(2990), "{written} bytes of the last batch");
+            assert_eq!(recovery.cut.is_some(), written > 0 || preallocate);
+            if let Some(cut) = recovery.cut.filter(|_| preallocate && written > 61) {
+                assert_eq!((cut.end_offset, cut.lost_end), (Offset(2990), Offset(3000)));
+                expect!["the batch of offset 2990 has a wrong checksum"].assert_eq(&cut.detail);
+            }
+        }
+    }
+}
+
+#[test]
+fn indexes_that_are_not_what_a_kill_leaves_are_built_anew() {
+    for kind in ["index", "timeindex"] {
+        for garbage in [None, Some(vec![7; 13]), Some(vec![0xff; 24]), Some([[0; 11], [9; 11]].concat())] {
+            let fixture = killed(one_segment(), 300);
+            let path = file_path(&fixture.path(), Offset(0), kind);
+            match &garbage {
+                None => fs::remove_file(&path).unwrap(),
+                Some(bytes) => fs::write(&path, bytes).unwrap(),
+            }
+            let (log, recovery) = reopen(&fixture);
+            assert_eq!(recovery.cut, None, "{kind} {garbage:?}");
+            check_all(&log, 300);
+        }
+    }
+}
+
+#[test]
+fn an_index_that_lost_its_last_entries_is_filled_up_again() {
+    for (kind, entry_bytes) in [("index", 8), ("timeindex", 12)] {
+        let fixture = killed(one_segment(), 600);
+        let path = file_path(&fixture.path(), Offset(0), kind);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[100 * entry_bytes..].fill(0);
+        fs::write(&path, bytes).unwrap();
+        let (log, _) = reopen(&fixture);
+        check_all(&log, 600);
+        log.close(0).unwrap();
+        check_all(&fixture.open(true, 6000).0, 600);
+    }
+}
+
+#[test]
+fn a_wrong_entry_misleads_nobody() {
+    let fixture = killed(LogConfig { segment_index_bytes: 1 << 20, ..small_segments(100_000) }, 600);
+    fixture.open(false, 0).0.close(0).unwrap();
+    let path = file_path(&fixture.path(), Offset(0), "index");
+    let good = fs::read(&path).unwrap();
+    // It rises like the others, and points into a batch; or to the next one.
+    for ahead in [17, batch_bytes()] {
+        let mut bytes = good.clone();
+        let position = u32::from_be_bytes(bytes[84..88].try_into().unwrap()) + ahead as u32;
+        bytes[84..88].copy_from_slice(&position.to_be_bytes());
+        fs::write(&path, bytes).unwrap();
+        let (log, _) = fixture.open(true, 6000);
+        check_all(&log, 600);
+        assert_eq!(fs::read(&path).unwrap(), good, "it was built anew");
+        drop(log);
+    }
+}
+
+#[test]
+fn a_wrong_time_in_an_index_deletes_nothing() {
+    let fixture = killed(LogConfig { retention_ms: Some(5_000), ..small_segments(1300) }, 6);
+    fixture.open(false, 0).0.close(0).unwrap();
+    for wrong in [0i64, 7, i64::MAX] {
+        let path = file_path(&fixture.path(), Offset(0), "timeindex");
+        let mut bytes = fs::read(&path).unwrap();
+        let last = bytes.len() - 12;
+        bytes[last..last + 8].copy_from_slice(&wrong.to_be_bytes());
+        fs::write(&path, bytes).unwrap();
+        let (mut log, _) = fixture.open(true, 60);
+        assert_eq!(log.enforce_retention(6_000, Offset(60)).unwrap(), []);
+        if wrong == i64::MAX {
+            assert_eq!(log.enforce_retention(6_002, Offset(60)).unwrap().len(), 1, "nor does it keep anything");
+        }
+    }
+}
+
+#[test]
+fn a_producer_whose_answers_a_kill_has_swallowed_is_known_with_all_its_last_batches() {
+    let (fixture, mut log) = Fixture::new(small_segments(600));
+    for sequence in 0..8 {
+        append(&mut log, &Made { producer: (7, 0, sequence), value_bytes: 500, ..Made::default() });
+    }
+    assert_eq!(log.segments().count(), 8, "each has a snapshot at its begin");
+    drop(log);
+    let (log, _) = reopen(&fixture);
+    for sequence in 3..8 {
+        let bytes = Made { producer: (7, 0, sequence), value_bytes: 500, ..Made::default() }.bytes();
+        let verdict = log.check_producer(Batch::parse(&bytes).unwrap().0.header());
+        assert!(matches!(verdict, Ok(crate::Verdict::Duplicate { .. })), "{sequence}: {verdict:?}");
+    }
+}
+
+#[test]
+fn a_flipped_bit_behind_the_recovery_point_is_cut_off_and_told_and_one_before_is_for_readers() {
+    let size = batch_bytes();
+    for (flipped, recovery_point) in [(3, 0), (3, 30), (3, 31), (3, 40), (3, 100), (0, 5), (9, 99), (9, 100)] {
+        let fixture = killed(one_segment(), 10);
+        let at = flipped as u64 * size + 300;
+        let mut byte = [0];
+        log_file(&fixture).read_exact_at(&mut byte, at).unwrap();
+        log_file(&fixture).write_all_at(&[byte[0] ^ 4], at).unwrap();
+        let (log, recovery) = fixture.open(false, recovery_point);
+        if recovery_point < (flipped + 1) * 10 {
+            let cut = recovery.cut.expect("it is found");
+            assert_eq!((log.end_offset(), cut.end_offset), (Offset(flipped * 10), Offset(flipped * 10)));
+            assert_eq!((cut.lost_end, cut.bytes), (Offset(100), (10 - flipped as u64) * size), "what is gone is told");
+            assert_eq!(cut.detail, format!("the batch of offset {} has a wrong checksum", flipped * 10));
+        } else {
+            assert_eq!((log.end_offset(), recovery.cut), (Offset(100), None), "{flipped} {recovery_point}");
+            let bytes = bytes_of(&log.read(Offset(flipped * 10), 1, Offset(100), true).unwrap());
+            assert!(!Batch::parse(&bytes).unwrap().0.is_crc_valid(), "clients find it");
+        }
+    }
+}
