@@ -79,7 +79,9 @@ impl History {
         }
         assert!(end >= least, "the log ends at {end}, and held all to {least} for certain");
         assert!(start <= self.start, "the log begins at {start}, and began at {}", self.start);
-        let kept = self.batches.partition_point(|batch| batch.end <= end);
+        // What was not flushed may be lost although the log is as long: an append that failed may have left more in its place.
+        let is_kept = |batch: &Told| batch.end <= self.flushed || batch.base < start || holds(log, batch);
+        let kept = self.batches.iter().take_while(|batch| batch.end <= end && is_kept(batch)).count();
         // A truncation that was not flushed may be undone, and what a failed append was taken back for may be lost.
         let gone = self.batches.split_off(kept);
         self.end = gone.first().map_or(self.end, |first| first.base);

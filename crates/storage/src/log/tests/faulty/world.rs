@@ -460,7 +460,9 @@ impl World {
             self.doubt = self.history.batches.iter().find(|told| told.end > to).map_or(to, |told| told.base);
             return Err(error);
         }
-        self.history.truncate(to);
+        // A segment whose indexes could not be opened was read, and ends where the disk has damaged it.
+        let end = self.log().end_offset().0;
+        self.history.truncate(if self.flipped.contains(&end) { to.min(end) } else { to });
         self.write_checkpoint();
         Ok(())
     }
@@ -591,8 +593,9 @@ impl World {
         let there = |base: &i64| self.history.batches.iter().find(|told| told.base == *base);
         let wrong = |told: &Told| !Batch::parse(&told.bytes).unwrap().0.is_crc_valid();
         self.flipped.retain(|base| there(base).is_some_and(wrong));
+        let first = self.log().segments().next().unwrap().base_offset.0;
         if left == Left::Unknown {
-            for told in self.flipped.iter().filter_map(there) {
+            for told in self.flipped.iter().filter_map(there).filter(|told| told.base >= first) {
                 assert!(told.end <= self.checkpoint.0, "the flipped bit in {} was believed", told.base);
             }
         }
