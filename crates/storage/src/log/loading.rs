@@ -145,6 +145,7 @@ fn wrong_behind(end: Offset, later: &[(Offset, u32)], gaps: &mut Gaps<'_>) -> Re
         return Ok(Some(format!("offset {next} does not follow {end}")));
     }
     let is_wrong = end < next && !gaps.are_seen && next > gaps.compacted_to()?;
+    gaps.are_believed |= end < next && !is_wrong;
     Ok(is_wrong.then(|| format!("the offsets from {end} to {next} are missing")))
 }
 
@@ -156,12 +157,14 @@ pub(super) struct Gaps<'a> {
     compacted_to: Option<Offset>,
     /// Some are missing between batches behind that: the leader that they were copied from had compacted its log.
     are_seen: bool,
+    /// There was one between segments, and it passed.
+    pub are_believed: bool,
 }
 
 impl<'a> Gaps<'a> {
     /// Of the log in `folder`, as far as is known before it is read.
     pub fn new(folder: &'a Path) -> Self {
-        Self { folder, compacted_to: None, are_seen: false }
+        Self { folder, compacted_to: None, are_seen: false, are_believed: false }
     }
 
     fn compacted_to(&mut self) -> Result<Offset> {

@@ -114,7 +114,7 @@ impl Log {
             recovery: &mut recovery,
         };
         let (sealed, active) = loading.load(segments)?;
-        let read_from = loading.read_from;
+        let (read_from, gaps_are_believed) = (loading.read_from, loading.gaps.are_believed);
         let end = active.as_ref().map_or(log_start_offset, Active::end_offset);
         if left == Left::Unknown && end < recovery_point && !bases.is_empty() {
             tracing::warn!(log = %topic_partition, %end, %recovery_point, "the recovery point is of a longer log; reading all of this one");
@@ -162,6 +162,10 @@ impl Log {
             opened: Mutex::default(),
         };
         log.settle(end, aborted_from, clean, snapshots, now_ms)?;
+        if gaps_are_believed {
+            // The next start may know less of how far the log was compacted, and must not cut off there what is flushed by then.
+            log.flush(now_ms)?;
+        }
         recovery.cut = recovery.cut.map(|cut| cut.told(&log));
         Ok((log, recovery))
     }
