@@ -187,10 +187,14 @@ impl GroupCoordinators {
             }
             stays
         });
-        shards.topic_id = topic_id;
-        shards.partition_count = topic.map_or(0, |topic| i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX));
+        if !same_topic {
+            shards.topic_id = topic_id;
+            // Groups stay where they are when the topic gets more partitions, until the next start, as in Kafka.
+            shards.partition_count = topic.map_or(0, |topic| i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX));
+        }
         let Some(topic) = topic else { return };
-        for (&index, _) in topic.partitions.iter().filter(|(index, _)| is_led(index)) {
+        let count = shards.partition_count;
+        for (&index, _) in topic.partitions.iter().filter(|(index, _)| index.0 < count && is_led(index)) {
             if shards.by_partition.contains_key(&index) {
                 continue;
             }

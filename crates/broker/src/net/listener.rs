@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rustix::process::Resource;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -23,6 +26,10 @@ use crate::request::Client;
 const LEAST_BACKLOG: i32 = 1024;
 /// How long accepting pauses when the process has run out of files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// An eighth of the files that the process may open is left to logs, but at least so many and at most so many.
+const FILES_LEAST: u64 = 32;
+const FILES_MOST: u64 = 4096;
 
 /// How many connections there are, in all and by address, over all listeners.
 #[derive(Debug, Default)]
@@ -159,6 +166,12 @@ fn report_panic(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
+/// Whether logs still find files to open beside a new connection, whose number tells how many are open: the system gives out
+/// the lowest one that is free.
+fn leaves_files(number: RawFd, limit: Option<u64>) -> bool {
+    limit.is_none_or(|limit| u64::try_from(number).unwrap_or(0) + (limit / 8).clamp(FILES_LEAST, FILES_MOST) < limit)
+}
+
 fn admit(
     node: &Arc<Node>,
     stream: TcpStream,
@@ -167,6 +180,18 @@ fn admit(
 ) -> Option<(std::net::TcpStream, Client)> {
     let ip = address.ip().to_canonical();
     let (config, running) = (&node.config, node.config.running.get());
+    if !leaves_files(stream.as_raw_fd(), rustix::process::getrlimit(Resource::Nofile).current) {
+        // Once: they may be many.
+        static IS_TOLD: AtomicBool = AtomicBool::new(false);
+        if !IS_TOLD.swap(true, Ordering::Relaxed) {
+            warn!(
+                listener = %name, %ip,
+                "refused a connection, and will refuse others: the files that may still be opened are for logs. Raise the limit on \
+                 open files (ulimit -n, LimitNOFILE), or set max.connections"
+            );
+        }
+        return None;
+    }
     let Some(counted) = node.connections.admit(ip, running.max_connections, running.max_connections_from(ip)) else {
         debug!(listener = %name, %ip, "refused a connection: max.connections or max.connections.per.ip is reached");
         return None;
@@ -206,5 +231,12 @@ mod tests {
         assert!(counts.admit(b, 3, 2).is_none(), "three in all");
         drop(first);
         assert!(counts.admit(a, 3, 2).is_some());
+    }
+
+    #[test]
+    fn some_files_are_left_to_logs() {
+        let most = |limit| (0..).take_while(|&number| leaves_files(number, Some(limit))).count();
+        assert_eq!((most(16), most(128), most(1024), most(1 << 20)), (0, 96, 896, (1 << 20) - 4096));
+        assert!(leaves_files(i32::MAX, None));
     }
 }

@@ -378,7 +378,8 @@ impl Partition {
 
     /// Makes `to` the first offset that may be read; the high watermark, if none is given. Gives the first offset now.
     pub fn delete_records(&self, to: Option<Offset>) -> Result<Offset, ErrorCode> {
-        if !self.settings().delete {
+        let settings = self.settings();
+        if settings.compact && !settings.delete {
             return Err(ErrorCode::PolicyViolation);
         }
         let mut state = self.serving()?;

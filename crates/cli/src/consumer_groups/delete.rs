@@ -49,7 +49,11 @@ pub fn show_deleted(deleted: BTreeMap<String, Result<(), Error>>, screen: &mut S
 
 /// `--delete-offsets`
 pub fn delete_offsets(cluster: &mut Cluster, arguments: &Arguments, screen: &mut Screen) -> Result<(), Failure> {
-    let group = arguments.group.last().expect("it has been checked that it is there");
+    let [group] = &arguments.group[..] else {
+        let message = "Found multiple arguments for option group, but you asked for only one".to_owned();
+        let trace = format!("joptsimple.MultipleArgumentsForOptionException: {message}");
+        return Err(Failure::Failed { message, trace });
+    };
     let (partitions, mut outcomes) = partitions_of(cluster, &arguments.topic)?;
     let answered = groups::on_coordinators(cluster, std::slice::from_ref(group), |connection, _, _| {
         let answer = match group_offsets::delete(connection, group, &partitions) {

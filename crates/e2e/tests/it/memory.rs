@@ -12,7 +12,7 @@ use super::{batch, connect, create_topic, fetch, options, produce};
 /// What the broker may take, whatever comes.
 const MOST_BYTES: u64 = 256 << 20;
 /// What it may still hold after large requests have been answered.
-const LEFT_BYTES: u64 = 64 << 20;
+const LEFT_BYTES: u64 = 96 << 20;
 
 pub fn everybody_else_is_served(broker: &mut Broker, client: &mut RawClient, topic: &str) {
     for _ in 0..20 {
