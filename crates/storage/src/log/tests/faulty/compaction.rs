@@ -368,6 +368,14 @@ impl World {
             self.told.push(told.clone());
         }
         self.told.retain(|told| told.base < end);
+        // A write that failed and was taken back may have outlived what was written in its place, and not flushed.
+        for told in self.told.iter_mut().filter(|told| told.end > self.flushed) {
+            let bytes = found.iter().find(|batch| batch.base == told.base).map(|batch| &batch.bytes);
+            let instead = self.failed.iter().find(|failed| failed.base == told.base && bytes == Some(&failed.bytes));
+            if let Some(instead) = instead {
+                *told = instead.clone();
+            }
+        }
         if self.cut_short {
             let is_there = |told: &Told| found.iter().any(|batch| batch.base == told.base);
             let flushed = self.flushed;
