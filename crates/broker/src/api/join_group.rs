@@ -50,7 +50,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         requires_member_id: version >= MEMBER_ID_FIRST_FROM,
         may_skip_assignment: version >= SKIP_ASSIGNMENT_FROM,
         fresh_id: Uuid::random(entropy),
-        room_bytes: request.node.groups.room_bytes(),
+        room_bytes: request.node.groups.room_bytes(request.body.len()),
     });
     reply::ask_as_member(request, &asked.group_id, question, move |answer| match answer {
         Ok(Answer::JoinGroup(answer)) => to_wire(answer, version),

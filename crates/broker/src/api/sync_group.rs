@@ -33,7 +33,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         protocol: asked.protocol_name.as_deref().map(Into::into),
         requires_protocol: request.version() >= PROTOCOL_FROM,
         assignments: assignments.collect(),
-        room_bytes: request.node.groups.room_bytes(),
+        room_bytes: request.node.groups.room_bytes(request.body.len()),
     });
     reply::ask_as_member(request, &asked.group_id, question, |answer| match answer {
         Ok(Answer::SyncGroup(answer)) => to_wire(answer),

@@ -41,6 +41,17 @@ const MEMBERS_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// What groups may write to themselves with all their offsets. Once there is more, as a log may hold, only a few words at a time.
 const METADATA_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// A part of the former that only those get who ask for little.
+const RESERVED_PART: usize = 8;
+/// What is little.
+const LITTLE_BYTES: usize = 16 * 1024;
+
+/// What a list of all groups may take, which has to fit into an answer: about 90,000 groups with names of usual length. No other
+/// groups are made then.
+const LISTED_BYTES_MAX: usize = 14 * 1024 * 1024;
+/// Longer names may take half of that.
+const LONG_NAME_BYTES: usize = 512;
+
 /// The group coordinators of this broker.
 pub struct GroupCoordinators {
     config: Arc<Config>,
@@ -81,9 +92,10 @@ impl GroupCoordinators {
         Ok((coordinators, threads))
     }
 
-    /// How much more the members of groups may take.
-    pub fn room_bytes(&self) -> usize {
-        MEMBERS_BYTES_MAX.saturating_sub(self.shared.members_bytes.load(Ordering::Relaxed))
+    /// How much more the members of groups may take, for one who asks for so much.
+    pub fn room_bytes(&self, asked_bytes: usize) -> usize {
+        let reserved_bytes = if asked_bytes > LITTLE_BYTES { MEMBERS_BYTES_MAX / RESERVED_PART } else { 0 };
+        (MEMBERS_BYTES_MAX - reserved_bytes).saturating_sub(self.shared.members_bytes.load(Ordering::Relaxed))
     }
 
     /// How much more metadata of offsets there may be.

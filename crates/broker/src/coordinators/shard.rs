@@ -17,6 +17,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 use tracing::{error, warn};
 
 use super::timers::Timers;
+use super::{LISTED_BYTES_MAX, LONG_NAME_BYTES};
 use crate::config::Config;
 use crate::node::{PublishedImage, clock};
 use crate::partitions::append::Placed;
@@ -36,6 +37,8 @@ pub struct Shared {
     pub members_bytes: AtomicUsize,
     /// What all groups wrote to themselves with their offsets.
     pub metadata_bytes: AtomicUsize,
+    /// What a list of all groups takes, about.
+    pub listed_bytes: AtomicUsize,
     /// How many generations have got their assignment, also in groups that are another broker's by now.
     pub completed_rebalances: AtomicU64,
 }
@@ -67,6 +70,7 @@ struct Active {
     /// What of the shared memory is of these groups.
     members_bytes: usize,
     metadata_bytes: usize,
+    listed_bytes: usize,
     /// The rebalances that were counted.
     completed_rebalances: u64,
     /// Whether topics may have been deleted whose offsets are here still.
@@ -156,6 +160,12 @@ impl Shard {
             return Ok(Answering::at_once(Answer::Heartbeat(ErrorCode::None)));
         }
         let active = state.active()?;
+        if !has_room_in_list(
+            self.shared.listed_bytes.load(Ordering::Relaxed),
+            active.machine.listing_growth_bytes(&request),
+        ) {
+            return Err(ErrorCode::CoordinatorNotAvailable);
+        }
         let ticket = Ticket(active.next_ticket);
         active.next_ticket += 1;
         let (answer, answered) = oneshot::channel();
@@ -214,6 +224,7 @@ impl Shard {
                 deadline: None,
                 members_bytes: 0,
                 metadata_bytes: 0,
+                listed_bytes: 0,
                 completed_rebalances: 0,
                 may_have_lost_topics: true,
             });
@@ -232,6 +243,7 @@ impl Shard {
             let _ = self.step(active, Input::Unloaded);
             self.shared.members_bytes.fetch_sub(active.members_bytes, Ordering::Relaxed);
             self.shared.metadata_bytes.fetch_sub(active.metadata_bytes, Ordering::Relaxed);
+            self.shared.listed_bytes.fetch_sub(active.listed_bytes, Ordering::Relaxed);
         }
         *state = State::Inactive;
     }
@@ -281,6 +293,7 @@ impl Shard {
     fn count(&self, active: &mut Active) {
         recount(&self.shared.members_bytes, &mut active.members_bytes, active.machine.members_bytes());
         recount(&self.shared.metadata_bytes, &mut active.metadata_bytes, active.machine.metadata_bytes());
+        recount(&self.shared.listed_bytes, &mut active.listed_bytes, active.machine.listed_bytes());
         let completed = active.machine.completed_rebalances();
         let before = std::mem::replace(&mut active.completed_rebalances, completed);
         self.shared.completed_rebalances.fetch_add(completed - before, Ordering::Relaxed);
@@ -362,4 +375,10 @@ fn may_be_split(input: &Input) -> bool {
         Input::Request { request, .. } => matches!(request, Request::DeleteGroups(_)),
         Input::Loaded | Input::WriteFailed { .. } | Input::Unloaded => false,
     }
+}
+
+/// Whether groups, of which a list takes so many bytes, may become so much more.
+fn has_room_in_list(listed_bytes: usize, growth_bytes: usize) -> bool {
+    let max_bytes = if growth_bytes > LONG_NAME_BYTES { LISTED_BYTES_MAX / 2 } else { LISTED_BYTES_MAX };
+    growth_bytes == 0 || listed_bytes + growth_bytes <= max_bytes
 }

@@ -180,6 +180,24 @@ fn groups_and_offsets_are_found_again_in_the_log() {
 }
 
 #[test]
+fn groups_of_long_names_leave_room_in_a_list_for_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = Fixture::new(folder.path());
+    let partition = fixture.partition(folder.path(), &[]);
+    let shard = fixture.shard(&partition);
+    shard.loaded(true);
+    let refused = |group: &str| shard.ask(commit(group, 0, 1)).err();
+    let long = |number: usize| format!("{number}-{}", "x".repeat(30_000));
+    let made = (0..1000).take_while(|&number| refused(&long(number)).is_none()).count();
+    assert_eq!(made, LISTED_BYTES_MAX / 2 / (30_000 + 128 + 4));
+    assert_eq!(refused(&long(0)), None, "it is there");
+    assert_eq!(refused("short"), None);
+    assert_eq!(refused(&long(made)), Some(ErrorCode::CoordinatorNotAvailable));
+    shard.unload();
+    assert_eq!(fixture.shared.listed_bytes.load(Ordering::Relaxed), 0);
+}
+
+#[test]
 fn what_a_transaction_commits_counts_from_its_marker_on() {
     let folder = tempfile::tempdir().unwrap();
     let mut fixture = Fixture::new(folder.path());

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{GroupCoordinator, GroupState};
+use super::list_groups::listed_bytes;
+use super::{Group, GroupCoordinator, GroupId, GroupState};
 
 impl GroupCoordinator {
     pub(super) fn check_all(&self) {
@@ -25,6 +26,12 @@ impl GroupCoordinator {
         assert_eq!(self.members_bytes, members_bytes, "what the members take");
         let metadata_bytes: usize = self.groups.values().map(|group| group.offsets.metadata_bytes()).sum();
         assert_eq!(self.metadata_bytes, metadata_bytes, "what groups wrote to themselves");
+        let listed = |(id, group): (&GroupId, &Group)| {
+            let bytes = listed_bytes(id, group.classic.protocol_type().map_or("", |protocol_type| protocol_type));
+            assert_eq!(group.listed_bytes, bytes, "what {id} takes in a list");
+            bytes
+        };
+        assert_eq!(self.listed_bytes, self.groups.iter().map(listed).sum::<usize>(), "what a list takes");
         let indexed = self.groups.values().filter(|group| group.indexed.is_some()).count();
         assert_eq!(indexed, self.deadlines.len(), "deadlines are of groups");
     }

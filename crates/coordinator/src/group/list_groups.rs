@@ -6,9 +6,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use super::GroupCoordinator;
-use super::GroupId;
 use super::classic::state::GroupState;
+use super::{GroupCoordinator, GroupId, Request};
+
+/// What a group takes apart from its texts.
+const GROUP_BYTES: usize = 128;
 
 /// Which groups are asked for. An empty list asks for all.
 #[derive(Clone, Debug, Default)]
@@ -70,6 +72,20 @@ impl fmt::Display for GroupType {
 }
 
 impl GroupCoordinator {
+    /// How much more a list of all groups will take when `request` is carried out: it may be of a group that is not there yet, or
+    /// say of what type it is.
+    pub fn listing_growth_bytes(&self, request: &Request) -> usize {
+        let (group_id, protocol_type) = match request {
+            Request::JoinGroup(request) => (&request.group_id, &*request.protocol_type),
+            Request::OffsetCommit(request) => (&request.group_id, ""),
+            _ => return 0,
+        };
+        match self.group(group_id) {
+            None => listed_bytes(group_id, protocol_type),
+            Some(group) => listed_bytes(group_id, protocol_type).saturating_sub(group.listed_bytes),
+        }
+    }
+
     /// The groups that pass the filter, by name.
     pub fn list_groups(&self, filter: &GroupFilter) -> Vec<ListedGroup> {
         let listed = self.groups.iter().map(|(id, group)| ListedGroup {
@@ -80,6 +96,11 @@ impl GroupCoordinator {
         });
         listed.filter(|group| filter.passes(group)).collect()
     }
+}
+
+/// What a group takes in a list, and beside its members and offsets in memory, about.
+pub(super) fn listed_bytes(group_id: &str, protocol_type: &str) -> usize {
+    group_id.len() + protocol_type.len() + GROUP_BYTES
 }
 
 fn is_among(names: &BTreeSet<String>, name: &str) -> bool {

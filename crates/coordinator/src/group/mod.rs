@@ -112,6 +112,8 @@ pub struct GroupCoordinator {
     members_bytes: usize,
     /// What all groups wrote to themselves with their offsets.
     metadata_bytes: usize,
+    /// What a list of all groups takes, about.
+    listed_bytes: usize,
     /// How many generations have got their assignment since the log was loaded.
     completed_rebalances: u64,
 }
@@ -127,6 +129,8 @@ struct Group {
     indexed: Option<Duration>,
     /// Its part of the memory of all groups.
     members_bytes: usize,
+    /// What it takes in a list.
+    listed_bytes: usize,
 }
 
 /// How far the search for expired offsets has got.
@@ -273,6 +277,7 @@ impl GroupCoordinator {
             held_until: Duration::ZERO,
             members_bytes: 0,
             metadata_bytes: 0,
+            listed_bytes: 0,
             completed_rebalances: 0,
         }
     }
@@ -290,6 +295,11 @@ impl GroupCoordinator {
     /// What all groups wrote to themselves with their offsets.
     pub fn metadata_bytes(&self) -> usize {
         self.metadata_bytes
+    }
+
+    /// What a list of all groups takes, about, and what it takes to keep them.
+    pub fn listed_bytes(&self) -> usize {
+        self.listed_bytes
     }
 
     /// How many generations have got their assignment since the log was loaded.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::classic::state::ClassicGroup;
+use super::list_groups::listed_bytes;
 use super::offsets::Offsets;
 use super::records::Record;
 use super::{Group, GroupCoordinator, GroupId, NoteKind};
@@ -15,6 +16,7 @@ impl GroupCoordinator {
                 entry.is_recorded = true;
                 entry.classic = ClassicGroup::from_record(value);
                 self.recount(group);
+                self.relist(group);
                 self.reindex(group);
             }
             Record::Group { group, value: None } => self.forget(group),
@@ -23,6 +25,9 @@ impl GroupCoordinator {
                 let before_bytes = entry.offsets.metadata_bytes();
                 entry.offsets.put(topic, *partition, value.clone());
                 self.metadata_bytes = self.metadata_bytes + entry.offsets.metadata_bytes() - before_bytes;
+                if entry.listed_bytes == 0 {
+                    self.relist(group);
+                }
             }
             Record::Offset { group, topic, partition, value: None } => {
                 if let Some(entry) = self.groups.get_mut(group) {
@@ -40,6 +45,7 @@ impl GroupCoordinator {
                 let group = self.groups.get_mut(&id).expect("a group is made by a record, which is replayed before");
                 group.classic = *classic;
                 self.recount(&id);
+                self.relist(&id);
                 self.reindex(&id);
             }
             NoteKind::CompletedRebalance => self.completed_rebalances += 1,
@@ -74,11 +80,13 @@ impl GroupCoordinator {
             self.deadlines.remove(&(indexed, Arc::clone(id)));
         }
         self.members_bytes -= group.members_bytes;
+        self.listed_bytes -= group.listed_bytes;
         if group.offsets.is_empty() {
             self.groups.remove(id);
         } else {
             let offsets = std::mem::take(&mut group.offsets);
             *group = Group { offsets, ..Group::simple() };
+            self.relist(id);
         }
     }
 
@@ -87,6 +95,14 @@ impl GroupCoordinator {
         let group = self.groups.get_mut(id).expect("the caller found the group");
         let before_bytes = std::mem::replace(&mut group.members_bytes, group.classic.size_bytes());
         self.members_bytes = self.members_bytes + group.members_bytes - before_bytes;
+    }
+
+    /// Notes what the group takes in a list.
+    fn relist(&mut self, id: &GroupId) {
+        let group = self.groups.get_mut(id).expect("the caller found the group");
+        let listed_bytes = listed_bytes(id, group.classic.protocol_type().map_or("", |protocol_type| protocol_type));
+        let before_bytes = std::mem::replace(&mut group.listed_bytes, listed_bytes);
+        self.listed_bytes = self.listed_bytes + listed_bytes - before_bytes;
     }
 
     /// Notes when the group's first timer may end.
@@ -114,6 +130,7 @@ impl Group {
             offsets: Offsets::default(),
             indexed: None,
             members_bytes: 0,
+            listed_bytes: 0,
         }
     }
 }

@@ -20,8 +20,8 @@ const NEW_MEMBER_JOIN_TIMEOUT: Duration = Duration::from_secs(300);
 const MAX_PENDING_JOINS: usize = 10_000;
 /// Protocols of one member. Kafka has no such limit; to compare more of them takes long.
 const MAX_PROTOCOLS: usize = 100;
-/// What a member may say in all its protocols. A group's record, which holds it, could not be written with the default
-/// `max.message.bytes`; Kafka finds out later.
+/// What a member may say in one of its protocols. A group's record, which holds what is said in the one that is chosen, could
+/// not be written with the default `max.message.bytes`; Kafka finds out later.
 const MAX_METADATA_BYTES: usize = 1024 * 1024;
 /// What all members of a group may take, with their assignments, so that the answer to its leader, which repeats what they
 /// say, is no longer than answers may be. A group's record with the default `max.message.bytes` holds an eighth of it.
@@ -107,7 +107,7 @@ impl JoinGroup {
         if self.protocols.len() > MAX_PROTOCOLS {
             return refuse(ErrorCode::InconsistentGroupProtocol);
         }
-        if self.protocols.iter().map(|protocol| protocol.metadata.len()).sum::<usize>() > MAX_METADATA_BYTES {
+        if self.protocols.iter().any(|protocol| protocol.metadata.len() > MAX_METADATA_BYTES) {
             return refuse(ErrorCode::UnknownServerError);
         }
         let existing = asked.coordinator.classic(&self.group_id);
