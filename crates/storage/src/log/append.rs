@@ -193,9 +193,10 @@ impl Log {
         self.epochs.settle()?;
         if epoch > self.latest_epoch().unwrap_or(LeaderEpoch::NONE) {
             let assigned = self.epochs.assign(epoch, header.base_offset);
-            if assigned.is_err() {
+            match assigned {
                 // Nor are those of the batches before it written now.
-                self.epochs.take_back(self.active.end_offset());
+                Err(_) => self.epochs.take_back(self.active.end_offset()),
+                Ok(()) => self.unflushed.names += 1,
             }
             return assigned;
         }
