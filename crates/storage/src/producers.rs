@@ -28,7 +28,7 @@ pub const PRODUCERS_MAX: usize = 65_536;
 /// How many all partitions of a broker remember together, at about 250 bytes each. Past it, each one forgets its own first.
 const PRODUCERS_OF_ALL_MAX: usize = 131_072;
 /// But so many any partition may remember, whatever the others do.
-const PRODUCERS_OF_EACH: usize = 128;
+const PRODUCERS_OF_EACH: usize = 16;
 /// Of those that are remembered, one in so many is forgotten at once when there are too many, so that looking for them is rare.
 const FORGOTTEN_ONE_IN: usize = 16;
 /// Sequences count from 0 to this and then again from 0.
