@@ -136,7 +136,10 @@ pub fn validate(batch: &Batch<'_>, rules: &Rules<'_>, scratch: &mut Scratch) -> 
 /// Whether a compressed batch must be opened, although its header is believed.
 fn depends_on_records(header: &BatchHeader, rules: &Rules<'_>, walk: &Walk<'_>) -> bool {
     let times = [header.base_timestamp, header.max_timestamp];
+    // Retention would take such a batch for a very old one.
+    let lies = header.max_timestamp < header.base_timestamp;
     rules.compacted
+        || lies
         || header.attributes.timestamp_type() == TimestampType::LogAppendTime
         || !rules.log_append_time
             && (rules.before_max_ms.is_some() || times.into_iter().any(|timestamp| walk.is_out_of_range(timestamp)))

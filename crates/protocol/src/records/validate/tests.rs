@@ -348,6 +348,7 @@ fn a_believed_header_is_opened_where_the_answer_depends_on_it() {
         assert_eq!(check(Topic::Plain, |_| {}), Ok(4), "believed");
         assert_eq!(check(Topic::LogAppendTime, |_| {}), Ok(4), "believed");
         assert_eq!(check(Topic::Plain, |it| it.max_timestamp = NOW + 9 * HOUR_MS), Ok(5), "a wrong maximum");
+        assert_eq!(check(Topic::Plain, |it| it.max_timestamp = 5), Ok(5), "it is not before the first record");
         assert_eq!(check(Topic::Plain, |it| it.base_timestamp = NOW + 9 * HOUR_MS), Err((32, 3)));
         assert_eq!(check(Topic::Compacted, |_| {}), Err((87, 1)));
         assert_eq!(check(Topic::Fresh, |it| it.base_timestamp = NOW - 1003), Err((32, 2)));
