@@ -452,7 +452,9 @@ impl World {
     }
 
     fn truncate(&mut self, to: i64) -> Result<()> {
-        self.overtake_flush();
+        if to < self.history.end {
+            self.overtake_flush();
+        }
         let now_ms = self.now_ms;
         let truncated = self.log_mut().truncate_to(Offset(to), now_ms);
         if let Err(error) = truncated {
