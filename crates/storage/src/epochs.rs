@@ -7,20 +7,16 @@
 //! ```
 //!
 //! A follower or consumer asks where an epoch ended to learn whether its copy of the log still agrees with the leader's
-//! (KIP-101, KIP-279, KIP-320). Epochs and start offsets both rise strictly.
-//!
-//! What is forgotten because the log was cut is on the disk when it returns. A new epoch is in the file, which is flushed with the
-//! batches that it begins with, before the recovery point passes them: a start finds it out again from those behind. What is
-//! forgotten because the log begins later is not even written: a start finds that out, too. So no producer waits for the disk.
+//! (KIP-101, KIP-279, KIP-320). Epochs and start offsets both rise strictly. Every change is on the disk when it returns, but
+//! for what is forgotten because the log begins later: a start finds that out again, and nobody waits for the disk for it.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use ottla_base::{LeaderEpoch, Offset};
 
-use crate::checkpoint::{lines, number, read_lines};
+use crate::checkpoint::{number, read_lines, write_lines};
 use crate::error::{Error, Result};
-use crate::small_file;
 
 /// The name of the file, in the partition's folder.
 pub const LEADER_EPOCH_CHECKPOINT: &str = "leader-epoch-checkpoint";
@@ -34,10 +30,6 @@ pub struct LeaderEpochs {
     is_file_behind: bool,
     /// The file still names epochs whose batches could not be written.
     is_file_ahead: bool,
-    /// How often the file was written, that a start found counting as once ...
-    writes: u64,
-    /// ... and how many of these are on the disk.
-    flushed_writes: u64,
 }
 
 /// Where the records of one leader begin.
@@ -70,31 +62,18 @@ impl LeaderEpochs {
             let epoch = LeaderEpoch(i32::try_from(number(epoch)?).ok()?);
             Some(EpochStart { epoch, start_offset: Offset(number(start_offset)?) })
         })?;
-        if entries.is_empty() && small_file::read(&path)?.is_some_and(|bytes| bytes.is_empty()) {
-            return Err(Error::corrupt(&path, "it is empty, as a power cut leaves what was not flushed"));
-        }
         if entries.windows(2).any(|pair| !pair[1].follows(pair[0])) {
             return Err(Error::corrupt(&path, "epochs and start offsets do not both rise"));
         }
-        Ok(Self { entries, writes: 1, ..Self::without_entries(&path) })
+        Ok(Self { path: path.into(), entries, is_file_behind: false, is_file_ahead: false })
     }
 
     /// These epochs, which were found in the batches, in the place of a checkpoint that is damaged.
     pub fn rebuilt(folder: &Path, entries: Vec<EpochStart>) -> Result<Self> {
-        let mut this = Self::without_entries(&folder.join(LEADER_EPOCH_CHECKPOINT));
+        let path = folder.join(LEADER_EPOCH_CHECKPOINT).into();
+        let mut this = Self { path, entries: Vec::new(), is_file_behind: false, is_file_ahead: false };
         this.write(entries)?;
         Ok(this)
-    }
-
-    fn without_entries(path: &Path) -> Self {
-        Self {
-            path: path.into(),
-            entries: Vec::new(),
-            is_file_behind: false,
-            is_file_ahead: false,
-            writes: 0,
-            flushed_writes: 0,
-        }
     }
 
     /// The latest leader's epoch.
@@ -121,17 +100,7 @@ impl LeaderEpochs {
             entries.pop();
         }
         entries.push(new);
-        self.write_through(entries, small_file::replace_unflushed)
-    }
-
-    /// The file, if it is still to be flushed, with what to say once that is done.
-    pub fn unflushed(&self) -> Option<(&Path, u64)> {
-        (self.flushed_writes < self.writes).then_some((&*self.path, self.writes))
-    }
-
-    /// Notes that the file was flushed since [`Self::unflushed`] said this.
-    pub fn flushed(&mut self, writes: u64) {
-        self.flushed_writes = self.flushed_writes.max(writes);
+        self.write(entries)
     }
 
     /// Where `epoch`, or the greatest known one below it, ends; `log_end` ends the latest. `None` if `epoch` is none, or
@@ -203,16 +172,8 @@ impl LeaderEpochs {
 
     /// Memory follows the disk, so that a failed write leaves both as they were.
     fn write(&mut self, entries: Vec<EpochStart>) -> Result<()> {
-        self.write_through(entries, small_file::replace)?;
-        self.flushed(self.writes);
-        Ok(())
-    }
-
-    fn write_through(&mut self, entries: Vec<EpochStart>, replace: fn(&Path, &[u8]) -> Result<()>) -> Result<()> {
-        let text = lines(&entries, |text, entry| writeln!(text, "{} {}", entry.epoch, entry.start_offset));
-        replace(&self.path, text.as_bytes())?;
+        write_lines(&self.path, &entries, |text, entry| writeln!(text, "{} {}", entry.epoch, entry.start_offset))?;
         self.entries = entries;
-        self.writes += 1;
         (self.is_file_behind, self.is_file_ahead) = (false, false);
         self.check();
         Ok(())

@@ -1,10 +1,8 @@
 //! Small files that are read and written whole: checkpoints, snapshots, properties.
 //!
 //! Writing is all or nothing: `name.tmp` is written and flushed, takes the place of `name`, and the folder is flushed.
-//! A crash leaves the old file or the new one, and perhaps a `.tmp` that the next write overwrites. Where nothing is flushed
-//! that holds for a kill; after a power cut the file may be torn.
+//! A crash leaves the old file or the new one, and perhaps a `.tmp` that the next write overwrites.
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -43,25 +41,15 @@ pub(crate) fn read_text(path: &Path) -> Result<Option<String>> {
 /// Puts a file with `bytes` in the place of `path`, on the disk when this returns.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().expect("a file of a log directory lies in a folder");
-    replace_through(path, bytes, |file, temporary| os::sync_data(file).map_err(Error::io("flush", temporary)))?;
-    os::sync_folder(folder).map_err(Error::io("flush the folder", folder))
-}
-
-/// Puts a file with `bytes` in the place of `path`; it and the folder are still to be flushed.
-pub(crate) fn replace_unflushed(path: &Path, bytes: &[u8]) -> Result<()> {
-    replace_through(path, bytes, |_, _| Ok(()))
-}
-
-fn replace_through(path: &Path, bytes: &[u8], flush: impl FnOnce(&File, &Path) -> Result<()>) -> Result<()> {
-    let folder = path.parent().expect("a file of a log directory lies in a folder");
     let mut name = path.file_name().expect("a file of a log directory has a name").to_owned();
     name.push(".tmp");
     let temporary = folder.join(name);
 
     let file = os::create(&temporary).map_err(Error::io("create", &temporary))?;
     os::write_all_at(&file, bytes, 0).map_err(Error::io("write", &temporary))?;
-    flush(&file, &temporary)?;
-    os::rename(&temporary, path).map_err(Error::io("put the new file in the place of", path))
+    os::sync_data(&file).map_err(Error::io("flush", &temporary))?;
+    os::rename(&temporary, path).map_err(Error::io("put the new file in the place of", path))?;
+    os::sync_folder(folder).map_err(Error::io("flush the folder", folder))
 }
 
 /// Removes the file, and returns when it is gone from the disk; says whether there was one.

@@ -193,10 +193,9 @@ impl Log {
         self.epochs.settle()?;
         if epoch > self.latest_epoch().unwrap_or(LeaderEpoch::NONE) {
             let assigned = self.epochs.assign(epoch, header.base_offset);
-            match assigned {
+            if assigned.is_err() {
                 // Nor are those of the batches before it written now.
-                Err(_) => self.epochs.take_back(self.active.end_offset()),
-                Ok(()) => self.unflushed.names += 1,
+                self.epochs.take_back(self.active.end_offset());
             }
             return assigned;
         }

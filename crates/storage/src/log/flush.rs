@@ -56,8 +56,6 @@ pub struct Flush {
     /// How often its names had changed; the folder is flushed too if not all of that was flushed before.
     names: u64,
     names_flushed: u64,
-    /// The writes of the leader epochs that are flushed too, if any.
-    epochs: Option<u64>,
     failed: Arc<Mutex<bool>>,
 }
 
@@ -157,13 +155,8 @@ impl Log {
             folder: self.folder.clone(),
             names: self.unflushed.names,
             names_flushed: self.unflushed.names_flushed,
-            epochs: None,
             failed: Arc::clone(&self.unflushed.failed),
         };
-        if let Some((path, writes)) = self.epochs.unflushed() {
-            flush.others.push(path.to_owned());
-            flush.epochs = Some(writes);
-        }
         let behind =
             if self.recovery_point < end_offset { self.segment_floor(self.recovery_point) } else { segment_count };
         let index_of = |base_offset| self.sealed.binary_search_by_key(base_offset, Segment::base_offset).ok();
@@ -201,9 +194,6 @@ impl Log {
         flush.sealed.iter().for_each(|base_offset| _ = self.unflushed.sealed.remove(base_offset));
         if flush.is_complete {
             self.unflushed.since_ms = now_ms;
-        }
-        if let Some(writes) = flush.epochs {
-            self.epochs.flushed(writes);
         }
         // A roll meanwhile has counted on.
         self.unflushed.names_flushed = self.unflushed.names_flushed.max(flush.names);

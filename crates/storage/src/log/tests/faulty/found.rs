@@ -81,9 +81,9 @@ fn epochs_of_batches_that_were_not_written_are_forgotten() {
     log.append_follower(&both, 0).unwrap_err();
     trouble(Trouble::None);
     log.append_follower(&with_epoch(10, 5), 0).unwrap();
-    // Two epochs are written, in three calls each, and then the batches are not.
+    // Two epochs are written, in five calls each, and then the batches are not.
     let both = [with_epoch(20, 6), with_epoch(30, 7)].concat();
-    trouble(Trouble::Once(6, Failure::Io));
+    trouble(Trouble::Once(10, Failure::Io));
     let error = log.append_follower(&both, 0).unwrap_err();
     assert!(error.to_string().contains("append to"), "{error}");
     log.check();
