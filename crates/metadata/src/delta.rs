@@ -4,10 +4,9 @@
 
 use std::sync::Arc;
 
-use ottla_base::{BrokerId, PartitionIndex, Uuid};
+use ottla_base::{BrokerId, Change, PartitionIndex, SharedMap, Uuid};
 
 use crate::image::{ConfigResource, Image, Partition, Topic};
-use crate::{Change, SharedMap};
 
 /// What changed for one broker from one image to a later one.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]

@@ -17,6 +17,3 @@ pub mod names;
 pub mod placement;
 pub mod records;
 pub mod settings;
-mod shared_map;
-
-pub use shared_map::{Change, SharedMap};

@@ -13,10 +13,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ottla_base::{BrokerId, LeaderEpoch, Offset, PartitionIndex, ProducerId, Uuid};
+use ottla_base::{BrokerId, LeaderEpoch, Offset, PartitionIndex, ProducerId, SharedMap, Uuid};
 
 use self::kept::AllKept;
-use crate::SharedMap;
 
 mod apply;
 mod broker;

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use ottla_base::{BrokerId, LeaderEpoch, PartitionEpoch, PartitionIndex, Uuid};
-
-use crate::SharedMap;
+use ottla_base::{BrokerId, LeaderEpoch, PartitionEpoch, PartitionIndex, SharedMap, Uuid};
 
 /// The directory of a replica whose broker has not yet said where it put it.
 pub const UNASSIGNED_DIRECTORY: Uuid = Uuid(1);

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use ottla_base::{PartitionIndex, Uuid};
+use ottla_base::{Change, PartitionIndex, SharedMap, Uuid};
 
 use super::{Partition, Topic};
-use crate::{Change, SharedMap, names};
+use crate::names;
 
 /// All topics. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::shared_map::SharedMap;
 use super::state::{ClassicGroup, Phase, Waiting};
 use crate::group::MemberId;
+use ottla_base::SharedMap;
 
 impl ClassicGroup {
     pub(in crate::group) fn check(&self) {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::join_group::Protocol;
-use super::shared_map::SharedMap;
 use super::state::{Member, size_of_protocols};
 use crate::group::MemberId;
+use ottla_base::SharedMap;
 
 /// What it takes to count the members that have one protocol, about.
 const COUNT_BYTES: usize = 48;

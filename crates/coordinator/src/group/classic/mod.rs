@@ -22,7 +22,6 @@ mod members;
 mod pending_joins;
 mod protocols;
 mod rebalance;
-mod shared_map;
 pub mod state;
 mod static_member;
 pub mod sync_group;

@@ -3,8 +3,8 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use super::shared_map::SharedMap;
 use crate::group::MemberId;
+use ottla_base::SharedMap;
 
 /// What an id that was given out takes beside its text, about.
 const PENDING_JOIN_BYTES: usize = 64;

@@ -5,13 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_base::Timestamp;
+use ottla_base::{SharedMap, Timestamp};
 use ottla_protocol::error::ErrorCode;
 
 use super::join_group::Protocol;
 use super::members::Members;
 use super::pending_joins::PendingJoins;
-use super::shared_map::SharedMap;
 use crate::group::records::{Record, RecordedGroup, RecordedMember};
 use crate::group::{GroupId, MemberId, Opaque, Ticket, from_ms};
 

@@ -1,7 +1,8 @@
 //! A sorted map whose copies share what they have in common.
 //!
-//! Readers of the cluster's image hold it while the next one is made. A copy of this map costs one reference count; a
-//! change costs the copy of one chunk and of the list of chunks, however many copies there are.
+//! Machines decide on copies: readers of the cluster's image hold it while the next one is made, and what a group does is
+//! worked out on a copy of it, mostly about one member of many. A copy of this map costs one reference count; a change costs
+//! the copy of one chunk and of the list of chunks, however many copies there are.
 //!
 //! ```text
 //!   chunks --> [ chunk | chunk | chunk ]      sorted; no chunk is empty or longer than MAX_CHUNK
@@ -15,9 +16,10 @@
 use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::fmt;
+use std::ops::Index;
 use std::sync::Arc;
 
-/// Where a chunk is split in two.
+/// A chunk that grows past this is split in two; two neighbours that have a quarter of it are made one.
 const MAX_CHUNK: usize = 64;
 
 type Chunk<K, V> = Vec<(K, V)>;
@@ -65,6 +67,14 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
         Some(&chunk[place].1)
     }
 
+    /// Whether there is a value at `key`.
+    pub fn contains_key<Q: Ord + ?Sized>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        self.get(key).is_some()
+    }
+
     /// The value at `key`, to be changed. Copies its chunk if another map shares it.
     pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
     where
@@ -106,11 +116,8 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
         let index = self.chunk_of(key)?;
         let place = self.chunks[index].binary_search_by(|(k, _)| k.borrow().cmp(key)).ok()?;
         let chunks = Arc::make_mut(&mut self.chunks);
-        let chunk = Arc::make_mut(&mut chunks[index]);
-        let (_, value) = chunk.remove(place);
-        if chunk.is_empty() {
-            chunks.remove(index);
-        }
+        let (_, value) = Arc::make_mut(&mut chunks[index]).remove(place);
+        join_small(chunks, index);
         self.length -= 1;
         Some(value)
     }
@@ -183,6 +190,21 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
     }
 }
 
+/// Takes away the chunk at `index` if it is empty, and makes it one with a neighbour if both are small.
+fn join_small<K: Clone, V: Clone>(chunks: &mut Vec<Arc<Chunk<K, V>>>, index: usize) {
+    if chunks[index].is_empty() {
+        chunks.remove(index);
+        return;
+    }
+    let first_is_small =
+        |first: &usize| chunks.get(first + 1).is_some_and(|next| chunks[*first].len() + next.len() <= MAX_CHUNK / 4);
+    let pairs = [index.checked_sub(1), Some(index)].into_iter().flatten();
+    if let Some(first) = pairs.into_iter().find(first_is_small) {
+        let rest = chunks.remove(first + 1);
+        Arc::make_mut(&mut chunks[first]).extend(rest.iter().cloned());
+    }
+}
+
 struct Cursor<'a, K, V> {
     chunks: &'a [Arc<Chunk<K, V>>],
     place: usize,
@@ -250,6 +272,16 @@ impl<K: Ord + Clone + fmt::Debug, V: Clone + fmt::Debug> fmt::Debug for SharedMa
     }
 }
 
+impl<K: Ord + Clone + Borrow<Q>, V: Clone, Q: Ord + ?Sized> Index<&Q> for SharedMap<K, V> {
+    type Output = V;
+
+    /// # Panics
+    /// Where there is no such key.
+    fn index(&self, key: &Q) -> &V {
+        self.get(key).expect("the caller found the key")
+    }
+}
+
 impl<K: Ord + Clone, V: Clone> FromIterator<(K, V)> for SharedMap<K, V> {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
         let mut map = Self::new();
@@ -303,6 +335,8 @@ mod tests {
             prop_assert!(map.iter().eq(model.iter()));
             prop_assert!(map.iter_from(&from).eq(model.range(from..)));
             prop_assert_eq!(map.get(&from), model.get(&from));
+            prop_assert_eq!(map.contains_key(&from), model.contains_key(&from));
+            prop_assert!(map == model.iter().map(|(key, value)| (*key, *value)).collect(), "however it is cut into chunks");
 
             let mut patched = older_model;
             for change in map.changes(&older) {
@@ -331,5 +365,22 @@ mod tests {
         let changes = newer.changes(&older);
         assert!(changes.len() <= MAX_CHUNK + 1, "only the last chunk was copied, {} entries compared", changes.len());
         assert!(older.changes(&older).is_empty());
+    }
+    #[test]
+    fn a_change_of_a_copy_copies_one_chunk() {
+        let map: SharedMap<u64, u64> = (0..10_000).map(|key| (key, key)).collect();
+        let mut copy = map.clone();
+        copy.insert(5000, 0);
+        copy.remove(&5001);
+        let pairs = map.chunks.iter().zip(copy.chunks.iter());
+        let shared = pairs.filter(|(ours, theirs)| Arc::ptr_eq(ours, theirs)).count();
+        assert_eq!((map.chunks.len(), copy.chunks.len() - shared), (copy.chunks.len(), 1));
+    }
+
+    #[test]
+    fn a_map_that_has_shrunk_is_in_few_chunks() {
+        let mut map: SharedMap<u64, u64> = (0..10_000).map(|key| (key, key)).collect();
+        (0..10_000).filter(|key| key % 100 != 0).for_each(|key| assert_eq!(map.remove(&key), Some(key)));
+        assert!(map.len() == 100 && map.chunks.len() < 30, "{} chunks", map.chunks.len());
     }
 }
