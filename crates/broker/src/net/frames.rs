@@ -386,12 +386,13 @@ mod tests {
             client.write_i32(size as i32).await.expect("it is open");
             client.write_all(&vec![0; half]).await.expect("it is open");
         };
-        let moment = Duration::from_millis(200);
-        tokio::select! {
-            biased;
-            frame = reader.next(&transport) => panic!("half of it has not come: {frame:?}"),
-            () = async { sender.await; tokio::time::sleep(moment).await } => {}
-        }
+        let received = async {
+            while reader.buffer.len() < SIZE_BYTES + half {
+                let frame = tokio::time::timeout(Duration::from_millis(20), reader.next(&transport)).await;
+                assert!(frame.is_err(), "half of it has not come: {frame:?}");
+            }
+        };
+        tokio::join!(sender, received);
         assert_eq!(reader.buffer.len(), SIZE_BYTES + half);
         assert_eq!(reader.buffer.capacity(), SIZE_BYTES + size, "it will not be copied");
         assert!(reader.share.bytes() <= half + WHOLE_STEP_BYTES, "{} bytes", reader.share.bytes());
