@@ -164,9 +164,14 @@ impl<E: Entry> EntryFile<E> {
         self.last
     }
 
+    /// Whether the next entry has those written that wait.
+    pub(crate) fn is_write_due(&self) -> bool {
+        self.pending.len() >= PENDING_ENTRIES_MAX
+    }
+
     /// Adds an entry behind all others.
     pub(crate) fn push(&mut self, entry: E) -> Result<()> {
-        if self.pending.len() >= PENDING_ENTRIES_MAX {
+        if self.is_write_due() {
             self.write_pending()?;
         }
         self.pending.push(entry);
@@ -289,7 +294,8 @@ impl<E: Entry> EntryFile<E> {
         self.path = to.into();
     }
 
-    fn write_pending(&mut self) -> Result<()> {
+    /// Writes what waits.
+    pub(crate) fn write_pending(&mut self) -> Result<()> {
         if self.pending.is_empty() {
             return Ok(());
         }

@@ -113,6 +113,11 @@ impl OffsetIndex {
         self.count() >= self.file.max_entries()
     }
 
+    /// Whether the next entry has those written that wait in memory.
+    pub(crate) fn is_write_due(&self) -> bool {
+        self.file.is_write_due()
+    }
+
     /// The last entry, or the base offset at position 0.
     pub fn last(&self) -> OffsetPosition {
         self.file.last().map_or(self.start(), |entry| self.absolute(entry))

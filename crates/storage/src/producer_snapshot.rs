@@ -156,16 +156,6 @@ pub fn list_snapshots(folder: &Path) -> Result<Vec<Offset>> {
     Ok(entries.iter().filter(|entry| !entry.is_folder).filter_map(|entry| offset_of(&entry.name)).collect())
 }
 
-/// Removes the snapshots that no start will want: all but those at the base of a segment, and the latest if it lies above
-/// the last segment's base, which is given. `bases` are the segments' base offsets, rising, as all `snapshots` are.
-pub fn remove_stray_snapshots(folder: &Path, snapshots: &[Offset], bases: &[Offset]) -> Result<Option<Offset>> {
-    let latest = snapshots.last().copied().filter(|latest| bases.last().is_none_or(|base| latest > base));
-    for offset in snapshots.iter().filter(|offset| bases.binary_search(offset).is_err() && Some(**offset) != latest) {
-        small_file::remove(&snapshot_path(folder, *offset))?;
-    }
-    Ok(latest)
-}
-
 /// Removes the snapshots whose offset `is_unwanted`: those below the log's start, or above where it was cut. They are gone
 /// from the disk when this returns.
 pub fn remove_snapshots(folder: &Path, is_unwanted: impl Fn(Offset) -> bool) -> Result<()> {
@@ -254,22 +244,6 @@ mod tests {
         let loaded = load_latest_snapshot(folder.path(), Offset(300)).unwrap();
         assert_eq!(loaded, Some((Offset(100), vec![entry(100)])));
         assert_eq!(std::fs::read(snapshot_path(folder.path(), Offset(200))).unwrap(), bytes);
-    }
-
-    #[test]
-    fn snapshots_at_segment_bases_and_the_latest_stay() {
-        for (bases, expected) in
-            [(&[100, 300][..], &[100, 300, 500][..]), (&[100, 500], &[100, 500]), (&[100, 600], &[100]), (&[], &[500])]
-        {
-            let folder = tempfile::tempdir().unwrap();
-            for offset in [0, 100, 200, 300, 400, 500] {
-                write_snapshot(folder.path(), Offset(offset), &encode_snapshot([].into_iter())).unwrap();
-            }
-            let bases: Vec<Offset> = bases.iter().copied().map(Offset).collect();
-            remove_stray_snapshots(folder.path(), &list_snapshots(folder.path()).unwrap(), &bases).unwrap();
-            let left: Vec<i64> = list_snapshots(folder.path()).unwrap().iter().map(|offset| offset.0).collect();
-            assert_eq!(left, expected, "{bases:?}");
-        }
     }
 
     proptest! {

@@ -163,6 +163,11 @@ impl TimeIndex {
         self.file.preallocate()
     }
 
+    /// Writes the entries that wait in memory.
+    pub(crate) fn write(&mut self) -> Result<()> {
+        self.file.write_pending()
+    }
+
     /// Cuts the file behind its last entry: when the segment is rolled or closed.
     pub fn trim(&mut self) -> Result<()> {
         self.file.trim()

@@ -23,7 +23,6 @@ use crate::config::LogConfig;
 use crate::epochs::{EpochStart, LeaderEpochs};
 use crate::error::{Error, Result};
 use crate::os;
-use crate::producer_snapshot::remove_stray_snapshots;
 use crate::producers::{ProducerCount, Producers};
 use crate::segment::scan::{LOOKUP_CHUNK_BYTES, Scan};
 use crate::segment::{Active, IndexLimits, Intact, Sealed, Segment, file_path};
@@ -188,9 +187,7 @@ impl Log {
         self.epochs.truncate_from_start(self.start_offset);
         self.replayed.truncate(end)?;
         self.replay(aborted_from.min(end), !clean, &mut snapshots)?;
-        let bases: Vec<Offset> = self.segments().map(|segment| segment.base_offset).collect();
-        self.snapshots.taken.extend(remove_stray_snapshots(&self.folder, &snapshots, &bases)?);
-        Ok(())
+        self.remove_stray_snapshots(&snapshots)
     }
 }
 

@@ -128,6 +128,26 @@ impl Log {
         }
     }
 
+    /// Removes those of `snapshots`, which are in the folder, that no start will want. One stays at the base of each segment,
+    /// and above the last base the latest and the one that a start after a crash begins with.
+    pub(super) fn remove_stray_snapshots(&mut self, snapshots: &[Offset]) -> Result<()> {
+        let last_base = self.active.base_offset();
+        let mut later = snapshots[snapshots.partition_point(|offset| *offset <= last_base)..].to_vec();
+        if later.len() > SNAPSHOTS_KEPT {
+            let read_again = self.offset_in_front_of(READ_AGAIN_BYTES)?;
+            let before = later.partition_point(|offset| *offset <= read_again).checked_sub(1).map(|at| later[at]);
+            later.drain(..later.len() - 1);
+            later.splice(..0, before.filter(|before| *before < later[0]));
+        }
+        self.snapshots.taken = later.into();
+        let is_at_a_base = |offset| self.segments().any(|segment| segment.base_offset == offset);
+        let is_stray = |offset: &&Offset| !self.snapshots.taken.contains(offset) && !is_at_a_base(**offset);
+        for offset in snapshots.iter().filter(is_stray) {
+            small_file::remove(&snapshot_path(&self.folder, *offset))?;
+        }
+        Ok(())
+    }
+
     /// An offset that has about so many bytes behind it, or the first one of the log.
     fn offset_in_front_of(&self, bytes: u64) -> Result<Offset> {
         let mut left = bytes;

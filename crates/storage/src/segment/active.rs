@@ -331,8 +331,8 @@ impl Active {
 
     /// Returns when both indexes are on the disk.
     pub fn flush_indexes(&mut self) -> Result<()> {
-        self.offset_index.flush()?;
-        self.time_index.flush()
+        self.time_index.flush()?;
+        self.offset_index.flush()
     }
 
     /// Takes new limits; the index files keep the length they have.
@@ -369,6 +369,10 @@ impl Active {
             self.first_timestamp = max_timestamp;
         }
         if self.bytes_since_entry > self.limits.interval_bytes {
+            if self.offset_index.is_write_due() {
+                // The files of a killed process lack no time in front of the last offset that is in them.
+                self.time_index.write()?;
+            }
             self.offset_index.append(last_offset, batch.position)?;
             // The last place is for the final entry, also where all batches of a segment come without a roll in between:
             // when it is read anew, or from a leader.
@@ -396,8 +400,8 @@ impl Active {
     }
 
     fn trim_indexes(&mut self) -> Result<()> {
-        self.offset_index.trim()?;
         self.time_index.trim()?;
+        self.offset_index.trim()?;
         self.indexes_prepared = false;
         Ok(())
     }

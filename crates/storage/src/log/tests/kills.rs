@@ -59,6 +59,24 @@ fn only_what_lies_behind_the_indexes_is_read() {
 }
 
 #[test]
+fn times_are_known_as_far_as_offsets_are() {
+    for (timestamp, before) in
+        [(-1, BATCHES), (1_000, BATCHES), (-1, 126), (-1, 127), (-1, 128), (1_000, 129), (1_000, 256)]
+    {
+        let (fixture, mut log) = Fixture::new(one_segment());
+        let made = Made { timestamps: vec![timestamp; 10], ..Made::sized(10, 500) };
+        (0..before).for_each(|_| _ = append(&mut log, &made));
+        append(&mut log, &Made { timestamps: vec![2_000; 10], ..Made::sized(10, 500) });
+        (0..200).for_each(|_| _ = append(&mut log, &made));
+        let (log, recovery) = reopen(&fixture);
+        assert!(recovery.scanned_bytes <= 130 * batch_bytes(), "{} bytes", recovery.scanned_bytes);
+        assert_eq!(log.end_offset(), Offset((before + 201) * 10));
+        let found = log.offset_for_timestamp(1_001, log.end_offset()).unwrap().unwrap();
+        assert_eq!(found.offset, Offset(before * 10));
+    }
+}
+
+#[test]
 fn sealed_segments_are_not_read_at_all() {
     let fixture = killed(small_segments(1300), 60);
     let (log, recovery) = reopen(&fixture);

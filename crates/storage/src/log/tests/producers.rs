@@ -5,6 +5,7 @@ use ottla_protocol::records::control::ControlType;
 use ottla_protocol::records::{BatchBuilder, Compression};
 
 use super::*;
+use crate::producer_snapshot::{list_snapshots, snapshot_path};
 use crate::producers::{SequenceError, Verdict};
 
 const TRANSACTIONAL: i16 = 1 << 4;
@@ -65,6 +66,44 @@ fn a_batch_that_comes_twice_is_recognised_after_a_clean_stop_and_after_a_crash()
     }
     let (log, _) = fixture.open(true, 20);
     assert_eq!((verdict(&log, &numbered(18)), verdict(&log, &numbered(22))), (last, gap));
+}
+
+#[test]
+fn however_often_it_is_stopped_a_log_keeps_one_snapshot_at_its_end_and_one_before_what_is_read_again() {
+    const READ_AGAIN: i64 = 8 << 20;
+    let (fixture, mut log) = Fixture::new(small_segments(1 << 30));
+    let mut offset = 0;
+    // One record a batch, of a MiB each, so that offsets count MiB.
+    for (appended, is_clean) in
+        [(40, false), (0, false), (0, false), (3, true), (2, true), (1, true), (9, true), (20, false)]
+    {
+        for _ in 0..appended {
+            append(&mut log, &Made { producer: (7, 0, offset), value_bytes: 1 << 20, ..Made::default() });
+            offset += 1;
+        }
+        match is_clean {
+            true => log.close(0).unwrap(),
+            false => drop(log),
+        }
+        let left = if is_clean { Left::Cleanly } else { Left::Killed };
+        log = fixture.open_left(left, 0, 0).unwrap().0;
+        let snapshots: Vec<i64> = list_snapshots(&fixture.path()).unwrap().iter().map(|offset| offset.0).collect();
+        assert!(snapshots.len() <= 2, "{snapshots:?}");
+        let from = i64::from(offset) - READ_AGAIN / (1 << 20);
+        assert!((from - 16..=from).contains(&snapshots[0]), "{snapshots:?} of {offset}");
+        assert!(!is_clean || snapshots.last() == Some(&i64::from(offset)), "{snapshots:?} of {offset}");
+    }
+}
+
+#[test]
+fn strays_go_and_snapshots_at_the_bases_of_segments_stay() {
+    let (fixture, mut log) = Fixture::new(small_segments(300));
+    (0..20).step_by(2).for_each(|sequence| _ = append(&mut log, &numbered(sequence)));
+    let bases: Vec<Offset> = log.segments().map(|segment| segment.base_offset).collect();
+    log.close(0).unwrap();
+    fs::copy(snapshot_path(&fixture.path(), bases[2]), snapshot_path(&fixture.path(), Offset(bases[2].0 - 1))).unwrap();
+    fixture.open(true, 20);
+    assert_eq!(list_snapshots(&fixture.path()).unwrap(), [&bases[1..], &[Offset(20)]].concat());
 }
 
 #[test]

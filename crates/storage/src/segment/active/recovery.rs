@@ -82,10 +82,10 @@ impl Active {
         let mut offset_index = OffsetIndex::reopen(&index_path("index"), base_offset, limits.max_bytes)?;
         let mut time_index = TimeIndex::reopen(&index_path("timeindex"), base_offset, limits.max_bytes)?;
         offset_index.truncate_behind(length)?;
-        // Both get their entries together, but not the same ones have reached their files: before the earlier of the two ends,
-        // neither lacks one.
-        let believed = time_index.last().offset.min(offset_index.last().offset);
-        offset_index.truncate_to(believed.plus(1))?;
+        // Times reach their file first, so that none is missing in front of the last offset, if there was room for all.
+        if time_index.is_full() {
+            offset_index.truncate_to(time_index.last().offset.plus(1))?;
+        }
         time_index.truncate_to(offset_index.last().offset.plus(1))?;
         let mut this = Self::indexed(path, file, limits, offset_index, time_index, now_ms)?;
         let from = this.offset_index.last();
