@@ -10,12 +10,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use ottla_base::Uuid;
 use ottla_storage::{Error as StorageError, LogDirectory};
 
+use super::checkpoints::Named;
 use super::flusher::Flusher;
 
 /// Where the operator did not say: so much room is kept free ...
@@ -41,6 +42,7 @@ pub struct Directory {
     failure: OnceLock<String>,
     watch: Arc<Watch>,
     held: Mutex<Option<LogDirectory>>,
+    named: Mutex<Named>,
 }
 
 /// What wakes the thread that looks after the directories.
@@ -81,6 +83,7 @@ impl Directory {
             failure: OnceLock::new(),
             watch,
             held: Mutex::new(None),
+            named: Mutex::default(),
         }
     }
 
@@ -92,6 +95,11 @@ impl Directory {
     /// Its id; not known of one that could not be read.
     pub fn id(&self) -> Option<Uuid> {
         self.id
+    }
+
+    /// The names in its checkpoints, which nobody else writes meanwhile.
+    pub fn named(&self) -> MutexGuard<'_, Named> {
+        self.named.lock().expect("nobody panics while holding this lock")
     }
 
     /// Whether a folder of a partition lies in it.

@@ -6,19 +6,16 @@
 //! too much goes when a segment was rolled. After records were deleted on request, their files go, and where the log starts is
 //! written down, at the next [`TICK`].
 
-use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use ottla_base::{Offset, TopicPartition};
-use ottla_storage::checkpoint::{self, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
-use ottla_storage::{Deleted, Log, OpenLog};
+use ottla_base::Offset;
+use ottla_storage::{Deleted, Log};
 use tracing::{error, info};
 
-use super::Partitions;
 use super::partition::Partition;
+use super::{Partitions, checkpoints};
 use crate::config::{Config, NEVER};
 use crate::node::clock;
 
@@ -54,7 +51,7 @@ pub fn run(partitions: &Partitions, config: &Config, stop: &Receiver<()>) {
     let most_ms = config.log_retention_check_interval.as_millis() as i64;
     let retention = Retention { first_ms: most_ms.min(first.as_millis() as i64), most_ms };
     let mut idle_files = Timer::new(config.log_retention_check_interval, config.log_retention_check_interval);
-    let mut checkpoints = Timer::new(config.log_flush_offset_checkpoint_interval, first);
+    let mut points = Timer::new(config.log_flush_offset_checkpoint_interval, first);
     let mut high_watermarks = Timer::new(config.replica_high_watermark_checkpoint_interval, Duration::ZERO);
     let mut retention_when_full = Timer::new(RETENTION_WHEN_FULL, Duration::ZERO);
     let mut flushes = Timer::new(config.log_flush_scheduler_interval, Duration::ZERO);
@@ -70,7 +67,7 @@ pub fn run(partitions: &Partitions, config: &Config, stop: &Receiver<()>) {
             all.iter().for_each(|partition| partition.with_log(|log, _| log.close_idle_files()));
         }
         if delete_before_starts(&all, now_ms) {
-            write_log_starts(partitions, &all);
+            checkpoints::write_log_starts(partitions);
         }
         let full: Vec<_> = all.iter().filter(|partition| partition.is_full()).cloned().collect();
         if !full.is_empty() && retention_when_full.is_due(now) {
@@ -84,11 +81,11 @@ pub fn run(partitions: &Partitions, config: &Config, stop: &Receiver<()>) {
                 partition.with_log(|log, _| log.expire_producers(now_ms));
             }
         }
-        if checkpoints.is_due(now) {
-            write_checkpoints(partitions, &all);
+        if points.is_due(now) {
+            checkpoints::write(partitions);
         }
         if high_watermarks.is_due(now) && all.iter().any(|partition| partition.is_replicated()) {
-            write_high_watermarks(partitions, &all);
+            checkpoints::write_high_watermarks(partitions);
         }
     }
 }
@@ -176,75 +173,6 @@ fn delete(partition: &Partition, segments: impl FnOnce(&mut Log, Offset) -> ottl
             }
         }
         Err(error) => _ = partition.broken(&error),
-    }
-}
-
-/// Writes where each log starts, and up to where it is on the disk.
-pub(super) fn write_checkpoints(partitions: &Partitions, all: &[Arc<Partition>]) {
-    let recovery_points = Offsets {
-        led: |partition| partition.with_log(|log, _| log.recovery_checkpoint()),
-        found: &|_, log| log.recovery_checkpoint(),
-        unopened: |options| options.recovery_point,
-    };
-    write_each(partitions, all, RECOVERY_POINT_CHECKPOINT, &recovery_points);
-    write_log_starts(partitions, all);
-}
-
-fn write_log_starts(partitions: &Partitions, all: &[Arc<Partition>]) {
-    let log_starts = Offsets {
-        led: |partition| partition.positions().log_start,
-        found: &|_, log| log.start_offset(),
-        unopened: |options| options.log_start_offset,
-    };
-    write_each(partitions, all, LOG_START_CHECKPOINT, &log_starts);
-}
-
-/// Writes the high watermarks. A partition without other replicas finds its own again from its log, so that a broker
-/// that leads only such ones spares the disk an fsync every five seconds.
-fn write_high_watermarks(partitions: &Partitions, all: &[Arc<Partition>]) {
-    let known = |name: &TopicPartition| partitions.high_watermarks.get(name).copied().unwrap_or_default();
-    let high_watermarks = Offsets {
-        led: |partition| partition.positions().high_watermark,
-        found: &|name, _| known(name),
-        unopened: |_| Offset(0),
-    };
-    write_each(partitions, all, HIGH_WATERMARK_CHECKPOINT, &high_watermarks);
-}
-
-/// What a checkpoint says of a log: one that is led; one that nobody leads, or that cannot be claimed; one that could not be
-/// opened.
-struct Offsets<'a> {
-    led: fn(&Partition) -> Offset,
-    found: &'a dyn Fn(&TopicPartition, &Log) -> Offset,
-    unopened: fn(&OpenLog) -> Offset,
-}
-
-/// Writes a checkpoint in each directory that is online.
-fn write_each(partitions: &Partitions, all: &[Arc<Partition>], file: &str, offsets: &Offsets<'_>) {
-    for directory in partitions.directories().iter().filter(|directory| directory.is_online()) {
-        let here = |partition: &&Arc<Partition>| partition.with_log(|log, _| directory.holds(log.folder()));
-        let mut entries: BTreeMap<TopicPartition, Offset> =
-            all.iter().filter(here).map(|partition| (partition.name.clone(), (offsets.led)(partition))).collect();
-        let found = partitions.found();
-        let found_here = found.iter().filter(|(_, log)| directory.holds(log.folder()));
-        entries.extend(found_here.map(|(name, log)| (name.clone(), (offsets.found)(name, log))));
-        drop(found);
-        let unopened = partitions.unopened();
-        let left = unopened.iter().filter(|(name, _)| directory.path().join(name.to_string()).exists());
-        entries.extend(left.map(|(name, options)| (name.clone(), (offsets.unopened)(options))));
-        drop(unopened);
-        if let Err(error) = write_if_changed(&directory.path().join(file), &entries) {
-            error!(%error, "cannot write a checkpoint");
-            directory.on_error(&error);
-        }
-    }
-}
-
-pub(super) fn write_if_changed(path: &Path, offsets: &BTreeMap<TopicPartition, Offset>) -> ottla_storage::Result<()> {
-    // An idle broker leaves the disk alone.
-    match checkpoint::read_offsets(path) {
-        Ok(written) if written == *offsets => Ok(()),
-        _ => checkpoint::write_offsets(path, offsets),
     }
 }
 

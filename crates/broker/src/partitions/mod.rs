@@ -1,6 +1,7 @@
 //! The partitions that this node hosts, in its log directories: found by name, made and removed as the metadata says.
 
 pub mod append;
+pub mod checkpoints;
 pub mod cleaner;
 pub mod directories;
 pub mod disks;
@@ -426,6 +427,9 @@ impl Partitions {
         let folder = home.path().join(name.to_string());
         self.make_room(name, &folder, topic_id)?;
         let known = self.unopened().get(name).cloned();
+        if known.is_none() {
+            checkpoints::forget(home, name)?;
+        }
         let options = known.unwrap_or_else(|| OpenLog {
             topic_partition: name.clone(),
             // What lies there was left by an attempt that failed.

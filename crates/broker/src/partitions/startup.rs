@@ -16,15 +16,15 @@ use std::time::{Duration, Instant};
 
 use ottla_base::{BrokerId, Offset, TopicPartition, Uuid};
 use ottla_metadata::image::Image;
-use ottla_storage::checkpoint::{self, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
+use ottla_storage::checkpoint::{HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
 use ottla_storage::{
     CleanShutdown, Error as StorageError, FolderKind, Left, Log, LogConfig, LogDirectory, MetaProperties, OpenLog,
     PartitionFolder, ProducerCount, os,
 };
 use tracing::{error, info, warn};
 
+use super::checkpoints::{self, write_if_changed};
 use super::directories::{Directory, Watch};
-use super::housekeeping::write_if_changed;
 use super::moving::{MOVED, forget_mark};
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -291,9 +291,9 @@ impl Contents {
     fn read(directory: &LogDirectory) -> ottla_storage::Result<Self> {
         Ok(Self {
             clean: directory.take_clean_shutdown()?,
-            recovery_points: read_checkpoint(directory.path(), RECOVERY_POINT_CHECKPOINT)?,
-            log_starts: read_checkpoint(directory.path(), LOG_START_CHECKPOINT)?,
-            high_watermarks: read_checkpoint(directory.path(), HIGH_WATERMARK_CHECKPOINT)?,
+            recovery_points: checkpoints::read(&directory.path().join(RECOVERY_POINT_CHECKPOINT))?,
+            log_starts: checkpoints::read(&directory.path().join(LOG_START_CHECKPOINT))?,
+            high_watermarks: checkpoints::read(&directory.path().join(HIGH_WATERMARK_CHECKPOINT))?,
             folders: directory.partitions()?,
         })
     }
@@ -349,17 +349,6 @@ fn format(path: &Path, papers: &MetaProperties) -> Result<()> {
     papers.write(path)?;
     info!(directory = %path.display(), cluster = %papers.cluster_id, "formatted a new log directory");
     Ok(())
-}
-
-/// A checkpoint that is damaged costs time, not data: the logs are checked from their beginning.
-fn read_checkpoint(directory: &Path, name: &str) -> ottla_storage::Result<BTreeMap<TopicPartition, Offset>> {
-    checkpoint::read_offsets(&directory.join(name)).or_else(|error| match error.is_of_disk() {
-        true => Err(error),
-        false => {
-            warn!(%error, "taken as empty");
-            Ok(BTreeMap::new())
-        }
-    })
 }
 
 /// What becomes of a folder that is no log of a partition.

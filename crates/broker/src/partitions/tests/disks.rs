@@ -168,7 +168,7 @@ fn a_log_for_which_there_is_no_room_is_opened_when_there_is() {
     assert!(loaded.logs.remove(&name).is_some());
     loaded.unopened.insert(name.clone(), options);
     let all = Partitions::new(&config(folder.path()), loaded);
-    housekeeping::write_checkpoints(&all, &[]);
+    checkpoints::write(&all);
     let starts = checkpoint::read_offsets(&folder.path().join(LOG_START_CHECKPOINT)).unwrap();
     assert_eq!(starts[&name], Offset(2), "what is known of it is kept");
     let positions = host(&all, folder.path()).positions();

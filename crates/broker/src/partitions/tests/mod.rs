@@ -351,7 +351,7 @@ fn a_log_that_cannot_be_claimed_is_not_replaced_by_an_empty_one_in_another_direc
     let points = || checkpoint::read_offsets(&folder.path().join("b").join(RECOVERY_POINT_CHECKPOINT)).unwrap();
     // The segment that is written to is read after a kill, as its indexes are flushed when it is rolled.
     let known = |offset| BTreeMap::from([(TopicPartition::new("t", 0), Offset(offset))]);
-    housekeeping::write_checkpoints(&all, &all.all());
+    checkpoints::write(&all);
     assert_eq!(points(), known(0), "it is not forgotten");
     all.close(0).unwrap();
     assert_eq!(points(), known(1), "it counts as left cleanly");
@@ -406,4 +406,27 @@ fn image_of_t() -> Image {
     ];
     records.iter().for_each(|record| image.apply(Offset(1), record).unwrap());
     image
+}
+
+#[test]
+fn a_topic_that_is_made_again_does_not_begin_where_the_deleted_one_did() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = in_two_directories(folder.path()).unwrap();
+    let held = host(&all, folder.path());
+    (0..3).for_each(|_| _ = append(&held, &one_record(BatchBuilder::new())).unwrap());
+    held.delete_records(Some(Offset(2))).unwrap();
+    checkpoints::write(&all);
+    all.drop_topic("t", 0);
+    drop(held);
+    let (topic, settings) = topic(folder.path());
+    let topic = Topic { id: Uuid(77), ..topic };
+    all.host(&topic, &settings, 0).unwrap();
+    let held = all.find("t", 0).unwrap();
+    append(&held, &one_record(BatchBuilder::new())).unwrap();
+    // Killed before anything else is written down.
+    drop((all, held));
+    let all = in_two_directories(folder.path()).unwrap();
+    all.host(&topic, &settings, 0).unwrap();
+    let positions = all.find("t", 0).unwrap().positions();
+    assert_eq!((positions.log_start, positions.log_end), (Offset(0), Offset(1)));
 }
