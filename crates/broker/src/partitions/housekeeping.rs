@@ -108,9 +108,7 @@ fn look_after_touched(all: &[Arc<Partition>], may_flush: bool, now_ms: i64) {
         } else if rolled {
             partition.flush_sealed(now_ms);
         }
-        // A full disk has no time for those that are still reading: they hold the files open.
-        let purged = partition.purge_deleted(if partition.is_full() { i64::MAX } else { now_ms });
-        if let Err(error) = purged {
+        if let Err(error) = partition.purge_deleted(now_ms) {
             partition.broken(&error);
         }
         if partition.with_log(|log, _| log.has_work_ahead()) {

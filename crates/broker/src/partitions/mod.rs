@@ -439,7 +439,10 @@ impl Partitions {
             now_ms,
             producers: self.producers.clone(),
         });
-        let (log, _) = Log::open(&folder, config.clone(), options)?;
+        let (mut log, _) = Log::open(&folder, config.clone(), options)?;
+        if log.owes_flush() {
+            log.flush(now_ms)?;
+        }
         write_partition_metadata(&folder, topic_id)?;
         self.unopened().remove(name);
         Ok(log)

@@ -481,12 +481,14 @@ impl Partition {
         self.leading().positions()
     }
 
-    /// Runs `work` on the log: for the housekeeping, which is not on the way of any request.
+    /// Runs `work` on the log, and wakes the requests that wait for what it has changed.
     pub fn with_log<T>(&self, work: impl FnOnce(&mut Log, Offset) -> T) -> T {
         let mut state = self.lock();
         let high_watermark = self.leading().leader.high_watermark();
         let done = work(&mut state.log, high_watermark);
         self.leading().note(&mut state.log);
+        drop(state);
+        self.wake();
         done
     }
 
@@ -541,9 +543,11 @@ impl Partition {
         self.lock().is_gone
     }
 
-    /// Unlinks the files of segments that were deleted long enough ago, without holding the lock meanwhile.
+    /// Unlinks the files of segments that were deleted long enough ago, without holding the lock meanwhile; all of them where
+    /// the disk is full, which has no time for those that are still reading.
     pub fn purge_deleted(&self, now_ms: Timestamp) -> ottla_storage::Result<()> {
-        let mut deleted = self.lock().log.take_deleted(now_ms);
+        let due_ms = if self.is_full() { Timestamp::MAX } else { now_ms };
+        let mut deleted = self.lock().log.take_deleted(due_ms);
         if deleted.is_empty() {
             return Ok(());
         }

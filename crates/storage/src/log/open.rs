@@ -138,6 +138,7 @@ impl Log {
         let first = sealed.first().map_or(active.base_offset(), Segment::base_offset);
         let (aborted, aborted_from) = open_aborted(folder, &found, &bases, read_from)?;
         let end = active.end_offset();
+        let owed = if config.flush_before_ack { end } else { Offset(0) };
         let mut log = Self {
             folder: folder.to_owned(),
             topic_partition,
@@ -152,6 +153,7 @@ impl Log {
             doomed: Default::default(),
             unflushed: Unflushed {
                 since_ms: now_ms,
+                owed,
                 names: u64::from(made || !clean),
                 sealed: read_anew,
                 ..Unflushed::default()

@@ -174,3 +174,22 @@ fn a_log_for_which_there_is_no_room_is_opened_when_there_is() {
     let positions = host(&all, folder.path()).positions();
     assert_eq!((positions.log_start, positions.log_end), (Offset(2), Offset(3)));
 }
+
+#[test]
+fn what_cannot_be_unlinked_on_a_full_disk_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open_log(folder.path(), LogConfig { retention_bytes: Some(0), ..LogConfig::default() });
+    let partition = lead(folder.path(), log);
+    append(&partition, &one_record(BatchBuilder::new())).unwrap();
+    partition.with_log(|log, high_watermark| log.enforce_retention(0, high_watermark)).unwrap();
+    let deleted = folder.path().join("t-0/00000000000000000000.log.deleted");
+    fs::remove_file(&deleted).unwrap();
+    fs::create_dir(&deleted).unwrap();
+    partition.home().on_error(&StorageError::io("write", folder.path())(rustix::io::Errno::NOSPC.into()));
+    assert!(partition.is_full());
+    partition.purge_deleted(1).unwrap_err();
+    fs::remove_dir(&deleted).unwrap();
+    fs::write(&deleted, "").unwrap();
+    partition.purge_deleted(2).unwrap();
+    assert!(!deleted.exists());
+}

@@ -35,6 +35,23 @@ fn nothing_is_acknowledged_or_shown_before_a_flush_that_covers_it() {
     assert!(read_from(&partition, Reader::Uncommitted, 0).slice.is_some());
 }
 
+#[tokio::test]
+async fn whoever_flushes_those_who_wait_are_woken() {
+    let folder = tempfile::tempdir().unwrap();
+    let partition = flushed_before_ack(folder.path());
+    let next = append_one(&partition);
+    let waiting = tokio::spawn({
+        let partition = Arc::clone(&partition);
+        async move { partition.acknowledged(Acks::All, next).await }
+    });
+    tokio::task::yield_now().await;
+    // As the cleaner does it.
+    partition.with_log(|log, _| log.flush(0).unwrap());
+    assert!(partition.home().flusher.run_one());
+    let acknowledged = tokio::time::timeout(std::time::Duration::from_secs(10), waiting).await;
+    assert!(matches!(acknowledged, Ok(Ok(Ok(())))), "{acknowledged:?}");
+}
+
 #[test]
 fn many_appends_share_a_flush() {
     let folder = tempfile::tempdir().unwrap();
@@ -102,19 +119,23 @@ fn the_setting_may_come_and_go_while_the_partition_is_led() {
 
 #[test]
 fn what_a_kill_left_in_the_page_cache_is_flushed_before_it_is_shown() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = open_log(folder.path(), LogConfig::default());
-    let before = lead(folder.path(), log);
-    append_one(&before);
-    drop(before);
-    let mut log = open_log(folder.path(), LogConfig::default());
-    assert_eq!((log.end_offset(), log.flushed_offset()), (Offset(1), Offset(0)));
-    log.configure(LogConfig { flush_before_ack: true, ..LogConfig::default() });
-    let partition = lead(folder.path(), log);
-    assert_eq!(high_watermark(&partition), Offset(0));
-    partition.want_flush();
-    assert!(partition.home().flusher.run_one());
-    assert_eq!(high_watermark(&partition), Offset(1));
+    let flushed = || LogConfig { flush_before_ack: true, ..LogConfig::default() };
+    // A log is opened before its topic is known, or with its settings.
+    for opened_with in [LogConfig::default(), flushed()] {
+        let folder = tempfile::tempdir().unwrap();
+        let log = open_log(folder.path(), LogConfig::default());
+        let before = lead(folder.path(), log);
+        append_one(&before);
+        drop(before);
+        let mut log = open_log(folder.path(), opened_with);
+        assert_eq!((log.end_offset(), log.flushed_offset()), (Offset(1), Offset(0)));
+        log.configure(flushed());
+        let partition = lead(folder.path(), log);
+        assert_eq!(high_watermark(&partition), Offset(0));
+        partition.want_flush();
+        assert!(partition.home().flusher.run_one());
+        assert_eq!(high_watermark(&partition), Offset(1));
+    }
 }
 
 #[tokio::test]
