@@ -187,9 +187,8 @@ impl FolderKind {
     }
 }
 
-/// A write or flush failed in the log at `folder`: the page cache of its directory may no longer hold what was written.
-pub(crate) fn distrust_page_cache(folder: &Path) {
-    let Some(directory) = folder.parent() else { return };
+/// The disk has failed under a log directory: the page cache may no longer hold what was written there.
+pub fn distrust_page_cache(directory: &Path) {
     let path = directory.join(BOOT);
     match os::remove(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -277,9 +276,9 @@ mod tests {
         assert!(!directory.is_of_this_boot().unwrap());
 
         directory.mark_boot().unwrap();
-        distrust_page_cache(&path.join("t-0"));
+        distrust_page_cache(&path);
         assert!(!directory.is_of_this_boot().unwrap());
-        distrust_page_cache(&path.join("t-0"));
+        distrust_page_cache(&path);
     }
 
     #[test]

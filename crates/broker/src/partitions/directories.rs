@@ -133,6 +133,7 @@ impl Directory {
                  at the disk (is it mounted? what does the kernel say?), and start the broker again when it is well, or \
                  without this directory in log.dirs"
             );
+            ottla_storage::distrust_page_cache(&self.path);
             self.watch.wake();
         }
     }

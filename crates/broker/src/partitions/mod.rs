@@ -61,6 +61,8 @@ struct Hosted {
 struct Doomed {
     folder: PathBuf,
     due_ms: Timestamp,
+    /// It could not be removed when it was due, and is left alone until it is again.
+    is_stuck: bool,
 }
 
 /// All hosted partitions.
@@ -250,7 +252,11 @@ impl Partitions {
     /// Stops hosting a topic. Its folders are renamed at once, and removed after `file.delete.delay.ms`.
     pub fn drop_topic(&self, topic: &str, now_ms: Timestamp) {
         let removed = self.topics.write().expect("nobody panics while holding this lock").remove(topic);
-        for partition in removed.into_iter().flat_map(|hosted| hosted.partitions).flatten() {
+        let Some(Hosted { id, partitions, failed }) = removed else { return };
+        for index in failed {
+            self.drop_unserved(&TopicPartition::new(topic, index), id, now_ms);
+        }
+        for partition in partitions.into_iter().flatten() {
             self.departed.add(partition.traffic.totals());
             if let Some(copy) = partition.cancel_move() {
                 self.doom(copy, now_ms);
@@ -265,6 +271,27 @@ impl Partitions {
                 Err(error) => {
                     partition.home().on_error(&error);
                     tracing::error!(partition = %partition.name, %error, "cannot rename the folder of a deleted topic");
+                }
+            }
+        }
+    }
+
+    /// Lets go of a log that could not be opened or claimed, and has its folder removed: the disk may be full of it.
+    fn drop_unserved(&self, name: &TopicPartition, topic_id: Uuid, now_ms: Timestamp) {
+        self.unopened().remove(name);
+        drop(self.found().remove(name));
+        for directory in self.directories.iter().filter(|directory| directory.is_online()) {
+            let folder = directory.path().join(name.to_string());
+            let is_of_topic = read_partition_metadata(&folder).map(|id| id.is_none_or(|id| id == topic_id));
+            if !(os::exists(&folder).unwrap_or(false) && is_of_topic.unwrap_or(false)) {
+                continue;
+            }
+            let to = folder.with_file_name(PartitionFolder::name_of(name, FolderKind::Deleted, Uuid::random(entropy)));
+            match os::rename(&folder, &to).map_err(StorageError::io("rename", &folder)) {
+                Ok(()) => self.doom(to, now_ms),
+                Err(error) => {
+                    directory.on_error(&error);
+                    tracing::error!(partition = %name, %error, "cannot rename the folder of a deleted topic");
                 }
             }
         }
@@ -679,9 +706,11 @@ impl Partitions {
     /// # Errors
     /// The first failure; the other folders were removed nevertheless.
     pub fn purge_doomed(&self, now_ms: Timestamp) -> ottla_storage::Result<()> {
-        let mut doomed = self.doomed.lock().expect("nobody panics while holding this lock");
-        let due: Vec<Doomed> = doomed.extract_if(.., |doomed| doomed.due_ms <= now_ms).collect();
-        drop(doomed);
+        let is_in_a_full_one =
+            |folder: &Path| self.directories.iter().any(|directory| directory.is_full() && directory.holds(folder));
+        let is_due =
+            |doomed: &mut Doomed| doomed.due_ms <= now_ms || !doomed.is_stuck && is_in_a_full_one(&doomed.folder);
+        let due: Vec<Doomed> = self.doomed().extract_if(.., is_due).collect();
         let mut done = Ok(());
         for Doomed { folder, .. } in due {
             let home = self.directories.iter().find(|directory| directory.holds(&folder));
@@ -690,7 +719,8 @@ impl Partitions {
             }
             match os::remove_folder(&folder) {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    self.doom(folder.clone(), now_ms.saturating_add(REMOVED_AGAIN_AFTER_MS));
+                    let due_ms = now_ms.saturating_add(REMOVED_AGAIN_AFTER_MS);
+                    self.doomed().push(Doomed { folder: folder.clone(), due_ms, is_stuck: true });
                     let error = StorageError::Io { operation: "remove", path: folder, source };
                     home.inspect(|home| home.on_error(&error));
                     done = done.and(Err(error));
@@ -702,7 +732,11 @@ impl Partitions {
     }
 
     fn doom(&self, folder: PathBuf, due_ms: Timestamp) {
-        self.doomed.lock().expect("nobody panics while holding this lock").push(Doomed { folder, due_ms });
+        self.doomed().push(Doomed { folder, due_ms, is_stuck: false });
+    }
+
+    fn doomed(&self) -> MutexGuard<'_, Vec<Doomed>> {
+        self.doomed.lock().expect("nobody panics while holding this lock")
     }
 
     fn log_config(&self, settings: &TopicSettings) -> LogConfig {

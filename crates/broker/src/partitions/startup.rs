@@ -126,7 +126,7 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
         all_clean &= clean.is_some();
         let left = match clean {
             Some(_) => Left::Cleanly,
-            None if directory.is_of_this_boot()? => Left::Killed,
+            None if is_of_this_boot(directory) => Left::Killed,
             None => Left::Unknown,
         };
         previous_broker_epoch = clean.as_ref().and_then(|clean| clean.broker_epoch).or(previous_broker_epoch);
@@ -351,6 +351,14 @@ fn format(path: &Path, papers: &MetaProperties) -> Result<()> {
     Ok(())
 }
 
+/// Whether all that was written there is in the page cache; if that cannot be found out, more is read.
+fn is_of_this_boot(directory: &LogDirectory) -> bool {
+    directory.is_of_this_boot().unwrap_or_else(|error| {
+        warn!(%error, "checking all that may not have been flushed");
+        false
+    })
+}
+
 /// What becomes of a folder that is no log of a partition.
 fn note_other(
     directory: &LogDirectory,
@@ -505,12 +513,12 @@ fn note_opened(
         // Without it all is read after a power cut. To remove it takes no room.
         let _ = os::remove(&path);
     });
-    let noted = if all_are_open { written.and_then(|()| directory.mark_boot()) } else { written };
-    match noted {
-        Err(error) if error.is_full() => {
-            warn!(%error, "going on without a note of what is on the disk");
-            Ok(())
-        }
-        noted => noted,
+    match written {
+        Err(error) if error.is_full() => warn!(%error, "going on without a note of what is on the disk"),
+        written => written?,
     }
+    if all_are_open && let Err(error) = directory.mark_boot() {
+        warn!(%error, "the next start will check all that is not flushed by then, also after a mere kill");
+    }
+    Ok(())
 }

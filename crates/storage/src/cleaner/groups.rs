@@ -1,7 +1,7 @@
 //! Which segments are written into one: as many neighbours as fit, so that a log that was compacted often does not end up in
 //! many small files.
 
-use ottla_base::Offset;
+use ottla_base::{Offset, Timestamp};
 
 /// A sealed segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct Source {
     pub size_bytes: u32,
     /// ... and of the larger of its indexes.
     pub index_bytes: u32,
+    /// The largest time of its records, or -1.
+    pub largest_ms: Timestamp,
 }
 
 /// How large a segment may become.
@@ -23,18 +25,24 @@ pub struct Room {
     pub segment_bytes: u32,
     /// `segment.index.bytes`.
     pub index_bytes: u32,
+    /// How far the times of segments that are put together may lie apart: all records stay until the latest is due.
+    pub span_ms: Option<i64>,
 }
 
 /// Takes the first group off `sources`: the first segment, and those behind it for which there is room.
 pub fn take_group<'s>(sources: &mut &'s [Source], room: Room) -> &'s [Source] {
     let Some(first) = sources.first() else { return &[] };
     let (mut size_bytes, mut index_bytes) = (u64::from(first.size_bytes), u64::from(first.index_bytes));
+    let (mut earliest_ms, mut latest_ms) = (first.largest_ms, first.largest_ms);
     let mut count = 1;
     for next in &sources[1..] {
         size_bytes += u64::from(next.size_bytes);
         index_bytes += u64::from(next.index_bytes);
         let spans = next.end_offset.0 - 1 - first.base_offset.0;
-        let fits = size_bytes <= u64::from(room.segment_bytes) && index_bytes <= u64::from(room.index_bytes);
+        (earliest_ms, latest_ms) = (earliest_ms.min(next.largest_ms), latest_ms.max(next.largest_ms));
+        let fits = size_bytes <= u64::from(room.segment_bytes)
+            && index_bytes <= u64::from(room.index_bytes)
+            && room.span_ms.is_none_or(|span_ms| latest_ms.saturating_sub(earliest_ms) <= span_ms);
         if !fits || spans > i64::from(i32::MAX) {
             break;
         }
@@ -56,7 +64,7 @@ mod tests {
             .map(|&(size_bytes, index_bytes, offsets)| {
                 let base_offset = Offset(base);
                 base += offsets;
-                Source { base_offset, end_offset: Offset(base), size_bytes, index_bytes }
+                Source { base_offset, end_offset: Offset(base), size_bytes, index_bytes, largest_ms: base }
             })
             .collect();
         let (mut rest, mut groups) = (&sources[..], Vec::new());
@@ -68,7 +76,7 @@ mod tests {
 
     #[test]
     fn neighbours_are_put_together_as_far_as_there_is_room() {
-        let room = Room { segment_bytes: 100, index_bytes: 10 };
+        let room = Room { segment_bytes: 100, index_bytes: 10, span_ms: None };
         let half = 1i64 << 30;
         for (sizes, expected) in [
             (vec![], vec![]),
@@ -81,5 +89,15 @@ mod tests {
         ] {
             assert_eq!(groups(&sizes, room), expected, "{sizes:?}");
         }
+    }
+
+    #[test]
+    fn what_retention_takes_apart_is_not_put_together() {
+        // Each segment is as late as its end offset.
+        let room = |span_ms| Room { segment_bytes: 100, index_bytes: 10, span_ms };
+        let sizes = [(1, 1, 5), (1, 1, 10), (1, 1, 1), (1, 1, 10), (1, 1, 30)];
+        assert_eq!(groups(&sizes, room(None)), [vec![0, 5, 15, 16, 26]]);
+        assert_eq!(groups(&sizes, room(Some(10))), [vec![0, 5], vec![15, 16], vec![26]]);
+        assert_eq!(groups(&sizes, room(Some(0))).len(), 5);
     }
 }

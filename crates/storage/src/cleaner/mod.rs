@@ -41,6 +41,7 @@ use crate::error::{Error, Result};
 use crate::log::{Log, remove_unfinished};
 use crate::os;
 use crate::segment::{IndexLimits, file_path};
+use crate::time_index::TimeIndex;
 use groups::take_group;
 use offset_map::OffsetMap;
 use rewriting::Rewriting;
@@ -197,7 +198,7 @@ fn clean_begun<O: Owner>(
     Ok(Cleaned { end: map_end, before, after, map_utilization: map.utilization() })
 }
 
-/// The first `count` sources, with the sizes of their indexes.
+/// The first `count` sources, with the sizes of their indexes, and their largest times where these matter.
 fn measured(begun: &Begun, count: usize) -> std::result::Result<Vec<Source>, NotCleaned> {
     let length = |source: &Source, kind: &str| {
         let path = file_path(&begun.folder, source.base_offset, kind);
@@ -209,9 +210,20 @@ fn measured(begun: &Begun, count: usize) -> std::result::Result<Vec<Source>, Not
     };
     let measured = begun.sources[..count].iter().map(|source| {
         let index_bytes = length(source, "index")?.max(length(source, "timeindex")?);
-        Ok(Source { index_bytes: u32::try_from(index_bytes).unwrap_or(u32::MAX), ..*source })
+        let largest_ms = match begun.room.span_ms {
+            Some(_) => largest_ms(begun, source),
+            None => source.largest_ms,
+        };
+        Ok(Source { index_bytes: u32::try_from(index_bytes).unwrap_or(u32::MAX), largest_ms, ..*source })
     });
     measured.collect()
+}
+
+/// The largest time of a segment; one whose index says nothing is put together with no other.
+fn largest_ms(begun: &Begun, source: &Source) -> Timestamp {
+    let path = file_path(&begun.folder, source.base_offset, "timeindex");
+    let index = TimeIndex::open(&path, source.base_offset, begun.limits.max_bytes);
+    index.map_or(Timestamp::MAX, |index| index.last().timestamp)
 }
 
 fn locked(checkpoint: &Mutex<CleanerCheckpoint>) -> MutexGuard<'_, CleanerCheckpoint> {

@@ -72,6 +72,7 @@ impl Log {
             end_offset: self.segment_end(index),
             size_bytes: self.sealed[index].size(),
             index_bytes: 0,
+            largest_ms: -1,
         };
         let aborted = self.replayed.aborted.values().flat_map(|index| index.entries());
         Ok(Begun {
@@ -80,8 +81,9 @@ impl Log {
             aborted: aborted.filter(|transaction| transaction.first_offset < end).copied().collect(),
             producers: self.producers().entries().map(|entry| (entry.producer_id, LastOf::of(&entry))).collect(),
             room: Room {
-                segment_bytes: self.config.segment_bytes.min(i32::MAX as u32),
+                segment_bytes: self.config.segment_bytes_max().min(i32::MAX as u64) as u32,
                 index_bytes: self.config.segment_index_bytes,
+                span_ms: self.config.retention_part_ms(),
             },
             limits: index_limits(&self.config),
             upheavals: Cell::new(self.unflushed.upheavals),

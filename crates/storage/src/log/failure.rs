@@ -26,7 +26,7 @@ impl Log {
             && self.unusable.is_none()
         {
             tracing::error!(log = %self.topic_partition, %error, "{what} failed; the log takes no more");
-            distrust_page_cache(&self.folder);
+            self.folder.parent().inspect(|directory| distrust_page_cache(directory));
             self.unusable = Some(match error {
                 Error::Unusable { detail, .. } => detail.clone(),
                 error => format!("{what} failed: {error}"),

@@ -193,3 +193,57 @@ fn what_cannot_be_unlinked_on_a_full_disk_is_tried_again() {
     partition.purge_deleted(2).unwrap();
     assert!(!deleted.exists());
 }
+
+#[test]
+fn a_deleted_topic_gives_the_room_back_of_a_log_that_could_not_be_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = partitions(folder.path());
+    let held = host(&all, folder.path());
+    append(&held, &one_record(BatchBuilder::new())).unwrap();
+    drop((all, held));
+    let metadata = folder.path().join("t-0/partition.metadata");
+    let whole = fs::read(&metadata).unwrap();
+    fs::remove_file(&metadata).unwrap();
+    fs::create_dir(&metadata).unwrap();
+    let all = partitions(folder.path());
+    let (topic, settings) = topic(folder.path());
+    all.host(&topic, &settings, 0).unwrap_err();
+    fs::remove_dir(&metadata).unwrap();
+    fs::write(&metadata, whole).unwrap();
+    all.drop_topic("t", 0);
+    assert!(!folder.path().join("t-0").exists());
+    all.purge_doomed(0).unwrap();
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("t-0")), "{left:?}");
+    let again = Topic { id: Uuid(78), ..topic };
+    all.host(&again, &settings, 0).unwrap();
+    assert_eq!(all.find("t", 0).unwrap().positions().log_end, Offset(0));
+}
+
+#[test]
+fn a_full_disk_does_not_wait_for_those_who_read_what_was_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = partitions(folder.path());
+    let held = host(&all, folder.path());
+    let home = held.home();
+    all.drop_topic("t", 0);
+    let left = || {
+        let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().ends_with("-delete")).count()
+    };
+    all.purge_doomed(1).unwrap();
+    assert_eq!(left(), 1);
+    home.on_error(&StorageError::io("write", folder.path())(rustix::io::Errno::NOSPC.into()));
+    all.purge_doomed(1).unwrap();
+    assert_eq!(left(), 0);
+}
+
+#[test]
+fn a_directory_that_fails_is_checked_in_full_by_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = partitions(folder.path());
+    let home = host(&all, folder.path()).home();
+    assert!(folder.path().join("ottla-boot").exists());
+    home.on_error(&StorageError::io("read", folder.path())(rustix::io::Errno::IO.into()));
+    assert!(!folder.path().join("ottla-boot").exists());
+}
