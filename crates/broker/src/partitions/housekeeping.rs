@@ -52,6 +52,7 @@ pub fn run(partitions: &Partitions, config: &Config, stop: &Receiver<()>) {
     let retention = Retention { first_ms: most_ms.min(first.as_millis() as i64), most_ms };
     let mut idle_files = Timer::new(config.log_retention_check_interval, config.log_retention_check_interval);
     let mut points = Timer::new(config.log_flush_offset_checkpoint_interval, first);
+    let mut starts = Timer::new(config.log_flush_start_offset_checkpoint_interval, first);
     let mut high_watermarks = Timer::new(config.replica_high_watermark_checkpoint_interval, Duration::ZERO);
     let mut retention_when_full = Timer::new(RETENTION_WHEN_FULL, Duration::ZERO);
     let mut flushes = Timer::new(config.log_flush_scheduler_interval, Duration::ZERO);
@@ -66,7 +67,7 @@ pub fn run(partitions: &Partitions, config: &Config, stop: &Receiver<()>) {
         if idle_files.is_due(now) {
             all.iter().for_each(|partition| partition.with_log(|log, _| log.close_idle_files()));
         }
-        if delete_before_starts(&all, now_ms) {
+        if delete_before_starts(&all, now_ms) || starts.is_due(now) {
             checkpoints::write_log_starts(partitions);
         }
         let full: Vec<_> = all.iter().filter(|partition| partition.is_full()).cloned().collect();
