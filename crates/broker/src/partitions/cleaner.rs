@@ -23,10 +23,11 @@ use ottla_metadata::settings::topic::TopicSettings;
 use ottla_storage::cleaner::{
     Cleaned, CleanerCheckpoint, CompactionSettings, Dirt, Limits, NotCleaned, Owner, Request, Throttle, clean,
 };
-use ottla_storage::{Error as StorageError, Log};
+use ottla_storage::{Error as StorageError, Log, os};
 use tracing::{debug, error, info, warn};
 
 use super::Partitions;
+use super::directories::is_for_the_last;
 use super::partition::Partition;
 use crate::config::{CleanerSettings, Config, Newest};
 use crate::node::clock;
@@ -35,6 +36,8 @@ use crate::node::clock;
 const TICK: Duration = Duration::from_secs(1);
 /// No part of the buffers is smaller, however many threads share them.
 const IO_BUFFER_BYTES_MIN: usize = 4 * 1024;
+/// A log for whose cleaning there was no room is left alone so long.
+const RESTS: Duration = Duration::from_secs(60);
 
 /// What the threads that compact have in common.
 #[derive(Debug, Default)]
@@ -53,6 +56,8 @@ pub struct Cleaner {
 struct State {
     /// Being cleaned.
     busy: BTreeSet<TopicPartition>,
+    /// Those for whose cleaning there was no room, until when.
+    resting: BTreeMap<TopicPartition, Instant>,
     /// Those that cannot be cleaned, with the ids of their topics.
     uncleanable: BTreeMap<TopicPartition, Uuid>,
     looked: Option<Looked>,
@@ -158,7 +163,10 @@ fn start_worker(number: usize, partitions: Arc<Partitions>, config: Arc<Config>)
 impl Cleaner {
     /// Forgets partitions that are deleted.
     pub fn forget(&self, directory: &Path, name: &TopicPartition) {
-        self.state().uncleanable.remove(name);
+        let mut state = self.state();
+        state.uncleanable.remove(name);
+        state.resting.remove(name);
+        drop(state);
         let forgotten = self.checkpoint(directory).and_then(|checkpoint| locked(&checkpoint).remove(name));
         if let Err(error) = forgotten {
             warn!(partition = %name, %error, "the cleaner's checkpoint names a partition that is deleted");
@@ -220,7 +228,11 @@ impl Cleaner {
     }
 
     fn may_clean(&self, partition: &Partition) -> bool {
-        let state = self.state();
+        let mut state = self.state();
+        if state.resting.get(&partition.name).is_some_and(|until| Instant::now() < *until) {
+            return false;
+        }
+        state.resting.remove(&partition.name);
         !state.busy.contains(&partition.name) && state.uncleanable.get(&partition.name) != Some(&partition.topic_id)
     }
 
@@ -267,6 +279,11 @@ impl Cleaner {
                     "compacted a log"
                 );
                 true
+            }
+            Err(NotCleaned::GivenUp) if busy.lacks_room() => {
+                warn!(partition = %name, "gave a compaction up, for want of room; it is tried again");
+                self.state().resting.insert(name.clone(), Instant::now() + RESTS);
+                false
             }
             Err(NotCleaned::GivenUp) => {
                 debug!(partition = %name, "gave a compaction up");
@@ -344,7 +361,17 @@ impl Owner for Busy<'_> {
         if wait_ms > 0 {
             self.cleaner.wait(Duration::from_millis(wait_ms));
         }
-        !self.cleaner.is_stopping() && !self.partition.is_gone()
+        !self.cleaner.is_stopping() && !self.partition.is_gone() && !self.lacks_room()
+    }
+}
+
+impl Busy<'_> {
+    /// Whether what it writes would take the last of the disk, which is full for all others.
+    fn lacks_room(&self) -> bool {
+        let home = self.partition.home();
+        let set_bytes = self.running.get().disk_reserve_bytes;
+        home.is_full()
+            && os::volume_bytes(home.path()).is_ok_and(|(total, free)| is_for_the_last(total, free, set_bytes))
     }
 }
 

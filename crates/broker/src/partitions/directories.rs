@@ -29,6 +29,9 @@ const RESERVE_AT_MOST_ONE_IN: u64 = 4;
 /// once.
 const AGAIN_ONE_IN: u64 = 8;
 
+/// Compaction, which gives room back but takes some first, leaves this part of the reserve to others.
+const LAST_ONE_IN: u64 = 4;
+
 /// A log directory.
 #[derive(Debug)]
 pub struct Directory {
@@ -183,6 +186,11 @@ impl Directory {
     }
 }
 
+/// Whether so little is left of the reserve that compaction has to stop: commits and metadata need it.
+pub fn is_for_the_last(total_bytes: u64, free_bytes: u64, set_bytes: Option<u64>) -> bool {
+    free_bytes < reserve(total_bytes, set_bytes) / LAST_ONE_IN
+}
+
 /// How much is to be kept free of a volume of `total_bytes`, where `set_bytes` were set.
 pub fn reserve(total_bytes: u64, set_bytes: Option<u64>) -> u64 {
     let usual = RESERVE_BYTES.max(total_bytes / RESERVE_ONE_IN).min(total_bytes / RESERVE_AT_MOST_ONE_IN);
@@ -235,6 +243,8 @@ mod tests {
         assert_eq!(reserve(10 * gib, None), 256 << 20);
         assert_eq!(reserve(64 << 20, None), 16 << 20, "a small volume is there to be used");
         assert_eq!((reserve(gib, Some(5)), reserve(gib, Some(0))), (5, 0));
+        let is_for_the_last = |free_mib: u64| is_for_the_last(10 * gib, free_mib << 20, None);
+        assert_eq!((is_for_the_last(64), is_for_the_last(63)), (false, true));
     }
 
     #[test]
