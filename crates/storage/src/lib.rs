@@ -39,5 +39,5 @@ pub use partition_metadata::{PARTITION_METADATA, read_partition_metadata, write_
 pub use producers::{
     EndMarker, EndedTransaction, PRODUCERS_MAX, ProducerBatch, ProducerCount, Producers, SequenceError, Verdict,
 };
-pub use small_file::replace as replace_file;
+pub use small_file::{Replacement, replace as replace_file};
 pub use time_index::{TimeIndex, TimestampOffset};
