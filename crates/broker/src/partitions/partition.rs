@@ -496,13 +496,13 @@ impl Partition {
     }
 
     /// Forces to the disk what is in the page cache, without holding the lock meanwhile. Whoever waits for that is woken; so
-    /// they are where it fails, after which the log takes no more.
-    pub(super) fn flush(&self, now_ms: Timestamp) {
+    /// they are where it fails, after which the log takes no more. Says whether it is to be tried again, since it lacked files.
+    pub(super) fn flush(&self, now_ms: Timestamp) -> bool {
         let begun = {
             let state = self.lock();
             (!state.is_gone && !state.log.is_flushed() && self.is_online()).then(|| state.log.begin_flush())
         };
-        self.finish_flush(begun, now_ms);
+        self.finish_flush(begun, now_ms)
     }
 
     /// Forces the segments to the disk that are no longer written to, without holding the lock meanwhile.
@@ -511,14 +511,14 @@ impl Partition {
         self.finish_flush(Some(begun), now_ms);
     }
 
-    fn finish_flush(&self, begun: Option<ottla_storage::Result<Flush>>, now_ms: Timestamp) {
-        let Some(begun) = begun else { return };
+    fn finish_flush(&self, begun: Option<ottla_storage::Result<Flush>>, now_ms: Timestamp) -> bool {
+        let Some(begun) = begun else { return false };
         let done = begun.and_then(|flush| {
             let ran = flush.run();
             self.with_log(|log, _| log.finish_flush(&flush, ran, now_ms))
         });
-        if let Err(error) = done {
-            self.broken(&error);
+        if let Err(error) = &done {
+            self.broken(error);
         }
         self.wake();
     }
@@ -526,6 +526,7 @@ impl Partition {
     /// Stops serving: the topic is deleted. The folder gets another name, which is given back; requests that still hold the
     /// partition are told that it is gone.
     pub fn retire(&self, name: &str) -> ottla_storage::Result<PathBuf> {
+        done.is_err_and(|error| error.lacks_files())
         let mut state = self.lock();
         state.is_gone = true;
         let to = state.log.folder().with_file_name(name);

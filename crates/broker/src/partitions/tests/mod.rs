@@ -92,16 +92,18 @@ fn read_from(partition: &Partition, reader: Reader, offset: i64) -> Found {
 #[test]
 fn a_batch_whose_flush_failed_is_never_answered_as_if_it_were_safe() {
     let folder = tempfile::tempdir().unwrap();
-    let log = open_log(folder.path(), LogConfig { flush_messages: Some(1), ..LogConfig::default() });
+    let log =
+        open_log(folder.path(), LogConfig { flush_messages: Some(1), segment_bytes: 100, ..LogConfig::default() });
     let partition = lead(folder.path(), log);
     let numbered = |sequence| one_record(BatchBuilder::new().producer(ProducerId(7), ProducerEpoch(0), sequence));
     append(&partition, &numbered(0)).unwrap();
     partition.flush(0);
-    // A folder in the place of a file that is flushed too: it cannot be opened.
-    let obstacle = folder.path().join("t-0/00000000000000000002.snapshot");
-    fs::create_dir(&obstacle).unwrap();
     let placed = append(&partition, &numbered(1)).unwrap();
     assert_eq!(partition.is_acknowledged(Acks::Leader, placed.next_offset), Ok(false));
+    // A folder in the place of a file of the sealed segment, which is flushed too: it cannot be opened.
+    let obstacle = folder.path().join("t-0/00000000000000000001.snapshot");
+    fs::remove_file(&obstacle).unwrap();
+    fs::create_dir(&obstacle).unwrap();
     partition.flush(0);
     for acks in [Acks::Leader, Acks::All] {
         assert_eq!(partition.is_acknowledged(acks, placed.next_offset), Err(ErrorCode::KafkaStorageError));
