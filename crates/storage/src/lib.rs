@@ -31,7 +31,7 @@ pub use epochs::{EpochEnd, EpochStart, LEADER_EPOCH_CHECKPOINT, LeaderEpochs};
 pub use error::{Error, Result};
 pub use log::{
     Appended, Cut, Deleted, DeletedBecause, DeletedFiles, Flush, FoundRecord, LateBatch, LeaderAppend, Left, Log,
-    LogSlice, OpenLog, Recovery, SegmentInfo, TimeSearch, UnpackBudget,
+    LogSlice, OpenLog, Recovery, SegmentInfo, Sought, TimeSearch, UnpackBudget,
 };
 pub use meta_properties::{META_PROPERTIES, MetaProperties};
 pub use offset_index::{OffsetIndex, OffsetPosition};

@@ -12,7 +12,8 @@ use ottla_metadata::settings::topic::TopicSettings;
 use ottla_protocol::error::ErrorCode;
 use ottla_storage::producer_snapshot::SnapshotEntry;
 use ottla_storage::{
-    AbortedTransaction, Error as StorageError, Flush, FoundRecord, Log, LogConfig, LogSlice, TimeSearch, UnpackBudget,
+    AbortedTransaction, Error as StorageError, Flush, FoundRecord, Log, LogConfig, LogSlice, Sought, TimeSearch,
+    UnpackBudget,
 };
 
 use super::append::Queued;
@@ -170,6 +171,13 @@ impl TimeQuery {
             _ => return None,
         };
         (version >= since).then_some(query)
+    }
+}
+
+impl From<FoundRecord> for OffsetAt {
+    fn from(found: FoundRecord) -> Self {
+        let FoundRecord { offset, timestamp, leader_epoch } = found;
+        Self { offset, timestamp, leader_epoch }
     }
 }
 
@@ -423,19 +431,21 @@ impl Partition {
         Ok(state.log.producers().entries().collect())
     }
 
-    /// Looks for a record by its time. The log is locked for looking at headers only: others go on while a batch is
-    /// unpacked.
+    /// Looks for a record by its time. The log is locked for looking at some headers only: others go on in between, and while a
+    /// batch is unpacked.
     fn search(&self, mut search: TimeSearch, budget: &mut UnpackBudget) -> Result<OffsetAt, ErrorCode> {
         loop {
-            let batch = {
+            let sought = {
                 let state = self.serving()?;
                 state.log.next_late_batch(&mut search).map_err(|error| self.broken(&error))?
             };
-            let Some(batch) = batch else { return Ok(OffsetAt::NOTHING) };
-            if let Some(FoundRecord { offset, timestamp, leader_epoch }) =
-                batch.find(budget).map_err(|error| self.broken(&error))?
-            {
-                return Ok(OffsetAt { offset, timestamp, leader_epoch });
+            let found = match sought {
+                Sought::Batch(batch) => search.take(batch.find(budget).map_err(|error| self.broken(&error))?),
+                Sought::More => continue,
+                Sought::Nothing => return Ok(search.rest().map_or(OffsetAt::NOTHING, OffsetAt::from)),
+            };
+            if let Some(found) = found {
+                return Ok(found.into());
             }
         }
     }

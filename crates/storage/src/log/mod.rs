@@ -41,7 +41,7 @@ use ottla_base::{LeaderEpoch, Offset, Timestamp, TopicPartition};
 pub use append::{Appended, LeaderAppend};
 pub(crate) use compaction::remove_unfinished;
 pub use flush::Flush;
-pub use lookup::{FoundRecord, LateBatch, TimeSearch, UnpackBudget};
+pub use lookup::{FoundRecord, LateBatch, Sought, TimeSearch, UnpackBudget};
 pub use open::{Cut, Left, OpenLog, Recovery};
 pub use read::LogSlice;
 pub use retention::{Deleted, DeletedBecause, DeletedFiles};
