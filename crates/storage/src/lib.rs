@@ -35,7 +35,9 @@ pub use log::{
 };
 pub use meta_properties::{META_PROPERTIES, MetaProperties};
 pub use offset_index::{OffsetIndex, OffsetPosition};
-pub use partition_metadata::{PARTITION_METADATA, read_partition_metadata, write_partition_metadata};
+pub use partition_metadata::{
+    PARTITION_METADATA, read_partition_metadata, write_partition_metadata, write_partition_metadata_unnamed,
+};
 pub use producers::{
     EndMarker, EndedTransaction, PRODUCERS_MAX, ProducerBatch, ProducerCount, Producers, SequenceError, Verdict,
 };

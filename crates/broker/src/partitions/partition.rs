@@ -327,13 +327,13 @@ impl Partition {
     /// Finds records to send. On an error, the positions are told where the log is known.
     pub fn read(&self, read: Read) -> Result<Found, ErrorCode> {
         let state = self.serving()?;
-        let (log, bound, positions) = {
+        let (log, bound, positions, leader_epoch) = {
             let leading = self.leading();
             leading.leader.check_epoch(read.current_leader_epoch)?;
-            (&state.log, leading.bound(read.reader), leading.positions())
+            (&state.log, leading.bound(read.reader), leading.positions(), leading.leader.epoch())
         };
         if read.last_fetched_epoch != LeaderEpoch::NONE
-            && let Some(diverging) = state.divergence(read.offset, read.last_fetched_epoch)?
+            && let Some(diverging) = state.divergence(read.offset, read.last_fetched_epoch, leader_epoch)?
         {
             let diverging = Some(diverging);
             return Ok(Found { slice: None, positions, diverging, aborted: Vec::new(), ends_segment: false });
@@ -417,12 +417,7 @@ impl Partition {
             leading.leader.check_epoch(current_leader_epoch)?;
             leading.leader.epoch()
         };
-        let log_end = state.log.end_offset();
-        if epoch == leader_epoch {
-            return Ok(Some((epoch, log_end)));
-        }
-        let known = state.log.epochs().end_offset_for(epoch, log_end);
-        Ok(known.map(|known| (known.epoch, known.end_offset)))
+        Ok(state.end_of_epoch(epoch, leader_epoch))
     }
 
     /// What it remembers of producers.
@@ -531,20 +526,22 @@ impl Partition {
             self.broken(error);
         }
         self.wake();
+        done.is_err_and(|error| error.lacks_files())
     }
 
-    /// Stops serving: the topic is deleted. The folder gets another name, which is given back; requests that still hold the
-    /// partition are told that it is gone.
-    pub fn retire(&self, name: &str) -> ottla_storage::Result<PathBuf> {
-        done.is_err_and(|error| error.lacks_files())
-        let mut state = self.lock();
-        state.is_gone = true;
-        let to = state.log.folder().with_file_name(name);
-        let renamed = state.log.rename_folder(&to);
-        drop(state);
+    /// Stops serving: the topic is deleted. Requests that still hold the partition are told that it is gone.
+    pub fn end(&self) {
+        self.lock().is_gone = true;
         self.leading().is_gone = true;
         self.wake_all();
-        renamed.map(|()| to)
+    }
+
+    /// Gives the folder of one that has ended another name. It is on the disk when the log directory is flushed.
+    pub fn rename_folder(&self, name: &str) -> ottla_storage::Result<PathBuf> {
+        let mut state = self.lock();
+        assert!(state.is_gone, "the folder of a partition that is served keeps its name");
+        let to = state.log.folder().with_file_name(name);
+        state.log.rename_folder_unflushed(&to).map(|()| to)
     }
 
     /// Whether its topic was deleted.
@@ -609,10 +606,31 @@ impl Partition {
 
 impl State {
     /// Where the log of a reader, whose last record at `offset - 1` is of `epoch`, parts from this one (KIP-595).
-    fn divergence(&self, offset: Offset, epoch: LeaderEpoch) -> Result<Option<(LeaderEpoch, Offset)>, ErrorCode> {
-        let known = self.log.epochs().end_offset_for(epoch, self.log.end_offset());
-        let Some(known) = known else { return Err(ErrorCode::OffsetOutOfRange) };
-        Ok((known.epoch < epoch || known.end_offset < offset).then_some((known.epoch, known.end_offset)))
+    fn divergence(
+        &self,
+        offset: Offset,
+        epoch: LeaderEpoch,
+        leader_epoch: LeaderEpoch,
+    ) -> Result<Option<(LeaderEpoch, Offset)>, ErrorCode> {
+        let (known, end) = self.end_of_epoch(epoch, leader_epoch).ok_or(ErrorCode::OffsetOutOfRange)?;
+        Ok((known < epoch || end < offset).then_some((known, end)))
+    }
+
+    /// Where the records of the largest epoch up to `epoch` end, and which that is. The log knows no epoch before its first
+    /// record: that of a leader who has not written yet begins at the end.
+    fn end_of_epoch(&self, epoch: LeaderEpoch, leader_epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        let log_end = self.log.end_offset();
+        if epoch == leader_epoch {
+            return Some((epoch, log_end));
+        }
+        let epochs = self.log.epochs();
+        match epochs.end_offset_for(epoch, log_end) {
+            Some(known) => Some((known.epoch, known.end_offset)),
+            None if (LeaderEpoch(0)..leader_epoch).contains(&epoch) => {
+                Some((epochs.latest().unwrap_or(epoch), log_end))
+            }
+            None => None,
+        }
     }
 }
 

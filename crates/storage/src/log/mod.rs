@@ -183,10 +183,16 @@ impl Log {
 
     /// Renames the folder. Readers that hold a file are not disturbed.
     pub fn rename_folder(&mut self, to: &Path) -> Result<()> {
-        os::rename(&self.folder, to).map_err(Error::io("rename", &self.folder))?;
-        if let Some(parent) = to.parent() {
-            os::sync_folder(parent).map_err(Error::io("flush", parent))?;
+        self.rename_folder_unflushed(to)?;
+        match to.parent() {
+            Some(parent) => os::sync_folder(parent).map_err(Error::io("flush", parent)),
+            None => Ok(()),
         }
+    }
+
+    /// The same, for one of many: whoever renames them flushes the folder above once for all.
+    pub fn rename_folder_unflushed(&mut self, to: &Path) -> Result<()> {
+        os::rename(&self.folder, to).map_err(Error::io("rename", &self.folder))?;
         self.folder = to.to_owned();
         self.unflushed.upheavals += 1;
         self.unflushed.names += 1;

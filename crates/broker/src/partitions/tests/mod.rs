@@ -2,17 +2,18 @@
 
 mod disks;
 mod durability;
+mod hosting;
 mod moving;
 
 use std::fs;
 use std::path::Path;
 
-use ottla_base::{LeaderEpoch, ProducerEpoch, ProducerId};
+use ottla_base::{LeaderEpoch, PartitionIndex, ProducerEpoch, ProducerId};
 use ottla_protocol::internal::metadata::{MetadataRecord, PartitionRecord, TopicRecord};
 use ottla_protocol::records::control::ControlType;
 use ottla_protocol::records::validate::Validated;
 use ottla_protocol::records::{Batch, BatchBuilder};
-use ottla_storage::{Left, MetaProperties};
+use ottla_storage::{Left, LogConfig, MetaProperties, write_partition_metadata};
 
 use super::append::{Outcome, Placed};
 use super::leader::{Acks, Reader};
@@ -99,11 +100,11 @@ fn a_batch_whose_flush_failed_is_never_answered_as_if_it_were_safe() {
     append(&partition, &numbered(0)).unwrap();
     partition.flush(0);
     let placed = append(&partition, &numbered(1)).unwrap();
-    assert_eq!(partition.is_acknowledged(Acks::Leader, placed.next_offset), Ok(false));
     // A folder in the place of a file of the sealed segment, which is flushed too: it cannot be opened.
     let obstacle = folder.path().join("t-0/00000000000000000001.snapshot");
     fs::remove_file(&obstacle).unwrap();
     fs::create_dir(&obstacle).unwrap();
+    assert_eq!(partition.is_acknowledged(Acks::Leader, placed.next_offset), Ok(false));
     partition.flush(0);
     for acks in [Acks::Leader, Acks::All] {
         assert_eq!(partition.is_acknowledged(acks, placed.next_offset), Err(ErrorCode::KafkaStorageError));
@@ -171,6 +172,15 @@ fn topic(folder: &Path) -> (Topic, Arc<TopicSettings>) {
     let mut topic = Topic { name: "t".into(), id: Uuid(7), partitions: Default::default() };
     topic.partitions.insert(PartitionIndex(0), Arc::new(registration()));
     (topic, settings)
+}
+
+impl Partitions {
+    /// All that hosting a topic takes.
+    fn host(&self, topic: &Topic, settings: &Arc<TopicSettings>, now_ms: Timestamp) -> ottla_storage::Result<()> {
+        let changes = self.announce(&Arc::new(topic.clone()), settings);
+        let done = changes.into_iter().map(|change| self.carry_out(change, now_ms)).collect();
+        self.settle(done, now_ms)
+    }
 }
 
 /// Hosts it.
