@@ -93,7 +93,8 @@ impl Disks {
         // There may be files again.
         let lacked_files = self.partitions.take_lacks_files();
         for directory in self.partitions.directories().iter().filter(|directory| directory.is_online()) {
-            match os::volume_bytes(directory.path()).map_err(StorageError::io("look at", directory.path())) {
+            let volume = || os::volume_bytes(directory.path()).map_err(StorageError::io("look at", directory.path()));
+            match directory.check_there().and_then(|()| volume()) {
                 Ok((total, free)) => {
                     has_room_again |= directory.on_room(total, free, set_bytes);
                     is_near |= free < reserve(total, set_bytes).saturating_add(NEAR_BYTES);

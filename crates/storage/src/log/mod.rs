@@ -204,6 +204,17 @@ impl Log {
         Ok(())
     }
 
+    /// Whether the file that it writes to is still in a folder.
+    ///
+    /// # Errors
+    /// Somebody removed it: what is appended is gone when the log is closed.
+    pub fn check_there(&self) -> Result<()> {
+        let path = self.active.path();
+        let has_name = self.active.file().and_then(|file| os::has_name(&file).map_err(Error::io("look at", path)))?;
+        let gone = || Error::io("find", path)(rustix::io::Errno::NOENT.into());
+        if has_name { Ok(()) } else { Err(gone()) }
+    }
+
     /// Removes the log with its folder. Readers that hold a file may finish.
     pub fn delete(self) -> Result<()> {
         os::remove_folder(&self.folder).map_err(Error::io("remove", &self.folder))
