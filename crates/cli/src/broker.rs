@@ -8,6 +8,7 @@ use clap::Args;
 use ottla_broker::Broker;
 use ottla_broker::config::Config;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{self, Signal, SignalKind};
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
@@ -84,12 +85,7 @@ fn raise_file_limit() {
 }
 
 async fn serve(config: Config, ready_file: Option<&std::path::Path>) -> Result<(), String> {
-    let mut terminate = signal(tokio::signal::unix::SignalKind::terminate())?;
-    let mut interrupt = signal(tokio::signal::unix::SignalKind::interrupt())?;
-    let mut hangup = match is_hangup_ignored() {
-        true => None,
-        false => Some(signal(tokio::signal::unix::SignalKind::hangup())?),
-    };
+    let mut signals = Signals::listen()?;
     if let Some(path) = ready_file {
         // That of an earlier life says nothing of this one.
         match std::fs::remove_file(path) {
@@ -99,7 +95,14 @@ async fn serve(config: Config, ready_file: Option<&std::path::Path>) -> Result<(
             _ => {}
         }
     }
-    let mut broker = Broker::start(config).await.map_err(|refused| refused.to_string())?;
+    let mut broker = tokio::select! {
+        started = start(config) => started?,
+        signal = signals.next() => {
+            // What was written is where a kill leaves it, and the next start goes on from there.
+            info!("{signal} during the start: stopping");
+            std::process::exit(0);
+        }
+    };
     if let Some(path) = ready_file
         && let Err(error) = broker.write_ready_file(path)
     {
@@ -107,9 +110,7 @@ async fn serve(config: Config, ready_file: Option<&std::path::Path>) -> Result<(
         return Err(format!("cannot write {}: {error}", path.display()));
     }
     let told = tokio::select! {
-        _ = terminate.recv() => Ok("SIGTERM"),
-        _ = interrupt.recv() => Ok("SIGINT"),
-        Some(_) = async { hangup.as_mut()?.recv().await } => Ok("SIGHUP"),
+        signal = signals.next() => Ok(signal),
         failure = broker.failed() => Err(failure),
     };
     match &told {
@@ -120,14 +121,46 @@ async fn serve(config: Config, ready_file: Option<&std::path::Path>) -> Result<(
     told.map(|_| info!("stopped"))
 }
 
+/// Starts a broker on another thread: it may read logs for minutes, and this one listens to signals meanwhile.
+async fn start(config: Config) -> Result<Broker, String> {
+    let runtime = tokio::runtime::Handle::current();
+    let started = tokio::task::spawn_blocking(move || runtime.block_on(Broker::start(config))).await;
+    match started {
+        Ok(started) => started.map_err(|refused| refused.to_string()),
+        Err(ended) => std::panic::resume_unwind(ended.into_panic()),
+    }
+}
+
+/// The signals that stop a broker.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    /// Unless this process is to outlive its terminal.
+    hangup: Option<Signal>,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, String> {
+        let of = |kind| unix::signal(kind).map_err(|error| format!("cannot listen to signals: {error}"));
+        let hangup = if is_hangup_ignored() { None } else { Some(of(SignalKind::hangup())?) };
+        Ok(Self { terminate: of(SignalKind::terminate())?, interrupt: of(SignalKind::interrupt())?, hangup })
+    }
+
+    /// Waits for the next one, and names it.
+    async fn next(&mut self) -> &'static str {
+        let Self { terminate, interrupt, hangup } = self;
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+            Some(_) = async { hangup.as_mut()?.recv().await } => "SIGHUP",
+        }
+    }
+}
+
 /// Whether this process was told to outlive its terminal, as by `nohup`: as a JVM does, it stays that way.
 fn is_hangup_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     // The lowest bit is signal 1, SIGHUP.
     ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
-}
-
-fn signal(kind: tokio::signal::unix::SignalKind) -> Result<tokio::signal::unix::Signal, String> {
-    tokio::signal::unix::signal(kind).map_err(|error| format!("cannot listen to signals: {error}"))
 }

@@ -54,6 +54,15 @@ impl Options {
         self
     }
 
+    /// The same, where it may open so many files.
+    #[must_use]
+    pub fn with_files(mut self, most: u32) -> Self {
+        let script = format!("ulimit -n {most}; exec \"$@\"");
+        let prefix = ["sh", "-c", &script, "sh"].map(OsString::from);
+        self.program.splice(..0, prefix);
+        self
+    }
+
     /// One more `--override`.
     #[must_use]
     pub fn with(mut self, setting: &str) -> Self {

@@ -39,7 +39,7 @@ pub struct LogConfig {
     pub flush_before_ack: bool,
     /// `file.delete.delay.ms`: how long a deleted segment's files stay, renamed, for those still reading.
     pub file_delete_delay_ms: i64,
-    /// `preallocate`: whether a new segment takes its room on the disk at once.
+    /// `preallocate`: whether the file of a new segment is as long as it may become at once, which takes no room.
     pub preallocate: bool,
     /// `producer.id.expiration.ms`: a producer that wrote nothing for so long is forgotten.
     pub producer_id_expiration_ms: i64,

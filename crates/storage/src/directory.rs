@@ -35,6 +35,8 @@ const LOCK_ATTEMPTS_MAX: usize = 10;
 #[derive(Debug)]
 pub struct LogDirectory {
     path: PathBuf,
+    /// Which folder it is, whatever its name.
+    identity: (u64, u64),
     lock: File,
 }
 
@@ -85,7 +87,8 @@ impl LogDirectory {
             // A broker that was just stopping may have removed the file between our opening it and locking it. What we
             // hold then has no name, and would keep nobody out.
             if os::has_name(&lock).map_err(Error::io("look at", &lock_path))? {
-                return Ok(Self { path: path.to_owned(), lock });
+                let identity = os::identity_of(path).map_err(Error::io("look at", path))?;
+                return Ok(Self { path: path.to_owned(), identity, lock });
             }
         }
         Err(Error::Locked { path: lock_path })
@@ -94,6 +97,16 @@ impl LogDirectory {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether it is still there: not removed, and no other one has its name, as where its volume was unmounted.
+    ///
+    /// # Errors
+    /// It is not, as the operating system would say of a file that is not there.
+    pub fn check_there(&self) -> Result<()> {
+        let there = os::identity_of(&self.path).map_err(Error::io("find", &self.path))?;
+        let gone = || Error::io("find", &self.path)(rustix::io::Errno::NOENT.into());
+        if there == self.identity { Ok(()) } else { Err(gone()) }
     }
 
     /// Removes the lock file and lets go: the last step of a clean stop.
@@ -230,6 +243,27 @@ mod tests {
         let held = LogDirectory::lock(&path).unwrap();
         held.unlock().unwrap();
         assert!(!path.join(LOCK).exists());
+    }
+
+    #[test]
+    fn a_directory_that_is_gone_or_not_the_same_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, aside) = (folder.path().join("data"), folder.path().join("aside"));
+        let held = LogDirectory::lock(&path).unwrap();
+        held.check_there().unwrap();
+        std::fs::remove_file(path.join(LOCK)).unwrap();
+        held.check_there().unwrap();
+        std::fs::rename(&path, &aside).unwrap();
+        for makes_another in [false, true] {
+            if makes_another {
+                std::fs::create_dir(&path).unwrap();
+            }
+            let error = held.check_there().unwrap_err();
+            assert!(error.is_of_disk() && error.to_string().contains("cannot find"), "{error}");
+        }
+        std::fs::remove_dir(&path).unwrap();
+        std::fs::rename(&aside, &path).unwrap();
+        held.check_there().unwrap();
     }
 
     #[test]

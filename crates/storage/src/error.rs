@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use ottla_base::Offset;
 use rustix::io::Errno;
 
+/// The process has as many files open as it may, or the machine has.
+const TOO_MANY_FILES: [Errno; 2] = [Errno::MFILE, Errno::NFILE];
+
 /// What storage answers.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -78,6 +81,14 @@ impl Error {
         self.errno().is_some_and(|errno| [Errno::NOSPC, Errno::DQUOT].contains(&errno))
     }
 
+    /// Whether something could not be opened because the process, or the machine, has too much open already: nothing is known
+    /// about the disk, and another time it may be opened.
+    pub fn lacks_files(&self) -> bool {
+        let is_opening = matches!(self, Self::Io { operation: "open", .. });
+        // Flushing may also find no memory, and then something is lost.
+        self.errno().is_some_and(|errno| TOO_MANY_FILES.contains(&errno) || (is_opening && errno == Errno::NOMEM))
+    }
+
     /// Whether the disk failed, or what holds it: nothing on it can be trusted from now on. What the process itself lacks,
     /// files or memory, says nothing about its disk, and what lies in the way of one file nothing about the others.
     pub fn is_of_disk(&self) -> bool {
@@ -108,7 +119,16 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io { operation, path, source } => write!(f, "cannot {operation} {}: {source}", path.display()),
+            Self::Io { operation, path, source } => {
+                write!(f, "cannot {operation} {}: {source}", path.display())?;
+                match self.errno() {
+                    Some(Errno::MFILE) => f.write_str(
+                        ". Let the process open more files: ulimit -n, or LimitNOFILE= in its systemd unit (Kafka asks for 100000)",
+                    ),
+                    Some(Errno::NFILE) => f.write_str(". Let the machine open more files: sysctl fs.file-max"),
+                    _ => Ok(()),
+                }
+            }
             Self::Corrupt { path, detail } => write!(f, "{} is damaged: {detail}", path.display()),
             Self::WrongFormat { path, detail } => write!(f, "{}: {detail}", path.display()),
             Self::Locked { path } => write!(
@@ -155,6 +175,11 @@ mod tests {
         for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::INTR, Errno::ISDIR, Errno::EXIST] {
             assert_eq!(known(&of(errno)), (false, false), "{errno:?}");
         }
+        let lacks_files = |error: &Error| error.lacks_files();
+        assert!(lacks_files(&of(Errno::MFILE)) && lacks_files(&of(Errno::NFILE)) && !lacks_files(&of(Errno::IO)));
+        assert!(of(Errno::MFILE).to_string().contains("ulimit -n"), "{}", of(Errno::MFILE));
+        let no_memory = |operation| Error::io(operation, Path::new("/d/t-0/0.log"))(Errno::NOMEM.into());
+        assert!(lacks_files(&no_memory("open")) && !lacks_files(&no_memory("flush")));
         let torn = Error::io("read", Path::new("/d/t-0/0.log"))(io::ErrorKind::UnexpectedEof.into());
         assert_eq!(known(&torn), (false, false), "a file that is too short is damaged");
     }

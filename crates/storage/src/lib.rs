@@ -31,13 +31,15 @@ pub use epochs::{EpochEnd, EpochStart, LEADER_EPOCH_CHECKPOINT, LeaderEpochs};
 pub use error::{Error, Result};
 pub use log::{
     Appended, Cut, Deleted, DeletedBecause, DeletedFiles, Flush, FoundRecord, LateBatch, LeaderAppend, Left, Log,
-    LogSlice, OpenLog, Recovery, SegmentInfo, TimeSearch, UnpackBudget,
+    LogSlice, OpenLog, Recovery, SegmentInfo, Sought, TimeSearch, UnpackBudget,
 };
 pub use meta_properties::{META_PROPERTIES, MetaProperties};
 pub use offset_index::{OffsetIndex, OffsetPosition};
-pub use partition_metadata::{PARTITION_METADATA, read_partition_metadata, write_partition_metadata};
+pub use partition_metadata::{
+    PARTITION_METADATA, read_partition_metadata, write_partition_metadata, write_partition_metadata_unnamed,
+};
 pub use producers::{
     EndMarker, EndedTransaction, PRODUCERS_MAX, ProducerBatch, ProducerCount, Producers, SequenceError, Verdict,
 };
-pub use small_file::replace as replace_file;
+pub use small_file::{Replacement, replace as replace_file};
 pub use time_index::{TimeIndex, TimestampOffset};

@@ -217,6 +217,12 @@ pub fn identity(file: &File) -> io::Result<(u64, u64)> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
+/// The same of what is at `path`, without opening it.
+pub fn identity_of(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = make(Call::Look(path), || fs::metadata(path))?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
 /// How large the volume of `path` is, and how much of it this process may still use; in bytes.
 pub fn volume_bytes(path: &Path) -> io::Result<(u64, u64)> {
     let volume = make(Call::Look(path), || Ok(rustix::fs::statvfs(path)?))?;

@@ -54,8 +54,17 @@ fn read(folder: &Path) -> Result<Option<Uuid>> {
 
 /// Writes the topic id into a partition's folder; it is on the disk when this returns.
 pub fn write_partition_metadata(folder: &Path, topic_id: Uuid) -> Result<()> {
+    small_file::replace(&folder.join(PARTITION_METADATA), text(topic_id).as_bytes())
+}
+
+/// The same in a folder that is new: it is on the disk once that is flushed, as it is when a log is begun in it.
+pub fn write_partition_metadata_unnamed(folder: &Path, topic_id: Uuid) -> Result<()> {
+    small_file::put(&folder.join(PARTITION_METADATA), text(topic_id).as_bytes())
+}
+
+fn text(topic_id: Uuid) -> String {
     assert!(!topic_id.is_zero(), "a partition belongs to a topic");
-    small_file::replace(&folder.join(PARTITION_METADATA), format!("version: 0\ntopic_id: {topic_id}").as_bytes())
+    format!("version: 0\ntopic_id: {topic_id}")
 }
 
 #[cfg(test)]

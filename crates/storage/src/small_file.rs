@@ -1,10 +1,12 @@
 //! Small files that are read and written whole: checkpoints, snapshots, properties.
 //!
 //! Writing is all or nothing: `name.tmp` is written and flushed, takes the place of `name`, and the folder is flushed.
-//! A crash leaves the old file or the new one, and perhaps a `.tmp` that the next write overwrites.
+//! A crash leaves the old file or the new one, and perhaps a `.tmp` that the next write overwrites. What is not so small is
+//! written piece by piece, as a [`Replacement`].
 
+use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::os;
@@ -40,16 +42,57 @@ pub(crate) fn read_text(path: &Path) -> Result<Option<String>> {
 
 /// Puts a file with `bytes` in the place of `path`, on the disk when this returns.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().expect("a file of a log directory lies in a folder");
-    let mut name = path.file_name().expect("a file of a log directory has a name").to_owned();
-    name.push(".tmp");
-    let temporary = folder.join(name);
-
-    let file = os::create(&temporary).map_err(Error::io("create", &temporary))?;
-    os::write_all_at(&file, bytes, 0).map_err(Error::io("write", &temporary))?;
-    os::sync_data(&file).map_err(Error::io("flush", &temporary))?;
-    os::rename(&temporary, path).map_err(Error::io("put the new file in the place of", path))?;
+    put(path, bytes)?;
+    let folder = folder_of(path);
     os::sync_folder(folder).map_err(Error::io("flush the folder", folder))
+}
+
+/// The same, but that the file has its name on the disk only once its folder is flushed.
+pub(crate) fn put(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut replacement = Replacement::begin(path)?;
+    replacement.write(bytes)?;
+    replacement.put()
+}
+
+/// A file that is to come into the place of another one, once all of it is written. Dropped before, it is a `.tmp` that the next
+/// one overwrites.
+#[derive(Debug)]
+pub struct Replacement {
+    path: PathBuf,
+    temporary: PathBuf,
+    file: File,
+    length: u64,
+}
+
+impl Replacement {
+    /// Begins a file that is to be at `path`.
+    pub fn begin(path: &Path) -> Result<Self> {
+        let mut name = path.file_name().expect("a file of a log directory has a name").to_owned();
+        name.push(".tmp");
+        let temporary = folder_of(path).join(name);
+        let file = os::create(&temporary).map_err(Error::io("create", &temporary))?;
+        Ok(Self { path: path.to_owned(), temporary, file, length: 0 })
+    }
+
+    /// Writes some more.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        os::write_all_at(&self.file, bytes, self.length).map_err(Error::io("write", &self.temporary))?;
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// All is written: it is in its place, on the disk, when this returns.
+    pub fn finish(self) -> Result<()> {
+        let path = self.path.clone();
+        self.put()?;
+        let folder = folder_of(&path);
+        os::sync_folder(folder).map_err(Error::io("flush the folder", folder))
+    }
+
+    fn put(self) -> Result<()> {
+        os::sync_data(&self.file).map_err(Error::io("flush", &self.temporary))?;
+        os::rename(&self.temporary, &self.path).map_err(Error::io("put the new file in the place of", &self.path))
+    }
 }
 
 /// Removes the file, and returns when it is gone from the disk; says whether there was one.
@@ -59,9 +102,13 @@ pub(crate) fn remove(path: &Path) -> Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(Error::io("remove", path)(error)),
     }
-    let folder = path.parent().expect("a file of a log directory lies in a folder");
+    let folder = folder_of(path);
     os::sync_folder(folder).map_err(Error::io("flush the folder", folder))?;
     Ok(true)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().expect("a file of a log directory lies in a folder")
 }
 
 #[cfg(test)]

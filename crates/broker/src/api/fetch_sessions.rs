@@ -7,7 +7,7 @@
 //!
 //! Pure but for its lock: partitions are opaque here, the time is an argument.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -88,7 +88,8 @@ struct Session {
     by_id: bool,
     created: Instant,
     last_used: Instant,
-    /// In the order of the next answer; partitions that gave data go to the end, so that all get their share.
+    /// In the order of the next answer; partitions that gave data in an incremental answer go to the end, so that all get their
+    /// share.
     order: BTreeMap<u64, Remembered>,
     index: HashMap<(TopicKey, i32), u64>,
     next_place: u64,
@@ -153,10 +154,12 @@ impl FetchSessions {
         }
         state.next_epoch = next_epoch(epoch);
         state.last_used = now;
-        for (topic, partition) in forgotten {
-            state.forget(&topic, partition);
-        }
-        let has_room = wanted.into_iter().all(|wanted| state.want(wanted, self.memory_bytes));
+        // What is wanted and forgotten at once is forgotten, as in Kafka.
+        let forgotten: HashSet<_> = forgotten.into_iter().collect();
+        forgotten.iter().for_each(|(topic, partition)| state.forget(topic, *partition));
+        let is_left =
+            |wanted: &Wanted| forgotten.is_empty() || !forgotten.contains(&(wanted.topic.clone(), wanted.partition));
+        let has_room = wanted.into_iter().filter(is_left).all(|wanted| state.want(wanted, self.memory_bytes));
         let all: Vec<Wanted> = state.order.values().map(|remembered| remembered.wanted.clone()).collect();
         drop(state);
         if !has_room {
@@ -246,7 +249,7 @@ impl Opened {
         assert_eq!(said.len(), self.wanted.len(), "an answer speaks of every partition once");
         let Some(session) = &self.session else { return vec![true; said.len()] };
         let mut session = session.lock().expect("nobody panics while holding this lock");
-        let say = |(wanted, said): (&Wanted, &Said)| session.say(wanted, *said) || !self.incremental;
+        let say = |(wanted, said): (&Wanted, &Said)| session.say(wanted, *said, self.incremental) || !self.incremental;
         self.wanted.iter().zip(said).map(say).collect()
     }
 }
@@ -303,14 +306,15 @@ impl Session {
         }
     }
 
-    fn say(&mut self, wanted: &Wanted, said: Said) -> bool {
+    /// Remembers what is said, and says whether it is news. Only an incremental answer changes the order, as in Kafka.
+    fn say(&mut self, wanted: &Wanted, said: Said, incremental: bool) -> bool {
         let Some(place) = self.index.get_mut(&(wanted.topic.clone(), wanted.partition)) else { return true };
         let remembered = self.order.get_mut(place).expect("the index names places that exist");
         let changed =
             remembered.high_watermark != said.high_watermark || remembered.log_start_offset != said.log_start_offset;
         remembered.high_watermark = said.high_watermark;
         remembered.log_start_offset = said.log_start_offset;
-        if said.has_records {
+        if said.has_records && incremental {
             let remembered = self.order.remove(place).expect("the index names places that exist");
             self.order.insert(self.next_place, remembered);
             *place = self.next_place;
@@ -383,9 +387,24 @@ mod tests {
         let full = sessions.open(now, (0, 0), false, vec![wanted("a", 0), wanted("a", 1)], []).expect("new");
         assert_eq!(full.say(&[said(5, true), said(0, false)]), [true, true]);
         let next = sessions.open(now, (full.session_id, 1), false, vec![], []).expect("known");
+        let order = |opened: &Opened| opened.wanted.iter().map(|wanted| wanted.partition).collect::<Vec<_>>();
+        assert_eq!(order(&next), [0, 1], "a full answer changes no order");
+        assert_eq!(next.say(&[said(6, true), said(0, false)]), [true, false]);
+        let next = sessions.open(now, (full.session_id, 2), false, vec![], []).expect("known");
+        assert_eq!(order(&next), [1, 0], "what gave data goes last");
+        assert_eq!(next.say(&[said(0, false), said(7, false)]), [false, true]);
+    }
+
+    #[test]
+    fn what_is_wanted_and_forgotten_at_once_is_forgotten() {
+        let (sessions, now) = (FetchSessions::new(10, 1), Instant::now());
+        let first = vec![wanted("a", 0), wanted("a", 1)];
+        let id = sessions.open(now, (0, 0), false, first, []).expect("new").session_id;
+        let forgotten = [0, 2].map(|partition| (TopicKey::Name("a".into()), partition));
+        let more = vec![wanted("a", 0), wanted("a", 2), wanted("a", 3)];
+        let next = sessions.open(now, (id, 1), false, more, forgotten).expect("known");
         let order: Vec<i32> = next.wanted.iter().map(|wanted| wanted.partition).collect();
-        assert_eq!(order, [1, 0], "what gave data goes last");
-        assert_eq!(next.say(&[said(0, false), said(6, false)]), [false, true]);
+        assert_eq!(order, [1, 3]);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! A record is committed when it is on the disk.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ottla_base::{BrokerId, LeaderEpoch, Offset, Timestamp, TopicPartition};
 use ottla_metadata::image::Image;
@@ -35,6 +36,9 @@ const TOPIC: &str = "__cluster_metadata";
 const QUORUM_STATE: &str = "quorum-state";
 /// So much of the log is read at once.
 const READ_BYTES: u32 = 1 << 20;
+/// How often, and how soon, a flush is tried again for which the process has no files left.
+const FLUSHED_AGAIN_MAX: usize = 20;
+const FLUSHED_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 /// The log, and this node's leadership of it.
 pub struct MetadataLog {
@@ -191,10 +195,31 @@ impl MetadataLog {
 
     fn append_batch(&mut self, batch: &BatchBuilder, now_ms: Timestamp) -> Result<()> {
         let bytes = batch.build().map_err(|source| Error::Io { what: "build a batch".to_owned(), source })?;
+        let end = self.log.end_offset();
         self.log.append_follower(&bytes, now_ms)?;
-        self.log.flush(now_ms)?;
+        if let Err(error) = self.flush(now_ms) {
+            if self.is_usable() {
+                // Nobody acts on what is not known to be on the disk.
+                self.log.truncate_to(end, now_ms)?;
+            }
+            return Err(error.into());
+        }
         self.bytes_since_snapshot += bytes.len() as u64;
         Ok(())
+    }
+
+    /// Waits until all is on the disk; for a while also where the process has no files left to open what is to be flushed.
+    fn flush(&mut self, now_ms: Timestamp) -> ottla_storage::Result<()> {
+        for _ in 0..FLUSHED_AGAIN_MAX {
+            match self.log.flush(now_ms) {
+                Err(error) if error.lacks_files() => {
+                    warn!(%error, "the metadata log waits for a file");
+                    std::thread::sleep(FLUSHED_AGAIN_AFTER);
+                }
+                done => return done,
+            }
+        }
+        self.log.flush(now_ms)
     }
 
     /// The state of a static quorum (kraft.version 0), on the disk before the epoch begins.

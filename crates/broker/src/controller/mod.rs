@@ -1,12 +1,16 @@
 //! Runs the controller: one thread that decides, writes the metadata log, replays, and lets the node take over what changed.
 //!
 //! ```text
-//!   handler --Command--> [channel] --> decide --> append + fsync --> replay --> publish --> answer
+//!   handler --Command--> [channel] --> decide --> append + fsync --> replay --> publish ---------------------> answer
+//!                            ^                                                    \-> logs are made (makers.rs) -\
+//!                            \-------------------------------- made: coordinators, directories <-----------------/
 //! ```
 //!
-//! Commands wait in the channel, and what waits is bounded: before a handler makes a command it asks for a [`Place`].
+//! Commands wait in the channel, and what waits is bounded: before a handler makes a command it asks for a [`Place`], which it
+//! keeps until the answer.
 //!
-//! A command is answered after the node has taken it over: whoever sees the answer also sees the new image.
+//! A command is answered after the node has taken it over: whoever sees the answer also sees the new image, and finds the logs of
+//! the topics that it has created. Other commands go on meanwhile.
 
 mod intact;
 mod metadata_log;
@@ -35,6 +39,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::net::memory::{FrameMemory, Share};
 use crate::node::clock;
+use crate::partitions::makers::{Changes, Makers};
 
 /// What all commands that wait may take, with their answers.
 const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -45,11 +50,18 @@ const BYTES_PER_BYTE: usize = 8;
 /// So many replicas are assigned to their directories in one batch of records.
 const ASSIGNED_AT_ONCE: usize = 1000;
 
+/// Where an answer goes.
+type Answering = oneshot::Sender<std::result::Result<Answer, Unanswered>>;
+
 /// What is on its way to the controller.
 enum Asked {
-    Command(Box<Command>, oneshot::Sender<std::result::Result<Answer, Unanswered>>),
+    Command(Box<Command>, Answering),
+    /// The logs are made, or removed, that a command has asked for, if it was one.
+    Made(Option<(Answer, Answering)>),
     /// To host once more what could not be.
     HostAgain,
+    /// Nobody asks any more.
+    End,
 }
 
 /// Why a command has no answer.
@@ -64,16 +76,20 @@ pub enum Unanswered {
 /// The way to the controller.
 #[derive(Clone, Debug)]
 pub struct Controller {
-    commands: Sender<Asked>,
+    way: Arc<Way>,
     waiting: Arc<FrameMemory>,
 }
 
 /// Room for a command that waits.
 #[derive(Debug)]
 pub struct Place {
-    commands: Sender<Asked>,
+    way: Arc<Way>,
     _share: Share,
 }
+
+/// The channel to the controller's thread, which ends when nobody else has it any more.
+#[derive(Debug)]
+struct Way(Sender<Asked>);
 
 /// The running controller.
 pub struct Running {
@@ -87,13 +103,16 @@ pub struct Host {
     log: MetadataLog,
     machine: Machine,
     publisher: Publisher,
+    makers: Makers,
+    /// What follows from commands of its own.
+    unasked: Changes,
     config: Arc<Config>,
     last_snapshot: Instant,
 }
 
 impl Controller {
     fn new(commands: Sender<Asked>) -> Self {
-        Self { commands, waiting: FrameMemory::new(WAITING_BYTES_MAX) }
+        Self { way: Arc::new(Way(commands)), waiting: FrameMemory::new(WAITING_BYTES_MAX) }
     }
 
     /// Room for a command with so many entries, of a request of so many bytes; `None` where too much waits already: then the
@@ -103,19 +122,19 @@ impl Controller {
         let bytes =
             request_bytes.saturating_mul(BYTES_PER_BYTE).saturating_add(of_entries).saturating_add(COMMAND_BYTES);
         let share = self.waiting.try_share(bytes)?;
-        Some(Place { commands: self.commands.clone(), _share: share })
+        Some(Place { way: self.way.clone(), _share: share })
     }
 
     /// Has a command of the broker's own carried out, whatever is answered.
     pub fn tell(&self, command: Command) {
         let (answer, _) = oneshot::channel();
         // Without a controller the broker stops.
-        let _ = self.commands.send(Asked::Command(Box::new(command), answer));
+        let _ = self.way.0.send(Asked::Command(Box::new(command), answer));
     }
 
     /// Has those partitions hosted whose logs could not be opened before.
     pub fn host_again(&self) {
-        let _ = self.commands.send(Asked::HostAgain);
+        let _ = self.way.0.send(Asked::HostAgain);
     }
 }
 
@@ -123,7 +142,7 @@ impl Place {
     /// Asks, and waits for the answer. The place may be kept until that has been used up.
     pub async fn ask(&self, command: Command) -> std::result::Result<Answer, Unanswered> {
         let (answer, answered) = oneshot::channel();
-        self.commands.send(Asked::Command(Box::new(command), answer)).map_err(|_| Unanswered::Stopped)?;
+        self.way.0.send(Asked::Command(Box::new(command), answer)).map_err(|_| Unanswered::Stopped)?;
         answered.await.unwrap_or(Err(Unanswered::Stopped))
     }
 }
@@ -139,7 +158,10 @@ impl Host {
             return Err(Error::LostMetadata { path: log.folder().to_owned(), partition: partition.to_string() });
         }
         let machine = Machine::new(image, crate::config::table::settings());
-        Ok(Self { log, machine, publisher, config, last_snapshot: Instant::now() })
+        let makers = Makers::start(publisher.partitions.clone())
+            .map_err(|source| Error::Io { what: "start a thread".to_owned(), source })?;
+        let unasked = Changes::default();
+        Ok(Self { log, machine, publisher, makers, unasked, config, last_snapshot: Instant::now() })
     }
 
     /// What the metadata log says.
@@ -147,16 +169,22 @@ impl Host {
         self.machine.image()
     }
 
-    /// Decides one command and carries it out; then notes where the broker has put its new replicas.
+    /// Decides one command, carries it out, and waits until the logs are made that follow from it.
     pub fn handle(&mut self, command: Command) -> Result<Answer> {
-        let answer = self.carry_out(command)?;
-        let mut misplaced = self.publisher.partitions.take_misplaced();
-        while !misplaced.is_empty() {
-            let rest = misplaced.split_off(misplaced.len().min(ASSIGNED_AT_ONCE));
-            self.assign(misplaced)?;
-            misplaced = rest;
-        }
+        let (answer, changes) = self.carry_out(command)?;
+        let (made, all_made) = mpsc::channel();
+        // Nobody else waits for the answer.
+        self.makers.begin(changes, move || _ = made.send(()));
+        all_made.recv().expect("whoever makes logs tells when they are made");
+        self.on_made()?;
         Ok(answer)
+    }
+
+    /// Logs were made: notes where the broker has put its new replicas.
+    fn on_made(&mut self) -> Result<()> {
+        self.publisher.on_made();
+        let misplaced = self.publisher.partitions.take_misplaced();
+        misplaced.chunks(ASSIGNED_AT_ONCE).try_for_each(|replicas| self.assign(replicas.to_vec()))
     }
 
     /// Notes where the logs lie that were found at the start.
@@ -170,13 +198,16 @@ impl Host {
         let id = self.config.node_id;
         let Some(epoch) = self.machine.image().broker(id).map(|broker| broker.epoch) else { return Ok(()) };
         if !replicas.is_empty() {
-            self.carry_out(Command::AssignDirectories(AssignDirectories { id, epoch, replicas }))?;
+            let (_, changes) = self.carry_out(Command::AssignDirectories(AssignDirectories { id, epoch, replicas }))?;
+            self.unasked.append(changes);
         }
         Ok(())
     }
 
-    fn carry_out(&mut self, command: Command) -> Result<Answer> {
+    /// Gives the answer, and what is still to be done in the log directories.
+    fn carry_out(&mut self, command: Command) -> Result<(Answer, Changes)> {
         let now = clock::now();
+        let mut changes = Changes::default();
         let outcome = self.machine.decide(now, Input { ticket: Ticket(0), command });
         if !outcome.records.is_empty() {
             let mut at = self.log.append(&outcome.records, now.wall_ms)?;
@@ -186,21 +217,22 @@ impl Host {
             }
             self.machine.advance(self.log.end(), self.log.epoch());
             self.machine.check();
-            self.publisher.publish(self.machine.image());
+            changes = self.publisher.publish(self.machine.image());
         }
         let mut effects = outcome.effects.into_iter();
         let Some(Effect::Answer { answer, .. }) = effects.next() else {
             unreachable!("every command is answered");
         };
-        Ok(answer)
+        Ok((answer, changes))
     }
 
     /// Goes on in a thread of its own until every [`Controller`] is gone.
     pub fn run(self) -> std::io::Result<(Controller, Running)> {
         let (commands, asked) = mpsc::channel();
         let (running, ended) = oneshot::channel();
+        let back = commands.clone();
         let work = move || {
-            let done = self.work(&asked);
+            let done = self.work(&asked, &back);
             if let Err(failure) = &done {
                 // Whoever stops already does not listen.
                 let _ = running.send(failure.to_string());
@@ -211,31 +243,71 @@ impl Host {
         Ok((Controller::new(commands), Running { thread, ended }))
     }
 
-    fn work(mut self, asked: &Receiver<Asked>) -> Result<()> {
-        while let Ok(asked) = asked.recv() {
-            let (command, answer) = match asked {
-                Asked::Command(command, answer) => (*command, answer),
+    fn work(mut self, asked: &Receiver<Asked>, back: &Sender<Asked>) -> Result<()> {
+        loop {
+            if !self.unasked.is_empty() {
+                let changes = std::mem::take(&mut self.unasked);
+                self.begin(changes, None, back);
+            }
+            let done = match asked.recv().expect("this thread has the other end too") {
+                Asked::Command(command, answer) => self.answer(*command, answer, back),
+                Asked::Made(answered) => self.answer_made(answered),
                 Asked::HostAgain => {
-                    self.publisher.host_again(self.machine.image());
-                    continue;
+                    let changes = self.publisher.host_again(self.machine.image());
+                    self.begin(changes, None, back);
+                    Ok(())
                 }
+                Asked::End => break,
             };
-            match self.handle(command) {
-                // Whoever asked may have gone away.
-                Ok(decided) => drop(answer.send(Ok(decided))),
-                // As where the disk is full: what was begun was taken back, and there may be room for the next one.
-                Err(failure) if self.log.is_usable() && !failure.is_of_disk() => {
-                    error!(%failure, "the metadata log could not be written: a command was not carried out");
-                    drop(answer.send(Err(Unanswered::NotWritten)));
-                }
-                Err(failure) => {
-                    error!(%failure, "the metadata log cannot be written: the controller stops");
-                    return Err(failure);
-                }
+            if let Err(failure) = done {
+                error!(%failure, "the metadata log cannot be written: the controller stops");
+                return Err(failure);
             }
             self.take_snapshot_if_due();
         }
+        drop(self.makers);
         self.log.close(clock::now_ms())
+    }
+
+    /// Carries a command out, and answers it, or has it answered when its logs are made.
+    ///
+    /// # Errors
+    /// The metadata log takes no more.
+    fn answer(&mut self, command: Command, answer: Answering, back: &Sender<Asked>) -> Result<()> {
+        match self.carry_out(command) {
+            // Whoever asked may have gone away.
+            Ok((decided, changes)) if changes.is_empty() => drop(answer.send(Ok(decided))),
+            Ok((decided, changes)) => self.begin(changes, Some((decided, answer)), back),
+            Err(failure) => {
+                self.unless_fatal(failure)?;
+                drop(answer.send(Err(Unanswered::NotWritten)));
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&self, changes: Changes, answered: Option<(Answer, Answering)>, back: &Sender<Asked>) {
+        let back = back.clone();
+        // A controller that has ended answers nobody.
+        self.makers.begin(changes, move || _ = back.send(Asked::Made(answered)));
+    }
+
+    fn answer_made(&mut self, answered: Option<(Answer, Answering)>) -> Result<()> {
+        let noted = self.on_made();
+        if let Some((decided, answer)) = answered {
+            drop(answer.send(Ok(decided)));
+        }
+        noted.or_else(|failure| self.unless_fatal(failure))
+    }
+
+    /// Goes on after a failure, as where the disk is full: what was begun was taken back, and there may be room for the next
+    /// command.
+    fn unless_fatal(&self, failure: Error) -> Result<()> {
+        if !self.log.is_usable() || failure.is_of_disk() {
+            return Err(failure);
+        }
+        error!(%failure, "the metadata log could not be written: a command was not carried out");
+        Ok(())
     }
 
     fn take_snapshot_if_due(&mut self) {
@@ -250,6 +322,12 @@ impl Host {
             Ok(()) => info!(end = %self.log.end(), "wrote a snapshot of the metadata"),
             Err(failure) => error!(%failure, "cannot write a snapshot of the metadata; the log is kept"),
         }
+    }
+}
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        let _ = self.0.send(Asked::End);
     }
 }
 

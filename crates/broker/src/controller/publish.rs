@@ -1,4 +1,4 @@
-//! What a new image means for this node: logs are made, led, configured and removed; then handlers see the image.
+//! What a new image means for this node: logs are to be made, led, configured and removed, and handlers see the image.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use ottla_base::BrokerId;
 use ottla_metadata::delta::BrokerDelta;
 use ottla_metadata::image::{ConfigResource, Configs, Image, ResourceKind, Topic};
 use ottla_metadata::settings::topic::TopicSettings;
-use tracing::error;
 
 use crate::config::Config;
 use crate::coordinators::GroupCoordinators;
-use crate::node::{PublishedImage, clock};
+use crate::node::PublishedImage;
 use crate::partitions::Partitions;
+use crate::partitions::makers::Changes;
 use crate::telemetry::Telemetry;
 
 /// Takes over images.
@@ -30,14 +30,14 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Takes over `newer`.
-    pub fn publish(&self, newer: &Image) {
+    /// Takes over `newer`, and says what is to be done in the log directories.
+    pub fn publish(&self, newer: &Image) -> Changes {
+        let mut changes = Changes::default();
         if newer.is_in_transaction() {
-            return;
+            return changes;
         }
         let older = self.published.get();
         let delta = BrokerDelta::between(&older, newer, self.config.node_id);
-        let now_ms = clock::now_ms();
         if changes_brokers(&delta) {
             let (own, cluster) = broker_configs(newer, self.config.node_id);
             let running = self.config.running.take_over(&self.config.values(&own, &cluster));
@@ -45,37 +45,38 @@ impl Publisher {
         }
         let removed: BTreeSet<&Arc<str>> = delta.removed.iter().map(|partition| &partition.topic).collect();
         for topic in removed {
-            self.partitions.drop_topic(topic, now_ms);
+            changes.extend(topic, self.partitions.withdraw(topic));
         }
         for topic in self.touched(&delta, newer) {
             let settings = Arc::new(self.settings_of(newer, topic));
-            if let Err(error) = self.partitions.host(topic, &settings, now_ms) {
-                error!(topic = %topic.name, %error, "some partitions of the topic are not served");
-            }
+            changes.extend(&topic.name, self.partitions.announce(topic, &settings));
         }
         let newer = Arc::new(newer.clone());
         self.groups.take_over(&self.partitions, &newer);
         self.telemetry.take_over(&newer, &delta.configs);
         self.published.set(newer);
         self.groups.forget_topics(&delta);
+        changes
     }
 
-    /// Hosts what could not be hosted before, as far as that works now.
-    pub fn host_again(&self, image: &Image) {
-        let now_ms = clock::now_ms();
+    /// What is to be done in the log directories to host what could not be hosted before.
+    pub fn host_again(&self, image: &Image) -> Changes {
+        let mut changes = Changes::default();
         for name in self.partitions.failed_topics() {
             let Some(topic) = image.topic(&name) else { continue };
             let settings = Arc::new(self.settings_of(image, topic));
-            if let Err(error) = self.partitions.host(topic, &settings, now_ms) {
-                error!(topic = %topic.name, %error, "some partitions of the topic are still not served");
-            }
+            changes.extend(&topic.name, self.partitions.announce(topic, &settings));
         }
-        // Groups whose partition is served now get a coordinator.
+        changes
+    }
+
+    /// Some of that was done: groups whose partition is served now get a coordinator.
+    pub fn on_made(&self) {
         self.groups.take_over(&self.partitions, &self.published.get());
     }
 
     /// The topics that have to be looked at.
-    fn touched<'i>(&self, delta: &BrokerDelta, newer: &'i Image) -> Vec<&'i Topic> {
+    fn touched<'i>(&self, delta: &BrokerDelta, newer: &'i Image) -> Vec<&'i Arc<Topic>> {
         if changes_brokers(delta) {
             // What topics do not set themselves may have changed for all of them.
             return crate::partitions::hosted_topics(newer, self.config.node_id).collect();
@@ -83,7 +84,7 @@ impl Publisher {
         let hosted = delta.added.iter().chain(&delta.changed).map(|partition| &*partition.topic);
         let configured = delta.configs.iter().filter(|resource| resource.kind == ResourceKind::Topic);
         let names: BTreeSet<&str> = hosted.chain(configured.map(|resource| resource.name.as_str())).collect();
-        names.into_iter().filter_map(|name| newer.topic(name)).map(|topic| &**topic).collect()
+        names.into_iter().filter_map(|name| newer.topic(name)).collect()
     }
 
     fn settings_of(&self, image: &Image, topic: &Topic) -> TopicSettings {

@@ -5,7 +5,8 @@
 //!   control batch: SnapshotHeader | batches of records ... | control batch: SnapshotFooter
 //! ```
 //!
-//! Written beside, as `.part`, and renamed when it is whole and on the disk.
+//! Written beside, as `.tmp`, batch by batch, and renamed when it is whole and on the disk: nothing as large as the image is made
+//! in memory, neither for writing nor for reading.
 
 use std::path::{Path, PathBuf};
 
@@ -14,18 +15,24 @@ use ottla_metadata::image::Image;
 use ottla_metadata::records;
 use ottla_protocol::internal::control::{SnapshotFooterRecord, SnapshotHeaderRecord};
 use ottla_protocol::internal::metadata::MetadataRecord;
-use ottla_protocol::records::batch::Batches;
+use ottla_protocol::records::batch::LENGTH_OVERHEAD_BYTES;
 use ottla_protocol::records::control::ControlType;
-use ottla_protocol::records::{BatchBuilder, RecordIter};
+use ottla_protocol::records::{Batch, BatchBuilder, RecordIter};
 use ottla_protocol::{Message, Writer};
-use ottla_storage::{os, replace_file};
+use ottla_storage::{Replacement, os};
 
 use crate::error::{Error, Result};
 
 /// The end of a snapshot's name.
 const SUFFIX: &str = ".checkpoint";
-/// Records in one batch.
+/// The end of the name of one that is not finished.
+const UNFINISHED: &str = ".checkpoint.tmp";
+/// Records in one batch ...
 const BATCH_RECORDS: usize = 1000;
+/// ... which is ended sooner where it has so many bytes.
+const BATCH_BYTES: usize = 256 << 10;
+/// No batch of another writer is larger: Kafka's controller keeps to 8 MiB.
+const BATCH_BYTES_MAX: u64 = 64 << 20;
 
 /// A snapshot on the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,10 +50,13 @@ pub fn newest(folder: &Path) -> Result<Option<Snapshot>> {
     Ok(list(folder)?.into_iter().max_by_key(|snapshot| snapshot.end))
 }
 
-/// Removes the snapshots that end before `end`.
+/// Removes the snapshots that end before `end`, and what is left of those that were never finished.
 pub fn remove_before(folder: &Path, end: Offset) -> Result<()> {
-    for old in list(folder)?.into_iter().filter(|snapshot| snapshot.end < end) {
-        std::fs::remove_file(&old.path).map_err(|source| Error::remove(&old.path, source))?;
+    for entry in entries(folder)? {
+        let path = folder.join(&entry.name);
+        if parse(folder, &entry.name).is_some_and(|snapshot| snapshot.end < end) || entry.name.ends_with(UNFINISHED) {
+            std::fs::remove_file(&path).map_err(|source| Error::remove(&path, source))?;
+        }
     }
     Ok(())
 }
@@ -54,23 +64,25 @@ pub fn remove_before(folder: &Path, end: Offset) -> Result<()> {
 /// Writes `image` into the metadata log's folder.
 pub fn write(folder: &Path, image: &Image, now_ms: Timestamp) -> Result<()> {
     let name = format!("{:020}-{:010}{SUFFIX}", image.end().0, image.epoch().0);
-    let mut file = Vec::new();
-    let mut offset = Offset(0);
+    let mut writing =
+        Writing { file: Replacement::begin(&folder.join(name))?, offset: Offset(0), epoch: image.epoch(), now_ms };
     let header = SnapshotHeaderRecord { version: 0, last_contained_log_timestamp: now_ms };
-    push_control(&mut file, &mut offset, image.epoch(), now_ms, ControlType::SnapshotHeader, &header)?;
-    let mut records = image.snapshot().peekable();
-    while records.peek().is_some() {
-        let mut batch = BatchBuilder::new().base_offset(offset).leader_epoch(image.epoch());
-        for record in records.by_ref().take(BATCH_RECORDS) {
-            let mut value = Writer::new();
-            record.encode(records::version(&record), &mut value);
-            batch.push(now_ms, None, Some(&value.buffer), &[]);
+    writing.push_control(ControlType::SnapshotHeader, &header)?;
+    let mut batch = writing.batch();
+    for record in image.snapshot() {
+        let mut value = Writer::new();
+        record.encode(records::version(&record), &mut value);
+        batch.push(now_ms, None, Some(&value.buffer), &[]);
+        if batch.count() >= BATCH_RECORDS || batch.size_bytes() >= BATCH_BYTES {
+            writing.push(&batch)?;
+            batch = writing.batch();
         }
-        push(&mut file, &mut offset, &batch)?;
     }
-    let footer = SnapshotFooterRecord { version: 0 };
-    push_control(&mut file, &mut offset, image.epoch(), now_ms, ControlType::SnapshotFooter, &footer)?;
-    Ok(replace_file(&folder.join(name), &file)?)
+    if batch.count() > 0 {
+        writing.push(&batch)?;
+    }
+    writing.push_control(ControlType::SnapshotFooter, &SnapshotFooterRecord { version: 0 })?;
+    Ok(writing.file.finish()?)
 }
 
 /// Reads a snapshot.
@@ -79,36 +91,61 @@ pub fn load(snapshot: &Snapshot, cluster_id: &str) -> Result<Image> {
         let path = snapshot.path.display();
         Error::Metadata { detail: format!("the snapshot {path} is damaged: {detail}. Restore that file from a copy") }
     };
-    let what = || format!("read {}", snapshot.path.display());
-    let bytes = std::fs::read(&snapshot.path).map_err(|source| Error::Io { what: what(), source })?;
-    let mut records = Vec::new();
-    let mut whole = false;
-    for batch in Batches::new(&bytes) {
-        let batch = batch.map_err(|error| failed(error.to_string()))?;
+    let io = |source| Error::Io { what: format!("read {}", snapshot.path.display()), source };
+    let file = os::open_read_only(&snapshot.path).map_err(io)?;
+    let (length, mut position) = (os::length(&file).map_err(io)?, 0);
+    let mut image = Image::new(cluster_id);
+    let (mut whole, mut bytes) = (false, Vec::new());
+    while position < length {
+        let mut start = [0; LENGTH_OVERHEAD_BYTES];
+        let read = os::read_at_most(&file, &mut start, position).map_err(io)?;
+        let size = batch_bytes(&start[..read]).filter(|size| *size <= BATCH_BYTES_MAX.min(length - position));
+        let size = size.ok_or_else(|| failed(format!("no whole batch is at {position}")))?;
+        bytes.resize(usize::try_from(size).expect("it is below the limit"), 0);
+        os::read_exact_at(&file, &mut bytes, position).map_err(io)?;
+        let (batch, _) = Batch::parse(&bytes).map_err(|error| failed(error.to_string()))?;
         if !batch.is_crc_valid() {
             return Err(failed(format!("the batch at offset {} has a wrong CRC", batch.header().base_offset)));
         }
-        for record in RecordIter::new(batch.header(), batch.records()) {
-            let record = record.map_err(|error| failed(error.to_string()))?;
-            if batch.header().attributes.is_control() {
-                whole |= record.key.and_then(ControlType::from_key) == Some(ControlType::SnapshotFooter);
-                continue;
-            }
-            let value = record.value.ok_or_else(|| failed("a record without a value".to_owned()))?;
-            records.push(MetadataRecord::decode(value).map_err(|error| failed(error.to_string()))?);
-        }
+        whole |= apply(&batch, &mut image).map_err(failed)?;
+        position += size;
     }
     if !whole {
         return Err(failed("it has no end".to_owned()));
     }
-    let image = Image::from_snapshot(cluster_id, snapshot.end, snapshot.epoch, records);
-    image.map_err(|error| failed(error.to_string()))
+    image.advance(snapshot.end, snapshot.epoch);
+    Ok(image)
+}
+
+/// How many bytes the batch has that begins with `start`.
+fn batch_bytes(start: &[u8]) -> Option<u64> {
+    let length = start.last_chunk::<4>().filter(|_| start.len() == LENGTH_OVERHEAD_BYTES)?;
+    Some(u64::try_from(i32::from_be_bytes(*length)).ok()? + LENGTH_OVERHEAD_BYTES as u64)
+}
+
+/// Applies the records of a batch, and says whether one of them ends the snapshot.
+fn apply(batch: &Batch<'_>, image: &mut Image) -> std::result::Result<bool, String> {
+    let mut ends = false;
+    for record in RecordIter::new(batch.header(), batch.records()) {
+        let record = record.map_err(|error| error.to_string())?;
+        if batch.header().attributes.is_control() {
+            ends |= record.key.and_then(ControlType::from_key) == Some(ControlType::SnapshotFooter);
+            continue;
+        }
+        let value = record.value.ok_or("a record without a value")?;
+        let record = MetadataRecord::decode(value).map_err(|error| error.to_string())?;
+        // The records of a snapshot have no offsets of the log.
+        image.apply(Offset(-1), &record).map_err(|error| error.to_string())?;
+    }
+    Ok(ends)
 }
 
 fn list(folder: &Path) -> Result<Vec<Snapshot>> {
-    let what = || format!("list {}", folder.display());
-    let entries = os::list(folder).map_err(|source| Error::Io { what: what(), source })?;
-    Ok(entries.into_iter().filter_map(|entry| parse(folder, &entry.name)).collect())
+    Ok(entries(folder)?.into_iter().filter_map(|entry| parse(folder, &entry.name)).collect())
+}
+
+fn entries(folder: &Path) -> Result<Vec<os::Entry>> {
+    os::list(folder).map_err(|source| Error::Io { what: format!("list {}", folder.display()), source })
 }
 
 fn parse(folder: &Path, name: &str) -> Option<Snapshot> {
@@ -117,24 +154,101 @@ fn parse(folder: &Path, name: &str) -> Option<Snapshot> {
     Some(Snapshot { path: folder.join(name), end, epoch })
 }
 
-fn push_control<'m, M: Message<'m>>(
-    file: &mut Vec<u8>,
-    offset: &mut Offset,
+/// A snapshot that is being written.
+struct Writing {
+    file: Replacement,
+    offset: Offset,
     epoch: LeaderEpoch,
     now_ms: Timestamp,
-    kind: ControlType,
-    message: &M,
-) -> Result<()> {
-    let mut value = Writer::new();
-    message.encode(&mut value, 0);
-    let mut batch = BatchBuilder::new().base_offset(*offset).leader_epoch(epoch).control();
-    batch.push(now_ms, Some(&kind.key()), Some(&value.buffer), &[]);
-    push(file, offset, &batch)
 }
 
-fn push(file: &mut Vec<u8>, offset: &mut Offset, batch: &BatchBuilder) -> Result<()> {
-    let bytes = batch.build().map_err(|source| Error::Io { what: "build a batch".to_owned(), source })?;
-    file.extend_from_slice(&bytes);
-    *offset = offset.plus(batch.count() as i64);
-    Ok(())
+impl Writing {
+    /// The next batch, without records.
+    fn batch(&self) -> BatchBuilder {
+        BatchBuilder::new().base_offset(self.offset).leader_epoch(self.epoch)
+    }
+
+    fn push(&mut self, batch: &BatchBuilder) -> Result<()> {
+        let bytes = batch.build().map_err(|source| Error::Io { what: "build a batch".to_owned(), source })?;
+        self.file.write(&bytes)?;
+        self.offset = self.offset.plus(batch.count() as i64);
+        Ok(())
+    }
+
+    fn push_control<'m, M: Message<'m>>(&mut self, kind: ControlType, message: &M) -> Result<()> {
+        let mut value = Writer::new();
+        message.encode(&mut value, 0);
+        let mut batch = self.batch().control();
+        batch.push(self.now_ms, Some(&kind.key()), Some(&value.buffer), &[]);
+        self.push(&batch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_base::Uuid;
+    use ottla_protocol::internal::metadata::{ConfigRecord, MetadataRecord, TopicRecord};
+    use ottla_protocol::records::batch::Batches;
+
+    use super::*;
+
+    /// Topics with one config of so many bytes each.
+    fn image(topics: u32, config_bytes: usize) -> Image {
+        let mut image = Image::new("c");
+        for number in 0..topics {
+            let name = format!("topic-{number}");
+            let topic = TopicRecord { name: name.as_str().into(), topic_id: Uuid(u128::from(number) + 1) };
+            let config = ConfigRecord {
+                resource_type: 2,
+                resource_name: name.as_str().into(),
+                name: "follower.replication.throttled.replicas".into(),
+                value: Some("9".repeat(config_bytes).into()),
+            };
+            for record in [MetadataRecord::Topic(topic), MetadataRecord::Config(config)] {
+                image.apply(Offset(i64::from(number)), &record).expect("it can be applied");
+            }
+        }
+        image.advance(Offset(5_000_000), LeaderEpoch(3));
+        image
+    }
+
+    #[test]
+    fn an_image_is_written_in_small_batches_and_read_back() {
+        for (topics, config_bytes) in [(0, 0), (5000, 10), (300, 32_000)] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let image = image(topics, config_bytes);
+            write(folder.path(), &image, 7).expect("it is written");
+            let snapshot = newest(folder.path()).expect("it can be listed").expect("it is there");
+            assert_eq!((snapshot.end, snapshot.epoch), (Offset(5_000_000), LeaderEpoch(3)));
+            assert_eq!(load(&snapshot, "c").expect("it can be read"), image);
+            let left = folder.path().join("00000000000000000042-0000000001.checkpoint.tmp");
+            std::fs::write(&left, "by a kill").expect("the folder is ours");
+            remove_before(folder.path(), image.end()).expect("they can be removed");
+            assert_eq!((left.exists(), snapshot.path.exists()), (false, true));
+            let bytes = std::fs::read(&snapshot.path).expect("it is there");
+            let sizes: Vec<_> = Batches::new(&bytes).map(|batch| batch.expect("whole").bytes().len()).collect();
+            let largest = *sizes.iter().max().expect("a header and a footer");
+            assert!(largest < BATCH_BYTES + 64 * 1024, "all that is made in memory at a time: {largest}");
+            assert!(sizes.len() >= bytes.len() / (BATCH_BYTES + 64 * 1024), "{}", sizes.len());
+        }
+    }
+
+    #[test]
+    fn a_snapshot_that_is_cut_short_or_damaged_is_not_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        write(folder.path(), &image(20, 10), 7).expect("it is written");
+        let snapshot = newest(folder.path()).expect("it can be listed").expect("it is there");
+        let whole = std::fs::read(&snapshot.path).expect("it is there");
+        for length in 0..whole.len() {
+            std::fs::write(&snapshot.path, &whole[..length]).expect("the folder is ours");
+            load(&snapshot, "c").expect_err("it is cut short");
+        }
+        for position in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[position] ^= 0x40;
+            std::fs::write(&snapshot.path, &damaged).expect("the folder is ours");
+            // No CRC covers the offset and the epoch of a batch, which say nothing here.
+            let _ = load(&snapshot, "c").map(|loaded| assert_eq!(loaded.topics().iter().count(), 20));
+        }
+    }
 }

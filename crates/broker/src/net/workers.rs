@@ -9,8 +9,8 @@
 
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use tokio::runtime::{Builder, Handle};
@@ -57,14 +57,20 @@ impl Workers {
 
 impl Worker {
     fn start(number: usize) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
+        let (tell, told) = mpsc::channel();
         let thread = std::thread::Builder::new().name(format!("ottla-worker-{number}"));
-        let thread = thread.spawn(move || {
-            // It ends by a message or by the sender being dropped, which is the same.
-            let _ = runtime.block_on(stopped);
+        // The reactor lives and ends in its own thread: where there is no thread for it, none may be left over here, as this one
+        // has a reactor too.
+        let thread = thread.spawn(move || match Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => {
+                let _ = tell.send(Ok(runtime.handle().clone()));
+                // It ends by a message or by the sender being dropped, which is the same.
+                let _ = runtime.block_on(stopped);
+            }
+            Err(error) => drop(tell.send(Err(error))),
         })?;
+        let handle = told.recv().expect("the thread tells at once")?;
         Ok(Self { handle, connections: Arc::default(), stop: Some(stop), thread: Some(thread) })
     }
 }

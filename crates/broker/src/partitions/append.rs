@@ -194,7 +194,7 @@ impl Partition {
         };
         let validated = self.check_batch(batch, &settings, now_ms, check).map_err(|failed| match failed.code() {
             // As in Kafka, which finds this out before it looks at the log.
-            ErrorCode::CorruptMessage | ErrorCode::MessageTooLarge => failed,
+            ErrorCode::CorruptMessage | ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge => failed,
             _ => failed.at(log_start_offset),
         })?;
         let log_append_time = settings.message_timestamp_type == TimestampType::LogAppendTime;

@@ -99,8 +99,9 @@ fn write_each(partitions: &Partitions, files: &[(&str, &Offsets<'_>)]) {
     for directory in partitions.directories().iter().filter(|directory| directory.is_online()) {
         let mut named = directory.named();
         let mut write = |(file, offsets): &(&str, &Offsets<'_>)| {
-            let entries = entries_of(partitions, directory, offsets);
-            write_if_changed(&directory.path().join(file), &entries).map(|()| entries.into_keys())
+            let path = directory.path().join(file);
+            let entries = entries_of(partitions, directory, offsets, || read(&path))?;
+            write_if_changed(&path, &entries).map(|()| entries.into_keys())
         };
         let written: ottla_storage::Result<Vec<_>> = files.iter().map(&mut write).collect();
         match (written, &mut *named) {
@@ -120,17 +121,22 @@ fn write_each(partitions: &Partitions, files: &[(&str, &Offsets<'_>)]) {
     }
 }
 
+type Entries = BTreeMap<TopicPartition, Offset>;
+
 fn entries_of(
     partitions: &Partitions,
     directory: &Directory,
     offsets: &Offsets<'_>,
-) -> BTreeMap<TopicPartition, Offset> {
+    written: impl FnOnce() -> ottla_storage::Result<Entries>,
+) -> ottla_storage::Result<Entries> {
+    // They are somewhere between where they were found and where they are led.
+    let making = partitions.making();
     let all = partitions.all();
     let is_here = |partition: &&Arc<Partition>| {
         !partition.is_gone() && partition.with_log(|log, _| directory.holds(log.folder()))
     };
     let led = all.iter().filter(is_here);
-    let mut entries: BTreeMap<_, _> = led.map(|partition| (partition.name.clone(), (offsets.led)(partition))).collect();
+    let mut entries: Entries = led.map(|partition| (partition.name.clone(), (offsets.led)(partition))).collect();
     let found = partitions.found();
     let found_here = found.iter().filter(|(_, log)| directory.holds(log.folder()));
     entries.extend(found_here.map(|(name, log)| (name.clone(), (offsets.found)(name, log))));
@@ -138,7 +144,16 @@ fn entries_of(
     let unopened = partitions.unopened();
     let left = unopened.iter().filter(|(name, _)| directory.path().join(name.to_string()).exists());
     entries.extend(left.map(|(name, options)| (name.clone(), (offsets.unopened)(options))));
-    entries
+    drop(unopened);
+    if !making.is_empty() {
+        let written = written()?;
+        for name in making {
+            if let Some(offset) = written.get(&name) {
+                entries.entry(name).or_insert(*offset);
+            }
+        }
+    }
+    Ok(entries)
 }
 
 /// A checkpoint that is damaged costs time, not data: the logs are checked from their beginning.

@@ -302,9 +302,9 @@ impl Cleaner {
         match error {
             // Its files went while they were looked at.
             _ if partition.is_gone() => debug!(partition = %name, %error, "not compacted: the topic was deleted"),
-            error if error.is_full() => {
+            error if error.is_full() || error.lacks_files() => {
                 partition.home().on_error(error);
-                warn!(partition = %name, %error, "a log cannot be compacted for want of room; it is tried again");
+                warn!(partition = %name, %error, "a log cannot be compacted for want of room, or files; it is tried again");
             }
             error => {
                 partition.home().on_error(error);

@@ -164,6 +164,15 @@ impl Directory {
         was_full && !is_full
     }
 
+    /// Whether it is still the directory that was there at the start.
+    ///
+    /// # Errors
+    /// Whatever is written there goes to files without names, or to another place.
+    pub fn check_there(&self) -> ottla_storage::Result<()> {
+        let held = self.held.lock().expect("nobody panics while holding this lock");
+        held.as_ref().map_or(Ok(()), LogDirectory::check_there)
+    }
+
     /// Gives back what holds it, which it can do once.
     pub fn take_held(&self) -> Option<LogDirectory> {
         self.held.lock().expect("nobody panics while holding this lock").take()

@@ -1,7 +1,8 @@
 //! Looks after the log directories: how much room is left in them, and what follows where one fails.
 //!
 //! ```text
-//!   every second, or sooner near the reserve: statvfs --> full, or room again --> what could not be opened is tried again
+//!   every second, or sooner near the reserve: is it still there? statvfs --> full, or room again
+//!       room again, or files where the process had none left --> what could not be opened is tried again
 //!   a failure: wake whoever waits for its partitions --> tell the controller --> stop, if it was the last, or the metadata's
 //! ```
 
@@ -89,8 +90,11 @@ impl Disks {
     fn look_at_room(&self) -> bool {
         let set_bytes = self.running.get().disk_reserve_bytes;
         let (mut is_near, mut has_room_again) = (false, false);
+        // There may be files again.
+        let lacked_files = self.partitions.take_lacks_files();
         for directory in self.partitions.directories().iter().filter(|directory| directory.is_online()) {
-            match os::volume_bytes(directory.path()).map_err(StorageError::io("look at", directory.path())) {
+            let volume = || os::volume_bytes(directory.path()).map_err(StorageError::io("look at", directory.path()));
+            match directory.check_there().and_then(|()| volume()) {
                 Ok((total, free)) => {
                     has_room_again |= directory.on_room(total, free, set_bytes);
                     is_near |= free < reserve(total, set_bytes).saturating_add(NEAR_BYTES);
@@ -98,7 +102,7 @@ impl Disks {
                 Err(error) => directory.on_error(&error),
             }
         }
-        if has_room_again && !self.partitions.failed_topics().is_empty() {
+        if (has_room_again || lacked_files) && !self.partitions.failed_topics().is_empty() {
             self.controller.host_again();
         }
         is_near

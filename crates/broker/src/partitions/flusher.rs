@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::directories::Directory;
 use super::partition::Partition;
@@ -19,6 +20,8 @@ use crate::node::clock;
 
 /// So many partitions of one directory are flushed at once: file systems commit the changes of several files together.
 const THREADS: usize = 4;
+/// When what could not be flushed for want of files is tried again.
+const AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// What waits to be flushed in one directory. It is bounded by the number of its partitions.
 #[derive(Debug, Default)]
@@ -77,7 +80,11 @@ impl Flusher {
 
     fn flush(&self, partition: &Arc<Partition>) {
         partition.flushing.begin();
-        partition.flush(clock::now_ms());
+        if partition.flush(clock::now_ms()) && !self.is_stopping() {
+            // Who waits for it goes on waiting, as long as their requests allow.
+            std::thread::sleep(AGAIN_AFTER);
+            partition.flushing.want();
+        }
         if partition.flushing.end() {
             self.push(partition.clone());
         }
@@ -92,6 +99,10 @@ impl Flusher {
                 partition => return partition,
             }
         }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.queue.lock().expect("nobody panics while holding this lock").is_stopping
     }
 
     fn stop(&self) {

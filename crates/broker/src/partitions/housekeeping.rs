@@ -95,6 +95,13 @@ pub fn run(partitions: &Partitions, config: &Config, stop: &Receiver<()>) {
 /// cost nothing. `flush.ms` is looked at where `may_flush` says so.
 fn look_after_touched(all: &[Arc<Partition>], may_flush: bool, now_ms: i64) {
     for partition in all.iter().filter(|partition| partition.take_touched()) {
+        // A topic that was deleted since may be gone with its folder.
+        if let Err(error) = partition.with_log(|log, _| log.check_there())
+            && !partition.is_gone()
+        {
+            partition.broken(&error);
+            continue;
+        }
         // Before flushing: what goes need not be on the disk.
         if partition.with_log(|log, _| log.has_rolled()) {
             delete(partition, |log, high_watermark| log.delete_excess(now_ms, high_watermark));

@@ -6,8 +6,10 @@ pub mod cleaner;
 pub mod directories;
 pub mod disks;
 pub mod flusher;
+pub mod hosting;
 pub mod housekeeping;
 pub mod leader;
+pub mod makers;
 pub mod moving;
 pub mod parked;
 pub mod partition;
@@ -22,15 +24,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
-use ottla_base::{BrokerId, Offset, PartitionIndex, Timestamp, TopicPartition, Uuid};
+use ottla_base::{BrokerId, Offset, Timestamp, TopicPartition, Uuid};
 use ottla_metadata::controller::PlacedReplica;
-use ottla_metadata::image::{Image, MIGRATING_DIRECTORY, Topic, UNASSIGNED_DIRECTORY};
+use ottla_metadata::image::{Image, Topic};
 use ottla_metadata::settings::topic::TopicSettings;
 use ottla_protocol::error::ErrorCode;
 use ottla_storage::checkpoint::{self, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
 use ottla_storage::{
-    Error as StorageError, FolderKind, Left, Log, LogConfig, LogDirectory, OpenLog, PartitionFolder, ProducerCount, os,
-    read_partition_metadata, write_partition_metadata,
+    Error as StorageError, FolderKind, Log, LogDirectory, OpenLog, PartitionFolder, ProducerCount, os,
+    read_partition_metadata,
 };
 
 use self::cleaner::Cleaner;
@@ -51,8 +53,11 @@ const CLOSING_THREADS: usize = 16;
 /// A topic, as far as it is hosted here.
 struct Hosted {
     id: Uuid,
-    /// By number; `None` where another broker has it, or its log cannot be opened.
+    settings: Arc<TopicSettings>,
+    /// By number; `None` where another broker has it, or its log is not made yet or cannot be opened.
     partitions: Vec<Option<Arc<Partition>>>,
+    /// Those whose log is being made, with the directory that was chosen for it if it is a new one.
+    making: BTreeMap<i32, Option<Arc<Directory>>>,
     /// Those whose log cannot be opened, or lies in a log directory that is offline.
     failed: BTreeSet<i32>,
 }
@@ -79,6 +84,8 @@ pub struct Partitions {
     has_started: AtomicBool,
     producer_id_expiration_ms: AtomicI64,
     topics: RwLock<HashMap<String, Hosted>>,
+    /// Some log could not be opened because too much is open.
+    lacks_files: AtomicBool,
     /// The logs that were found on the disk and whose topics the metadata has not named yet.
     found: Mutex<BTreeMap<TopicPartition, Log>>,
     high_watermarks: BTreeMap<TopicPartition, Offset>,
@@ -107,6 +114,7 @@ impl Partitions {
             has_started: AtomicBool::new(false),
             producer_id_expiration_ms: AtomicI64::new(config.running.get().producer_id_expiration_ms),
             topics: RwLock::default(),
+            lacks_files: AtomicBool::new(false),
             found: Mutex::new(loaded.logs),
             high_watermarks: loaded.high_watermarks,
             producers: loaded.producers,
@@ -141,6 +149,13 @@ impl Partitions {
         topics.values().flat_map(|hosted| hosted.partitions.iter().flatten().cloned()).collect()
     }
 
+    /// Those whose log is being opened or made.
+    fn making(&self) -> Vec<TopicPartition> {
+        let topics = self.topics.read().expect("nobody panics while holding this lock");
+        let making = topics.iter().flat_map(|(topic, hosted)| hosted.making.keys().map(move |index| (topic, *index)));
+        making.map(|(topic, index)| TopicPartition::new(topic.as_str(), index)).collect()
+    }
+
     /// How many cannot be served because their logs cannot be opened, or lie in a log directory that is offline.
     pub fn offline_count(&self) -> usize {
         let topics = self.topics.read().expect("nobody panics while holding this lock");
@@ -173,6 +188,11 @@ impl Partitions {
         failed.map(|(name, _)| name.clone()).collect()
     }
 
+    /// Whether some log could not be opened because the process has too much open; asking takes note of it.
+    pub fn take_lacks_files(&self) -> bool {
+        self.lacks_files.swap(false, Ordering::Relaxed)
+    }
+
     /// Where the logs lie that were found on the disk, if the metadata says otherwise: they were moved while no broker ran,
     /// or it was never told.
     pub fn misplaced_at_start(&self, image: &Image) -> Vec<PlacedReplica> {
@@ -200,101 +220,6 @@ impl Partitions {
     /// The log directory that a log lies in.
     fn home_of(&self, log: &Log) -> Option<&Arc<Directory>> {
         self.directories.iter().find(|directory| directory.holds(log.folder()))
-    }
-
-    /// Makes, configures and leads what `topic` has on this broker.
-    ///
-    /// # Errors
-    /// The storage failed; the partition answers KAFKA_STORAGE_ERROR then, and is tried again when its topic changes.
-    pub fn host(&self, topic: &Topic, settings: &Arc<TopicSettings>, now_ms: Timestamp) -> ottla_storage::Result<()> {
-        let mut partitions = self.take_hosted(topic.id, &topic.name);
-        let log_config = self.log_config(settings);
-        let (mut failed, mut failure) = (BTreeSet::new(), None);
-        let mut placed = Vec::new();
-        for (&PartitionIndex(index), registration) in topic.partitions.iter() {
-            let place = usize::try_from(index).expect("partitions are numbered from 0");
-            if partitions.len() <= place {
-                partitions.resize(place + 1, None);
-            }
-            if registration.leader != Some(self.local) {
-                if partitions[place].is_none() && registration.is_replica(self.local) && self.is_offline(registration) {
-                    failed.insert(index);
-                }
-                continue;
-            }
-            if let Some(partition) = &partitions[place] {
-                partition.configure(settings.clone(), log_config.clone());
-                continue;
-            }
-            let name = TopicPartition::new(&*topic.name, index);
-            match self.open_or_create(&name, topic.id, registration, &log_config, &mut placed, now_ms) {
-                Ok((log, home)) => {
-                    self.note_place(topic.id, PartitionIndex(index), registration, &home);
-                    let checkpointed = self.high_watermarks.get(&name).copied().unwrap_or_default();
-                    let leader =
-                        Partition::lead(topic.id, log, home, settings.clone(), self.local, registration, checkpointed);
-                    let leader = Arc::new(leader);
-                    self.go_on_moving(&leader, now_ms);
-                    partitions[place] = Some(leader);
-                }
-                Err(error) => {
-                    tracing::error!(partition = %name, %error, "cannot open the log; the partition is not served");
-                    failed.insert(index);
-                    failure.get_or_insert(error);
-                }
-            }
-        }
-        let mut topics = self.topics.write().expect("nobody panics while holding this lock");
-        topics.insert(topic.name.to_string(), Hosted { id: topic.id, partitions, failed });
-        failure.map_or(Ok(()), Err)
-    }
-
-    /// Stops hosting a topic. Its folders are renamed at once, and removed after `file.delete.delay.ms`.
-    pub fn drop_topic(&self, topic: &str, now_ms: Timestamp) {
-        let removed = self.topics.write().expect("nobody panics while holding this lock").remove(topic);
-        let Some(Hosted { id, partitions, failed }) = removed else { return };
-        for index in failed {
-            self.drop_unserved(&TopicPartition::new(topic, index), id, now_ms);
-        }
-        for partition in partitions.into_iter().flatten() {
-            self.departed.add(partition.traffic.totals());
-            if let Some(copy) = partition.cancel_move() {
-                self.doom(copy, now_ms);
-            }
-            let delay_ms = partition.settings().file_delete_delay_ms;
-            let name = PartitionFolder::name_of(&partition.name, FolderKind::Deleted, Uuid::random(entropy));
-            match partition.retire(&name) {
-                Ok(folder) => {
-                    self.cleaner.forget(folder.parent().expect("it lies in a log directory"), &partition.name);
-                    self.doom(folder, now_ms.saturating_add(delay_ms));
-                }
-                Err(error) => {
-                    partition.home().on_error(&error);
-                    tracing::error!(partition = %partition.name, %error, "cannot rename the folder of a deleted topic");
-                }
-            }
-        }
-    }
-
-    /// Lets go of a log that could not be opened or claimed, and has its folder removed: the disk may be full of it.
-    fn drop_unserved(&self, name: &TopicPartition, topic_id: Uuid, now_ms: Timestamp) {
-        self.unopened().remove(name);
-        drop(self.found().remove(name));
-        for directory in self.directories.iter().filter(|directory| directory.is_online()) {
-            let folder = directory.path().join(name.to_string());
-            let is_of_topic = read_partition_metadata(&folder).map(|id| id.is_none_or(|id| id == topic_id));
-            if !(os::exists(&folder).unwrap_or(false) && is_of_topic.unwrap_or(false)) {
-                continue;
-            }
-            let to = folder.with_file_name(PartitionFolder::name_of(name, FolderKind::Deleted, Uuid::random(entropy)));
-            match os::rename(&folder, &to).map_err(StorageError::io("rename", &folder)) {
-                Ok(()) => self.doom(to, now_ms),
-                Err(error) => {
-                    directory.on_error(&error);
-                    tracing::error!(partition = %name, %error, "cannot rename the folder of a deleted topic");
-                }
-            }
-        }
     }
 
     /// Begins to move a partition to another directory; or, where that is its own, ends a move.
@@ -410,205 +335,8 @@ impl Partitions {
         log.rename_folder(&to)
     }
 
-    fn take_hosted(&self, id: Uuid, topic: &str) -> Vec<Option<Arc<Partition>>> {
-        let topics = self.topics.read().expect("nobody panics while holding this lock");
-        topics.get(topic).filter(|hosted| hosted.id == id).map_or_else(Vec::new, |hosted| hosted.partitions.clone())
-    }
-
-    fn open_or_create(
-        &self,
-        name: &TopicPartition,
-        topic_id: Uuid,
-        registration: &ottla_metadata::image::Partition,
-        config: &LogConfig,
-        placed: &mut Vec<usize>,
-        now_ms: Timestamp,
-    ) -> ottla_storage::Result<(Log, Arc<Directory>)> {
-        let found = self.found().remove(name);
-        if let Some(mut log) = found {
-            let home = self.home_of(&log).expect("it was found in one of the log directories").clone();
-            match self.take_up(&mut log, &home, topic_id, config, now_ms) {
-                Ok(true) => return Ok((log, home)),
-                Ok(false) => {}
-                Err(error) => {
-                    // It is tried again, and never lost sight of: an empty log must not come into its place.
-                    self.found().insert(name.clone(), log);
-                    home.on_error(&error);
-                    return Err(error);
-                }
-            }
-        }
-        let home = self.directory_for(name, registration, placed)?;
-        let opened = self.open_in(&home, name, topic_id, config, now_ms);
-        opened.inspect_err(|error| home.on_error(error)).map(|log| (log, home))
-    }
-
-    fn open_in(
-        &self,
-        home: &Directory,
-        name: &TopicPartition,
-        topic_id: Uuid,
-        config: &LogConfig,
-        now_ms: Timestamp,
-    ) -> ottla_storage::Result<Log> {
-        let folder = home.path().join(name.to_string());
-        self.make_room(name, &folder, topic_id)?;
-        let known = self.unopened().get(name).cloned();
-        if known.is_none() {
-            checkpoints::forget(home, name)?;
-        }
-        let options = known.unwrap_or_else(|| OpenLog {
-            topic_partition: name.clone(),
-            // What lies there was left by an attempt that failed.
-            left: Left::Unknown,
-            recovery_point: Offset(0),
-            log_start_offset: Offset(0),
-            now_ms,
-            producers: self.producers.clone(),
-        });
-        let (mut log, _) = Log::open(&folder, config.clone(), options)?;
-        if log.owes_flush() {
-            log.flush(now_ms)?;
-        }
-        write_partition_metadata(&folder, topic_id)?;
-        self.unopened().remove(name);
-        Ok(log)
-    }
-
-    /// Whether a log that was found is that of this topic; it follows its settings from then on. What these call safe is on
-    /// the disk then.
-    fn take_up(
-        &self,
-        log: &mut Log,
-        home: &Directory,
-        topic_id: Uuid,
-        config: &LogConfig,
-        now_ms: Timestamp,
-    ) -> ottla_storage::Result<bool> {
-        if let Some(failure) = home.failure() {
-            return Err(StorageError::Unusable { path: log.folder().to_owned(), detail: failure.to_owned() });
-        }
-        if !self.claim(log, topic_id)? {
-            return Ok(false);
-        }
-        log.configure(config.clone());
-        if log.owes_flush() {
-            log.flush(now_ms)?;
-        }
-        Ok(true)
-    }
-
-    /// Whether a log that was found is that of this topic. That of an older topic of the same name makes room.
-    fn claim(&self, log: &mut Log, topic_id: Uuid) -> ottla_storage::Result<bool> {
-        match read_partition_metadata(log.folder())? {
-            Some(id) if id != topic_id => return self.set_aside(log).map(|()| false),
-            Some(_) => {}
-            None => write_partition_metadata(log.folder(), topic_id)?,
-        }
-        Ok(true)
-    }
-
-    /// Sets aside what lies where a new log is to be: the folder of a deleted topic that could not be renamed then.
-    fn make_room(&self, name: &TopicPartition, folder: &Path, topic_id: Uuid) -> ottla_storage::Result<()> {
-        let exists = os::exists(folder).map_err(StorageError::io("look for", folder))?;
-        if !exists || read_partition_metadata(folder)?.is_none_or(|id| id == topic_id) {
-            return Ok(());
-        }
-        let to = folder.with_file_name(PartitionFolder::name_of(name, FolderKind::Stray, Uuid::random(entropy)));
-        tracing::warn!(folder = %folder.display(), to = %to.display(), "another topic's log is in the way");
-        os::rename(folder, &to).map_err(StorageError::io("rename", folder))
-    }
-
-    /// Where the partition's folder lies already, in whatever state, or where a new one is to be.
-    ///
-    /// # Errors
-    /// It may lie in a directory that is offline: an empty log must not come into its place.
-    fn directory_for(
-        &self,
-        name: &TopicPartition,
-        registration: &ottla_metadata::image::Partition,
-        placed: &mut Vec<usize>,
-    ) -> ottla_storage::Result<Arc<Directory>> {
-        let online = || self.directories.iter().filter(|directory| directory.is_online());
-        for directory in online() {
-            let folder = directory.path().join(name.to_string());
-            let exists = os::exists(&folder).map_err(StorageError::io("look for", &folder));
-            if exists.inspect_err(|error| directory.on_error(error))? {
-                return Ok(directory.clone());
-            }
-        }
-        let assigned = registration.directory(self.local);
-        if let Some(directory) = online().find(|directory| directory.id().is_some() && directory.id() == assigned) {
-            return Ok(directory.clone());
-        }
-        let is_new = self.has_started.load(Ordering::Relaxed);
-        match self.directories.iter().find(|directory| !directory.is_online()) {
-            Some(offline) if !is_new || self.is_offline(registration) => {
-                let detail = format!("it may lie in {}, which is offline", offline.path().display());
-                Err(StorageError::Unusable { path: offline.path().join(name.to_string()), detail })
-            }
-            _ => self.emptiest_directory(placed).cloned(),
-        }
-    }
-
-    /// The directory with the fewest partitions takes the next one, as in Kafka; one that is full only if all are. `placed`
-    /// begins empty, and says then how many each has, with those of a topic that is being hosted and that nobody else sees yet.
-    fn emptiest_directory(&self, placed: &mut Vec<usize>) -> ottla_storage::Result<&Arc<Directory>> {
-        if placed.is_empty() {
-            *placed = self.count_by_directory();
-        }
-        let online = self.directories.iter().enumerate().filter(|(_, directory)| directory.is_online());
-        let fewest = online.min_by_key(|(index, directory)| (directory.is_full(), placed[*index]));
-        let Some((index, directory)) = fewest else {
-            let detail = "no log directory is online".to_owned();
-            return Err(StorageError::Unusable { path: self.directories[0].path().to_owned(), detail });
-        };
-        placed[index] += 1;
-        Ok(directory)
-    }
-
-    /// Whether this broker's replica lies in a directory that is not online, as far as the metadata knows.
-    fn is_offline(&self, registration: &ottla_metadata::image::Partition) -> bool {
-        match registration.directory(self.local) {
-            None | Some(UNASSIGNED_DIRECTORY | MIGRATING_DIRECTORY) => false,
-            id => !self.directories.iter().any(|directory| directory.is_online() && directory.id() == id),
-        }
-    }
-
-    /// Remembers to tell the controller where a replica lies, if it does not know.
-    fn note_place(
-        &self,
-        topic_id: Uuid,
-        partition: PartitionIndex,
-        registration: &ottla_metadata::image::Partition,
-        home: &Directory,
-    ) {
-        let known = registration.directory(self.local);
-        if let (Some(known), Some(directory)) = (known, home.id())
-            && known != directory
-        {
-            let placed = PlacedReplica { topic_id, partition, directory };
-            self.misplaced.lock().expect("nobody panics while holding this lock").push(placed);
-        }
-    }
-
     fn unopened(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, OpenLog>> {
         self.unopened.lock().expect("nobody panics while holding this lock")
-    }
-
-    fn count_by_directory(&self) -> Vec<usize> {
-        let mut counts = vec![0; self.directories.len()];
-        let mut count = |folder: &Path| {
-            if let Some(index) = self.directories.iter().position(|directory| directory.holds(folder)) {
-                counts[index] += 1;
-            }
-        };
-        for partition in self.all() {
-            partition.with_log(|log, _| count(log.folder()));
-        }
-        let found = self.found.lock().expect("nobody panics while holding this lock");
-        found.values().for_each(|log| count(log.folder()));
-        counts
     }
 
     /// Closes every log and writes the last checkpoints. Gives back the directories that are online, if all went well in all of
@@ -738,30 +466,6 @@ impl Partitions {
     fn doomed(&self) -> MutexGuard<'_, Vec<Doomed>> {
         self.doomed.lock().expect("nobody panics while holding this lock")
     }
-
-    fn log_config(&self, settings: &TopicSettings) -> LogConfig {
-        LogConfig {
-            segment_bytes: settings.segment_bytes,
-            segment_ms: match settings.max_compaction_lag_ms {
-                // A record in the segment that grows is not compacted, however old it is.
-                Some(lag_ms) if settings.compact => settings.segment_ms.min(lag_ms),
-                _ => settings.segment_ms,
-            },
-            segment_jitter_ms: settings.segment_jitter_ms,
-            segment_index_bytes: settings.segment_index_bytes,
-            retention_ms: settings.retention_ms,
-            retention_bytes: settings.retention_bytes,
-            delete: settings.delete,
-            compact: settings.compact,
-            index_interval_bytes: settings.index_interval_bytes,
-            flush_messages: settings.flush_messages,
-            flush_ms: settings.flush_ms,
-            flush_before_ack: settings.flush_before_ack,
-            file_delete_delay_ms: settings.file_delete_delay_ms,
-            preallocate: settings.preallocate,
-            producer_id_expiration_ms: self.producer_id_expiration_ms.load(Ordering::Relaxed),
-        }
-    }
 }
 
 /// What came of closing a log, and where it lies.
@@ -785,7 +489,8 @@ fn close_all(all: &[Arc<Partition>], now_ms: Timestamp) -> Vec<Closed<'_>> {
 }
 
 /// The topics of an image that this node hosts.
-pub fn hosted_topics(image: &Image, local: BrokerId) -> impl Iterator<Item = &Topic> {
-    let is_hosted = move |topic: &&Topic| topic.partitions.values().any(|partition| partition.leader == Some(local));
-    image.topics().iter().map(|topic| &**topic).filter(is_hosted)
+pub fn hosted_topics(image: &Image, local: BrokerId) -> impl Iterator<Item = &Arc<Topic>> {
+    let is_hosted =
+        move |topic: &&Arc<Topic>| topic.partitions.values().any(|partition| partition.leader == Some(local));
+    image.topics().iter().filter(is_hosted)
 }

@@ -12,7 +12,8 @@ use ottla_metadata::settings::topic::TopicSettings;
 use ottla_protocol::error::ErrorCode;
 use ottla_storage::producer_snapshot::SnapshotEntry;
 use ottla_storage::{
-    AbortedTransaction, Error as StorageError, Flush, FoundRecord, Log, LogConfig, LogSlice, TimeSearch, UnpackBudget,
+    AbortedTransaction, Error as StorageError, Flush, FoundRecord, Log, LogConfig, LogSlice, Sought, TimeSearch,
+    UnpackBudget,
 };
 
 use super::append::Queued;
@@ -173,6 +174,13 @@ impl TimeQuery {
     }
 }
 
+impl From<FoundRecord> for OffsetAt {
+    fn from(found: FoundRecord) -> Self {
+        let FoundRecord { offset, timestamp, leader_epoch } = found;
+        Self { offset, timestamp, leader_epoch }
+    }
+}
+
 impl OffsetAt {
     /// Nothing was found, which is no error.
     pub const NOTHING: Self = Self { offset: Offset(-1), timestamp: -1, leader_epoch: LeaderEpoch::NONE };
@@ -319,13 +327,13 @@ impl Partition {
     /// Finds records to send. On an error, the positions are told where the log is known.
     pub fn read(&self, read: Read) -> Result<Found, ErrorCode> {
         let state = self.serving()?;
-        let (log, bound, positions) = {
+        let (log, bound, positions, leader_epoch) = {
             let leading = self.leading();
             leading.leader.check_epoch(read.current_leader_epoch)?;
-            (&state.log, leading.bound(read.reader), leading.positions())
+            (&state.log, leading.bound(read.reader), leading.positions(), leading.leader.epoch())
         };
         if read.last_fetched_epoch != LeaderEpoch::NONE
-            && let Some(diverging) = state.divergence(read.offset, read.last_fetched_epoch)?
+            && let Some(diverging) = state.divergence(read.offset, read.last_fetched_epoch, leader_epoch)?
         {
             let diverging = Some(diverging);
             return Ok(Found { slice: None, positions, diverging, aborted: Vec::new(), ends_segment: false });
@@ -409,12 +417,7 @@ impl Partition {
             leading.leader.check_epoch(current_leader_epoch)?;
             leading.leader.epoch()
         };
-        let log_end = state.log.end_offset();
-        if epoch == leader_epoch {
-            return Ok(Some((epoch, log_end)));
-        }
-        let known = state.log.epochs().end_offset_for(epoch, log_end);
-        Ok(known.map(|known| (known.epoch, known.end_offset)))
+        Ok(state.end_of_epoch(epoch, leader_epoch))
     }
 
     /// What it remembers of producers.
@@ -423,19 +426,21 @@ impl Partition {
         Ok(state.log.producers().entries().collect())
     }
 
-    /// Looks for a record by its time. The log is locked for looking at headers only: others go on while a batch is
-    /// unpacked.
+    /// Looks for a record by its time. The log is locked for looking at some headers only: others go on in between, and while a
+    /// batch is unpacked.
     fn search(&self, mut search: TimeSearch, budget: &mut UnpackBudget) -> Result<OffsetAt, ErrorCode> {
         loop {
-            let batch = {
+            let sought = {
                 let state = self.serving()?;
                 state.log.next_late_batch(&mut search).map_err(|error| self.broken(&error))?
             };
-            let Some(batch) = batch else { return Ok(OffsetAt::NOTHING) };
-            if let Some(FoundRecord { offset, timestamp, leader_epoch }) =
-                batch.find(budget).map_err(|error| self.broken(&error))?
-            {
-                return Ok(OffsetAt { offset, timestamp, leader_epoch });
+            let found = match sought {
+                Sought::Batch(batch) => search.take(batch.find(budget).map_err(|error| self.broken(&error))?),
+                Sought::More => continue,
+                Sought::Nothing => return Ok(search.rest().map_or(OffsetAt::NOTHING, OffsetAt::from)),
+            };
+            if let Some(found) = found {
+                return Ok(found.into());
             }
         }
     }
@@ -498,13 +503,13 @@ impl Partition {
     }
 
     /// Forces to the disk what is in the page cache, without holding the lock meanwhile. Whoever waits for that is woken; so
-    /// they are where it fails, after which the log takes no more.
-    pub(super) fn flush(&self, now_ms: Timestamp) {
+    /// they are where it fails, after which the log takes no more. Says whether it is to be tried again, since it lacked files.
+    pub(super) fn flush(&self, now_ms: Timestamp) -> bool {
         let begun = {
             let state = self.lock();
             (!state.is_gone && !state.log.is_flushed() && self.is_online()).then(|| state.log.begin_flush())
         };
-        self.finish_flush(begun, now_ms);
+        self.finish_flush(begun, now_ms)
     }
 
     /// Forces the segments to the disk that are no longer written to, without holding the lock meanwhile.
@@ -513,29 +518,32 @@ impl Partition {
         self.finish_flush(Some(begun), now_ms);
     }
 
-    fn finish_flush(&self, begun: Option<ottla_storage::Result<Flush>>, now_ms: Timestamp) {
-        let Some(begun) = begun else { return };
+    fn finish_flush(&self, begun: Option<ottla_storage::Result<Flush>>, now_ms: Timestamp) -> bool {
+        let Some(begun) = begun else { return false };
         let done = begun.and_then(|flush| {
             let ran = flush.run();
             self.with_log(|log, _| log.finish_flush(&flush, ran, now_ms))
         });
-        if let Err(error) = done {
-            self.broken(&error);
+        if let Err(error) = &done {
+            self.broken(error);
         }
         self.wake();
+        done.is_err_and(|error| error.lacks_files())
     }
 
-    /// Stops serving: the topic is deleted. The folder gets another name, which is given back; requests that still hold the
-    /// partition are told that it is gone.
-    pub fn retire(&self, name: &str) -> ottla_storage::Result<PathBuf> {
-        let mut state = self.lock();
-        state.is_gone = true;
-        let to = state.log.folder().with_file_name(name);
-        let renamed = state.log.rename_folder(&to);
-        drop(state);
+    /// Stops serving: the topic is deleted. Requests that still hold the partition are told that it is gone.
+    pub fn end(&self) {
+        self.lock().is_gone = true;
         self.leading().is_gone = true;
         self.wake_all();
-        renamed.map(|()| to)
+    }
+
+    /// Gives the folder of one that has ended another name. It is on the disk when the log directory is flushed.
+    pub fn rename_folder(&self, name: &str) -> ottla_storage::Result<PathBuf> {
+        let mut state = self.lock();
+        assert!(state.is_gone, "the folder of a partition that is served keeps its name");
+        let to = state.log.folder().with_file_name(name);
+        state.log.rename_folder_unflushed(&to).map(|()| to)
     }
 
     /// Whether its topic was deleted.
@@ -602,10 +610,31 @@ impl Partition {
 
 impl State {
     /// Where the log of a reader, whose last record at `offset - 1` is of `epoch`, parts from this one (KIP-595).
-    fn divergence(&self, offset: Offset, epoch: LeaderEpoch) -> Result<Option<(LeaderEpoch, Offset)>, ErrorCode> {
-        let known = self.log.epochs().end_offset_for(epoch, self.log.end_offset());
-        let Some(known) = known else { return Err(ErrorCode::OffsetOutOfRange) };
-        Ok((known.epoch < epoch || known.end_offset < offset).then_some((known.epoch, known.end_offset)))
+    fn divergence(
+        &self,
+        offset: Offset,
+        epoch: LeaderEpoch,
+        leader_epoch: LeaderEpoch,
+    ) -> Result<Option<(LeaderEpoch, Offset)>, ErrorCode> {
+        let (known, end) = self.end_of_epoch(epoch, leader_epoch).ok_or(ErrorCode::OffsetOutOfRange)?;
+        Ok((known < epoch || end < offset).then_some((known, end)))
+    }
+
+    /// Where the records of the largest epoch up to `epoch` end, and which that is. The log knows no epoch before its first
+    /// record: that of a leader who has not written yet begins at the end.
+    fn end_of_epoch(&self, epoch: LeaderEpoch, leader_epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        let log_end = self.log.end_offset();
+        if epoch == leader_epoch {
+            return Some((epoch, log_end));
+        }
+        let epochs = self.log.epochs();
+        match epochs.end_offset_for(epoch, log_end) {
+            Some(known) => Some((known.epoch, known.end_offset)),
+            None if (LeaderEpoch(0)..leader_epoch).contains(&epoch) => {
+                Some((epochs.latest().unwrap_or(epoch), log_end))
+            }
+            None => None,
+        }
     }
 }
 

@@ -203,6 +203,33 @@ fn a_broker_ends_and_says_why_when_no_directory_or_not_that_of_the_metadata_is_l
     }
 }
 
+#[test]
+fn nothing_is_acknowledged_into_files_that_were_removed() {
+    for is_replaced in [false, true] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = options(folder.path());
+        let mut broker = options.start();
+        let mut client = connect(&broker);
+        create_topic(&mut client, "t");
+        assert_eq!(produce_to(&mut client, 0, b"before"), (0, 0));
+        match is_replaced {
+            // As where its volume is unmounted.
+            true => {
+                fs::rename(options.data(), folder.path().join("away")).expect("the folder is ours");
+                fs::create_dir(options.data()).expect("the folder is ours");
+            }
+            false => fs::remove_dir_all(options.data().join("t-0")).expect("the folder is ours"),
+        }
+        until("the broker ends", || {
+            let _ = RawClient::connect(&broker.address).map(|mut client| {
+                let _ = produce(&mut client, "t", -1, &batch(b"after"));
+            });
+            !broker.is_alive()
+        });
+        assert!(broker.log().contains("os error 2"), "{}", broker.log());
+    }
+}
+
 fn move_to(client: &mut RawClient, partition: i32, path: &Path) -> i16 {
     let path = path.to_string_lossy();
     let topics = vec![alter_replica_log_dirs_request::Topic { name: "t".into(), partitions: vec![partition] }];

@@ -8,6 +8,7 @@ mod dynamic;
 mod groups;
 mod hostile;
 mod kills;
+mod logs;
 mod memory;
 mod metadata;
 mod metrics;

@@ -52,6 +52,8 @@ const LOG_APPEND_TIME_BIT: i16 = 1 << 3;
 pub(super) const TRANSACTIONAL_BIT: i16 = 1 << 4;
 pub(super) const CONTROL_BIT: i16 = 1 << 5;
 pub(super) const DELETE_HORIZON_BIT: i16 = 1 << 6;
+/// The others mean nothing.
+const KNOWN_BITS: i16 = (1 << 7) - 1;
 
 /// The flags of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -165,7 +167,8 @@ impl Attributes {
     fn with_timestamp_type(self, kind: TimestampType) -> Self {
         match kind {
             TimestampType::CreateTime => Self(self.0 & !LOG_APPEND_TIME_BIT),
-            TimestampType::LogAppendTime => Self(self.0 | LOG_APPEND_TIME_BIT),
+            // As in Kafka, which leaves the bits that mean nothing to it otherwise.
+            TimestampType::LogAppendTime => Self(self.0 & KNOWN_BITS | LOG_APPEND_TIME_BIT),
         }
     }
 }

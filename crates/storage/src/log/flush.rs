@@ -50,7 +50,7 @@ pub struct Flush {
     /// The sealed segments among those that are flushed.
     sealed: Vec<Offset>,
     logs: Vec<(PathBuf, Arc<File>)>,
-    /// Small files that nobody holds open: indexes and snapshots.
+    /// Small files that nobody holds open: indexes and snapshots. There are some after a roll only.
     others: Vec<PathBuf>,
     folder: PathBuf,
     /// How often its names had changed; the folder is flushed too if not all of that was flushed before.
@@ -64,7 +64,8 @@ impl Flush {
     /// [`Log::finish_flush`].
     ///
     /// # Errors
-    /// What is on the disk is unknown then, and trying again does not help: the log directory has failed.
+    /// What is on the disk is unknown then, and trying again does not help: the log directory has failed. But where it
+    /// [lacks files](Error::lacks_files), it was not tried.
     pub fn run(&self) -> Result<()> {
         // One at a time: of two at once, only one would be told of a failure, and the other one believe itself safe.
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -72,7 +73,7 @@ impl Flush {
             return Err(Error::Unusable { path: self.folder.clone(), detail: "an earlier flush failed".to_owned() });
         }
         let done = self.sync();
-        *failed = done.is_err();
+        *failed = done.as_ref().is_err_and(|error| !error.lacks_files());
         done
     }
 
@@ -81,8 +82,11 @@ impl Flush {
             os::sync_data(file).map_err(Error::io("flush", path))?;
         }
         for path in &self.others {
-            // Retention may have taken the segment away meanwhile.
-            unless_gone(os::open(path).and_then(|file| os::sync_data(&file))).map_err(Error::io("flush", path))?;
+            match os::open(path) {
+                Ok(file) => os::sync_data(&file).map_err(Error::io("flush", path))?,
+                // Retention may have taken the segment away meanwhile.
+                Err(error) => unless_gone(Err(error)).map_err(Error::io("open", path))?,
+            }
         }
         if self.names > self.names_flushed {
             // The folder may have another name meanwhile, because its topic was deleted.
@@ -171,7 +175,11 @@ impl Log {
                 flush.others.extend(["index", "timeindex", "txnindex"].map(|kind| self.file_path(base_offset, kind)));
                 flush.sealed.push(base_offset);
             }
-            flush.others.push(self.file_path(self.segment_end(index), "snapshot"));
+            let end = self.segment_end(index);
+            // There seldom is one at the end of the log: nothing is to be opened for each flush to find that out.
+            if index < self.sealed.len() || self.snapshots.taken.contains(&end) {
+                flush.others.push(self.file_path(end, "snapshot"));
+            }
         }
         Ok(flush)
     }
@@ -179,9 +187,12 @@ impl Log {
     /// The last part of a flush: `ran` is what came of its run. Moves the recovery point, or makes the log take no more.
     ///
     /// # Errors
-    /// That of the run, or `Unusable` if another flush has failed meanwhile.
+    /// That of the run, or `Unusable` if another flush has failed meanwhile. The log goes on where the run lacked files.
     pub fn finish_flush(&mut self, flush: &Flush, ran: Result<()>, now_ms: Timestamp) -> Result<()> {
-        self.for_good("a flush", ran)?;
+        match ran {
+            Err(error) if error.lacks_files() => return Err(error),
+            ran => self.for_good("a flush", ran)?,
+        }
         self.check_usable()?;
         // A truncation in between took away some of what was flushed, and other records may lie in its place; of a renamed
         // folder, the small files were not found.

@@ -4,9 +4,17 @@
 //! as late (handbook of Kafka's ListOffsets). The time indexes rule out whole segments and the beginning of one; then
 //! headers are stepped through, and only the one batch that holds the record is unpacked.
 //!
-//! Unpacking takes long and needs no log, so the two are apart: [`Log::next_late_batch`] under the log's lock,
-//! [`LateBatch::find`] without it. Compressed batches are stored as clients sent them, unopened: what cannot be unpacked is
-//! a client's fault and no damage. Such a batch is answered from its header.
+//! Unpacking takes long and needs no log, so the two are apart: [`Log::next_late_batch`] under the log's lock, for so many
+//! headers at a time, [`LateBatch::find`] without it. Compressed batches are stored as clients sent them, unopened: what cannot
+//! be unpacked is a client's fault and no damage. Such a batch is answered from its header.
+//!
+//! The largest time is that of a header, as long as headers say what their batches hold. Where one announces more, the next
+//! largest is looked for:
+//!
+//! ```text
+//!   headers   10  30  99  20      the time index knows 10, 30, 99
+//!   records   10  30  12  20      99 announced, 12 found; of the others 30 is the largest, and is found
+//! ```
 
 use std::fs::File;
 use std::io;
@@ -29,6 +37,10 @@ const UNPACK_BYTES: usize = 8 * 1024;
 /// One search unpacks so many batches; of later ones the header is believed. Only headers that lie need more than the
 /// two in which the log starts and the bound lies.
 const UNPACKED_BATCHES_MAX: usize = 16;
+/// So many headers are looked at before others get the log ...
+const HEADERS_AT_ONCE: usize = 4096;
+/// ... and so many in all to find out what lies below headers that lie.
+const HEADERS_BELOW_MAX: usize = 1 << 20;
 /// All searches of one request together unpack so much, which keeps a thread busy for about half a second.
 const REQUEST_UNPACKED_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
@@ -52,11 +64,42 @@ pub struct UnpackBudget {
 /// A search for a record by its time, that goes on from batch to batch.
 #[derive(Debug)]
 pub struct TimeSearch {
-    /// Not known yet where the largest is looked for.
-    target: Option<Timestamp>,
+    wanted: Wanted,
     from: Offset,
     bound: Offset,
     batches: usize,
+}
+
+#[derive(Debug)]
+enum Wanted {
+    At(Timestamp),
+    Largest(Largest),
+}
+
+/// The search for the largest time.
+#[derive(Debug)]
+struct Largest {
+    /// What is looked for now, if that is known.
+    target: Option<Timestamp>,
+    /// What is announced from here on is not there.
+    below: Timestamp,
+    /// The largest time below, and where: as far as the headers before `next` tell.
+    announced: Option<(Timestamp, Offset)>,
+    next: Offset,
+    headers_left: usize,
+    /// The latest record of batches that announce later ones.
+    found: Option<FoundRecord>,
+}
+
+/// What a search has come to.
+#[derive(Debug)]
+pub enum Sought {
+    /// A batch whose header says that it holds such a record: to be looked into, and [told](TimeSearch::take).
+    Batch(LateBatch),
+    /// Much was looked at: the search is to go on when others have had the log.
+    More,
+    /// There is no other such batch.
+    Nothing,
 }
 
 /// A batch whose header says that it holds a record that is as late as wanted.
@@ -68,6 +111,8 @@ pub struct LateBatch {
     target: Timestamp,
     /// The offsets that count.
     range: Range<Offset>,
+    /// If no record is as late, the latest is wanted.
+    wants_latest: bool,
     /// Whether the search may unpack it.
     may_unpack: bool,
 }
@@ -87,30 +132,105 @@ impl UnpackBudget {
 impl TimeSearch {
     /// For the first record, in offset order and before `bound`, whose timestamp is `target` or later.
     pub fn at(target: Timestamp, bound: Offset) -> Self {
-        Self { target: Some(target), from: Offset(0), bound, batches: 0 }
+        Self { wanted: Wanted::At(target), from: Offset(0), bound, batches: 0 }
     }
 
-    /// For the first record that bears the largest timestamp of the log (KIP-734); there is none if no record has a
-    /// timestamp.
+    /// For the first record that bears the largest timestamp of the log (KIP-734); where no record has one, for the first, as in
+    /// Kafka.
     pub fn largest() -> Self {
-        Self { target: None, from: Offset(0), bound: Offset(i64::MAX), batches: 0 }
+        let largest = Largest {
+            target: None,
+            below: Timestamp::MAX,
+            announced: None,
+            next: Offset(0),
+            headers_left: HEADERS_BELOW_MAX,
+            found: None,
+        };
+        Self { wanted: Wanted::Largest(largest), from: Offset(0), bound: Offset(i64::MAX), batches: 0 }
+    }
+
+    /// Takes what was found in a batch, and gives it if that ends the search.
+    pub fn take(&mut self, found: Option<FoundRecord>) -> Option<FoundRecord> {
+        let Wanted::Largest(largest) = &mut self.wanted else { return found };
+        let found = found?;
+        if largest.target.is_some_and(|target| found.timestamp >= target) {
+            return Some(found);
+        }
+        if largest.found.is_none_or(|best| found.timestamp > best.timestamp) {
+            largest.found = Some(found);
+        }
+        None
+    }
+
+    /// The answer where there is [nothing](Sought::Nothing) else.
+    pub fn rest(self) -> Option<FoundRecord> {
+        match self.wanted {
+            Wanted::At(_) => None,
+            Wanted::Largest(largest) => largest.found,
+        }
+    }
+
+    fn target(&self) -> Option<Timestamp> {
+        match &self.wanted {
+            Wanted::At(target) => Some(*target),
+            Wanted::Largest(largest) => largest.target,
+        }
+    }
+}
+
+impl Largest {
+    /// A header announces this.
+    fn hear(&mut self, timestamp: Timestamp, offset: Offset) {
+        if timestamp < self.below && self.announced.is_none_or(|(latest, _)| timestamp > latest) {
+            self.announced = Some((timestamp, offset));
+        }
+    }
+
+    /// All headers were heard: what to look for now, if there is anything that may be later than what was found.
+    fn aim(&mut self) -> Option<Offset> {
+        let (timestamp, offset) = self.announced.take()?;
+        if self.found.is_some_and(|found| found.timestamp >= timestamp) {
+            return None;
+        }
+        self.target = Some(timestamp);
+        Some(offset)
+    }
+
+    /// What was announced is not there.
+    fn lower(&mut self) {
+        self.below = self.target.take().expect("something was looked for");
+        self.next = Offset(0);
     }
 }
 
 impl Log {
-    /// The next batch that may hold what is searched for, or `None` if there is none. The search is over with the first
-    /// batch in which a record is found.
-    pub fn next_late_batch(&self, search: &mut TimeSearch) -> Result<Option<LateBatch>> {
-        let target = match search.target {
-            Some(target) => target,
-            None => match self.largest()? {
-                Some((timestamp, offset)) => {
-                    (search.target, search.from) = (Some(timestamp), offset);
-                    timestamp
-                }
-                None => return Ok(None),
-            },
-        };
+    /// The next batch that may hold what is searched for. The search is over with the first batch that
+    /// [ends it](TimeSearch::take).
+    pub fn next_late_batch(&self, search: &mut TimeSearch) -> Result<Sought> {
+        let mut headers = HEADERS_AT_ONCE;
+        loop {
+            let sought = match (search.target(), &mut search.wanted) {
+                (Some(target), _) => self.next_batch(search, target, &mut headers)?,
+                (None, Wanted::At(_)) => unreachable!("a time that is asked for is known"),
+                (None, Wanted::Largest(largest)) => match self.hear_headers(largest, &mut headers)? {
+                    false => return Ok(Sought::More),
+                    true => match largest.aim() {
+                        Some(offset) => {
+                            search.from = offset;
+                            continue;
+                        }
+                        None => return Ok(Sought::Nothing),
+                    },
+                },
+            };
+            match (sought, &mut search.wanted) {
+                (Sought::Nothing, Wanted::Largest(largest)) => largest.lower(),
+                (sought, _) => return Ok(sought),
+            }
+        }
+    }
+
+    fn next_batch(&self, search: &mut TimeSearch, target: Timestamp, headers: &mut usize) -> Result<Sought> {
         let from = search.from.max(self.start_offset);
         for index in self.segment_floor(from)..self.segment_count() {
             let segment = self.segment(index);
@@ -121,23 +241,67 @@ impl Log {
                 continue;
             }
             let from = segment.time_floor(target)?.max(from);
-            let found = first_late(segment, from, search.bound, target);
+            let found = first_late(segment, from, search.bound, target, headers);
             if index < self.sealed.len() {
                 self.keep_few_open(segment.base_offset());
             }
-            let Some(batch) = found? else { continue };
+            let batch = match found? {
+                Late::At(batch) => batch,
+                Late::Unknown(from) => {
+                    search.from = from;
+                    return Ok(Sought::More);
+                }
+                Late::Nowhere => continue,
+            };
             search.from = batch.last_offset().plus(1);
             search.batches += 1;
-            return Ok(Some(LateBatch {
+            return Ok(Sought::Batch(LateBatch {
                 file: segment.file()?,
                 path: segment.path().to_owned(),
                 batch,
                 target,
                 range: self.start_offset..search.bound.min(self.end_offset()),
+                wants_latest: matches!(search.wanted, Wanted::Largest(_)),
                 may_unpack: search.batches <= UNPACKED_BATCHES_MAX,
             }));
         }
-        Ok(None)
+        Ok(Sought::Nothing)
+    }
+
+    /// Finds out what the headers announce below what is not there; says whether all were heard, or as many as may be.
+    fn hear_headers(&self, largest: &mut Largest, headers: &mut usize) -> Result<bool> {
+        let from = largest.next.max(self.start_offset);
+        for index in self.segment_floor(from)..self.segment_count() {
+            let segment = self.segment(index);
+            let known = segment.largest()?;
+            if known.timestamp < largest.below && known.offset >= self.start_offset {
+                largest.hear(known.timestamp, known.offset);
+            } else if !self.hear_segment(segment, largest, headers)? {
+                return Ok(largest.headers_left == 0);
+            }
+            largest.next = self.segment_end(index);
+            if index < self.sealed.len() {
+                self.keep_few_open(segment.base_offset());
+            }
+        }
+        Ok(true)
+    }
+
+    /// The same in one segment, of which only the headers themselves can tell.
+    fn hear_segment(&self, segment: &dyn Segment, largest: &mut Largest, headers: &mut usize) -> Result<bool> {
+        let (file, from) = (segment.file()?, largest.next.max(self.start_offset));
+        let position = segment.position_of(from)?;
+        let mut scan = Scan::new(&file, segment.path(), position, segment.size(), LOOKUP_CHUNK_BYTES);
+        while let Some(batch) = scan.next()? {
+            if *headers == 0 || largest.headers_left == 0 {
+                largest.next = batch.base_offset();
+                return Ok(false);
+            }
+            *headers -= 1;
+            largest.headers_left -= 1;
+            largest.hear(batch.max_timestamp(), batch.last_offset());
+        }
+        Ok(true)
     }
 
     /// The first record, in offset order and before `bound`, whose timestamp is `target` or later: for those who need not
@@ -146,37 +310,45 @@ impl Log {
         self.search(TimeSearch::at(target, bound))
     }
 
-    /// The first record that bears the largest timestamp of the log: as [`Log::offset_for_timestamp`].
+    /// The first record that bears the largest timestamp of the log, or the first where none has one: as
+    /// [`Log::offset_for_timestamp`].
     pub fn max_timestamp(&self) -> Result<Option<FoundRecord>> {
         self.search(TimeSearch::largest())
     }
 
     fn search(&self, mut search: TimeSearch) -> Result<Option<FoundRecord>> {
         let mut budget = UnpackBudget::for_request();
-        while let Some(batch) = self.next_late_batch(&mut search)? {
-            if let Some(found) = batch.find(&mut budget)? {
-                return Ok(Some(found));
+        loop {
+            match self.next_late_batch(&mut search)? {
+                Sought::Batch(batch) => {
+                    if let Some(found) = search.take(batch.find(&mut budget)?) {
+                        return Ok(Some(found));
+                    }
+                }
+                Sought::More => {}
+                Sought::Nothing => return Ok(search.rest()),
             }
         }
-        Ok(None)
     }
+}
 
-    /// The largest timestamp, and an offset at or before that of the first record that bears it.
-    fn largest(&self) -> Result<Option<(Timestamp, Offset)>> {
-        let mut latest: Option<(Timestamp, Offset)> = None;
-        for index in self.segment_floor(self.start_offset)..self.segment_count() {
-            let largest = self.segment(index).largest()?;
-            if latest.is_none_or(|(timestamp, _)| largest.timestamp > timestamp) {
-                latest = Some((largest.timestamp, largest.offset));
-            }
-        }
-        Ok(latest.filter(|(timestamp, _)| *timestamp >= 0))
-    }
+/// Where a batch that is late enough was found.
+enum Late {
+    At(BatchAt),
+    /// Not before this offset; so far was looked.
+    Unknown(Offset),
+    Nowhere,
 }
 
 /// The first batch of a segment, before `bound` and not ending before `from`, whose header says that it is as late as
 /// `target`.
-fn first_late(segment: &dyn Segment, from: Offset, bound: Offset, target: Timestamp) -> Result<Option<BatchAt>> {
+fn first_late(
+    segment: &dyn Segment,
+    from: Offset,
+    bound: Offset,
+    target: Timestamp,
+    headers: &mut usize,
+) -> Result<Late> {
     let file = segment.file()?;
     let position = segment.position_of(from)?;
     let mut scan = Scan::new(&file, segment.path(), position, segment.size(), LOOKUP_CHUNK_BYTES);
@@ -185,14 +357,19 @@ fn first_late(segment: &dyn Segment, from: Offset, bound: Offset, target: Timest
             break;
         }
         if batch.last_offset() >= from && batch.max_timestamp() >= target {
-            return Ok(Some(batch));
+            return Ok(Late::At(batch));
         }
+        if *headers == 0 {
+            return Ok(Late::Unknown(batch.base_offset()));
+        }
+        *headers -= 1;
     }
-    Ok(None)
+    Ok(Late::Nowhere)
 }
 
 impl LateBatch {
-    /// The first record of the batch that is as late as wanted; what its header says where the records cannot be read.
+    /// The first record of the batch that is as late as wanted, or the latest if that is wanted; what its header says where the
+    /// records cannot be read.
     ///
     /// # Errors
     /// `Io` if the file cannot be read.
@@ -240,12 +417,19 @@ impl LateBatch {
         &self,
         records: &mut RecordStream<'_, impl io::Read>,
     ) -> std::result::Result<Option<FoundRecord>, StreamError> {
+        let mut latest: Option<FoundRecord> = None;
         while let Some(record) = records.next_record()? {
-            if self.range.contains(&record.offset) && record.timestamp >= self.target {
+            if !self.range.contains(&record.offset) {
+                continue;
+            }
+            if record.timestamp >= self.target {
                 return Ok(Some(self.record(record.offset, record.timestamp)));
             }
+            if self.wants_latest && latest.is_none_or(|latest| record.timestamp > latest.timestamp) {
+                latest = Some(self.record(record.offset, record.timestamp));
+            }
         }
-        Ok(None)
+        Ok(latest)
     }
 
     fn record(&self, offset: Offset, timestamp: Timestamp) -> FoundRecord {

@@ -41,7 +41,7 @@ use ottla_base::{LeaderEpoch, Offset, Timestamp, TopicPartition};
 pub use append::{Appended, LeaderAppend};
 pub(crate) use compaction::remove_unfinished;
 pub use flush::Flush;
-pub use lookup::{FoundRecord, LateBatch, TimeSearch, UnpackBudget};
+pub use lookup::{FoundRecord, LateBatch, Sought, TimeSearch, UnpackBudget};
 pub use open::{Cut, Left, OpenLog, Recovery};
 pub use read::LogSlice;
 pub use retention::{Deleted, DeletedBecause, DeletedFiles};
@@ -183,10 +183,16 @@ impl Log {
 
     /// Renames the folder. Readers that hold a file are not disturbed.
     pub fn rename_folder(&mut self, to: &Path) -> Result<()> {
-        os::rename(&self.folder, to).map_err(Error::io("rename", &self.folder))?;
-        if let Some(parent) = to.parent() {
-            os::sync_folder(parent).map_err(Error::io("flush", parent))?;
+        self.rename_folder_unflushed(to)?;
+        match to.parent() {
+            Some(parent) => os::sync_folder(parent).map_err(Error::io("flush", parent)),
+            None => Ok(()),
         }
+    }
+
+    /// The same, for one of many: whoever renames them flushes the folder above once for all.
+    pub fn rename_folder_unflushed(&mut self, to: &Path) -> Result<()> {
+        os::rename(&self.folder, to).map_err(Error::io("rename", &self.folder))?;
         self.folder = to.to_owned();
         self.unflushed.upheavals += 1;
         self.unflushed.names += 1;
@@ -196,6 +202,17 @@ impl Log {
         self.replayed.moved(to);
         self.doomed.iter_mut().for_each(|doomed| doomed.moved(to));
         Ok(())
+    }
+
+    /// Whether the file that it writes to is still in a folder.
+    ///
+    /// # Errors
+    /// Somebody removed it: what is appended is gone when the log is closed.
+    pub fn check_there(&self) -> Result<()> {
+        let path = self.active.path();
+        let has_name = self.active.file().and_then(|file| os::has_name(&file).map_err(Error::io("look at", path)))?;
+        let gone = || Error::io("find", path)(rustix::io::Errno::NOENT.into());
+        if has_name { Ok(()) } else { Err(gone()) }
     }
 
     /// Removes the log with its folder. Readers that hold a file may finish.

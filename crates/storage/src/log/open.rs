@@ -89,11 +89,23 @@ impl Log {
     /// `WrongFormat` if the log holds messages of before Kafka 0.11; `Io` and `Corrupt` if the files cannot be used.
     pub fn open(folder: &Path, config: LogConfig, options: OpenLog) -> Result<(Self, Recovery)> {
         os::create_folder(folder).map_err(Error::io("create", folder))?;
-        let Tidied { segments: found, snapshots } = tidy(folder)?;
-        if let (true, Some(parent)) = (found.is_empty(), folder.parent()) {
+        let tidied = tidy(folder)?;
+        if let (true, Some(parent)) = (tidied.segments.is_empty(), folder.parent()) {
             // The folder may be new, and what is flushed in it is lost while the one above does not know it.
             os::sync_folder(parent).map_err(Error::io("flush", parent))?;
         }
+        Self::load(folder, tidied, config, options)
+    }
+
+    /// As [`Log::open`], for one of many: whoever opens them flushes the folder above once for all, before anybody is told of
+    /// a record in them.
+    pub fn open_unnamed(folder: &Path, config: LogConfig, options: OpenLog) -> Result<(Self, Recovery)> {
+        os::create_folder(folder).map_err(Error::io("create", folder))?;
+        Self::load(folder, tidy(folder)?, config, options)
+    }
+
+    fn load(folder: &Path, tidied: Tidied, config: LogConfig, options: OpenLog) -> Result<(Self, Recovery)> {
+        let Tidied { segments: found, snapshots } = tidied;
         let mut recovery = Recovery::default();
         let (segments, trusted) = find_segments(folder, &found, index_limits(&config), &options)?;
         let OpenLog { topic_partition, left, recovery_point, log_start_offset, now_ms, producers } = options;

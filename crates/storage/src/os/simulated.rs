@@ -71,6 +71,8 @@ pub enum Failure {
     Io,
     /// ENOSPC; of the next call that needs room.
     NoSpace,
+    /// EMFILE; of the next call that opens something.
+    NoFiles,
 }
 
 /// A file on the disk.
@@ -292,6 +294,7 @@ impl Disk {
             }
             Trouble::Once(0, Failure::Io) => rustix::io::Errno::IO,
             Trouble::Once(0, Failure::NoSpace) | Trouble::Full if call.needs_room() => rustix::io::Errno::NOSPC,
+            Trouble::Once(0, Failure::NoFiles) if call.opens() => rustix::io::Errno::MFILE,
             _ => return Ok(()),
         };
         if let Trouble::Once(..) = self.trouble {
@@ -470,6 +473,10 @@ impl Change {
 }
 
 impl Call<'_> {
+    fn opens(self) -> bool {
+        matches!(self, Self::Open(_) | Self::OpenOrCreate(_) | Self::Create(_) | Self::SyncFolder(_))
+    }
+
     fn needs_room(self) -> bool {
         match self {
             Self::Create(_) | Self::OpenOrCreate(_) | Self::Write(..) | Self::Allocate(..) | Self::CreateFolder(_) => {

@@ -66,13 +66,7 @@ impl Active {
         let path = file_path(folder, base_offset, "log");
         let file = os::create(&path).map_err(Error::io("create", &path))?;
         if preallocate_bytes > 0 {
-            let reserved =
-                os::allocate(&file, u64::from(preallocate_bytes)).map_err(Error::io("reserve room for", &path));
-            match reserved {
-                // There may be room for what comes, if not for all that may come.
-                Err(error) if error.is_full() => tracing::warn!(%error, "going on without reserved room"),
-                reserved => reserved?,
-            }
+            os::set_length(&file, u64::from(preallocate_bytes)).map_err(Error::io("lengthen", &path))?;
         }
         let index_path = |kind: &str| file_path(folder, base_offset, kind);
         Self::with_empty_indexes(path, file, index_path, base_offset, limits, now_ms)

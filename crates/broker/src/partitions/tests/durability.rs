@@ -161,7 +161,8 @@ async fn producers_that_wait_are_told_where_their_topic_goes_or_the_disk_fails()
     let folder = tempfile::tempdir().unwrap();
     let partition = flushed_before_ack(folder.path());
     let next = append_one(&partition);
-    partition.retire("t-0.00000000000000000000000000000001-delete").unwrap();
+    partition.end();
+    partition.rename_folder("t-0.00000000000000000000000000000001-delete").unwrap();
     assert_eq!(partition.acknowledged(Acks::All, next).await, Err(ErrorCode::UnknownTopicOrPartition));
     assert!(partition.home().flusher.run_one(), "it was in the queue");
 

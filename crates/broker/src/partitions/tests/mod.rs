@@ -2,17 +2,18 @@
 
 mod disks;
 mod durability;
+mod hosting;
 mod moving;
 
 use std::fs;
 use std::path::Path;
 
-use ottla_base::{LeaderEpoch, ProducerEpoch, ProducerId};
+use ottla_base::{LeaderEpoch, PartitionIndex, ProducerEpoch, ProducerId};
 use ottla_protocol::internal::metadata::{MetadataRecord, PartitionRecord, TopicRecord};
 use ottla_protocol::records::control::ControlType;
 use ottla_protocol::records::validate::Validated;
 use ottla_protocol::records::{Batch, BatchBuilder};
-use ottla_storage::{Left, MetaProperties};
+use ottla_storage::{Left, LogConfig, MetaProperties, write_partition_metadata};
 
 use super::append::{Outcome, Placed};
 use super::leader::{Acks, Reader};
@@ -92,15 +93,17 @@ fn read_from(partition: &Partition, reader: Reader, offset: i64) -> Found {
 #[test]
 fn a_batch_whose_flush_failed_is_never_answered_as_if_it_were_safe() {
     let folder = tempfile::tempdir().unwrap();
-    let log = open_log(folder.path(), LogConfig { flush_messages: Some(1), ..LogConfig::default() });
+    let log =
+        open_log(folder.path(), LogConfig { flush_messages: Some(1), segment_bytes: 100, ..LogConfig::default() });
     let partition = lead(folder.path(), log);
     let numbered = |sequence| one_record(BatchBuilder::new().producer(ProducerId(7), ProducerEpoch(0), sequence));
     append(&partition, &numbered(0)).unwrap();
     partition.flush(0);
-    // A folder in the place of a file that is flushed too: it cannot be opened.
-    let obstacle = folder.path().join("t-0/00000000000000000002.snapshot");
-    fs::create_dir(&obstacle).unwrap();
     let placed = append(&partition, &numbered(1)).unwrap();
+    // A folder in the place of a file of the sealed segment, which is flushed too: it cannot be opened.
+    let obstacle = folder.path().join("t-0/00000000000000000001.snapshot");
+    fs::remove_file(&obstacle).unwrap();
+    fs::create_dir(&obstacle).unwrap();
     assert_eq!(partition.is_acknowledged(Acks::Leader, placed.next_offset), Ok(false));
     partition.flush(0);
     for acks in [Acks::Leader, Acks::All] {
@@ -169,6 +172,20 @@ fn topic(folder: &Path) -> (Topic, Arc<TopicSettings>) {
     let mut topic = Topic { name: "t".into(), id: Uuid(7), partitions: Default::default() };
     topic.partitions.insert(PartitionIndex(0), Arc::new(registration()));
     (topic, settings)
+}
+
+impl Partitions {
+    /// All that hosting a topic takes.
+    fn host(&self, topic: &Topic, settings: &Arc<TopicSettings>, now_ms: Timestamp) -> ottla_storage::Result<()> {
+        let changes = self.announce(&Arc::new(topic.clone()), settings);
+        let done = changes.into_iter().map(|change| self.carry_out(change, now_ms)).collect();
+        self.settle(done, now_ms)
+    }
+
+    fn drop_topic(&self, topic: &str, now_ms: Timestamp) {
+        let done = self.withdraw(topic).into_iter().map(|change| self.carry_out(change, now_ms)).collect();
+        self.settle(done, now_ms).unwrap();
+    }
 }
 
 /// Hosts it.
@@ -429,4 +446,24 @@ fn a_topic_that_is_made_again_does_not_begin_where_the_deleted_one_did() {
     all.host(&topic, &settings, 0).unwrap();
     let positions = all.find("t", 0).unwrap().positions();
     assert_eq!((positions.log_start, positions.log_end), (Offset(0), Offset(1)));
+}
+
+#[test]
+fn what_is_known_of_a_log_is_not_forgotten_while_it_is_taken_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = in_two_directories(folder.path()).unwrap();
+    let held = host(&all, folder.path());
+    (0..3).for_each(|_| _ = append(&held, &one_record(BatchBuilder::new())).unwrap());
+    held.delete_records(Some(Offset(2))).unwrap();
+    checkpoints::write(&all);
+    drop((all, held));
+    let all = in_two_directories(folder.path()).unwrap();
+    let (topic, settings) = topic(folder.path());
+    let changes = all.announce(&Arc::new(topic), &settings);
+    let done: Vec<_> = changes.into_iter().map(|change| all.carry_out(change, 0)).collect();
+    checkpoints::write(&all);
+    // Killed just then.
+    drop((all, done));
+    let all = in_two_directories(folder.path()).unwrap();
+    assert_eq!(host(&all, folder.path()).positions().log_start, Offset(2));
 }

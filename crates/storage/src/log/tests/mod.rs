@@ -401,11 +401,13 @@ fn a_time_is_found_in_the_order_of_offsets() {
 }
 
 #[test]
-fn a_log_without_timestamps_has_no_largest_one() {
+fn the_largest_timestamp_of_a_log_without_any_is_that_of_its_first_record() {
     let (_fixture, mut log) = Fixture::new(LogConfig::default());
     assert_eq!(log.max_timestamp().unwrap(), None);
     append(&mut log, &Made::at(&[-1]));
-    assert_eq!(log.max_timestamp().unwrap(), None);
+    append(&mut log, &Made::at(&[-1]));
+    let largest = log.max_timestamp().unwrap().unwrap();
+    assert_eq!((largest.offset, largest.timestamp), (Offset(0), -1));
     assert_eq!(log.offset_for_timestamp(0, Offset(1)).unwrap(), None);
 }
 

@@ -227,7 +227,8 @@ fn batches_are_unpacked_up_to_a_limit() {
     let assign = LeaderAppend { leader_epoch: LeaderEpoch(5), now_ms: 0, log_append_time: false, max_timestamp: 99 };
     log.append_leader(&Batch::parse(&bytes).unwrap().0, assign).unwrap();
     let find_within = |target, budget: &mut UnpackBudget| {
-        let batch = log.next_late_batch(&mut TimeSearch::at(target, Offset(100))).unwrap().unwrap();
+        let sought = log.next_late_batch(&mut TimeSearch::at(target, Offset(100))).unwrap();
+        let Sought::Batch(batch) = sought else { panic!("{sought:?}") };
         batch.find(budget).unwrap().map(|found| (found.offset.0, found.timestamp))
     };
     let find = |target, limit_bytes| find_within(target, &mut UnpackBudget::of(limit_bytes));
@@ -289,4 +290,54 @@ fn an_aborted_transaction_that_cannot_be_noted_is_for_good() {
     builder.push(2000, Some(&ControlType::Abort.key()), Some(&[0; 6]), &[]);
     assert!(matches!(log.append_follower(&builder.build().unwrap(), 0), Err(Error::Io { .. })));
     assert!(matches!(log.check_usable(), Err(Error::Unusable { .. })), "readers would be shown what was aborted");
+}
+
+/// Appends a record of `time` in a batch whose header announces `announced`.
+fn append_announced(log: &mut Log, time: i64, announced: i64) {
+    let leader_epoch = LeaderEpoch(5);
+    let assign = LeaderAppend { leader_epoch, now_ms: 0, log_append_time: false, max_timestamp: announced };
+    log.append_leader(&Batch::parse(&Made::at(&[time]).bytes()).unwrap().0, assign).unwrap();
+}
+
+#[test]
+fn a_header_that_announces_too_late_a_time_does_not_hide_the_largest_one() {
+    let largest = |log: &Log| log.max_timestamp().unwrap().map(|found| (found.offset.0, found.timestamp));
+    for segment_bytes in [200, 600, 1 << 20] {
+        let (_fixture, mut log) = Fixture::new(small_segments(segment_bytes));
+        for (time, announced) in [(10, 10), (30, 30), (12, 99), (20, 20), (5, 98), (30, 30)] {
+            append_announced(&mut log, time, announced);
+        }
+        assert_eq!(largest(&log), Some((1, 30)), "{segment_bytes}");
+        append_announced(&mut log, 40, 97);
+        assert_eq!(largest(&log), Some((6, 40)), "in a batch that announces more");
+        append_announced(&mut log, 41, 41);
+        assert_eq!(largest(&log), Some((7, 41)), "{segment_bytes}");
+        log.advance_start_offset(Offset(8)).unwrap();
+        assert_eq!(largest(&log), None);
+        append_announced(&mut log, 7, 7);
+        assert_eq!(largest(&log), Some((8, 7)), "what lies before the start does not hide it");
+    }
+}
+
+#[test]
+fn a_search_lets_others_have_the_log_now_and_then() {
+    let (_fixture, mut log) = Fixture::new(LogConfig::default());
+    append_announced(&mut log, 1, 99);
+    (0..10_000).for_each(|_| append_announced(&mut log, 2, 2));
+    append_announced(&mut log, 3, 3);
+    for (mut search, offset) in [(TimeSearch::largest(), 10_001), (TimeSearch::at(3, Offset(i64::MAX)), 10_001)] {
+        let (mut pauses, mut budget) = (0, UnpackBudget::for_request());
+        let found = loop {
+            match log.next_late_batch(&mut search).unwrap() {
+                Sought::More => pauses += 1,
+                Sought::Nothing => break search.rest(),
+                Sought::Batch(batch) => match search.take(batch.find(&mut budget).unwrap()) {
+                    Some(found) => break Some(found),
+                    None => continue,
+                },
+            }
+        };
+        assert_eq!(found.unwrap().offset, Offset(offset));
+        assert!((2..10).contains(&pauses), "{pauses}");
+    }
 }

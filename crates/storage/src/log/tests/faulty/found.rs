@@ -116,19 +116,48 @@ fn a_flush_that_cannot_begin_is_still_owed() {
 }
 
 #[test]
-fn room_that_cannot_be_reserved_is_gone_without() {
-    let config = LogConfig { preallocate: true, ..small_segments(1300) };
-    let rolled_without_room = (0..40).filter(|&calls| {
-        let (_fixture, mut log, _disk) = on_a_disk(config.clone(), 1);
-        trouble(Trouble::Once(calls, Failure::NoSpace));
-        let rolled = log.roll(0);
-        let failures = simulated::with(|disk| disk.failures());
-        trouble(Trouble::None);
-        append(&mut log, &Made::sized(10, 500));
-        assert_eq!(read(&log, 0, u32::MAX, 20).len() + usize::from(rolled.is_ok()), 2);
-        failures > 0 && rolled.is_ok()
-    });
-    assert!(rolled_without_room.count() > 0);
+fn a_flush_for_which_too_much_is_open_is_made_later() {
+    let config = LogConfig { flush_before_ack: true, ..small_segments(1300) };
+    for opened_before in 0..6 {
+        let (_fixture, mut log, _disk) = on_a_disk(config.clone(), 5);
+        // Not while it begins, which is no flush yet.
+        let flush = log.begin_flush().unwrap();
+        for calls in opened_before.. {
+            trouble(Trouble::Once(calls, Failure::NoFiles));
+            let ran = flush.run();
+            let failures = simulated::with(|disk| disk.failures());
+            trouble(Trouble::None);
+            if failures == 0 {
+                assert!(calls > opened_before, "some file was opened");
+                break;
+            }
+            let error = log.finish_flush(&flush, ran, 0).unwrap_err();
+            assert!(error.lacks_files() && error.to_string().contains("ulimit"), "{error}");
+            assert!(log.owes_flush() && !is_unusable(&log), "nothing is called safe, and nothing is lost");
+            append(&mut log, &Made::sized(10, 500));
+        }
+        log.flush(0).unwrap();
+        assert!(log.is_flushed() && !log.owes_flush());
+    }
+}
+
+#[test]
+fn a_flush_of_a_log_that_has_not_rolled_opens_nothing() {
+    let (_fixture, mut log, _disk) = on_a_disk(LogConfig { flush_before_ack: true, ..LogConfig::default() }, 1);
+    log.flush(0).unwrap();
+    append(&mut log, &Made::sized(10, 500));
+    trouble(Trouble::Once(0, Failure::NoFiles));
+    log.flush(0).unwrap();
+    assert!(log.is_flushed());
+}
+
+#[test]
+fn a_segment_that_is_preallocated_takes_no_room() {
+    let (fixture, log, _disk) = on_a_disk(LogConfig { preallocate: true, ..small_segments(64 << 20) }, 1);
+    let file = fs::metadata(fixture.path().join("00000000000000000000.log")).unwrap();
+    assert_eq!(file.len(), 64 << 20);
+    assert!(std::os::unix::fs::MetadataExt::blocks(&file) * 512 < 1 << 20, "{file:?}");
+    assert_eq!(read(&log, 0, u32::MAX, 10), [0]);
 }
 
 #[test]

@@ -190,6 +190,7 @@ impl World {
             2 => Trouble::Once(self.random.below(6), Failure::NoSpace),
             3 => Trouble::Full,
             4 | 5 => Trouble::Over(self.random.below(12)),
+            6 => Trouble::Once(self.random.below(8), Failure::NoFiles),
             _ => Trouble::None,
         }
     }

@@ -1,0 +1,101 @@
+//! What changes between a command and the end of what it asked for.
+
+use super::super::hosting::Done;
+use super::*;
+
+fn carry_out(all: &Partitions, changes: Vec<super::super::hosting::Change>) -> Vec<Done> {
+    changes.into_iter().map(|change| all.carry_out(change, 0)).collect()
+}
+
+fn folders(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|name| name.starts_with("t-0")).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_partition_is_not_served_before_its_log_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = partitions(folder.path());
+    let (topic, settings) = topic(folder.path());
+    let topic = Arc::new(topic);
+    let changes = all.announce(&topic, &settings);
+    assert_eq!(changes.len(), 1);
+    assert_eq!(all.find("t", 0).err(), Some(ErrorCode::NotLeaderOrFollower));
+    assert!(all.announce(&topic, &settings).is_empty(), "it is being made");
+    let done = carry_out(&all, changes);
+    assert_eq!(all.find("t", 0).err(), Some(ErrorCode::NotLeaderOrFollower), "its name may not be on the disk");
+    all.settle(done, 0).unwrap();
+    all.find("t", 0).unwrap();
+    assert!(all.announce(&topic, &settings).is_empty(), "it is there");
+}
+
+#[test]
+fn settings_that_change_while_a_log_is_made_are_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = partitions(folder.path());
+    let (topic, settings) = topic(folder.path());
+    let topic = Arc::new(topic);
+    let done = carry_out(&all, all.announce(&topic, &settings));
+    let newer = Arc::new(TopicSettings { segment_bytes: 4711, ..(*settings).clone() });
+    all.announce(&topic, &newer);
+    all.settle(done, 0).unwrap();
+    let partition = all.find("t", 0).unwrap();
+    assert!(Arc::ptr_eq(&partition.settings(), &newer));
+    assert_eq!(partition.with_log(|log, _| log.config().segment_bytes), 4711);
+}
+
+#[test]
+fn a_topic_that_is_deleted_while_its_log_is_made_makes_room_for_the_next_one() {
+    for is_begun in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let all = partitions(folder.path());
+        let (old, settings) = topic(folder.path());
+        let mut changes = all.announce(&Arc::new(old.clone()), &settings);
+        let mut done = if is_begun { carry_out(&all, std::mem::take(&mut changes)) } else { Vec::new() };
+        let ended = all.withdraw("t");
+        done.extend(carry_out(&all, changes));
+        all.settle(done, 0).unwrap();
+        all.settle(carry_out(&all, ended), 0).unwrap();
+        let left = folders(folder.path());
+        assert!(left.iter().all(|name| name.ends_with("-delete")) && left.len() == usize::from(is_begun), "{left:?}");
+        let new = Topic { id: Uuid(8), ..old };
+        all.host(&new, &settings, 0).unwrap();
+        assert_eq!(all.find("t", 0).unwrap().topic_id, Uuid(8));
+    }
+}
+
+#[test]
+fn those_who_hold_a_deleted_partition_are_told_before_its_folder_is_renamed() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = partitions(folder.path());
+    let held = host(&all, folder.path());
+    append(&held, &one_record(BatchBuilder::new())).unwrap();
+    let changes = all.withdraw("t");
+    let refused = append(&held, &one_record(BatchBuilder::new())).unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::UnknownTopicOrPartition);
+    assert_eq!(folders(folder.path()), ["t-0"]);
+    let done = carry_out(&all, changes);
+    all.settle(done, 0).unwrap();
+    let left = folders(folder.path());
+    assert!(left.len() == 1 && left[0].ends_with("-delete"), "{left:?}");
+    all.purge_doomed(i64::MAX).unwrap();
+    assert!(folders(folder.path()).is_empty());
+}
+
+#[test]
+fn logs_that_are_being_made_count_where_new_ones_are_spread() {
+    let folder = tempfile::tempdir().unwrap();
+    let directories = ["a", "b"].map(|name| folder.path().join(name));
+    let log_dirs = directories.each_ref().map(|path| path.display().to_string()).join(",");
+    let all = partitions(Path::new(&log_dirs));
+    let (old, settings) = topic(Path::new(&log_dirs));
+    let mut done = Vec::new();
+    for number in 0..6 {
+        let topic = Topic { name: format!("t-0{number}").as_str().into(), id: Uuid(number + 1), ..old.clone() };
+        done.extend(carry_out(&all, all.announce(&Arc::new(topic), &settings)));
+    }
+    all.settle(done, 0).unwrap();
+    assert_eq!(directories.each_ref().map(|path| folders(path).len()), [3, 3]);
+}

@@ -1,0 +1,198 @@
+//! Topics of many partitions: others do not wait for their logs; and what happens where a process may not open so many files.
+
+use std::time::{Duration, Instant};
+
+use ottla_e2e::{Broker, RawClient, body};
+use ottla_protocol::messages::create_topics_request::{CreateTopicsRequest, Topic as NewTopic};
+use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
+use ottla_protocol::messages::delete_topics_request::DeleteTopicsRequest;
+use ottla_protocol::messages::delete_topics_response::DeleteTopicsResponse;
+use ottla_protocol::messages::init_producer_id_request::InitProducerIdRequest;
+use ottla_protocol::messages::init_producer_id_response::InitProducerIdResponse;
+use ottla_protocol::messages::produce_request::{PartitionData, ProduceRequest, TopicData};
+use ottla_protocol::messages::produce_response::ProduceResponse;
+use ottla_protocol::{ApiKey, Records};
+
+use super::{PRODUCE, batch, connect, create_topic, options};
+
+const KAFKA_STORAGE_ERROR: i16 = 56;
+const NOTICED_WITHIN: Duration = Duration::from_secs(20);
+/// Enough for the broker itself, and some logs.
+const FEW_FILES: u32 = 160;
+const TOO_MANY_PARTITIONS: i32 = 100;
+
+fn creation(name: &str, partitions: i32) -> CreateTopicsRequest<'_> {
+    let topic = NewTopic { name: name.into(), num_partitions: partitions, replication_factor: 1, ..Default::default() };
+    CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, validate_only: false }
+}
+
+fn create(client: &mut RawClient, name: &str, partitions: i32) {
+    let answer = client.ask(ApiKey::CreateTopics, 7, &creation(name, partitions)).expect("it is answered");
+    check_created(&answer);
+}
+
+fn check_created(answer: &[u8]) {
+    let response: CreateTopicsResponse<'_> = body(answer, ApiKey::CreateTopics, 7);
+    assert_eq!(response.topics[0].error_code, 0, "{response:?}");
+}
+
+fn delete(client: &mut RawClient, name: &str) {
+    let request = DeleteTopicsRequest { topic_names: vec![name.into()], timeout_ms: 10_000, ..Default::default() };
+    let answer = client.ask(ApiKey::DeleteTopics, 4, &request).expect("it is answered");
+    let response: DeleteTopicsResponse<'_> = body(&answer, ApiKey::DeleteTopics, 4);
+    assert_eq!(response.responses[0].error_code, 0);
+}
+
+/// What producing to each of the first `partitions` answers.
+fn produce_to_all(client: &mut RawClient, name: &str, partitions: i32) -> Vec<i16> {
+    let bytes = batch(b"value");
+    let partition_data = (0..partitions).map(|index| PartitionData { index, records: Records::Bytes(&bytes) });
+    let topic = TopicData { name: name.into(), partition_data: partition_data.collect(), ..Default::default() };
+    let request = ProduceRequest { transactional_id: None, acks: -1, timeout_ms: 10_000, topic_data: vec![topic] };
+    let answer = client.ask(ApiKey::Produce, PRODUCE, &request).expect("it is answered");
+    let response: ProduceResponse<'_> = body(&answer, ApiKey::Produce, PRODUCE);
+    response.responses[0].partition_responses.iter().map(|partition| partition.error_code).collect()
+}
+
+fn producer_id(client: &mut RawClient) -> i64 {
+    let request = InitProducerIdRequest {
+        transactional_id: None,
+        transaction_timeout_ms: 1000,
+        producer_id: -1,
+        producer_epoch: -1,
+        ..Default::default()
+    };
+    let answer = client.ask(ApiKey::InitProducerId, 4, &request).expect("it is answered");
+    let response: InitProducerIdResponse = body(&answer, ApiKey::InitProducerId, 4);
+    assert_eq!(response.error_code, 0);
+    response.producer_id
+}
+
+#[test]
+fn nobody_waits_for_the_logs_of_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = options(folder.path()).start();
+    let (mut first, mut second) = (connect(&broker), connect(&broker));
+    let many = 1000;
+    let frame = first.frame_of(ApiKey::CreateTopics, 7, &creation("many", many));
+    first.send_frame(&frame).expect("it is open");
+    create_topic(&mut second, "one");
+    assert_eq!(produce_to_all(&mut second, "one", 1), [0]);
+    producer_id(&mut second);
+    first.stream().set_nonblocking(true).expect("a socket");
+    let is_answered = first.stream().peek(&mut [0]).is_ok();
+    first.stream().set_nonblocking(false).expect("a socket");
+    assert!(!is_answered, "a thousand logs were made before one was");
+    check_created(&first.answer().expect("it is answered"));
+    assert_eq!(produce_to_all(&mut first, "many", many), vec![0; many as usize], "at once");
+    // A topic that is made anew gets none of the old one's logs, however many are on their way.
+    let frame = first.frame_of(
+        ApiKey::DeleteTopics,
+        4,
+        &DeleteTopicsRequest { topic_names: vec!["many".into()], timeout_ms: 10_000, ..Default::default() },
+    );
+    first.send_frame(&frame).expect("it is open");
+    delete(&mut second, "one");
+    create_until_new(&mut second, "many");
+    assert_eq!(produce_to_all(&mut second, "many", 3), [0, 0, 0]);
+    let (options, status) = broker.stop();
+    assert!(status.success());
+    let broker = options.start();
+    assert_eq!(produce_to_all(&mut connect(&broker), "many", 3), [0, 0, 0]);
+    assert!(!broker.log().contains("stray"), "{}", broker.log());
+}
+
+/// Creates a topic of three partitions that is about to be deleted.
+fn create_until_new(client: &mut RawClient, name: &str) {
+    let begun = Instant::now();
+    loop {
+        let answer = client.ask(ApiKey::CreateTopics, 7, &creation(name, 3)).expect("it is answered");
+        let response: CreateTopicsResponse<'_> = body(&answer, ApiKey::CreateTopics, 7);
+        if response.topics[0].error_code == 0 {
+            return;
+        }
+        assert!(begun.elapsed() < NOTICED_WITHIN, "{response:?}");
+    }
+}
+
+#[test]
+fn a_topic_that_is_deleted_while_its_logs_are_made_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = options(folder.path()).with("log.segment.delete.delay.ms=0").start();
+    let (mut first, mut second) = (connect(&broker), connect(&broker));
+    for _ in 0..3 {
+        let frame = first.frame_of(ApiKey::CreateTopics, 7, &creation("t", 200));
+        first.send_frame(&frame).expect("it is open");
+        let begun = Instant::now();
+        loop {
+            let request =
+                DeleteTopicsRequest { topic_names: vec!["t".into()], timeout_ms: 10_000, ..Default::default() };
+            let answer = second.ask(ApiKey::DeleteTopics, 4, &request).expect("it is answered");
+            let response: DeleteTopicsResponse<'_> = body(&answer, ApiKey::DeleteTopics, 4);
+            if response.responses[0].error_code == 0 {
+                break;
+            }
+            assert!(begun.elapsed() < NOTICED_WITHIN);
+        }
+        check_created(&first.answer().expect("it is answered"));
+    }
+    let left = || {
+        let names = std::fs::read_dir(broker.options().data()).expect("it is there");
+        names.filter(|name| name.as_ref().expect("it is there").file_name().to_string_lossy().starts_with("t-")).count()
+    };
+    let begun = Instant::now();
+    while left() > 0 {
+        assert!(begun.elapsed() < NOTICED_WITHIN, "{} folders are left", left());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn served(client: &mut RawClient, broker: &Broker) -> usize {
+    let codes = produce_to_all(client, "t", TOO_MANY_PARTITIONS);
+    let is_known = |code: &i16| [0, KAFKA_STORAGE_ERROR].contains(code);
+    assert!(codes.iter().all(is_known), "{codes:?} {}", broker.log());
+    codes.iter().filter(|code| **code == 0).count()
+}
+
+#[test]
+fn logs_for_which_there_are_no_files_left_are_made_when_there_are() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut broker = options(folder.path()).with_files(FEW_FILES).start();
+    let mut client = connect(&broker);
+    create(&mut client, "large", 80);
+    create(&mut client, "t", TOO_MANY_PARTITIONS);
+    let before = served(&mut client, &broker);
+    assert!(before < TOO_MANY_PARTITIONS as usize, "all find files");
+    // The metadata can be written nevertheless.
+    let first = producer_id(&mut client);
+    for _ in 0..2000 {
+        producer_id(&mut client);
+    }
+    assert!(producer_id(&mut client) > first + 2000);
+    let log = broker.log();
+    assert!(log.contains("the partition is not served") && log.contains("LimitNOFILE="), "{log}");
+    delete(&mut client, "large");
+    let begun = Instant::now();
+    loop {
+        let now = served(&mut client, &broker);
+        if now >= (before + 40).min(TOO_MANY_PARTITIONS as usize) {
+            break;
+        }
+        assert!(begun.elapsed() < NOTICED_WITHIN, "{now} are served, {before} were: {}", broker.log());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert!(broker.is_alive());
+    let (options, _) = broker.stop();
+    drop(options);
+}
+
+#[test]
+fn a_start_with_too_few_files_says_what_to_do() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = options(folder.path()).start();
+    create(&mut connect(&broker), "t", 200);
+    let (options, _) = broker.stop();
+    let (status, log) = options.with_files(100).try_start().expect_err("there are 200 logs");
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("ulimit -n") && log.contains("LimitNOFILE="), "{log}");
+}
