@@ -128,7 +128,7 @@ fn commit_of(group: &str, topic: &str, partition: i32, offset: i64) -> Request {
             leader_epoch: -1,
             metadata: None,
         }],
-        metadata_room_bytes: usize::MAX,
+        metadata_room: MetadataRoom { bytes: usize::MAX, reserved_bytes: 0 },
     })
 }
 

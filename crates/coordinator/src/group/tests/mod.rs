@@ -220,7 +220,7 @@ fn commit_of(id: &str, generation: i32, offset: i64) -> OffsetCommit {
         retention_time_ms: -1,
         knows_group_id_not_found: true,
         offsets: vec![offset],
-        metadata_room_bytes: usize::MAX,
+        metadata_room: MetadataRoom { bytes: usize::MAX, reserved_bytes: 0 },
     }
 }
 
