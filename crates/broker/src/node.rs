@@ -15,7 +15,7 @@ use crate::controller::{Controller, Place};
 use crate::coordinators::GroupCoordinators;
 use crate::metrics::Metrics;
 use crate::net::budgets::Budgets;
-use crate::net::listener::ConnectionCounts;
+use crate::net::connection_quotas::ConnectionQuotas;
 use crate::net::memory::FrameMemory;
 use crate::partitions::Partitions;
 use crate::registration::Registration;
@@ -34,7 +34,7 @@ pub struct Node {
     /// What is counted for people to look at.
     pub metrics: Metrics,
     /// The open connections.
-    pub connections: Arc<ConnectionCounts>,
+    pub connections: Arc<ConnectionQuotas>,
     /// What consumers fetch.
     pub fetch_sessions: FetchSessions,
     /// The partitions it hosts.

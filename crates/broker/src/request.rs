@@ -13,7 +13,7 @@ use crate::access::{Asker, Operation, Principal, Resource};
 use crate::dispatch::{Refused, Reply};
 use crate::net::answer::Answer;
 use crate::net::budgets::LargeTurn;
-use crate::net::listener::Counted;
+use crate::net::connection_quotas::Counted;
 use crate::node::Node;
 
 /// An answer grows to this, the records of a Fetch not counted: they are sent out of their files. It is room for a Metadata

@@ -29,7 +29,9 @@ use crate::error::{Error, Result};
 use crate::features;
 use crate::metrics::{self, Metrics};
 use crate::net::budgets::Budgets;
-use crate::net::listener::{self, ConnectionCounts};
+use crate::net::connection_quotas::ConnectionQuotas;
+use crate::net::connection_rate::Windows;
+use crate::net::listener;
 use crate::net::memory::FrameMemory;
 use crate::net::workers::Workers;
 use crate::node::{Node, ProducerIds, PublishedImage, clock, entropy};
@@ -80,8 +82,11 @@ impl Broker {
         let thread = |source| Error::Io { what: "start a thread".to_owned(), source };
         let (groups, group_threads) = GroupCoordinators::start(config.clone()).map_err(thread)?;
         let telemetry = Arc::new(Telemetry::default());
+        let connections =
+            ConnectionQuotas::new(Windows::new(config.quota_window_num, config.quota_window_size_seconds));
         let publisher = Publisher {
             config: config.clone(),
+            connections: connections.clone(),
             partitions: partitions.clone(),
             groups: groups.clone(),
             telemetry: telemetry.clone(),
@@ -119,7 +124,7 @@ impl Broker {
             metrics: Metrics::new(),
             frame_memory: FrameMemory::new(config.request_memory_bytes),
             budgets: Budgets::default(),
-            connections: Arc::new(ConnectionCounts::default()),
+            connections,
             fetch_sessions: FetchSessions::new(config.max_incremental_fetch_session_cache_slots, entropy()),
             producer_ids: ProducerIds::default(),
             telemetry,

@@ -26,7 +26,7 @@ impl Connection {
     pub fn options(&self, client_id: &str) -> Result<Options, String> {
         let mut properties = Properties::gather(self.command_config.as_deref(), &[])?;
         let options = properties.take_connection_options(client_id)?;
-        properties.warn_of_the_rest();
+        properties.warn_of_the_rest_in_administration();
         Ok(options)
     }
 }

@@ -152,6 +152,8 @@ fn delete(cluster: &mut Cluster, offsets: &BTreeMap<TopicPartition, i64>) -> Res
 }
 
 fn show(deleted: ByPartition<i64>, screen: &mut Screen) {
+    let mut deleted: Vec<_> = deleted.into_iter().collect();
+    sort_as_in_java(&mut deleted, DEFAULT_CAPACITY, |(partition, _)| hash_of_partition(partition));
     for (partition, low_watermark) in deleted {
         screen.say(match low_watermark {
             Ok(low_watermark) => format!("partition: {partition}\tlow_watermark: {low_watermark}"),
@@ -215,10 +217,12 @@ mod tests {
     fn what_was_deleted_is_shown_by_partition() {
         let refused = Err(Error::of_code(ErrorCode::OffsetOutOfRange.code(), None));
         let mut screen = Screen::default();
-        show([(TopicPartition::new("t", 0), Ok(5)), (TopicPartition::new("t", 1), refused)].into(), &mut screen);
+        let deleted = [("tt", 1, Ok(5)), ("other", 0, refused)];
+        let deleted = deleted.map(|(topic, index, result)| (TopicPartition::new(topic, index), result));
+        show(deleted.into(), &mut screen);
         expect![[r#"
-            partition: t-0	low_watermark: 5
-            partition: t-1	error: org.apache.kafka.common.errors.OffsetOutOfRangeException: The requested offset is not within the range of offsets maintained by the server.
+            partition: tt-1	low_watermark: 5
+            partition: other-0	error: org.apache.kafka.common.errors.OffsetOutOfRangeException: The requested offset is not within the range of offsets maintained by the server.
         "#]].assert_eq(&screen.out);
     }
 }

@@ -1,9 +1,11 @@
 //! The command line of Ottla: one program, one subcommand a tool, one file a subcommand.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use option_errors::OptionError;
 
 mod allocator;
 mod broker;
@@ -18,7 +20,9 @@ mod dump_log;
 mod get_offsets;
 mod java_number;
 mod java_order;
+mod java_time;
 mod log_dirs;
+mod option_errors;
 mod properties;
 mod screen;
 mod storage;
@@ -66,9 +70,13 @@ enum Tool {
 
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let arguments = with_two_dashes(std::env::args_os());
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(answer) => {
+            if let Some(code) = refuse(&arguments, &answer) {
+                return code;
+            }
             // Help that nobody can be shown is no failure of ours.
             let _ = answer.print();
             // As Kafka's tools do, and not the 2 that is clap's.
@@ -87,5 +95,96 @@ pub fn main() -> ExitCode {
         Tool::Storage(arguments) => storage::run(&arguments),
         Tool::ConsoleProducer(arguments) => console_producer::run(&arguments),
         Tool::ConsoleConsumer(arguments) => console_consumer::run(&arguments),
+    }
+}
+
+/// Says what is wrong with options in Kafka's words, where the tool has such.
+fn refuse(arguments: &[OsString], answer: &clap::Error) -> Option<ExitCode> {
+    let error = OptionError::of(answer)?;
+    match arguments.get(1)?.to_str()? {
+        "consumer-groups" => Some(consumer_groups::refuse(&error)),
+        tool @ ("get-offsets" | "configs") => {
+            let prefix = if tool == "get-offsets" { "Error occurred: " } else { "" };
+            eprintln!("{prefix}{}\nTry 'ottla {tool} --help'.", error.message);
+            Some(ExitCode::FAILURE)
+        }
+        _ => None,
+    }
+}
+
+/// The arguments, with the second dash before names of options that have only one: Kafka's tools take them so.
+fn with_two_dashes(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = arguments.collect();
+    let cli = Cli::command();
+    let tool = arguments.get(1).and_then(|name| name.to_str()).and_then(|name| cli.find_subcommand(name));
+    // Kafka's own two have another library for their options.
+    let Some(tool) = tool.filter(|tool| !["broker", "storage"].contains(&tool.get_name())) else { return arguments };
+    let names: Vec<&str> = tool.get_arguments().filter_map(clap::Arg::get_long).collect();
+    for argument in arguments.iter_mut().skip(2) {
+        let name = argument.to_str().and_then(|text| text.strip_prefix('-')).map(|text| text.split('=').next());
+        if name.flatten().is_some_and(|name| names.contains(&name)) {
+            let mut two = OsString::from("-");
+            two.push(&*argument);
+            *argument = two;
+        }
+    }
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(with_two_dashes(line.split(' ').map(OsString::from)))
+    }
+
+    fn check(line: &str, expected: &Expect) {
+        let error = OptionError::of(&parse(line).expect_err("it is refused")).expect("Kafka has words for it");
+        expected.assert_eq(&format!("{} {}", error.trace(), error.is_found_late));
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_wrong_with_options_is_said_in_the_words_of_kafkas_tools() {
+        check(
+            "ottla consumer-groups --list --timeout 1.5",
+            &expect![
+                "joptsimple.OptionArgumentConversionException: Cannot parse argument '1.5' of option timeout true"
+            ],
+        );
+        check(
+            "ottla consumer-groups --list --state a --state b",
+            &expect![
+                "joptsimple.MultipleArgumentsForOptionException: Found multiple arguments for option state, but you asked for only one true"
+            ],
+        );
+        check(
+            "ottla consumer-groups --reset-offsets --to-offset 0x10",
+            &expect![
+                "joptsimple.OptionArgumentConversionException: Cannot parse argument '0x10' of option to-offset true"
+            ],
+        );
+        check(
+            "ottla consumer-groups --describe --group",
+            &expect!["joptsimple.OptionMissingRequiredArgumentException: Option group requires an argument false"],
+        );
+        check(
+            "ottla consumer-groups --desc",
+            &expect!["joptsimple.UnrecognizedOptionException: desc is not a recognized option false"],
+        );
+    }
+
+    #[test]
+    fn names_of_options_may_have_one_dash() {
+        let line = "ottla consumer-groups -bootstrap-server a:1 -describe -group=-g --timeout -5 extra";
+        let Ok(Cli { tool: Some(Tool::ConsumerGroups(arguments)), .. }) = parse(line) else { panic!("it is read") };
+        assert_eq!((arguments.describe, &arguments.group[..], arguments.timeout), (true, &["-g".to_owned()][..], -5));
     }
 }

@@ -11,6 +11,32 @@ use ottla_broker::config::properties::{decode, parse};
 
 use crate::client::Options;
 
+/// What Kafka's administration clients know beside what is taken here, and what protects connections.
+const OF_ADMINISTRATION: &[&str] = &[
+    "bootstrap.controllers",
+    "client.dns.lookup",
+    "config.providers",
+    "connections.max.idle.ms",
+    "default.api.timeout.ms",
+    "enable.metrics.push",
+    "metadata.max.age.ms",
+    "metadata.recovery.rebootstrap.trigger.ms",
+    "metadata.recovery.strategy",
+    "metric.reporters",
+    "metrics.num.samples",
+    "metrics.recording.level",
+    "metrics.sample.window.ms",
+    "receive.buffer.bytes",
+    "reconnect.backoff.max.ms",
+    "reconnect.backoff.ms",
+    "retries",
+    "retry.backoff.max.ms",
+    "retry.backoff.ms",
+    "security.providers",
+    "send.buffer.bytes",
+    "socket.connection.setup.timeout.max.ms",
+];
+
 /// Properties by name. The later ones win.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Properties(BTreeMap<String, String>);
@@ -75,6 +101,15 @@ impl Properties {
         }
         self.take("bootstrap.servers");
         Ok(options)
+    }
+
+    /// Names on stderr what nobody took, but for what Kafka's administration clients know: it has no effect on such tools, and
+    /// files that these share with others are full of it.
+    pub fn warn_of_the_rest_in_administration(&self) {
+        let is_known =
+            |key: &str| OF_ADMINISTRATION.contains(&key) || ["ssl.", "sasl."].iter().any(|of| key.starts_with(of));
+        Self(self.0.iter().filter(|(key, _)| !is_known(key)).map(|(key, text)| (key.clone(), text.clone())).collect())
+            .warn_of_the_rest();
     }
 
     /// Names on stderr what nobody took.

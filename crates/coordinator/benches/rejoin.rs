@@ -2,14 +2,19 @@
 //! then meets again: `cargo bench -p ottla-coordinator`.
 #![allow(clippy::disallowed_methods, reason = "it measures time")]
 
+#[path = "../src/group/tests/requests.rs"]
+mod requests;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ottla_base::{Now, Offset, Shard, Uuid};
 use ottla_coordinator::group::{
-    Answer, Effect, GroupCoordinator, Input, JoinGroup, JoinGroupAnswer, MemberId, Opaque, Protocol, Request, Settings,
+    Answer, Effect, GroupCoordinator, Input, JoinGroup, JoinGroupAnswer, MemberId, Protocol, Request, Settings,
     SyncGroup, Ticket,
 };
+
+use self::requests::{join_of, metadata, sync_of};
 
 const PROTOCOLS: usize = 100;
 const ROUNDS: usize = 5;
@@ -69,37 +74,18 @@ impl Host {
 }
 
 fn join(number: usize, member_id: &str) -> Request {
-    let metadata: Opaque = [0, 0, 0, 0, 0, 1, 0, 1, b't', 255, 255, 255, 255][..].into();
-    let protocol = |place: usize| Protocol { name: format!("p{place}").into(), metadata: Arc::clone(&metadata) };
+    let protocol = |place: usize| Protocol { name: format!("p{place}").into(), metadata: metadata() };
     Request::JoinGroup(JoinGroup {
-        group_id: "g".into(),
-        member_id: member_id.into(),
-        instance_id: None,
-        client_id: "c".into(),
-        client_host: "/127.0.0.1".into(),
-        session_timeout_ms: 30_000,
-        rebalance_timeout_ms: Some(60_000),
-        protocol_type: "consumer".into(),
         protocols: (0..PROTOCOLS).map(protocol).collect(),
         requires_member_id: false,
         may_skip_assignment: false,
         fresh_id: Uuid(number as u128),
-        room_bytes: usize::MAX,
+        ..join_of("c", member_id)
     })
 }
 
 fn sync(member_id: &MemberId, generation: i32) -> Request {
-    Request::SyncGroup(SyncGroup {
-        group_id: "g".into(),
-        generation,
-        member_id: Arc::clone(member_id),
-        instance_id: None,
-        protocol_type: None,
-        protocol: None,
-        requires_protocol: false,
-        assignments: Vec::new(),
-        room_bytes: usize::MAX,
-    })
+    Request::SyncGroup(SyncGroup { protocol_type: None, protocol: None, ..sync_of(member_id, generation, &[]) })
 }
 
 fn measure(members: usize) {

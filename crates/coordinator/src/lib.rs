@@ -9,4 +9,8 @@
 //! Nothing here knows a clock, a file, a socket or a thread.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+// What tests share with benchmarks names the crate as these do.
+#[cfg(test)]
+extern crate self as ottla_coordinator;
+
 pub mod group;

@@ -96,6 +96,14 @@ impl RawClient {
         !matches!(self.stream.read(&mut byte), Ok(1))
     }
 
+    /// Whether the first byte of an answer is there, or the broker has closed.
+    pub fn has_answer(&self) -> bool {
+        self.stream.set_nonblocking(true).expect("a socket");
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).expect("a socket");
+        !peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// The socket.
     pub fn stream(&self) -> &TcpStream {
         &self.stream

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ottla_base::{BrokerId, Change, PartitionIndex, SharedMap, Uuid};
 
-use crate::image::{ConfigResource, Image, Partition, Topic};
+use crate::image::{ConfigResource, Image, Partition, QuotaEntity, Topic};
 
 /// What changed for one broker from one image to a later one.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -21,6 +21,8 @@ pub struct BrokerDelta {
     pub deleted_topics: Vec<DeletedTopic>,
     /// Resources whose configs changed. Those of a new topic are among them, those of a deleted one too.
     pub configs: Vec<ConfigResource>,
+    /// Entities whose quotas changed.
+    pub client_quotas: Vec<QuotaEntity>,
     /// Whether any broker came, went, or changed.
     pub brokers_changed: bool,
     /// Whether any finalised feature changed.
@@ -65,6 +67,12 @@ impl BrokerDelta {
     pub fn between(older: &Image, newer: &Image, broker: BrokerId) -> Self {
         let mut delta = Self {
             configs: newer.configs().changes(older.configs()).iter().map(|change| (*key(change)).clone()).collect(),
+            client_quotas: newer
+                .client_quotas()
+                .changes(older.client_quotas())
+                .iter()
+                .map(|c| key(c).clone())
+                .collect(),
             brokers_changed: newer.brokers != older.brokers,
             features_changed: newer.features != older.features,
             ..Self::default()
@@ -249,6 +257,22 @@ mod tests {
                 r#"added ["t-0 Some(1)"] changed [] removed ["t-0 100"] deleted ["t 100"] configs ["t"] brokers false"#
             ]],
         );
+    }
+
+    #[test]
+    fn entities_whose_quotas_change_are_told_of() {
+        let quota = |name: &'static str, value| {
+            let entity =
+                records::client_quota_record::Entity { entity_type: "ip".into(), entity_name: Some(name.into()) };
+            let key = "connection_creation_rate".into();
+            records::ClientQuotaRecord { entity: vec![entity], key, value, remove: value == 0.0 }.into()
+        };
+        let before =
+            with(&Image::new("c"), [quota("127.0.0.1", 5.0), quota("127.0.0.2", 5.0), quota("127.0.0.3", 5.0)]);
+        let after = with(&before, [quota("127.0.0.1", 6.0), quota("127.0.0.2", 0.0)]);
+        let changed = BrokerDelta::between(&before, &after, BrokerId(1)).client_quotas;
+        let names: Vec<_> = changed.iter().filter_map(|entity| entity[0].1.as_deref()).collect();
+        assert_eq!(names, ["127.0.0.1", "127.0.0.2"]);
     }
 
     #[test]

@@ -80,7 +80,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         retention_time_ms: if version <= RETENTION_UNTIL { asked.retention_time_ms } else { -1 },
         knows_group_id_not_found: version >= GROUP_ID_NOT_FOUND_FROM,
         offsets,
-        metadata_room_bytes: request.node.groups.metadata_room_bytes(),
+        metadata_room: request.node.groups.metadata_room(),
     });
     let node = Arc::clone(request.node);
     reply::ask(request, &asked.group_id, question, move |answer| match answer {

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use ottla_base::Uuid;
 use ottla_coordinator::group::{CommittedOffset, FetchedTopic, TopicToFetch};
 use ottla_metadata::image::Image;
-use ottla_protocol::ApiKey;
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::messages::offset_fetch_request::{
     Group as AskedGroup, GroupTopic as AskedTopic, OffsetFetchRequest,
@@ -21,11 +20,12 @@ use ottla_protocol::messages::offset_fetch_request::{
 use ottla_protocol::messages::offset_fetch_response::{
     Group, GroupPartition, GroupTopic, OffsetFetchResponse, Partition, Topic,
 };
+use ottla_protocol::{ApiKey, Str};
 
 use super::Api;
 use crate::access::{Operation, Resource};
 use crate::dispatch::{Refused, Reply};
-use crate::request::Request;
+use crate::request::{ANSWER_MAX_BYTES, Request};
 
 /// OffsetFetch.
 pub const API: Api = Api { key: ApiKey::OffsetFetch, versions: 1..=10, handle };
@@ -36,12 +36,17 @@ const TOPIC_IDS_FROM: i16 = 10;
 /// What was never committed.
 const NOTHING: i64 = -1;
 /// What the offsets in one answer may take, in bytes: a partition with much metadata, or a group, may be asked for many times.
-const OFFSETS_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// What an offset takes beside its metadata.
-const OFFSET_BYTES: usize = size_of::<GroupPartition<'_>>();
+const OFFSETS_BYTES_MAX: usize = ANSWER_MAX_BYTES;
+/// What an offset takes of it beside its metadata.
+const OFFSET_BYTES: usize = 20;
+/// More offsets than this, of groups that are asked for all of theirs, take much memory until they are told.
+const MANY_OFFSETS: usize = 5000;
 
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: OffsetFetchRequest<'_> = request.decode()?;
+    if has_many(request, &asked) {
+        request.is_large()?;
+    }
     let image = request.node.image();
     let mut room = OFFSETS_BYTES_MAX;
     let too_large = || request.responder().too_large();
@@ -62,6 +67,14 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     };
     let fetched = fetch(request, &image, &group, &mut room).ok_or_else(too_large)?;
     request.reply(single(fetched, &group, request.version()))
+}
+
+/// Whether groups that are asked for all their offsets have many.
+fn has_many(request: &Request<'_>, asked: &OffsetFetchRequest<'_>) -> bool {
+    let of_groups = asked.groups.iter().filter(|group| group.topics.is_none()).map(|group| &group.group_id);
+    let of_one = (request.version() < MANY_FROM && asked.topics.is_none()).then_some(&asked.group_id);
+    let count = |group_id: &Str<'_>| request.node.groups.read(group_id, |groups| groups.offset_count(group_id));
+    of_groups.chain(of_one).map(|group_id| count(group_id).unwrap_or(0)).sum::<usize>() > MANY_OFFSETS
 }
 
 /// Nothing, where not even the first that has offsets fits.
@@ -229,5 +242,40 @@ fn nothing(partition_index: i32, error_code: i16) -> GroupPartition<'static> {
         committed_leader_epoch: -1,
         metadata: Some(Cow::Borrowed("")),
         error_code,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_coordinator::group::FetchedOffset;
+    use ottla_protocol::{Message, Writer};
+
+    use super::*;
+
+    #[test]
+    fn all_offsets_of_a_group_that_reads_very_many_partitions_fit_into_an_answer() {
+        let committed = CommittedOffset {
+            offset: 7,
+            leader_epoch: 1,
+            metadata: "".into(),
+            commit_timestamp_ms: 0,
+            expire_timestamp_ms: None,
+            topic_id: Uuid::ZERO,
+        };
+        let offset = |partition| FetchedOffset { partition, committed: Some(committed.clone()) };
+        let fetched = || FetchedTopic { topic: "t".into(), offsets: (0..800_000).map(offset).collect() };
+        let asked = AskedGroup { group_id: "g".into(), member_id: None, member_epoch: -1, topics: None };
+        for version in [2, 7, 8, 10] {
+            let mut room = OFFSETS_BYTES_MAX;
+            let topic = to_wire(fetched(), Uuid::ZERO, OFFSET_BYTES, &mut room).expect("there is room");
+            let group = Group { group_id: "g".into(), topics: vec![topic], error_code: 0 };
+            let response = match version {
+                MANY_FROM.. => OffsetFetchResponse { groups: vec![group], ..Default::default() },
+                _ => single(group, &asked, version),
+            };
+            let mut writer = Writer::with_limit(ANSWER_MAX_BYTES);
+            response.encode(&mut writer, version);
+            assert!(!writer.is_over_limit() && writer.buffer.len() > 800_000 * 16, "version {version}");
+        }
     }
 }

@@ -40,7 +40,7 @@ use ottla_protocol::records::Compression;
 pub use describe::Values;
 pub use error::{ConfigError, Origin, Warning};
 pub use listeners::{Listener, Listeners, SecurityProtocol};
-pub use running::{CleanerSettings, Newest, Running};
+pub use running::{CleanerSettings, ListenerLimits, Newest, Running};
 pub use written::{Written, WrittenValue};
 
 /// What "never" is where a time is needed: a hundred years.
@@ -70,6 +70,10 @@ pub struct Config {
     pub socket_listen_backlog_size: i32,
     /// `connections.max.idle.ms`; a hundred years if it is negative, which means never.
     pub connections_max_idle: Duration,
+    /// `quota.window.num`.
+    pub quota_window_num: usize,
+    /// `quota.window.size.seconds`.
+    pub quota_window_size_seconds: usize,
     /// `ottla.request.memory.bytes`.
     pub request_memory_bytes: usize,
     /// `ottla.http.listener`; `None` where there is to be none.
@@ -185,7 +189,8 @@ impl Config {
         rules::check(&written)?;
         warnings.extend(rules::warnings(&written));
         let listeners = listeners::read(&written, &listeners::host_name)?;
-        let running = Newest::new(Running::new(&written, limits::per_ip_overrides(&written)?));
+        let names = listeners.broker.iter().map(|listener| &*listener.name);
+        let running = Newest::new(Running::new(&written, names, limits::per_ip_overrides(&written)?));
         let log_dirs = log_dirs(&written);
         let metadata_log_dir = match written.text("metadata.log.dir") {
             unset if unset.is_empty() => log_dirs[0].clone(),
@@ -204,6 +209,8 @@ impl Config {
             socket_receive_buffer_bytes: optional_size("socket.receive.buffer.bytes"),
             socket_listen_backlog_size: int(&written, "socket.listen.backlog.size"),
             connections_max_idle: duration("connections.max.idle.ms"),
+            quota_window_num: written.size("quota.window.num"),
+            quota_window_size_seconds: written.size("quota.window.size.seconds"),
             request_memory_bytes: written.size("ottla.request.memory.bytes"),
             http_listener: http_listener(&written)?,
             validate_compressed_records: written.boolean("ottla.validate.compressed.records"),

@@ -8,11 +8,17 @@ use std::time::Duration;
 
 use super::{Values, Written, limits};
 
+const CREATION_RATE: &str = "max.connection.creation.rate";
+
 /// What holds now.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Running {
     /// `max.connections`.
     pub max_connections: usize,
+    /// `max.connection.creation.rate`.
+    pub max_connection_creation_rate: u32,
+    /// The same two of each listener, by its name.
+    listeners: BTreeMap<String, ListenerLimits>,
     /// `max.connections.per.ip`.
     pub max_connections_per_ip: usize,
     /// `max.connections.per.ip.overrides`, with names resolved.
@@ -25,6 +31,15 @@ pub struct Running {
     pub disk_reserve_bytes: Option<u64>,
     /// `log.cleaner.*`.
     pub cleaner: CleanerSettings,
+}
+
+/// What one listener takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenerLimits {
+    /// `listener.name.<listener>.max.connections`.
+    pub max_connections: usize,
+    /// `listener.name.<listener>.max.connection.creation.rate`.
+    pub max_connection_creation_rate: u32,
 }
 
 /// How logs are compacted.
@@ -51,11 +66,17 @@ pub struct Newest {
 }
 
 impl Running {
-    /// What `written` says. Of addresses that nobody knows nothing is said: names are resolved when the broker starts, and
-    /// each time they change.
-    pub fn new(written: &Written, max_connections_per_ip_overrides: BTreeMap<IpAddr, usize>) -> Self {
+    /// What `written` says, for the listeners of these names too. Of addresses that nobody knows nothing is said: names are
+    /// resolved when the broker starts, and each time they change.
+    pub fn new<'n>(
+        written: &Written,
+        listeners: impl Iterator<Item = &'n str>,
+        max_connections_per_ip_overrides: BTreeMap<IpAddr, usize>,
+    ) -> Self {
         Self {
             max_connections: written.size("max.connections"),
+            max_connection_creation_rate: u32::try_from(written.number(CREATION_RATE)).unwrap_or(u32::MAX),
+            listeners: listeners.map(|name| (name.to_owned(), ListenerLimits::new(written, name))).collect(),
             max_connections_per_ip: written.size("max.connections.per.ip"),
             max_connections_per_ip_overrides,
             producer_id_expiration_ms: written.number("producer.id.expiration.ms"),
@@ -67,10 +88,26 @@ impl Running {
         }
     }
 
+    /// What a listener takes. One that the broker does not have takes nothing.
+    pub fn of_listener(&self, name: &str) -> ListenerLimits {
+        let own = self.listeners.get(name).copied();
+        own.unwrap_or(ListenerLimits { max_connections: 0, max_connection_creation_rate: 0 })
+    }
+
     /// How many connections `address` may have.
     pub fn max_connections_from(&self, address: IpAddr) -> usize {
         let own = self.max_connections_per_ip_overrides.get(&address.to_canonical());
         own.copied().unwrap_or(self.max_connections_per_ip)
+    }
+}
+
+impl ListenerLimits {
+    fn new(written: &Written, name: &str) -> Self {
+        let number = |key| written.number_of_listener(name, key);
+        Self {
+            max_connections: usize::try_from(number("max.connections")).unwrap_or(usize::MAX),
+            max_connection_creation_rate: u32::try_from(number(CREATION_RATE)).unwrap_or(u32::MAX),
+        }
     }
 }
 
@@ -107,7 +144,8 @@ impl Newest {
             tracing::warn!(%error, "the limits of single addresses stay as they are");
             self.get().max_connections_per_ip_overrides.clone()
         });
-        let running = Arc::new(Running::new(&written, overrides));
+        let before = self.get();
+        let running = Arc::new(Running::new(&written, before.listeners.keys().map(String::as_str), overrides));
         *self.running.write().expect("nobody panics while holding this lock") = running.clone();
         running
     }

@@ -599,6 +599,21 @@ fn what_is_set_while_it_runs_goes_before_the_file_unless_it_does_not_pass() {
 }
 
 #[test]
+fn what_holds_for_one_listener_goes_before_what_holds_for_all() {
+    let text = "max.connections=7\nlistener.name.plaintext.max.connection.creation.rate=6\n";
+    let (config, _) = load(&format!("{LEAST}{text}")).unwrap();
+    let limits = |own: &[(&str, &str)]| {
+        let running = config.running.take_over(&config.values(&map(own), &BTreeMap::new()));
+        let of_listener = running.of_listener("PLAINTEXT");
+        (of_listener.max_connections, of_listener.max_connection_creation_rate)
+    };
+    assert_eq!(limits(&[]), (7, 6));
+    assert_eq!(limits(&[("max.connection.creation.rate", "5"), ("max.connections", "4")]), (4, 6));
+    assert_eq!(limits(&[("listener.name.plaintext.max.connections", "3")]), (3, 6));
+    assert_eq!(limits(&[("listener.name.plaintext.max.connection.creation.rate", "0")]), (7, 6), "it keeps nobody out");
+}
+
+#[test]
 fn a_limit_of_no_connections_that_another_program_has_set_keeps_nobody_out() {
     let (config, _) = load(&format!("{LEAST}max.connections=7\n")).unwrap();
     let running = config.running.take_over(&config.values(&map(&[("max.connections", "0")]), &BTreeMap::new()));

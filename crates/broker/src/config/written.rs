@@ -142,6 +142,16 @@ impl Written {
         self.optional_number(key).unwrap_or_else(|| unreachable!("{key} has a default"))
     }
 
+    /// A number that has a default, as it is for one listener: what was written for that, or else for all.
+    pub fn number_of_listener(&self, listener: &str, key: &str) -> i64 {
+        let own = self.get(&format!("listener.name.{}.{key}", listener.to_lowercase()));
+        let setting = table::find(key).unwrap_or_else(|| unreachable!("{key} is in the table"));
+        match own.and_then(|own| setting.parse(&own.text).ok()) {
+            Some(Value::Number(number)) => number,
+            _ => self.number(key),
+        }
+    }
+
     /// A number that may be missing.
     pub fn optional_number(&self, key: &str) -> Option<i64> {
         match self.value(key)? {

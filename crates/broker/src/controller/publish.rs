@@ -1,24 +1,33 @@
 //! What a new image means for this node: logs are to be made, led, configured and removed, and handlers see the image.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use ottla_base::BrokerId;
+use ottla_metadata::controller::{CONNECTION_CREATION_RATE, IP};
 use ottla_metadata::delta::BrokerDelta;
-use ottla_metadata::image::{ConfigResource, Configs, Image, ResourceKind, Topic};
+use ottla_metadata::image::{ConfigResource, Configs, Image, QuotaEntity, ResourceKind, Topic};
 use ottla_metadata::settings::topic::TopicSettings;
+use tracing::warn;
 
 use crate::config::Config;
 use crate::coordinators::GroupCoordinators;
+use crate::net::connection_quotas::ConnectionQuotas;
 use crate::node::PublishedImage;
 use crate::partitions::Partitions;
 use crate::partitions::makers::Changes;
 use crate::telemetry::Telemetry;
 
+/// Names of hosts that are looked up at once, which may take a while for each.
+const NAMES_MAX: usize = 16;
+
 /// Takes over images.
 pub struct Publisher {
     /// The node's settings.
     pub config: Arc<Config>,
+    /// Its connections.
+    pub connections: Arc<ConnectionQuotas>,
     /// What it hosts.
     pub partitions: Arc<Partitions>,
     /// The groups it coordinates.
@@ -41,8 +50,10 @@ impl Publisher {
         if changes_brokers(&delta) {
             let (own, cluster) = broker_configs(newer, self.config.node_id);
             let running = self.config.running.take_over(&self.config.values(&own, &cluster));
+            self.connections.limits_changed();
             self.partitions.set_producer_id_expiration_ms(running.producer_id_expiration_ms);
         }
+        self.limit_rates(newer, &delta.client_quotas);
         let removed: BTreeSet<&Arc<str>> = delta.removed.iter().map(|partition| &partition.topic).collect();
         for topic in removed {
             changes.extend(topic, self.partitions.withdraw(topic));
@@ -73,6 +84,36 @@ impl Publisher {
     /// Some of that was done: groups whose partition is served now get a coordinator.
     pub fn on_made(&self) {
         self.groups.take_over(&self.partitions, &self.published.get());
+    }
+
+    /// Takes over how many connections a second may come from addresses.
+    fn limit_rates(&self, newer: &Image, changed: &[QuotaEntity]) {
+        let mut names = 0;
+        for entity in changed {
+            let [(kind, name)] = &entity[..] else { continue };
+            if kind != IP {
+                continue;
+            }
+            let rate = newer.client_quotas().get(entity).and_then(|quotas| quotas.get(CONNECTION_CREATION_RATE));
+            let rate = rate.map(|rate| rate.round() as u32);
+            let Some(name) = name else {
+                self.connections.limit_rate_from(None, rate);
+                continue;
+            };
+            if let Ok(address) = name.parse::<IpAddr>() {
+                self.connections.limit_rate_from(Some(address.to_canonical()), rate);
+                continue;
+            }
+            names += 1;
+            let resolved = if names > NAMES_MAX { None } else { (&**name, 0).to_socket_addrs().ok() };
+            let Some(resolved) = resolved else {
+                warn!(name, "the connection_creation_rate of this host does not act: set it for its address");
+                continue;
+            };
+            for address in resolved {
+                self.connections.limit_rate_from(Some(address.ip().to_canonical()), rate);
+            }
+        }
     }
 
     /// The topics that have to be looked at.

@@ -24,7 +24,7 @@ use std::sync::{Arc, RwLock};
 use std::thread::JoinHandle;
 
 use ottla_base::{BrokerId, PartitionIndex, Uuid};
-use ottla_coordinator::group::{DeletedTopic, GroupCoordinator, Request, partition_of};
+use ottla_coordinator::group::{DeletedTopic, GroupCoordinator, MetadataRoom, Request, partition_of};
 use ottla_metadata::delta::BrokerDelta;
 use ottla_metadata::image::{Image, Topic};
 use ottla_protocol::error::ErrorCode;
@@ -41,9 +41,9 @@ const MEMBERS_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// What groups may write to themselves with all their offsets. Once there is more, as a log may hold, only a few words at a time.
 const METADATA_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// A part of the former that only those get who ask for little.
+/// A part of both that only those get who ask for little.
 const RESERVED_PART: usize = 8;
-/// What is little.
+/// What is little for members.
 const LITTLE_BYTES: usize = 16 * 1024;
 
 /// What a list of all groups may take, which has to fit into an answer: about 90,000 groups with names of usual length. No other
@@ -99,8 +99,11 @@ impl GroupCoordinators {
     }
 
     /// How much more metadata of offsets there may be.
-    pub fn metadata_room_bytes(&self) -> usize {
-        METADATA_BYTES_MAX.saturating_sub(self.shared.metadata_bytes.load(Ordering::Relaxed))
+    pub fn metadata_room(&self) -> MetadataRoom {
+        MetadataRoom {
+            bytes: METADATA_BYTES_MAX.saturating_sub(self.shared.metadata_bytes.load(Ordering::Relaxed)),
+            reserved_bytes: METADATA_BYTES_MAX / RESERVED_PART,
+        }
     }
 
     /// How many generations of groups have got their assignment.

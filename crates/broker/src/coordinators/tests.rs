@@ -42,6 +42,15 @@ impl Fixture {
         fixture
     }
 
+    /// With an empty log, and who coordinates its groups.
+    fn ready(folder: &Path, overrides: &[(&str, &str)]) -> (Self, Arc<Partition>, Arc<Shard>) {
+        let fixture = Self::new(folder);
+        let partition = fixture.partition(folder, overrides);
+        let shard = fixture.shard(&partition);
+        shard.loaded(true);
+        (fixture, partition, shard)
+    }
+
     /// These topics are all that there are from now on.
     fn publish(&self, topics: &[&'static str]) {
         let mut image = Image::new("c");
@@ -119,7 +128,7 @@ fn commit_of(group: &str, topic: &str, partition: i32, offset: i64) -> Request {
             leader_epoch: -1,
             metadata: None,
         }],
-        metadata_room_bytes: usize::MAX,
+        metadata_room: MetadataRoom { bytes: usize::MAX, reserved_bytes: 0 },
     })
 }
 
@@ -158,10 +167,7 @@ fn offset_of(shard: &Shard, group: &str, topic: &str, partition: i32) -> Option<
 #[test]
 fn groups_and_offsets_are_found_again_in_the_log() {
     let folder = tempfile::tempdir().unwrap();
-    let mut fixture = Fixture::new(folder.path());
-    let partition = fixture.partition(folder.path(), &[]);
-    let shard = fixture.shard(&partition);
-    shard.loaded(true);
+    let (mut fixture, partition, shard) = Fixture::ready(folder.path(), &[]);
     for offset in 0..50 {
         assert_eq!(answer(&shard, commit("a", 0, offset)), Answer::OffsetCommit(vec![ErrorCode::None]));
     }
@@ -182,10 +188,7 @@ fn groups_and_offsets_are_found_again_in_the_log() {
 #[test]
 fn groups_of_long_names_leave_room_in_a_list_for_others() {
     let folder = tempfile::tempdir().unwrap();
-    let fixture = Fixture::new(folder.path());
-    let partition = fixture.partition(folder.path(), &[]);
-    let shard = fixture.shard(&partition);
-    shard.loaded(true);
+    let (fixture, _, shard) = Fixture::ready(folder.path(), &[]);
     let refused = |group: &str| shard.ask(commit(group, 0, 1)).err();
     let long = |number: usize| format!("{number}-{}", "x".repeat(30_000));
     let made = (0..1000).take_while(|&number| refused(&long(number)).is_none()).count();
@@ -272,9 +275,7 @@ fn what_is_wrong_in_any_group_is_said_where_there_is_no_coordinator_too() {
 #[test]
 fn who_waits_is_told_when_the_groups_go_to_another_broker() {
     let folder = tempfile::tempdir().unwrap();
-    let fixture = Fixture::new(folder.path());
-    let shard = fixture.shard(&fixture.partition(folder.path(), &[]));
-    shard.loaded(true);
+    let (_fixture, _, shard) = Fixture::ready(folder.path(), &[]);
     let _joining = shard.ask(join("g", 1)).unwrap();
     shard.run_due();
     // A second member waits for the first one to come again.
@@ -316,10 +317,7 @@ async fn a_commit_is_answered_after_its_flush_where_the_topic_asks_for_that() {
 #[test]
 fn many_tombstones_are_written_in_several_batches() {
     let folder = tempfile::tempdir().unwrap();
-    let fixture = Fixture::new(folder.path());
-    let partition = fixture.partition(folder.path(), &[("max.message.bytes", "500")]);
-    let shard = fixture.shard(&partition);
-    shard.loaded(true);
+    let (_fixture, partition, shard) = Fixture::ready(folder.path(), &[("max.message.bytes", "500")]);
     for partition in 0..30 {
         answer(&shard, commit("g", partition, 1));
     }
@@ -337,10 +335,7 @@ fn many_tombstones_are_written_in_several_batches() {
 #[test]
 fn what_cannot_be_written_is_refused_and_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let fixture = Fixture::new(folder.path());
-    let partition = fixture.partition(folder.path(), &[("max.message.bytes", "200")]);
-    let shard = fixture.shard(&partition);
-    shard.loaded(true);
+    let (_fixture, partition, shard) = Fixture::ready(folder.path(), &[("max.message.bytes", "200")]);
     let long = "g".repeat(200);
     assert_eq!(answer(&shard, commit(&long, 0, 1)), Answer::OffsetCommit(vec![ErrorCode::UnknownServerError]));
     assert_eq!(shard.read(GroupCoordinator::group_count).unwrap(), 0);
@@ -376,11 +371,8 @@ fn offsets_of_a_topic_that_is_deleted_while_groups_are_loaded_go_once_they_are()
 #[test]
 fn offsets_of_a_deleted_topic_whose_tombstones_were_not_written_go_with_the_next_image() {
     let folder = tempfile::tempdir().unwrap();
-    let fixture = Fixture::new(folder.path());
+    let (fixture, partition, shard) = Fixture::ready(folder.path(), &[]);
     fixture.publish(&["t", "u"]);
-    let partition = fixture.partition(folder.path(), &[]);
-    let shard = fixture.shard(&partition);
-    shard.loaded(true);
     answer(&shard, commit_of("g", "t", 0, 1));
     answer(&shard, commit_of("g", "u", 0, 2));
     let configure = |bytes| {
@@ -400,9 +392,7 @@ fn offsets_of_a_deleted_topic_whose_tombstones_were_not_written_go_with_the_next
 #[test]
 fn what_members_take_is_counted_over_all_groups() {
     let folder = tempfile::tempdir().unwrap();
-    let fixture = Fixture::new(folder.path());
-    let shard = fixture.shard(&fixture.partition(folder.path(), &[]));
-    shard.loaded(true);
+    let (fixture, _, shard) = Fixture::ready(folder.path(), &[]);
     let used_bytes = || fixture.shared.members_bytes.load(Ordering::Relaxed);
     assert_eq!(used_bytes(), 0);
     let _first = shard.ask(join("a", 1)).unwrap();
@@ -417,10 +407,7 @@ fn what_members_take_is_counted_over_all_groups() {
 #[test]
 fn what_groups_write_to_themselves_is_counted_over_all_groups() {
     let folder = tempfile::tempdir().unwrap();
-    let fixture = Fixture::new(folder.path());
-    let partition = fixture.partition(folder.path(), &[]);
-    let shard = fixture.shard(&partition);
-    shard.loaded(true);
+    let (fixture, _, shard) = Fixture::ready(folder.path(), &[]);
     let used_bytes = || fixture.shared.metadata_bytes.load(Ordering::Relaxed);
     let with_metadata = |group, metadata: &str| {
         let Request::OffsetCommit(mut commit) = commit(group, 0, 1) else { unreachable!("it is one") };

@@ -1,11 +1,11 @@
 //! One listener: takes connections in, within the limits, and owns their tasks until they end.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::Resource;
@@ -13,13 +13,15 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::connection;
+use super::connection_quotas::{Admission, Counted, Limits};
 use super::transport::Transport;
 use super::workers::Workers;
 use crate::config::Listener;
-use crate::node::Node;
+use crate::node::{Node, clock};
 use crate::request::Client;
 
 /// Connections that wait to be accepted, at least. Differs from Kafka, whose 50 make a burst of clients wait a second each.
@@ -27,59 +29,12 @@ const LEAST_BACKLOG: i32 = 1024;
 /// How long accepting pauses when the process has run out of files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Connections that came too fast from their addresses and are not closed yet. Beyond, the first is closed at once.
+const CLOSING_MAX: usize = 1024;
+
 /// An eighth of the files that the process may open is left to logs, but at least so many and at most so many.
 const FILES_LEAST: u64 = 32;
 const FILES_MOST: u64 = 4096;
-
-/// How many connections there are, in all and by address, over all listeners.
-#[derive(Debug, Default)]
-pub struct ConnectionCounts {
-    counts: Mutex<Counts>,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    all: usize,
-    by_address: HashMap<IpAddr, usize>,
-}
-
-/// One counted connection; uncounted when dropped.
-#[derive(Debug)]
-pub struct Counted {
-    counts: Arc<ConnectionCounts>,
-    address: IpAddr,
-}
-
-impl ConnectionCounts {
-    /// How many there are.
-    pub fn all(&self) -> usize {
-        self.counts.lock().expect("nobody panics while holding this lock").all
-    }
-
-    /// Counts a connection from `address`, unless there are too many already.
-    pub fn admit(self: &Arc<Self>, address: IpAddr, max_all: usize, max_by_address: usize) -> Option<Counted> {
-        let mut counts = self.counts.lock().expect("nobody panics while holding this lock");
-        let from_there = counts.by_address.get(&address).copied().unwrap_or(0);
-        if counts.all >= max_all || from_there >= max_by_address {
-            return None;
-        }
-        counts.all += 1;
-        counts.by_address.insert(address, from_there + 1);
-        Some(Counted { counts: self.clone(), address })
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        let mut counts = self.counts.counts.lock().expect("nobody panics while holding this lock");
-        counts.all -= 1;
-        let from_there = counts.by_address.get_mut(&self.address).expect("it was counted");
-        *from_there -= 1;
-        if *from_there == 0 {
-            counts.by_address.remove(&self.address);
-        }
-    }
-}
 
 /// Binds `listener`; an empty host means all interfaces, IPv6 included where there is one.
 pub fn bind(listener: &Listener, backlog: i32) -> io::Result<TcpListener> {
@@ -122,39 +77,44 @@ pub async fn serve(
     mut stopping: watch::Receiver<bool>,
 ) {
     let mut connections = JoinSet::new();
+    let mut door = Door { node, name, waiting: None, closing: BTreeMap::new(), closed: 0 };
     loop {
-        let accepted = tokio::select! {
+        let let_in = tokio::select! {
             biased;
             _ = stopping.wait_for(|&stop| stop) => break,
             Some(ended) = connections.join_next() => {
                 report_panic(ended);
                 continue;
             }
-            accepted = listener.accept() => accepted,
+            () = door.closing_time() => {
+                door.closing.pop_first();
+                continue;
+            }
+            () = door.turn(), if door.waiting.is_some() => Ok(door.ask_again()),
+            accepted = listener.accept(), if door.waiting.is_none() => {
+                accepted.map(|(stream, address)| door.come(stream, address))
+            }
         };
-        match accepted {
-            Ok((stream, address)) => {
-                if let Some((stream, client)) = admit(&node, stream, address, &name) {
-                    let (node, stopping) = (node.clone(), stopping.clone());
-                    let task = async move {
-                        // From here on the worker's own reactor looks after the socket.
-                        match TcpStream::from_std(stream) {
-                            Ok(stream) => {
-                                connection::serve(node, Transport::Plain(stream), client, stopping).await;
-                            }
-                            Err(error) => debug!(%error, "a connection ended before it was served"),
-                        }
-                    };
-                    workers.spawn(&mut connections, task);
-                }
+        match let_in {
+            Ok(None) => {}
+            Ok(Some((stream, client))) => {
+                let (node, stopping) = (door.node.clone(), stopping.clone());
+                let task = async move {
+                    // From here on the worker's own reactor looks after the socket.
+                    match TcpStream::from_std(stream) {
+                        Ok(stream) => connection::serve(node, Transport::Plain(stream), client, stopping).await,
+                        Err(error) => debug!(%error, "a connection ended before it was served"),
+                    }
+                };
+                workers.spawn(&mut connections, task);
             }
             Err(error) => {
-                warn!(listener = %name, %error, "cannot accept a connection; pausing");
+                warn!(listener = %door.name, %error, "cannot accept a connection; pausing");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
-    drop(listener);
+    drop((listener, door));
     while let Some(ended) = connections.join_next().await {
         report_panic(ended);
     }
@@ -172,66 +132,137 @@ fn leaves_files(number: RawFd, limit: Option<u64>) -> bool {
     limit.is_none_or(|limit| u64::try_from(number).unwrap_or(0) + (limit / 8).clamp(FILES_LEAST, FILES_MOST) < limit)
 }
 
-fn admit(
-    node: &Arc<Node>,
+/// Where connections come in, one after the other.
+struct Door {
+    node: Arc<Node>,
+    name: Arc<str>,
+    /// The last that was accepted; no other is before it is let in.
+    waiting: Option<Waiting>,
+    /// Those that came too fast from their addresses, by when they are closed.
+    closing: BTreeMap<(Instant, u64), TcpStream>,
+    closed: u64,
+}
+
+struct Waiting {
     stream: TcpStream,
     address: SocketAddr,
-    name: &Arc<str>,
-) -> Option<(std::net::TcpStream, Client)> {
-    let ip = address.ip().to_canonical();
-    let (config, running) = (&node.config, node.config.running.get());
-    if !leaves_files(stream.as_raw_fd(), rustix::process::getrlimit(Resource::Nofile).current) {
-        // Once: they may be many.
-        static IS_TOLD: AtomicBool = AtomicBool::new(false);
-        if !IS_TOLD.swap(true, Ordering::Relaxed) {
-            warn!(
-                listener = %name, %ip,
-                "refused a connection, and will refuse others: the files that may still be opened are for logs. Raise the limit on \
-                 open files (ulimit -n, LimitNOFILE), or set max.connections"
-            );
+    until: Instant,
+}
+
+/// One that comes in.
+type LetIn = Option<(std::net::TcpStream, Client)>;
+
+impl Door {
+    /// One is there.
+    fn come(&mut self, stream: TcpStream, address: SocketAddr) -> LetIn {
+        let ip = address.ip().to_canonical();
+        if !leaves_files(stream.as_raw_fd(), rustix::process::getrlimit(Resource::Nofile).current) {
+            // Once: they may be many.
+            static IS_TOLD: AtomicBool = AtomicBool::new(false);
+            if !IS_TOLD.swap(true, Ordering::Relaxed) {
+                warn!(
+                    listener = %self.name, %ip,
+                    "refused a connection, and will refuse others: the files that may still be opened are for logs. Raise the \
+                     limit on open files (ulimit -n, LimitNOFILE), or set max.connections"
+                );
+            }
+            return None;
         }
-        return None;
+        let limits = self.limits(ip);
+        let admission = self.node.connections.arrive(&self.name, ip, limits, now_ms());
+        self.decide(admission, stream, address)
     }
-    let Some(counted) = node.connections.admit(ip, running.max_connections, running.max_connections_from(ip)) else {
-        debug!(listener = %name, %ip, "refused a connection: max.connections or max.connections.per.ip is reached");
-        return None;
-    };
-    let socket = SockRef::from(&stream);
-    let prepared = stream.set_nodelay(true).and_then(|()| {
-        let sizes = [config.socket_send_buffer_bytes, config.socket_receive_buffer_bytes];
-        if let Some(bytes) = sizes[0] {
-            socket.set_send_buffer_size(bytes)?;
-        }
-        if let Some(bytes) = sizes[1] {
-            socket.set_recv_buffer_size(bytes)?;
-        }
-        Ok(())
-    });
-    match prepared.and_then(|()| stream.into_std()) {
-        Ok(stream) => Some((stream, Client::new(ip, address.port(), name.clone(), counted))),
-        Err(error) => {
-            debug!(listener = %name, %ip, %error, "a connection ended before it was set up");
-            None
+
+    /// Waits until the one that waits may ask again.
+    async fn turn(&self) {
+        let Some(Waiting { until, address, .. }) = &self.waiting else { return };
+        let limits = || self.limits(address.ip().to_canonical());
+        self.node.connections.room(*until, &self.name, limits).await;
+    }
+
+    /// The one that waits asks again.
+    fn ask_again(&mut self) -> LetIn {
+        let Waiting { stream, address, .. } = self.waiting.take()?;
+        let ip = address.ip().to_canonical();
+        let admission = self.node.connections.admit(&self.name, ip, self.limits(ip), now_ms());
+        self.decide(admission, stream, address)
+    }
+
+    fn decide(&mut self, admission: Admission, stream: TcpStream, address: SocketAddr) -> LetIn {
+        let (listener, ip) = (&self.name, address.ip().to_canonical());
+        match admission {
+            Admission::Admitted(counted) => self.prepare(stream, address, counted),
+            Admission::Waits(delay) => {
+                debug!(%listener, %ip, ?delay, "a connection waits, for the rate or the number of connections is reached");
+                self.waiting = Some(Waiting { stream, address, until: Instant::now() + delay });
+                None
+            }
+            Admission::TooMany => {
+                debug!(%listener, %ip, "refused a connection: max.connections.per.ip is reached");
+                None
+            }
+            Admission::TooFast(delay) => {
+                debug!(%listener, %ip, ?delay, "refused a connection: the connection_creation_rate of its address is reached");
+                self.closed += 1;
+                self.closing.insert((Instant::now() + delay, self.closed), stream);
+                if self.closing.len() > CLOSING_MAX {
+                    self.closing.pop_first();
+                }
+                None
+            }
         }
     }
+
+    /// Waits until the next of those that came too fast is to be closed.
+    async fn closing_time(&self) {
+        match self.closing.first_key_value() {
+            Some(((at, _), _)) => tokio::time::sleep_until(*at).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn limits(&self, ip: IpAddr) -> Limits {
+        let (listeners, running) = (&self.node.config.listeners, self.node.config.running.get());
+        let of_listener = running.of_listener(&self.name);
+        Limits {
+            most: running.max_connections,
+            most_of_listener: of_listener.max_connections,
+            most_from_address: running.max_connections_from(ip),
+            most_per_s: running.max_connection_creation_rate,
+            most_per_s_of_listener: of_listener.max_connection_creation_rate,
+            is_protected: *listeners.inter_broker == *self.name && listeners.broker.len() > 1,
+        }
+    }
+
+    fn prepare(&self, stream: TcpStream, address: SocketAddr, counted: Counted) -> LetIn {
+        let (config, ip) = (&self.node.config, address.ip().to_canonical());
+        let socket = SockRef::from(&stream);
+        let prepared = stream.set_nodelay(true).and_then(|()| {
+            if let Some(bytes) = config.socket_send_buffer_bytes {
+                socket.set_send_buffer_size(bytes)?;
+            }
+            if let Some(bytes) = config.socket_receive_buffer_bytes {
+                socket.set_recv_buffer_size(bytes)?;
+            }
+            Ok(())
+        });
+        match prepared.and_then(|()| stream.into_std()) {
+            Ok(stream) => Some((stream, Client::new(ip, address.port(), self.name.clone(), counted))),
+            Err(error) => {
+                debug!(listener = %self.name, %ip, %error, "a connection ended before it was set up");
+                None
+            }
+        }
+    }
+}
+
+fn now_ms() -> u64 {
+    u64::try_from(clock::now().monotonic.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn connections_are_counted_until_they_end() {
-        let counts = Arc::new(ConnectionCounts::default());
-        let (a, b) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
-        let first = counts.admit(a, 3, 2).expect("there is room");
-        let _second = counts.admit(a, 3, 2).expect("there is room");
-        assert!(counts.admit(a, 3, 2).is_none(), "two from one address");
-        let _third = counts.admit(b, 3, 2).expect("another address");
-        assert!(counts.admit(b, 3, 2).is_none(), "three in all");
-        drop(first);
-        assert!(counts.admit(a, 3, 2).is_some());
-    }
 
     #[test]
     fn some_files_are_left_to_logs() {

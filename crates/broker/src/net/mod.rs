@@ -1,10 +1,13 @@
 //! Sockets in, frames out.
 
+mod address_rates;
 pub mod answer;
 pub mod answer_memory;
 mod answer_queue;
 pub mod budgets;
 pub mod connection;
+pub mod connection_quotas;
+pub mod connection_rate;
 pub mod frames;
 pub mod listener;
 pub mod memory;

@@ -9,7 +9,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ottla_base::{TopicPartition, Uuid};
 use ottla_protocol::messages::fetch_request::{FetchRequest, Partition as FetchPartition, Topic as FetchTopic};
@@ -36,8 +36,6 @@ const EARLIEST_TIMESTAMP: i64 = -2;
 const LATEST_TIMESTAMP: i64 = -1;
 /// "No fetch session": every request says all (KIP-227).
 const NO_SESSION_EPOCH: i32 = -1;
-/// How much longer than it may wait a broker gets to answer.
-const ANSWER_GRACE: Duration = Duration::from_secs(30);
 
 /// How to fetch.
 #[derive(Clone, Debug)]
@@ -54,6 +52,8 @@ pub struct FetcherOptions {
     pub isolation_level: IsolationLevel,
     /// Where to go on when there is nothing at an offset.
     pub reset: OffsetReset,
+    /// How much longer than it may wait a broker gets to answer.
+    pub answer_grace: Duration,
 }
 
 /// What a reader sees of transactions.
@@ -72,6 +72,10 @@ pub enum OffsetReset {
     Earliest,
     /// What comes from now on.
     Latest,
+    /// The first record that is no older than this; what comes from now on, where there is none.
+    Within(Duration),
+    /// There is none: an error.
+    Nowhere,
 }
 
 /// Where to read on.
@@ -169,6 +173,21 @@ impl Fetcher {
         self.asked.values_mut().for_each(Vec::clear);
     }
 
+    /// Does not read these any more. What is due of them will be passed over.
+    pub fn revoke(&mut self, revoked: &[TopicPartition]) {
+        let is_kept = |assigned: &Assigned| {
+            let is_it = |of: &TopicPartition| of.topic == assigned.topic && of.partition.0 == assigned.index;
+            !revoked.iter().any(is_it)
+        };
+        let mut kept = 0..;
+        let places: Vec<Option<usize>> =
+            self.partitions.iter().map(|assigned| if is_kept(assigned) { kept.next() } else { None }).collect();
+        self.partitions.retain(is_kept);
+        for asked in self.asked.values_mut() {
+            *asked = asked.iter().filter_map(|(place, offset)| Some((places[*place]?, *offset))).collect();
+        }
+    }
+
     /// How far each partition has been shown.
     pub fn shown(&self) -> Offsets {
         let shown =
@@ -191,7 +210,7 @@ impl Fetcher {
         }
         for leader in leaders {
             let Some(asked) = self.asked.remove(&leader) else { continue };
-            let within = self.options.max_wait + ANSWER_GRACE;
+            let within = self.options.max_wait + self.options.answer_grace;
             let answer = self.cluster.broker(leader).and_then(|connection| connection.receive_within(within));
             let answer = answer.map_err(|error| self.lost(leader, error))?;
             problem = self.take_in(&answer, &asked)?.or(problem);
@@ -278,6 +297,12 @@ impl Fetcher {
                     if let Some(batch) = Batches::new(bytes_of(&fetched.records)).filter_map(Result::ok).last() {
                         assigned.position = Position::At(batch.header().next_offset().0);
                     }
+                }
+                ErrorCode::OffsetOutOfRange if reset == OffsetReset::Nowhere => {
+                    let (topic, partition) = (&assigned.topic, assigned.index);
+                    let offset = asked.iter().find(|(known, _)| *known == index).map_or(-1, |(_, offset)| *offset);
+                    let message = format!("Fetch position {offset} is out of range for partition {topic}-{partition}");
+                    return Err(Error::Refused { code: ErrorCode::OffsetOutOfRange, message });
                 }
                 ErrorCode::OffsetOutOfRange => assigned.position = Position::End(reset),
                 code => {
@@ -367,12 +392,20 @@ impl Fetcher {
 
     /// Turns the ends of partitions into offsets.
     fn find_offsets(&mut self) -> Result<(), Error> {
+        let is_nowhere = |assigned: &&Assigned| assigned.position == Position::End(OffsetReset::Nowhere);
+        let nowhere = self.partitions.iter().filter(is_nowhere);
+        let nowhere: Vec<String> = nowhere.map(|assigned| format!("{}-{}", assigned.topic, assigned.index)).collect();
+        if !nowhere.is_empty() {
+            let message = format!("Undefined offset with no reset policy for partitions: [{}]", nowhere.join(", "));
+            return Err(Error::Refused { code: ErrorCode::OffsetOutOfRange, message });
+        }
         let mut wanted: BTreeMap<i32, Vec<(usize, i64)>> = BTreeMap::new();
         for (index, assigned) in self.partitions.iter().enumerate() {
             if let (Some(leader), Position::End(end)) = (assigned.leader, assigned.position) {
                 let timestamp = match end {
                     OffsetReset::Earliest => EARLIEST_TIMESTAMP,
-                    OffsetReset::Latest => LATEST_TIMESTAMP,
+                    OffsetReset::Latest | OffsetReset::Nowhere => LATEST_TIMESTAMP,
+                    OffsetReset::Within(duration) => ago_ms(duration),
                 };
                 wanted.entry(leader).or_default().push((index, timestamp));
             }
@@ -413,6 +446,12 @@ impl Fetcher {
                     .find(|assigned| assigned.topic == topic.name && assigned.index == partition.partition_index);
                 let Some(assigned) = known else { continue };
                 match ErrorCode::from_code(partition.error_code).unwrap_or(ErrorCode::UnknownServerError) {
+                    ErrorCode::None
+                        if partition.offset < 0
+                            && matches!(assigned.position, Position::End(OffsetReset::Within(_))) =>
+                    {
+                        assigned.position = Position::End(OffsetReset::Latest);
+                    }
                     ErrorCode::None => {
                         let offset = partition.offset.max(0);
                         assigned.position = Position::At(offset);
@@ -459,6 +498,13 @@ impl Fetcher {
         self.leaders_are_stale = true;
         error
     }
+}
+
+/// So long before now, in milliseconds since 1970.
+fn ago_ms(duration: Duration) -> i64 {
+    let then =
+        SystemTime::now().checked_sub(duration).and_then(|then| then.duration_since(SystemTime::UNIX_EPOCH).ok());
+    then.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// Which producers' records are to be passed over, while reading a piece of a log in order (KIP-98).
@@ -615,6 +661,7 @@ mod tests {
             max_partition_bytes: 1000,
             isolation_level: IsolationLevel::ReadUncommitted,
             reset: OffsetReset::Earliest,
+            answer_grace: Duration::from_secs(30),
         };
         let mut fetcher = Fetcher::new(broker.connect(), options);
         let topic = fetcher.topics(Topics::All).unwrap().remove(0);

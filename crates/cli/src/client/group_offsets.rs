@@ -34,6 +34,13 @@ pub struct Committed {
     pub leader_epoch: Option<i32>,
 }
 
+impl Committed {
+    /// Whether it is an offset. Anything may be committed; as in Kafka, what is below 0 is as good as nothing.
+    pub fn is_offset(&self) -> bool {
+        self.offset >= 0
+    }
+}
+
 /// The offsets of a group, by partition.
 pub type Offsets = BTreeMap<TopicPartition, Committed>;
 
@@ -53,7 +60,7 @@ impl Committer<'_> {
     pub const NOBODY: Self = Self { member_id: "", generation: -1, instance_id: None };
 }
 
-/// All that groups have committed.
+/// All that groups have committed, also what is no offset.
 pub fn fetch_all(cluster: &mut Cluster, groups: &[String]) -> Result<ByGroup<Offsets>, Error> {
     on_coordinators(cluster, groups, |connection, _, groups| fetch(connection, groups, None))
 }
@@ -78,7 +85,8 @@ pub fn fetch(
         connection.send(ApiKey::OffsetFetch, LAST_BY_NAME, &request)?;
         let answer = connection.receive()?;
         let response: OffsetFetchResponse<'_> = answer.read()?;
-        return Ok(response.groups.iter().map(|group| (group.group_id.to_string(), read(group))).collect());
+        let wants_all = partitions.is_none();
+        return Ok(response.groups.iter().map(|group| (group.group_id.to_string(), read(group, wants_all))).collect());
     }
     let mut found = BTreeMap::new();
     for group in groups {
@@ -89,35 +97,36 @@ pub fn fetch(
         let request = OffsetFetchRequest { group_id: Str::Borrowed(group), topics, ..OffsetFetchRequest::default() };
         let answer = connection.ask(ApiKey::OffsetFetch, &request)?;
         let response: OffsetFetchResponse<'_> = answer.read()?;
-        found.insert(group.clone(), read_old(&response));
+        found.insert(group.clone(), read_old(&response, partitions.is_none()));
     }
     Ok(found)
 }
 
-fn read(group: &Group<'_>) -> Result<Offsets, Error> {
+fn read(group: &Group<'_>, wants_all: bool) -> Result<Offsets, Error> {
     let partitions = group.topics.iter().flat_map(|topic| {
         topic.partitions.iter().map(move |of| {
             let partition = TopicPartition::new(&*topic.name, of.partition_index);
             (partition, of.error_code, of.committed_offset, of.committed_leader_epoch)
         })
     });
-    gather(group.error_code, partitions)
+    gather(group.error_code, partitions, wants_all)
 }
 
-fn read_old(response: &OffsetFetchResponse<'_>) -> Result<Offsets, Error> {
+fn read_old(response: &OffsetFetchResponse<'_>, wants_all: bool) -> Result<Offsets, Error> {
     let partitions = response.topics.iter().flat_map(|topic| {
         topic.partitions.iter().map(move |of| {
             let partition = TopicPartition::new(&*topic.name, of.partition_index);
             (partition, of.error_code, of.committed_offset, of.committed_leader_epoch)
         })
     });
-    gather(response.error_code, partitions)
+    gather(response.error_code, partitions, wants_all)
 }
 
-/// A negative offset says that nothing was committed.
+/// A negative offset says that nothing was committed, unless all was asked for that was.
 fn gather(
     error_code: i16,
     partitions: impl Iterator<Item = (TopicPartition, i16, i64, i32)>,
+    wants_all: bool,
 ) -> Result<Offsets, Error> {
     if error_code != 0 {
         return Err(Error::of_code(error_code, None));
@@ -127,7 +136,7 @@ fn gather(
         if error_code != 0 {
             return Err(Error::of_code(error_code, None));
         }
-        if offset >= 0 {
+        if wants_all || offset >= 0 {
             offsets.insert(partition, Committed { offset, leader_epoch: (leader_epoch >= 0).then_some(leader_epoch) });
         }
     }

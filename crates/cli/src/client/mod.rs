@@ -26,6 +26,7 @@ mod produce;
 mod retry;
 
 pub use address::Address;
+pub use assignor::Assignor;
 pub use cluster::{Cluster, PartitionDescription, TopicDescription, Topics};
 pub use connection::{Answer, Connection, Options};
 pub use error::Error;

@@ -54,6 +54,9 @@ pub fn describe(cluster: &mut Cluster, entities: &Entities, all: bool, screen: &
     let names = match entities.names.first() {
         None => names_of(cluster, entity_type)?,
         Some(name) => {
+            if entity_type == "topics" && name.is_empty() {
+                names::validate(name).map_err(Failure::Illegal)?;
+            }
             if !all && !name.is_empty() && !is_known(cluster, entity_type, name)? {
                 let what = singular(entity_type);
                 screen.say(format!("The {what} '{name}' doesn't exist and doesn't have dynamic config."));

@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 
 use super::formatter::Formatter;
-use crate::client::{FetcherOptions, IsolationLevel, MemberOptions, OffsetReset, Options, Position};
+use crate::client::{Assignor, FetcherOptions, IsolationLevel, MemberOptions, OffsetReset, Options, Position};
 use crate::java_order::{DEFAULT_CAPACITY, hash_code, sort_as_in_java};
+use crate::java_time;
 use crate::properties::{Properties, say};
 use crate::topic_filter::TopicFilter;
 
@@ -21,8 +22,14 @@ const DEFAULT_AUTO_COMMIT_INTERVAL_MS: u64 = 5_000;
 const DEFAULT_SESSION_TIMEOUT_MS: u64 = 45_000;
 const DEFAULT_HEARTBEAT_INTERVAL_MS: u64 = 3_000;
 const DEFAULT_MAX_POLL_INTERVAL_MS: u64 = 300_000;
-/// The assignor that there is.
-const RANGE_ASSIGNOR: &str = "org.apache.kafka.clients.consumer.RangeAssignor";
+/// The assignors of one who names none, as in Kafka.
+const DEFAULT_ASSIGNORS: [Assignor; 2] = [Assignor::Range, Assignor::CooperativeSticky];
+/// How much longer than it may wait a broker gets to answer.
+const ANSWER_GRACE: Duration = Duration::from_secs(30);
+/// How much longer than until the timeout a broker gets to answer.
+const TIMEOUT_GRACE: Duration = Duration::from_millis(500);
+/// What `--max-messages` says where there is no end.
+const NO_MAX_MESSAGES: i64 = -1;
 /// Groups without a name get one of so many.
 const RANDOM_GROUPS: u32 = 100_000;
 
@@ -195,8 +202,14 @@ impl Arguments {
         if self.partition.is_some() && group.is_some() {
             return refuse("Options group and partition cannot be specified together.");
         }
-        let connection = properties.take_connection_options("console-consumer")?;
+        let mut connection = properties.take_connection_options("console-consumer")?;
         let timeout = self.timeout_ms.and_then(|timeout_ms| u64::try_from(timeout_ms).ok()).map(Duration::from_millis);
+        if let Some(timeout) = timeout {
+            // A broker that does not answer keeps nobody much longer than he wants to wait for records.
+            let within = timeout + TIMEOUT_GRACE;
+            connection.request_timeout = connection.request_timeout.min(within);
+            connection.connect_timeout = connection.connect_timeout.min(within);
+        }
         let reset = self.reset(&mut properties)?;
         let fetcher = self.fetcher_options(&mut properties, reset, timeout)?;
         let metadata_max_age = Duration::from_millis(
@@ -208,7 +221,11 @@ impl Arguments {
             connection,
             wanted,
             start: self.start(reset)?,
-            max_messages: self.max_messages.and_then(|count| u64::try_from(count).ok()),
+            // Whatever else is below 0 has been reached at once.
+            max_messages: self
+                .max_messages
+                .filter(|count| *count != NO_MAX_MESSAGES)
+                .map(|count| count.max(0).cast_unsigned()),
             timeout,
             skip_message_on_error: self.skip_message_on_error,
             fetcher,
@@ -252,18 +269,14 @@ impl Arguments {
             }
             _ => {}
         }
-        match properties.take("partition.assignment.strategy") {
-            Some(strategies) if !strategies.split(',').any(|strategy| strategy.trim() == RANGE_ASSIGNOR) => {
-                return Err(format!("partition.assignment.strategy={strategies} is not there: {RANGE_ASSIGNOR} is"));
-            }
-            _ => {}
-        }
+        let assignors = assignors(properties.take("partition.assignment.strategy").as_deref())?;
         let group = match named {
             Some(group) => group,
             None if commits => format!("console-consumer-{}", random_number()),
             None => return Ok(None),
         };
-        let member = MemberOptions { group, instance_id, session_timeout, heartbeat_interval, max_poll_interval };
+        let member =
+            MemberOptions { group, assignors, instance_id, session_timeout, heartbeat_interval, max_poll_interval };
         Ok(Some(Group { member, auto_commit: commits.then_some(interval) }))
     }
 
@@ -271,18 +284,30 @@ impl Arguments {
     fn reset(&self, properties: &mut Properties) -> Result<OffsetReset, String> {
         let property = properties.take("auto.offset.reset");
         match property.as_deref() {
-            Some("latest") if self.from_beginning => {
-                Err("Can't simultaneously specify --from-beginning and 'auto.offset.reset=latest', please remove one option".to_owned())
-            }
             Some("earliest") => Ok(OffsetReset::Earliest),
-            None | Some("latest") if self.from_beginning => Ok(OffsetReset::Earliest),
+            Some(other) if self.from_beginning => Err(format!(
+                "Can't simultaneously specify --from-beginning and 'auto.offset.reset={other}', please remove one option"
+            )),
+            None if self.from_beginning => Ok(OffsetReset::Earliest),
             None | Some("latest") => Ok(OffsetReset::Latest),
-            Some(other) => Err(format!("Invalid value {other} for configuration auto.offset.reset: earliest or latest is known here")),
+            Some("none") => Ok(OffsetReset::Nowhere),
+            Some(other) => {
+                let duration = other.strip_prefix("by_duration:").and_then(|text| java_time::duration(text).ok());
+                duration.map(OffsetReset::Within).ok_or_else(|| {
+                    format!(
+                        "Invalid value {other} for configuration auto.offset.reset: Invalid value `{other}` for configuration \
+                         auto.offset.reset. The value must be either 'earliest', 'latest', 'none' or of the format \
+                         'by_duration:<PnDTnHnMn.nS.>'."
+                    )
+                })
+            }
         }
     }
 
     fn start(&self, reset: OffsetReset) -> Result<Position, String> {
         match self.offset.as_deref() {
+            // Who names a partition is in no group, and begins at the end of its own accord.
+            None if self.partition.is_some() && reset == OffsetReset::Nowhere => Ok(Position::End(OffsetReset::Latest)),
             None => Ok(Position::End(reset)),
             Some(text) if text.eq_ignore_ascii_case("earliest") => Ok(Position::End(OffsetReset::Earliest)),
             Some(text) if text.eq_ignore_ascii_case("latest") => Ok(Position::End(OffsetReset::Latest)),
@@ -325,6 +350,7 @@ impl Arguments {
                 .unwrap_or(DEFAULT_MAX_PARTITION_BYTES),
             isolation_level,
             reset,
+            answer_grace: timeout.map_or(ANSWER_GRACE, |timeout| ANSWER_GRACE.min(timeout + TIMEOUT_GRACE)),
         })
     }
 
@@ -348,6 +374,21 @@ impl Arguments {
             say(&format!("Option --{old} is deprecated and will be removed in a future version. Use --{new} instead."));
         }
     }
+}
+
+/// The assignors whose classes are named.
+fn assignors(classes: Option<&str>) -> Result<Vec<Assignor>, String> {
+    let Some(classes) = classes else { return Ok(DEFAULT_ASSIGNORS.to_vec()) };
+    let named = classes.split(',').map(str::trim).filter(|class| !class.is_empty());
+    let named: Vec<_> = named
+        .map(|class| {
+            Assignor::of_class(class).ok_or_else(|| format!("{class} ClassNotFoundException exception occurred"))
+        })
+        .collect::<Result<_, _>>()?;
+    if named.is_empty() {
+        return Err("Must configure at least one partition assigner class name to partition.assignment.strategy configuration property".to_owned());
+    }
+    Ok(named)
 }
 
 /// Different in each process of a time.
@@ -516,8 +557,62 @@ mod tests {
             &expect!["group.protocol=consumer is not there yet: classic is"],
         );
         check_group(
+            "--bootstrap-server a:1 --topic t --group g \
+             --command-property partition.assignment.strategy=org.apache.kafka.clients.consumer.Nonsense",
+            &expect!["org.apache.kafka.clients.consumer.Nonsense ClassNotFoundException exception occurred"],
+        );
+        check_group(
             "--bootstrap-server a:1 --topic t --group g --command-property session.timeout.ms=100",
             &expect!["Heartbeat must be set lower than the session timeout"],
         );
+    }
+
+    #[test]
+    fn assignors_are_named_by_their_classes() {
+        let assignors = |classes: &str| super::assignors(Some(classes)).unwrap();
+        let class = |name| format!("org.apache.kafka.clients.consumer.{name}Assignor");
+        assert_eq!(super::assignors(None).unwrap(), [Assignor::Range, Assignor::CooperativeSticky]);
+        assert_eq!(assignors(&class("CooperativeSticky")), [Assignor::CooperativeSticky]);
+        assert_eq!(
+            assignors(&format!("{} , {}", class("RoundRobin"), class("Sticky"))),
+            [Assignor::RoundRobin, Assignor::Sticky]
+        );
+        assert!(super::assignors(Some(" ")).is_err());
+    }
+
+    fn settings(rest: &str) -> Result<Settings, String> {
+        test_line::arguments::<Arguments>(&format!("--bootstrap-server a:1 --topic t {rest}")).settings()
+    }
+
+    #[test]
+    fn an_offset_that_is_not_there_is_looked_for_as_the_property_says() {
+        let reset = |text: &str| {
+            let settings = settings(&format!("--command-property auto.offset.reset={text}"));
+            settings.map(|settings| settings.fetcher.reset)
+        };
+        assert_eq!(reset("none"), Ok(OffsetReset::Nowhere));
+        assert_eq!(reset("by_duration:PT1H"), Ok(OffsetReset::Within(Duration::from_secs(3600))));
+        assert!(reset("by_duration:-PT1H").unwrap_err().contains("must be either"));
+        assert!(reset("by_duration:1h").is_err() && reset("nonsense").is_err());
+        let both = settings("--from-beginning --command-property auto.offset.reset=none").unwrap_err();
+        assert!(
+            both.starts_with("Can't simultaneously specify --from-beginning and 'auto.offset.reset=none'"),
+            "{both}"
+        );
+        let alone = settings("--partition 0 --command-property auto.offset.reset=none").unwrap();
+        assert_eq!(alone.start, Position::End(OffsetReset::Latest));
+    }
+
+    #[test]
+    fn fewer_messages_than_none_have_been_read_already() {
+        let most = |count: &str| settings(&format!("--max-messages {count}")).unwrap().max_messages;
+        assert_eq!((most("-1"), most("-5"), most("0"), most("7")), (None, Some(0), Some(0), Some(7)));
+    }
+
+    #[test]
+    fn a_broker_that_does_not_answer_keeps_nobody_for_long() {
+        let settings = settings("--timeout-ms 2000").unwrap();
+        assert_eq!(settings.connection.request_timeout, Duration::from_millis(2500));
+        assert_eq!(settings.fetcher.answer_grace, Duration::from_millis(2500));
     }
 }

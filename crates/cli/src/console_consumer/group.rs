@@ -5,6 +5,9 @@
 //!                 -> (standing: lost)   ->         give up all partitions -> join -> ..
 //!                 -> (stable)           -> commit every now and then
 //! ```
+//!
+//! A cooperative member (KIP-429) keeps its partitions while it joins. Those that it does not get again it gives up then, and
+//! joins once more, so that others get them.
 
 use std::time::{Duration, Instant};
 
@@ -25,6 +28,8 @@ pub struct Membership {
     member: Member,
     auto_commit: Option<Duration>,
     subscribed: Vec<String>,
+    /// What it reads, and goes on reading while it joins.
+    kept: Vec<TopicPartition>,
     is_joined: bool,
     look_at: Instant,
     commit_at: Instant,
@@ -38,6 +43,7 @@ impl Membership {
             member,
             auto_commit: group.auto_commit,
             subscribed: Vec::new(),
+            kept: Vec::new(),
             is_joined: false,
             look_at: now,
             commit_at: now,
@@ -50,12 +56,13 @@ impl Membership {
         &mut self,
         fetcher: &mut Fetcher,
         settings: &Settings,
-        is_wanted: impl FnMut() -> bool,
+        mut is_wanted: impl FnMut() -> bool,
     ) -> Result<(), Error> {
         if Instant::now() >= self.look_at {
             self.look_for_topics(fetcher, settings)?;
         }
-        match if self.is_joined { self.member.standing()? } else { Standing::Rejoin } {
+        let standing = if self.is_joined { self.member.standing()? } else { Standing::Rejoin };
+        match standing {
             Standing::Stable => {
                 if self.auto_commit.is_some() && Instant::now() >= self.commit_at {
                     self.commit(fetcher);
@@ -65,13 +72,37 @@ impl Membership {
             Standing::Rejoin if self.auto_commit.is_some() => self.commit(fetcher),
             Standing::Rejoin | Standing::Lost => {}
         }
-        fetcher.revoke_all();
+        if standing == Standing::Lost || !self.member.is_cooperative() {
+            self.give_up_all(fetcher);
+        }
         self.is_joined = false;
-        let Some(partitions) = self.member.join(&self.subscribed, is_wanted)? else { return Ok(()) };
-        self.begin(fetcher, settings, &partitions)?;
-        self.is_joined = true;
-        self.schedule_commit();
+        while let Some(joined) = self.member.join(&self.subscribed, &self.kept, &mut is_wanted)? {
+            if joined.is_new {
+                self.give_up_all(fetcher);
+            }
+            let (stay, gone): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut self.kept).into_iter().partition(|partition| joined.partitions.contains(partition));
+            fetcher.revoke(&gone);
+            let added: Vec<_> =
+                joined.partitions.iter().filter(|partition| !stay.contains(partition)).cloned().collect();
+            self.kept = stay;
+            if let Err(error) = self.begin(fetcher, settings, &added) {
+                fetcher.revoke(&added);
+                return Err(error);
+            }
+            self.kept.extend(added);
+            self.schedule_commit();
+            if gone.is_empty() {
+                self.is_joined = true;
+                break;
+            }
+        }
         Ok(())
+    }
+
+    fn give_up_all(&mut self, fetcher: &mut Fetcher) {
+        fetcher.revoke_all();
+        self.kept.clear();
     }
 
     /// Commits what has been shown, and leaves. What fails now is no failure of the reading.
@@ -80,6 +111,11 @@ impl Membership {
         let deadline = Instant::now() + LAST_COMMIT_WITHIN;
         while self.auto_commit.is_some() {
             match self.member.commit(&offsets) {
+                Err(error @ Error::TimedOut { .. }) => {
+                    // Who did not answer this will not answer anything else.
+                    eprintln!("WARN The last offsets were not committed, and the group was not left: {error}");
+                    return;
+                }
                 Err(error) if error.is_retriable() && Instant::now() < deadline => {
                     std::thread::sleep(super::FIRST_BACK_OFF);
                 }
@@ -127,7 +163,13 @@ impl Membership {
         if self.is_joined && self.auto_commit.is_some() {
             self.commit(fetcher);
         }
-        fetcher.revoke_all();
+        if self.member.is_cooperative() {
+            let subscribed = &self.subscribed;
+            let unwanted = self.kept.extract_if(.., |partition| !subscribed.contains(&partition.topic));
+            fetcher.revoke(&unwanted.collect::<Vec<_>>());
+        } else {
+            self.give_up_all(fetcher);
+        }
         self.is_joined = false;
     }
 

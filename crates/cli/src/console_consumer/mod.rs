@@ -4,7 +4,8 @@
 //! members (`group`), and how records are fetched (`client`).
 //!
 //! Differs from Kafka: without `--group` this tool reads all partitions by itself and at once, while Kafka's joins a group of
-//! its own that commits nothing. Groups have the classic protocol with the range assignor.
+//! its own that commits nothing. Groups have the classic protocol. A member reads nothing while it joins, a cooperative one
+//! either, though it keeps its partitions.
 
 mod arguments;
 mod formatter;
@@ -51,8 +52,13 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         }
     };
     let stop = stop_on_signals();
+    let (begun, timeout) = (Instant::now(), settings.timeout);
     let mut consumer = match Consumer::connect(settings) {
         Ok(consumer) => consumer,
+        Err(error) if error.is_retriable() && timeout.is_some_and(|timeout| begun.elapsed() >= timeout) => {
+            eprintln!("WARN {error}");
+            return tell(&End::TimedOut, 0);
+        }
         Err(error) => {
             eprintln!("ottla console-consumer: {error}");
             return ExitCode::FAILURE;
@@ -62,7 +68,12 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     if let Some(membership) = &mut consumer.membership {
         membership.close(&consumer.fetcher);
     }
-    let code = match &end {
+    tell(&end, consumer.count)
+}
+
+/// Says why reading ended, and what it came to.
+fn tell(end: &End, count: u64) -> ExitCode {
+    let code = match end {
         End::Done => ExitCode::SUCCESS,
         End::TimedOut => {
             eprintln!(
@@ -72,7 +83,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         }
         End::Failed(_) => ExitCode::FAILURE,
     };
-    eprintln!("Processed a total of {} messages", consumer.count);
+    eprintln!("Processed a total of {count} messages");
     if let End::Failed(message) = end {
         eprintln!("ERROR {message}");
     }

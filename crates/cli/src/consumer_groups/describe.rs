@@ -115,7 +115,7 @@ pub fn show_offsets(known: &Known, verbose: bool, screen: &mut Screen) {
         ]);
         for row in &rows {
             let end = known.ends.get(row.partition).copied();
-            let of = committed.get(row.partition);
+            let of = committed.get(row.partition).filter(|committed| committed.is_offset());
             line([
                 id,
                 &row.partition.topic,

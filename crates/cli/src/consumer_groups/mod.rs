@@ -17,7 +17,6 @@ mod list;
 mod reset;
 #[cfg(test)]
 mod tests;
-mod times;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -26,6 +25,7 @@ use arguments::Action;
 pub use arguments::Arguments;
 
 use crate::client::{Cluster, Error};
+use crate::option_errors::OptionError;
 use crate::screen::Screen;
 
 /// What the tool says before the reason of a failure.
@@ -87,6 +87,17 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     code
 }
 
+/// Refuses options that cannot be read. What Kafka's tool finds late is to it one more thing that could not be done.
+pub fn refuse(error: &OptionError) -> ExitCode {
+    let mut screen = Screen::default();
+    if error.is_found_late {
+        say_error(&mut screen, &format!("{FAILURE_PREFIX}{}", error.message));
+    }
+    screen.note(error.trace());
+    screen.show();
+    if error.is_found_late { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
 fn execute(arguments: &Arguments, screen: &mut Screen) -> Result<(), Failure> {
     if arguments.reset_offsets && !arguments.dry_run && !arguments.execute {
         screen.note(reset::NOTHING_WILL_BE_DONE);
@@ -95,6 +106,9 @@ fn execute(arguments: &Arguments, screen: &mut Screen) -> Result<(), Failure> {
     if action == Action::ValidateRegex {
         list::validate_regex(arguments.validate_regex.as_deref().unwrap_or_default(), screen);
         return Ok(());
+    }
+    if arguments.timeout < 0 {
+        return Err(timed_out_before(action));
     }
     let mut cluster = connect(arguments)?;
     match action {
@@ -107,13 +121,32 @@ fn execute(arguments: &Arguments, screen: &mut Screen) -> Result<(), Failure> {
     }
 }
 
+/// No time at all, in the words of Kafka's tool.
+fn timed_out_before(action: Action) -> Failure {
+    Failure::runtime(match action {
+        Action::List => "java.util.concurrent.ExecutionException: org.apache.kafka.common.KafkaException: Failed to find \
+                         brokers to send ListGroups"
+            .to_owned(),
+        _ => "java.util.concurrent.ExecutionException: org.apache.kafka.common.errors.TimeoutException: The timeout is over \
+              before anything is asked: --timeout is negative"
+            .to_owned(),
+    })
+}
+
 fn connect(arguments: &Arguments) -> Result<Cluster, Failure> {
     let connection = &arguments.connection;
     let bootstrap = connection.bootstrap_server.as_deref().expect("it has been checked that it is there");
     let mut options = connection.options("ottla-consumer-groups").map_err(Failure::runtime)?;
     options.request_timeout = Duration::from_millis(u64::try_from(arguments.timeout).unwrap_or(0).max(1));
     options.connect_timeout = options.connect_timeout.min(options.request_timeout);
-    Cluster::connect(bootstrap, &options).map_err(|error| Failure::awaited(&error))
+    Cluster::connect(bootstrap, &options).map_err(|error| match &error {
+        Error::Address(_) => {
+            let message = "Failed to create new KafkaAdminClient".to_owned();
+            let trace = format!("org.apache.kafka.common.KafkaException: {message}\nCaused by: {error}");
+            Failure::Failed { message, trace }
+        }
+        _ => Failure::awaited(&error),
+    })
 }
 
 /// The groups that are meant.

@@ -12,12 +12,13 @@ use ottla_base::TopicPartition;
 use ottla_protocol::ErrorCode;
 
 use super::csv::{self, Record};
-use super::{Arguments, Failure, say_error, times, wanted_groups};
+use super::{Arguments, Failure, say_error, wanted_groups};
 use crate::client::group_offsets::{self, Committed, Committer, Offsets};
 use crate::client::groups;
 use crate::client::offsets::{self, EARLIEST, LATEST};
 use crate::client::{Cluster, Error, TopicDescription, Topics};
 use crate::java_order::{DEFAULT_CAPACITY, hash_code, hash_of_partition, sort_as_in_java};
+use crate::java_time;
 use crate::screen::Screen;
 
 /// Said where neither `--dry-run` nor `--execute` is given.
@@ -123,6 +124,10 @@ pub fn existing(cluster: &mut Cluster, names: &[&str]) -> Result<Vec<TopicDescri
     if names.is_empty() {
         return Ok(Vec::new());
     }
+    if names.contains(&"") {
+        let message = "The given topic name '' cannot be represented in a request.".to_owned();
+        return Err(Error::Refused { code: ErrorCode::InvalidTopicException, message });
+    }
     let topics = cluster.topics(Topics::Named { names, create: false })?;
     match topics.iter().find(|topic| topic.error != ErrorCode::None) {
         Some(topic) => Err(Error::of_code(topic.error.code(), None)),
@@ -176,16 +181,14 @@ fn plan(
         return within_logs(cluster, wanted, screen);
     }
     if let Some(text) = &arguments.to_datetime {
-        let timestamp = times::read_datetime(text).map_err(Failure::runtime)?;
+        let timestamp = java_time::read_datetime(text).map_err(Failure::runtime)?;
         return since(cluster, &partitions, timestamp, screen);
     }
     if let Some(text) = &arguments.by_duration {
-        let duration_ms = times::read_duration(text).map_err(|message| Failure::Failed {
-            trace: format!("java.time.format.DateTimeParseException: {message}"),
-            message,
-        })?;
         let now_ms = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_millis() as i64);
-        return since(cluster, &partitions, now_ms.saturating_sub(duration_ms), screen);
+        let timestamp = java_time::before(now_ms, text)
+            .map_err(|(class, message)| Failure::Failed { trace: format!("{class}: {message}"), message })?;
+        return since(cluster, &partitions, timestamp, screen);
     }
     if let Some(path) = &arguments.from_file {
         let wanted = read_plan(path, arguments, group)?;
@@ -198,11 +201,14 @@ fn plan(
         let committed = committed(cluster, group)?;
         let is_committed = |of: &TopicPartition| committed.contains_key(of);
         let (known, unknown): (Vec<_>, Vec<_>) = partitions.into_iter().partition(is_committed);
-        let current = |partition: TopicPartition| {
-            let offset = committed[&partition].offset;
-            (partition, offset)
+        let current = |partition: TopicPartition| match committed[&partition] {
+            current if current.is_offset() => Ok((partition, current.offset)),
+            _ => {
+                let message = format!("Expected a valid current offset for topic partition: {partition}");
+                Err(Failure::Failed { trace: format!("java.lang.IllegalStateException: {message}"), message })
+            }
         };
-        let mut plan: Plan = known.into_iter().map(current).collect();
+        let mut plan: Plan = known.into_iter().map(current).collect::<Result<_, _>>()?;
         plan.extend(at(cluster, &unknown, LATEST)?);
         return Ok(plan);
     }
@@ -221,7 +227,7 @@ fn committed(cluster: &mut Cluster, group: &str) -> Result<Offsets, Failure> {
 
 /// Offsets so many records on from the committed ones.
 pub fn shifted(committed: &Offsets, partitions: Vec<TopicPartition>, count: i64) -> Result<Plan, Failure> {
-    let shift = |partition: TopicPartition| match committed.get(&partition) {
+    let shift = |partition: TopicPartition| match committed.get(&partition).filter(|current| current.is_offset()) {
         Some(current) => Ok((partition, current.offset.wrapping_add(count))),
         None => Err(Failure::Usage(format!(
             "Cannot shift offset for partition {partition} since there is no current committed offset"
@@ -310,16 +316,12 @@ fn read_plan(path: &str, arguments: &Arguments, group: &str) -> Result<Option<Pl
 /// What records say of a group. Without its name they are for the one group that was asked for.
 ///
 /// # Errors
-/// They name no group, and more than one was asked for; or an offset, of whichever group, is none.
+/// An offset, of whichever group, is none.
 pub fn plan_of(records: Vec<Record>, is_only_group: bool, group: &str) -> Result<Option<Plan>, Failure> {
     if records.iter().any(|record| record.offset < 0) {
         return Err(Failure::Usage("Invalid negative offset".to_owned()));
     }
-    if !is_only_group && records.iter().any(|record| record.group.is_none()) {
-        let message = "for more than one group each line is group,topic,partition,offset";
-        return Err(Failure::runtime(message.to_owned()));
-    }
-    let is_meant = |record: &Record| record.group.as_deref().is_none_or(|named| named == group);
+    let is_meant = |record: &Record| record.group.as_deref().map_or(is_only_group, |named| named == group);
     // The last line for a partition wins.
     let plan: BTreeMap<_, _> =
         records.into_iter().filter(is_meant).map(|record| (record.partition, record.offset)).collect();

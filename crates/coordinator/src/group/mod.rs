@@ -78,7 +78,7 @@ pub use delete_groups::{DeleteGroups, DeletedGroup};
 pub use describe_groups::{DescribedGroup, DescribedMember};
 pub use list_groups::{GroupFilter, GroupType, ListedGroup};
 pub use measure::MeasuredGroup;
-pub use offsets::commit::{OffsetCommit, OffsetToCommit};
+pub use offsets::commit::{MetadataRoom, OffsetCommit, OffsetToCommit};
 pub use offsets::delete::OffsetDelete;
 pub use offsets::fetch::{FetchedOffset, FetchedTopic, TopicToFetch};
 pub use offsets::{CommittedOffset, DeletedTopic};

@@ -90,6 +90,7 @@ impl Member {
             self.finish_join(session);
         }
         session.begin(self.who, what, ApiKey::JoinGroup, self.version, &self.request());
+        wait_until_joining(session, self.who, self.group);
     }
 
     /// Waits for the generation.
@@ -192,6 +193,21 @@ pub(super) fn leave(
     let members = if version < 3 { Vec::new() } else { members };
     let request = LeaveGroupRequest { group_id: group.into(), member_id: only.into(), members };
     exchange!(session, what, LeaveGroup version, &request => LeaveGroupResponse<'_>);
+}
+
+/// Waits until a JoinGroup is answered, or waits for others: what comes next over another connection comes after it.
+fn wait_until_joining(session: &mut Session, who: &'static str, group: &str) {
+    while !session.other(who).has_answer() {
+        let request = DescribeGroupsRequest { groups: vec![group.into()], include_authorized_operations: false };
+        let answer = session.client.ask(ApiKey::DescribeGroups, 5, &request).expect("it is answered");
+        let described: DescribeGroupsResponse<'_> = body(&answer, ApiKey::DescribeGroups, 5);
+        let described = &described.groups[0];
+        let is_there = described.members.iter().any(|member| member.client_id == who);
+        if is_there && described.group_state == "PreparingRebalance" {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Waits until there is a coordinator of the group that knows it.

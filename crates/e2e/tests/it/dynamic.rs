@@ -15,6 +15,7 @@ use ottla_protocol::messages::init_producer_id_response::InitProducerIdResponse;
 use ottla_protocol::messages::unregister_broker_request::UnregisterBrokerRequest;
 use ottla_protocol::messages::unregister_broker_response::UnregisterBrokerResponse;
 
+use super::connection_quotas::{asking, waits};
 use super::{batch, connect, create_topic, fetch, options, produce};
 
 /// Sets a value for all brokers, or takes it away.
@@ -44,13 +45,13 @@ fn settings_act_as_soon_as_they_are_set_and_after_a_restart() {
     set(&mut client, "message.max.bytes", Some("1000"));
     assert_eq!(produce(&mut client, "t", 1, &large).expect("it is answered").error_code, 10, "MESSAGE_TOO_LARGE");
     set(&mut client, "max.connections", Some("1"));
-    assert!(connect(&broker).is_closed(), "there is one connection already");
+    assert!(waits(&asking(&broker), &mut client), "there is one connection already");
 
     drop(client);
     let broker = broker.stop().0.start();
     let mut client = connect(&broker);
     assert_eq!(produce(&mut client, "t", 1, &large).expect("it is answered").error_code, 10, "MESSAGE_TOO_LARGE");
-    assert!(connect(&broker).is_closed(), "there is one connection already");
+    assert!(waits(&asking(&broker), &mut client), "there is one connection already");
     set(&mut client, "max.connections", None);
     set(&mut client, "message.max.bytes", None);
     assert_eq!(produce(&mut connect(&broker), "t", 1, &large).expect("it is answered").error_code, 0);

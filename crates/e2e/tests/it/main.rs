@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod compaction;
+mod connection_quotas;
 mod conversations;
 mod disks;
 mod dynamic;

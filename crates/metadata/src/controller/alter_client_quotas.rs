@@ -1,7 +1,7 @@
 //! AlterClientQuotas: how much users, clients and addresses may use (KIP-546). Written: a ClientQuotaRecord for each
 //! quota that changes. Entities are decided one by one; one that is refused does not hold up the others.
 //!
-//! The quotas are kept; nothing is throttled by them yet.
+//! The quotas are kept; of them the rates at which addresses may connect act.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +19,9 @@ pub const USER: &str = "user";
 pub const CLIENT_ID: &str = "client-id";
 /// The address that a client comes from.
 pub const IP: &str = "ip";
+
+/// How many connections a second may come from an address.
+pub const CONNECTION_CREATION_RATE: &str = "connection_creation_rate";
 
 /// A whole number may differ from one by so much.
 const ROUNDING: f64 = 1e-6;
@@ -75,7 +78,7 @@ const OF_CLIENTS: &[(&str, Type)] = &[
     ("request_percentage", Type::Double),
     ("controller_mutation_rate", Type::Double),
 ];
-const OF_ADDRESSES: &[(&str, Type)] = &[("connection_creation_rate", Type::Int)];
+const OF_ADDRESSES: &[(&str, Type)] = &[(CONNECTION_CREATION_RATE, Type::Int)];
 
 impl AlterClientQuotas {
     pub(super) fn decide(self, draft: &mut Draft) -> Vec<AlteredQuotas> {

@@ -41,7 +41,9 @@ use crate::records::OwnedRecord;
 use crate::settings::Setting;
 
 pub use allocate_producer_ids::{AllocateProducerIds, PRODUCER_ID_BLOCK, ProducerIdBlock};
-pub use alter_client_quotas::{AlterClientQuotas, AlteredQuotas, CLIENT_ID, IP, QuotaAlteration, QuotaChange, USER};
+pub use alter_client_quotas::{
+    AlterClientQuotas, AlteredQuotas, CLIENT_ID, CONNECTION_CREATION_RATE, IP, QuotaAlteration, QuotaChange, USER,
+};
 pub use alter_configs::{
     AlterConfigs, AlteredResource, ConfigEdit, ConfigOperation, ResourceAlteration, ResourceChange,
 };

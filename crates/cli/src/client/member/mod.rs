@@ -26,7 +26,7 @@ use ottla_protocol::messages::sync_group_request::{Assignment, SyncGroupRequest}
 use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
 use ottla_protocol::{ApiKey, ErrorCode, Message, Str};
 
-use crate::client::assignor::{self, RANGE, Subscriber};
+use crate::client::assignor::{self, Assignor, Said, Subscriber};
 use crate::client::connection::Answer;
 use crate::client::group_offsets::{self, Committer, Offsets};
 use crate::client::heartbeats::{Heartbeats, Membership};
@@ -46,6 +46,8 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 pub struct MemberOptions {
     /// The group.
     pub group: String,
+    /// How its leader may give partitions to members, the one it likes best first.
+    pub assignors: Vec<Assignor>,
     /// The static id (KIP-345).
     pub instance_id: Option<String>,
     /// After how long without a heartbeat the member is taken for dead.
@@ -67,6 +69,15 @@ pub enum Standing {
     Lost,
 }
 
+/// What a member has joined for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// Its partitions.
+    pub partitions: Vec<TopicPartition>,
+    /// It is another member than before: what it had was no longer its own.
+    pub is_new: bool,
+}
+
 /// A member.
 #[derive(Debug)]
 pub struct Member {
@@ -75,6 +86,10 @@ pub struct Member {
     coordinator: Option<i32>,
     member_id: String,
     generation: i32,
+    /// How partitions are given in this generation.
+    assignor: Option<Assignor>,
+    /// What it was given last, and in which generation: the sticky assignor asks for it.
+    given: (Vec<TopicPartition>, i32),
     heartbeats: Option<Heartbeats>,
     is_lost: bool,
     /// As the leader: how many partitions each topic had when they were assigned.
@@ -97,10 +112,17 @@ impl Member {
             coordinator: None,
             member_id: String::new(),
             generation: -1,
+            assignor: None,
+            given: (Vec::new(), -1),
             heartbeats: None,
             is_lost: false,
             counts: None,
         }
+    }
+
+    /// Whether it keeps its partitions while it joins again, as all members of its group then do.
+    pub fn is_cooperative(&self) -> bool {
+        self.options.assignors.iter().all(|assignor| assignor.is_cooperative())
     }
 
     /// How it stands, by what its heartbeats were answered.
@@ -136,21 +158,24 @@ impl Member {
         Ok(self.count_partitions(&names)? != counts)
     }
 
-    /// Joins, or joins again, and waits for what it is given; for nothing where `is_wanted` says that it need not be.
+    /// Joins, or joins again, and waits for what it is given; for nothing where `is_wanted` says that it need not be. It goes on
+    /// reading `kept` meanwhile.
     pub fn join(
         &mut self,
         topics: &[String],
+        kept: &[TopicPartition],
         mut is_wanted: impl FnMut() -> bool,
-    ) -> Result<Option<Vec<TopicPartition>>, Error> {
+    ) -> Result<Option<Joined>, Error> {
         self.heartbeats = None;
         loop {
-            let step = self.join_once(topics, &mut is_wanted);
+            let step = self.join_once(topics, kept, &mut is_wanted);
             match step {
                 Ok(Step::Done(partitions)) => {
-                    self.is_lost = false;
+                    let is_new = std::mem::take(&mut self.is_lost);
+                    self.given = (partitions.clone(), self.generation);
                     // Where the coordinator is gone, the next look at the heartbeats finds another.
                     self.start_heartbeats()?;
-                    return Ok(Some(partitions));
+                    return Ok(Some(Joined { partitions, is_new }));
                 }
                 Ok(Step::Unwanted) => return Ok(None),
                 Ok(Step::Again) => {}
@@ -167,9 +192,10 @@ impl Member {
     fn join_once(
         &mut self,
         topics: &[String],
+        kept: &[TopicPartition],
         is_wanted: &mut impl FnMut() -> bool,
     ) -> Result<Step<Vec<TopicPartition>>, Error> {
-        let metadata = assignor::write_subscription(topics);
+        let said = self.said(topics, kept);
         let (answer, joined_as) = loop {
             let options = self.options.clone();
             let member_id = self.member_id.clone();
@@ -180,7 +206,10 @@ impl Member {
                 member_id: Str::Borrowed(&member_id),
                 group_instance_id: options.instance_id.as_deref().map(Str::Borrowed),
                 protocol_type: Str::Borrowed(CONSUMER),
-                protocols: vec![Protocol { name: Str::Borrowed(RANGE), metadata: metadata.as_slice().into() }],
+                protocols: said
+                    .iter()
+                    .map(|(name, said)| Protocol { name: (*name).into(), metadata: said.as_slice().into() })
+                    .collect(),
                 reason: None,
             };
             let Some(answer) = self.ask(ApiKey::JoinGroup, &request, is_wanted)? else { return Ok(Step::Unwanted) };
@@ -196,6 +225,12 @@ impl Member {
         };
         (self.generation, self.member_id) = joined_as;
         let response: JoinGroupResponse<'_> = answer.read()?;
+        let name = response.protocol_name.as_deref().unwrap_or_default();
+        let assignor = Assignor::of_name(name).filter(|assignor| self.options.assignors.contains(assignor));
+        self.assignor = Some(assignor.ok_or_else(|| Error::Refused {
+            code: ErrorCode::InconsistentGroupProtocol,
+            message: format!("the group has agreed on '{name}', which this member did not offer"),
+        })?);
         let assignments = if response.leader == self.member_id && !response.skip_assignment {
             self.assign(&response)?
         } else {
@@ -205,23 +240,40 @@ impl Member {
         self.sync(&assignments, is_wanted)
     }
 
+    /// What it says to each assignor that it offers: of what it had, the cooperative one is told what it keeps.
+    fn said(&self, topics: &[String], kept: &[TopicPartition]) -> Vec<(&'static str, Vec<u8>)> {
+        let say = |assignor: &Assignor| {
+            let (given, generation) = &self.given;
+            let owned = match assignor {
+                Assignor::Sticky => given.clone(),
+                // What it lost while it joined is another's by now.
+                _ if self.is_lost => Vec::new(),
+                _ => kept.to_vec(),
+            };
+            let said = Said { topics: topics.to_vec(), owned, generation: *generation };
+            (assignor.name(), assignor.write_subscription(&said))
+        };
+        self.options.assignors.iter().map(say).collect()
+    }
+
     /// As the leader: gives every member its partitions.
     fn assign(&mut self, response: &JoinGroupResponse<'_>) -> Result<BTreeMap<String, Vec<TopicPartition>>, Error> {
+        let assignor = self.assignor.expect("the group has agreed on one");
         let mut subscribers = Vec::new();
         for member in &response.members {
-            let topics = assignor::read_subscription(&member.metadata).map_err(|error| Error::Refused {
+            let said = assignor.read_subscription(&member.metadata).map_err(|error| Error::Refused {
                 code: ErrorCode::InconsistentGroupProtocol,
                 message: format!("the subscription of member {} cannot be read: {error}", member.member_id),
             })?;
             subscribers.push(Subscriber {
                 id: member.member_id.to_string(),
                 instance_id: member.group_instance_id.as_deref().map(str::to_owned),
-                topics,
+                said,
             });
         }
-        let names = subscribers.iter().flat_map(|subscriber| &subscriber.topics).cloned().collect();
+        let names = subscribers.iter().flat_map(|subscriber| &subscriber.said.topics).cloned().collect();
         let counts = self.count_partitions(&names)?;
-        let assigned = assignor::assign(&subscribers, &counts);
+        let assigned = assignor.assign(&subscribers, &counts);
         self.counts = Some(counts);
         Ok(assigned)
     }
@@ -252,7 +304,7 @@ impl Member {
             member_id: Str::Borrowed(&member_id),
             group_instance_id: options.instance_id.as_deref().map(Str::Borrowed),
             protocol_type: Some(Str::Borrowed(CONSUMER)),
-            protocol_name: Some(Str::Borrowed(RANGE)),
+            protocol_name: self.assignor.map(|assignor| Str::Borrowed(assignor.name())),
             assignments: assignments.collect(),
         };
         let Some(answer) = self.ask(ApiKey::SyncGroup, &request, is_wanted)? else { return Ok(Step::Unwanted) };
@@ -326,9 +378,7 @@ impl Member {
             return Ok(());
         }
         // An answer may be due on the connection, for which this must not wait.
-        if let Some(coordinator) = self.coordinator {
-            self.cluster.drop_broker(coordinator);
-        }
+        self.hang_up();
         let (group, member_id) = (self.options.group.clone(), self.member_id.clone());
         let request = LeaveGroupRequest {
             group_id: Str::Borrowed(&group),
@@ -361,6 +411,8 @@ impl Member {
                 return connection.receive().map(Some);
             }
             if !is_wanted() {
+                // Nothing else is to wait behind the answer, which may yet take long.
+                self.hang_up();
                 return Ok(None);
             }
             waited += LOOK_INTERVAL;
@@ -405,6 +457,13 @@ impl Member {
         self.generation = -1;
         self.counts = None;
         self.is_lost = true;
+    }
+
+    /// Ends the connection to the coordinator; there is another when it is asked again.
+    fn hang_up(&mut self) {
+        if let Some(coordinator) = self.coordinator {
+            self.cluster.drop_broker(coordinator);
+        }
     }
 
     fn lose_coordinator(&mut self) {

@@ -99,7 +99,8 @@ impl ScriptedBroker {
         match (api, answers) {
             (_, Answers::Keeps) => return false,
             (ApiKey::JoinGroup, Answers::Joins(id, leader)) => {
-                let metadata = assignor::write_subscription(&["t".to_owned()]);
+                let said = Said { topics: vec!["t".to_owned()], owned: Vec::new(), generation: -1 };
+                let metadata = Assignor::Range.write_subscription(&said);
                 let member = |id: &'static str| JoinedMember {
                     member_id: id.into(),
                     metadata: metadata.clone().into(),
@@ -108,7 +109,7 @@ impl ScriptedBroker {
                 let members = if id == leader { vec![member(id), member("other")] } else { Vec::new() };
                 let response = JoinGroupResponse {
                     generation_id: 7,
-                    protocol_name: Some(RANGE.into()),
+                    protocol_name: Some("range".into()),
                     leader: leader.into(),
                     member_id: id.into(),
                     members,
@@ -152,6 +153,7 @@ impl ScriptedBroker {
     fn member(&self, instance_id: Option<&str>) -> Member {
         let options = MemberOptions {
             group: "g".to_owned(),
+            assignors: vec![Assignor::Range, Assignor::CooperativeSticky],
             instance_id: instance_id.map(str::to_owned),
             session_timeout: Duration::from_secs(10),
             heartbeat_interval: Duration::from_millis(1),
@@ -169,12 +171,12 @@ impl ScriptedBroker {
 fn check_join(script: &[Answers], expected: &Expect) {
     let broker = ScriptedBroker::start(script);
     let mut looks = 0;
-    let joined = broker.member(None).join(&["t".to_owned()], || {
+    let joined = broker.member(None).join(&["t".to_owned()], &[], || {
         looks += 1;
         looks < 5
     });
     let given = match joined {
-        Ok(Some(partitions)) => partitions.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        Ok(Some(joined)) => joined.partitions.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
         Ok(None) => "nothing".to_owned(),
         Err(error) => error.to_string(),
     };
@@ -231,11 +233,24 @@ fn nobody_waits_for_a_join_that_is_not_wanted() {
     check_join(&[Answers::Keeps], &expect![[r#"join as "" -> nothing"#]]);
 }
 
+#[test]
+fn who_does_not_wait_for_a_join_may_still_commit_what_it_keeps() {
+    use Answers::{Gives, Joins, Keeps};
+    let broker = ScriptedBroker::start(&[Joins("me", "x"), Gives(&[0]), Keeps]);
+    let mut member = broker.member(None);
+    let kept = member.join(&["t".to_owned()], &[], || true).unwrap().expect("it has joined").partitions;
+    assert_eq!(member.join(&["t".to_owned()], &kept, || false).unwrap(), None);
+    let committed = Committed { offset: 5, leader_epoch: None };
+    member.commit(&Offsets::from([(TopicPartition::new("t", 0), committed)])).unwrap();
+    member.leave().unwrap();
+    assert_eq!(broker.heard(), r#"join as "", sync 7, join as "me", commit, leave"#);
+}
+
 /// How a member stands when its heartbeats are answered with `code`, and what it says afterwards.
 fn check_standing(code: ErrorCode, instance_id: Option<&str>, expected: &Expect) {
     let broker = ScriptedBroker::start(&[Answers::Joins("me", "x"), Answers::Gives(&[0]), Answers::Refuses(code)]);
     let mut member = broker.member(instance_id);
-    member.join(&["t".to_owned()], || true).unwrap();
+    member.join(&["t".to_owned()], &[], || true).unwrap();
     let standing = loop {
         match member.standing() {
             Ok(Standing::Stable) => thread::yield_now(),
@@ -267,7 +282,7 @@ fn a_commit_of_an_old_generation_loses_the_member() {
     use Answers::{Gives, Joins, Refuses};
     let broker = ScriptedBroker::start(&[Joins("me", "x"), Gives(&[0])]);
     let mut member = broker.member(None);
-    member.join(&["t".to_owned()], || true).unwrap();
+    member.join(&["t".to_owned()], &[], || true).unwrap();
     // No heartbeat takes it from the script.
     member.heartbeats = None;
     broker.script.lock().unwrap().push_back(Refuses(ErrorCode::IllegalGeneration));

@@ -1,7 +1,8 @@
 //! OffsetCommit (key 8): a group, or somebody without one, notes how far it has got.
 //!
-//! Differs from Kafka: the metadata of all offsets together is bounded. Past that, what says more than a few words, and more than
-//! it said before, is refused as if it were too large by itself. There the heap ends.
+//! Differs from Kafka: the metadata of all offsets together is bounded, and that of a group. Past that, what says more than a few
+//! words, and more than it said before, is refused as if it were too large by itself. There the heap ends. A part of the room is
+//! kept for groups that say little.
 //!
 //! v2-4 retention time. v6 leader epoch. v7 static members. v9 an unknown group is 69. v10 topic ids.
 
@@ -18,6 +19,12 @@ use crate::group::{Answer, Asked, GroupCoordinator, GroupId, MemberId};
 
 /// Metadata that is no longer is stored however much there is: what consumers of usual libraries write, if anything.
 const SHORT_METADATA_BYTES: usize = 64;
+
+/// What a group may write to itself, so that an answer with all its offsets is no longer than answers may be.
+const GROUP_METADATA_BYTES_MAX: usize = 12 * 1024 * 1024;
+/// A group that writes no more than this is let into the room that is kept for such: sixteen offsets with the default
+/// `offset.metadata.max.bytes`.
+const LITTLE_METADATA_BYTES: usize = 64 * 1024;
 
 /// As long as the broker says.
 const DEFAULT_RETENTION_MS: i64 = -1;
@@ -40,7 +47,16 @@ pub struct OffsetCommit {
     /// How far it has got.
     pub offsets: Vec<OffsetToCommit>,
     /// How much more metadata there may be in all groups, those of other partitions too.
-    pub metadata_room_bytes: usize,
+    pub metadata_room: MetadataRoom,
+}
+
+/// Room for metadata of offsets.
+#[derive(Clone, Copy, Debug)]
+pub struct MetadataRoom {
+    /// What there is for groups that write little.
+    pub bytes: usize,
+    /// What of it is not for others.
+    pub reserved_bytes: usize,
 }
 
 /// How far somebody has got in one partition.
@@ -77,10 +93,11 @@ impl OffsetCommit {
             .then(|| now.wall_ms.saturating_add(self.retention_time_ms).max(0));
         let max_length = coordinator.settings.offset_metadata_max_bytes;
         let mut results = Vec::with_capacity(self.offsets.len());
-        let mut room_bytes = self.metadata_room_bytes;
         let committed = coordinator.group(&self.group_id).map(|group| &group.offsets);
+        let group_bytes = committed.map_or(0, Offsets::metadata_bytes);
+        let mut taking = Taking { room: self.metadata_room, group_bytes };
         for offset in self.offsets {
-            let has_room = take_room(&mut room_bytes, &offset, committed);
+            let has_room = taking.take(&offset, committed);
             if !has_room || offset.metadata.as_ref().is_some_and(|metadata| is_longer(metadata, max_length)) {
                 results.push(ErrorCode::OffsetMetadataTooLarge);
                 continue;
@@ -118,14 +135,29 @@ impl OffsetCommit {
     }
 }
 
-/// Takes the room for the metadata of an offset, if there is enough.
-fn take_room(room_bytes: &mut usize, offset: &OffsetToCommit, committed: Option<&Offsets>) -> bool {
-    let new_bytes = offset.metadata.as_ref().map_or(0, |metadata| metadata.len());
-    let former = committed.and_then(|committed| committed.get(&offset.topic, offset.partition));
-    let growth_bytes = new_bytes.saturating_sub(former.map_or(0, |former| former.metadata.len()));
-    let left_bytes = room_bytes.checked_sub(growth_bytes);
-    *room_bytes = left_bytes.unwrap_or(*room_bytes);
-    left_bytes.is_some() || new_bytes <= SHORT_METADATA_BYTES
+/// What is left of the room while offsets take of it.
+struct Taking {
+    room: MetadataRoom,
+    /// What the group has written with those before.
+    group_bytes: usize,
+}
+
+impl Taking {
+    /// Takes the room for the metadata of an offset, if there is enough.
+    fn take(&mut self, offset: &OffsetToCommit, committed: Option<&Offsets>) -> bool {
+        let new_bytes = offset.metadata.as_ref().map_or(0, |metadata| metadata.len());
+        let former = committed.and_then(|committed| committed.get(&offset.topic, offset.partition));
+        let growth_bytes = new_bytes.saturating_sub(former.map_or(0, |former| former.metadata.len()));
+        let group_bytes = self.group_bytes + growth_bytes;
+        let reserved_bytes = if group_bytes > LITTLE_METADATA_BYTES { self.room.reserved_bytes } else { 0 };
+        let is_free = growth_bytes <= self.room.bytes.saturating_sub(reserved_bytes);
+        let fits = growth_bytes == 0 || is_free && group_bytes <= GROUP_METADATA_BYTES_MAX;
+        if fits {
+            self.room.bytes -= growth_bytes;
+            self.group_bytes = group_bytes;
+        }
+        fits || new_bytes <= SHORT_METADATA_BYTES
+    }
 }
 
 /// As Java counts: in UTF-16 units, of which there are never more than bytes.

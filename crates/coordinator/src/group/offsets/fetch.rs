@@ -57,6 +57,11 @@ impl GroupCoordinator {
         topics.iter().map(fetch_topic).collect()
     }
 
+    /// How many offsets a group has.
+    pub fn offset_count(&self, group_id: &str) -> usize {
+        self.group(group_id).map_or(0, |group| group.offsets.len())
+    }
+
     /// All offsets of a group. Whoever knows the topics' ids leaves out those that were committed for another topic.
     pub fn fetch_all_offsets(&self, group_id: &str) -> Vec<FetchedTopic> {
         let mut topics: Vec<FetchedTopic> = Vec::new();

@@ -79,6 +79,10 @@ impl Offsets {
         self.topics.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.topics.values().map(BTreeMap::len).sum()
+    }
+
     /// All of them, by topic and partition.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, i32, &CommittedOffset)> {
         let of_topic = |(topic, partitions)| {

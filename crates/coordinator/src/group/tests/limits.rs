@@ -177,8 +177,9 @@ fn metadata_that_finds_no_room_is_refused_unless_it_is_short() {
         let metadata = Some(text(&"x".repeat(bytes)));
         OffsetToCommit { metadata, partition, ..offset.clone() }
     };
-    let commit = |offsets, metadata_room_bytes| {
-        Request::OffsetCommit(OffsetCommit { offsets, metadata_room_bytes, ..commit_of("", -1, 1) })
+    let commit = |offsets, bytes| {
+        let metadata_room = MetadataRoom { bytes, reserved_bytes: 0 };
+        Request::OffsetCommit(OffsetCommit { offsets, metadata_room, ..commit_of("", -1, 1) })
     };
     let (none, too_large) = (ErrorCode::None, ErrorCode::OffsetMetadataTooLarge);
     let sizes = [100, 101, 64, 50].into_iter().zip(0..);
@@ -193,6 +194,42 @@ fn metadata_that_finds_no_room_is_refused_unless_it_is_short() {
     assert_eq!(host.coordinator.metadata_bytes(), 184);
     host.decide(Input::TopicsDeleted(vec![DeletedTopic { name: "t".to_owned(), id: Uuid(5) }]));
     assert_eq!(host.coordinator.metadata_bytes(), 0);
+}
+
+#[test]
+fn who_writes_little_finds_room_where_others_find_none() {
+    let mut host = Host::new();
+    let committed = |host: &mut Host, group: &str, partition, bytes, metadata_room| {
+        let offset = commit_of("", -1, 1).offsets.remove(0);
+        let offsets = vec![OffsetToCommit { metadata: Some(text(&"x".repeat(bytes))), partition, ..offset }];
+        let request = OffsetCommit { group_id: text(group), offsets, metadata_room, ..commit_of("", -1, 1) };
+        let asked = host.ask(Request::OffsetCommit(request));
+        host.outcome(asked)
+    };
+    let plenty = MetadataRoom { bytes: 1 << 30, reserved_bytes: 1 << 20 };
+    for partition in 0..16 {
+        assert_eq!(committed(&mut host, "much", partition, 4096, plenty), "0");
+    }
+    let reserve = MetadataRoom { bytes: 1 << 20, reserved_bytes: 1 << 20 };
+    assert_eq!(committed(&mut host, "much", 16, 4096, reserve), "12");
+    assert_eq!(committed(&mut host, "much", 16, 64, reserve), "0", "it is short");
+    assert_eq!(committed(&mut host, "much", 15, 4096, reserve), "0", "it is not more than before");
+    assert_eq!(committed(&mut host, "little", 0, 4096, reserve), "0");
+    assert_eq!(committed(&mut host, "little", 0, 4097, MetadataRoom { bytes: 0, reserved_bytes: 0 }), "12");
+}
+
+#[test]
+fn what_a_group_writes_to_itself_is_bounded() {
+    let mut host = Host::new();
+    host.is_checked = false;
+    let offset = commit_of("", -1, 1).offsets.remove(0);
+    let metadata = Some(text(&"x".repeat(4096)));
+    let offsets: Vec<_> =
+        (0..3100).map(|partition| OffsetToCommit { metadata: metadata.clone(), partition, ..offset.clone() }).collect();
+    let asked = host.ask(Request::OffsetCommit(OffsetCommit { offsets, ..commit_of("", -1, 1) }));
+    let Answer::OffsetCommit(errors) = &host.answers[&asked] else { panic!("it is answered") };
+    assert_eq!(errors.iter().filter(|error| **error == ErrorCode::None).count(), 3072, "12 MiB");
+    host.coordinator.check();
 }
 
 /// So many that work for each pair of them would take minutes.

@@ -4,6 +4,7 @@ mod generations;
 mod limits;
 mod offsets;
 mod records;
+mod requests;
 mod static_members;
 mod table;
 mod walk;
@@ -15,11 +16,8 @@ use std::sync::Arc;
 use ottla_base::{Now, Offset, Outcome, Shard, Uuid};
 use ottla_protocol::error::ErrorCode;
 
+use self::requests::{GROUP, REBALANCE_MS, SESSION_MS, join_of, metadata, protocols, sync_of, text};
 use super::*;
-
-const GROUP: &str = "g";
-const SESSION_MS: i32 = 10_000;
-const REBALANCE_MS: i32 = 60_000;
 
 /// A host without a network: its log is a list.
 struct Host {
@@ -188,55 +186,8 @@ impl Host {
     }
 }
 
-fn text(text: &str) -> Arc<str> {
-    text.into()
-}
-
-/// Metadata of a consumer that reads the topic `t`.
-fn metadata() -> Opaque {
-    [0, 0, 0, 0, 0, 1, 0, 1, b't', 255, 255, 255, 255][..].into()
-}
-
-fn protocols(names: &[&str]) -> Vec<Protocol> {
-    names.iter().map(|name| Protocol { name: text(name), metadata: metadata() }).collect()
-}
-
-fn join_of(client: &str, id: &str) -> JoinGroup {
-    let fresh_id = client.bytes().fold(7_u128, |hash, byte| hash.wrapping_mul(257).wrapping_add(byte.into()));
-    JoinGroup {
-        group_id: text(GROUP),
-        member_id: text(id),
-        instance_id: None,
-        client_id: text(client),
-        client_host: text("/127.0.0.1"),
-        session_timeout_ms: SESSION_MS,
-        rebalance_timeout_ms: Some(REBALANCE_MS),
-        protocol_type: text("consumer"),
-        protocols: protocols(&["range", "roundrobin"]),
-        requires_member_id: true,
-        may_skip_assignment: true,
-        fresh_id: Uuid(fresh_id),
-        room_bytes: usize::MAX,
-    }
-}
-
 fn join(client: &str, id: &str) -> Request {
     Request::JoinGroup(join_of(client, id))
-}
-
-fn sync_of(id: &str, generation: i32, members: &[MemberId]) -> SyncGroup {
-    let assign = |(number, id): (usize, &MemberId)| (Arc::clone(id), Opaque::from([number as u8]));
-    SyncGroup {
-        group_id: text(GROUP),
-        generation,
-        member_id: text(id),
-        instance_id: None,
-        protocol_type: Some(text("consumer")),
-        protocol: Some(text("range")),
-        requires_protocol: true,
-        assignments: members.iter().enumerate().map(assign).collect(),
-        room_bytes: usize::MAX,
-    }
 }
 
 fn sync(id: &str, generation: i32, members: &[MemberId]) -> Request {
@@ -269,7 +220,7 @@ fn commit_of(id: &str, generation: i32, offset: i64) -> OffsetCommit {
         retention_time_ms: -1,
         knows_group_id_not_found: true,
         offsets: vec![offset],
-        metadata_room_bytes: usize::MAX,
+        metadata_room: MetadataRoom { bytes: usize::MAX, reserved_bytes: 0 },
     }
 }
 
