@@ -3,8 +3,9 @@
 //! Writing is all or nothing: `name.tmp` is written and flushed, takes the place of `name`, and the folder is flushed.
 //! A crash leaves the old file or the new one, and perhaps a `.tmp` that the next write overwrites.
 
+use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::os;
@@ -38,18 +39,37 @@ pub(crate) fn read_text(path: &Path) -> Result<Option<String>> {
     String::from_utf8(bytes).map(Some).map_err(|_| Error::corrupt(path, "it is not UTF-8 text"))
 }
 
+/// A file that is to take the place of another, or of none: written, and not flushed.
+pub(crate) struct Staged<'a> {
+    path: &'a Path,
+    temporary: PathBuf,
+    file: File,
+}
+
 /// Puts a file with `bytes` in the place of `path`, on the disk when this returns.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().expect("a file of a log directory lies in a folder");
+    stage(path, bytes)?.put()
+}
+
+/// Writes a file that is to take the place of `path`. Nobody else does so until that is done.
+pub(crate) fn stage<'a>(path: &'a Path, bytes: &[u8]) -> Result<Staged<'a>> {
     let mut name = path.file_name().expect("a file of a log directory has a name").to_owned();
     name.push(".tmp");
-    let temporary = folder.join(name);
-
+    let temporary = path.with_file_name(name);
     let file = os::create(&temporary).map_err(Error::io("create", &temporary))?;
     os::write_all_at(&file, bytes, 0).map_err(Error::io("write", &temporary))?;
-    os::sync_data(&file).map_err(Error::io("flush", &temporary))?;
-    os::rename(&temporary, path).map_err(Error::io("put the new file in the place of", path))?;
-    os::sync_folder(folder).map_err(Error::io("flush the folder", folder))
+    Ok(Staged { path, temporary, file })
+}
+
+impl Staged<'_> {
+    /// Puts it there, on the disk when this returns.
+    pub fn put(self) -> Result<()> {
+        let Self { path, temporary, file } = self;
+        let folder = path.parent().expect("a file of a log directory lies in a folder");
+        os::sync_data(&file).map_err(Error::io("flush", &temporary))?;
+        os::rename(&temporary, path).map_err(Error::io("put the new file in the place of", path))?;
+        os::sync_folder(folder).map_err(Error::io("flush the folder", folder))
+    }
 }
 
 /// Removes the file, and returns when it is gone from the disk; says whether there was one.

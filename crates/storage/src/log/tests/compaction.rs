@@ -426,10 +426,8 @@ fn a_reader_inside_of_a_segment_that_was_replaced_finishes() {
 
 #[test]
 fn what_is_given_up_leaves_nothing_behind() {
-    let (fixture, held) = compacted(&LogConfig::default());
-    put(&held, plain(), &["a=1"]);
-    put(&held, plain(), &["a=2"]);
-    roll(&held);
+    let (fixture, held) = overwritten();
+    held.with(|log| log.flush(0).unwrap());
     let (before, files) = (dumped(&held), fixture.files());
     for bytes in 0..400 {
         held.patience_bytes.set(bytes);
