@@ -143,7 +143,9 @@ fn wrong_behind(end: Offset, later: &[(Offset, u32)], gaps: &mut Gaps<'_>) -> Re
     if end > next {
         return Ok(Some(format!("offset {next} does not follow {end}")));
     }
-    let is_wrong = end < next && !gaps.are_seen && next > gaps.compacted_to()?;
+    // What is only likely is believed for the sake of the records behind it, where there are any.
+    let is_likely = gaps.are_seen && later.iter().any(|(_, size)| *size > 0);
+    let is_wrong = end < next && !is_likely && next > gaps.compacted_to()?;
     gaps.are_believed |= end < next && !is_wrong;
     Ok(is_wrong.then(|| format!("the offsets from {end} to {next} are missing")))
 }

@@ -55,6 +55,21 @@ fn offsets_may_be_missing_between_segments_of_a_log_that_was_compacted() {
 }
 
 #[test]
+fn offsets_that_are_missing_in_front_of_nothing_are_lost_unless_compaction_took_them() {
+    for (compacted_to, end) in [(0, 50), (69, 50), (70, 70)] {
+        // As a leader that had compacted its log has sent it, so that some are missing anyway.
+        let (fixture, mut log, disk) = on_a_disk(small_segments(1300), 3);
+        log.append_follower(&with_epoch(40, 5), 0).unwrap();
+        drop((log, disk));
+        fs::write(fixture.path().join("00000000000000000070.log"), b"").unwrap();
+        let checkpoint = format!("0\n1\nt 0 {compacted_to}\n");
+        fs::write(fixture.folder.path().join("cleaner-offset-checkpoint"), checkpoint).unwrap();
+        let (log, _) = fixture.open(false, 0);
+        assert_eq!((log.end_offset(), read(&log, 25, u32::MAX, end)), (Offset(end), vec![20, 40]), "{compacted_to}");
+    }
+}
+
+#[test]
 fn a_recovery_point_behind_the_end_is_that_of_another_log() {
     let (fixture, log, disk) = on_a_disk(small_segments(1300), 6);
     drop((log, disk));
