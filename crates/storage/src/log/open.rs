@@ -279,7 +279,8 @@ fn find_missing_epochs(sealed: &[Sealed], active: &Active, epochs: &mut LeaderEp
 }
 
 /// The indexes of aborted transactions, and the offset from which on they are to be found out again: `read_from`, from which
-/// on batches were read, or the base of a segment whose index is damaged.
+/// on batches were read, or the base of a segment whose index is damaged. So is one, as in Kafka, that is beside no index of
+/// offsets: somebody has taken the indexes away to have them built anew, and without an entry there is no file to be missed.
 fn open_aborted(
     folder: &Path,
     found: &[Found],
@@ -289,10 +290,20 @@ fn open_aborted(
     let (mut aborted, mut from) = (BTreeMap::new(), read_from.unwrap_or(Offset(i64::MAX)));
     // The segment in which reading began may have been read in part.
     let begun_in = bases[..bases.partition_point(|base| *base <= from)].last().copied();
-    for base_offset in found.iter().filter(|segment| segment.has_aborted).map(|segment| segment.base_offset) {
+    for (number, &Found { base_offset, has_index, has_aborted }) in found.iter().enumerate() {
+        if !has_index {
+            from = from.min(base_offset);
+        }
+        if !has_aborted {
+            continue;
+        }
         let path = file_path(folder, base_offset, "txnindex");
+        let end = found.get(number + 1).map_or(Offset(i64::MAX), |next| next.base_offset);
+        let lies_here = |index: &AbortedIndex| {
+            index.entries().iter().all(|aborted| (base_offset..end).contains(&aborted.last_offset))
+        };
         match AbortedIndex::open(&path) {
-            Ok(mut index) if base_offset < from => {
+            Ok(mut index) if base_offset < from && lies_here(&index) => {
                 if Some(base_offset) == begun_in {
                     index.truncate_to(from)?;
                 }
