@@ -87,12 +87,20 @@ pub(crate) fn write_lines<T>(
     entries: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
     line: impl Fn(&mut String, T) -> std::fmt::Result,
 ) -> Result<()> {
+    small_file::replace(path, lines(entries, line).as_bytes())
+}
+
+/// The text of a checkpoint of `entries`, each written by `line`.
+pub(crate) fn lines<T>(
+    entries: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
+    line: impl Fn(&mut String, T) -> std::fmt::Result,
+) -> String {
     let entries = entries.into_iter();
     let mut text = format!("{VERSION}\n{}\n", entries.len());
     for entry in entries {
         line(&mut text, entry).expect("a String takes all that is written to it");
     }
-    small_file::replace(path, text.as_bytes())
+    text
 }
 
 /// A number of digits alone: no sign, for nothing in a checkpoint is negative.

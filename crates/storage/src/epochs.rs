@@ -7,16 +7,23 @@
 //! ```
 //!
 //! A follower or consumer asks where an epoch ended to learn whether its copy of the log still agrees with the leader's
-//! (KIP-101, KIP-279, KIP-320). Epochs and start offsets both rise strictly. Every change is on the disk when it returns, but
-//! for what is forgotten because the log begins later: a start finds that out again, and nobody waits for the disk for it.
+//! (KIP-101, KIP-279, KIP-320). Epochs and start offsets both rise strictly.
+//!
+//! What is forgotten because the log was cut is on the disk when it returns. A new epoch is written with the next flush of the
+//! log, and the recovery point does not pass its first batch before: a start finds it again in the batches. So it does with what
+//! is forgotten because the log begins later, and no producer waits for the disk. The file is never written over: it is whole,
+//! and lacks at most the latest changes.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ottla_base::{LeaderEpoch, Offset};
 
-use crate::checkpoint::{number, read_lines, write_lines};
+use crate::checkpoint::{lines, number, read_lines};
 use crate::error::{Error, Result};
+use crate::small_file::{self, Replacement};
 
 /// The name of the file, in the partition's folder.
 pub const LEADER_EPOCH_CHECKPOINT: &str = "leader-epoch-checkpoint";
@@ -24,12 +31,31 @@ pub const LEADER_EPOCH_CHECKPOINT: &str = "leader-epoch-checkpoint";
 /// The leader epochs of one log, oldest first.
 #[derive(Debug)]
 pub struct LeaderEpochs {
-    path: Box<Path>,
     entries: Vec<EpochStart>,
+    file: Arc<EpochsFile>,
+    /// How often an epoch was added, or the file written.
+    changes: u64,
+    /// No epoch that begins before this was added since the file had them all.
+    unwritten_from: Offset,
     /// The file still holds what lies before the log's start.
     is_file_behind: bool,
-    /// The file still names epochs whose batches could not be written.
-    is_file_ahead: bool,
+}
+
+/// The file, which a flush writes while nobody holds the log.
+#[derive(Debug)]
+struct EpochsFile {
+    /// Where it lies; held while it is written.
+    path: Mutex<PathBuf>,
+    /// Up to which of the changes it has them.
+    written: AtomicU64,
+}
+
+/// Epochs that the file lacks, with those that it has.
+#[derive(Debug)]
+pub(crate) struct UnwrittenEpochs {
+    file: Arc<EpochsFile>,
+    changes: u64,
+    text: String,
 }
 
 /// Where the records of one leader begin.
@@ -65,15 +91,15 @@ impl LeaderEpochs {
         if entries.windows(2).any(|pair| !pair[1].follows(pair[0])) {
             return Err(Error::corrupt(&path, "epochs and start offsets do not both rise"));
         }
-        Ok(Self { path: path.into(), entries, is_file_behind: false, is_file_ahead: false })
+        let file = Arc::new(EpochsFile { path: Mutex::new(path), written: AtomicU64::new(0) });
+        Ok(Self { entries, file, changes: 0, unwritten_from: Offset(0), is_file_behind: false })
     }
 
-    /// These epochs, which were found in the batches, in the place of a checkpoint that is damaged.
-    pub fn rebuilt(folder: &Path, entries: Vec<EpochStart>) -> Result<Self> {
-        let path = folder.join(LEADER_EPOCH_CHECKPOINT).into();
-        let mut this = Self { path, entries: Vec::new(), is_file_behind: false, is_file_ahead: false };
-        this.write(entries)?;
-        Ok(this)
+    /// No epochs, where the checkpoint is damaged: it stays as it is until they are written.
+    pub fn unknown(folder: &Path) -> Self {
+        let path = folder.join(LEADER_EPOCH_CHECKPOINT);
+        let file = Arc::new(EpochsFile { path: Mutex::new(path), written: AtomicU64::new(0) });
+        Self { entries: Vec::new(), file, changes: 1, unwritten_from: Offset(0), is_file_behind: false }
     }
 
     /// The latest leader's epoch.
@@ -86,21 +112,18 @@ impl LeaderEpochs {
         &self.entries
     }
 
-    /// Notes that the records from `start_offset` on are of `epoch`. Entries that contradict it (a later epoch or start)
-    /// go: the log was truncated and is written by another leader. Nothing happens if `epoch` is the latest already.
-    pub fn assign(&mut self, epoch: LeaderEpoch, start_offset: Offset) -> Result<()> {
-        assert!(epoch.0 >= 0 && start_offset.0 >= 0, "epoch {epoch} from {start_offset} is no epoch of a leader");
-        let known = |last: &EpochStart| last.epoch == epoch && last.start_offset <= start_offset;
-        if self.entries.last().is_some_and(known) {
-            return Ok(());
+    /// Notes that a batch of `epoch` begins at `start_offset`, which matters if no later one is known: an epoch that would
+    /// begin there or behind it goes.
+    pub fn assign(&mut self, epoch: LeaderEpoch, start_offset: Offset) {
+        if epoch <= self.latest().unwrap_or(LeaderEpoch::NONE) {
+            return;
         }
-        let new = EpochStart { epoch, start_offset };
-        let mut entries = self.entries.clone();
-        while entries.last().is_some_and(|last| !new.follows(*last)) {
-            entries.pop();
-        }
-        entries.push(new);
-        self.write(entries)
+        assert!(start_offset.0 >= 0, "epoch {epoch} from {start_offset} is no epoch of a leader");
+        self.unwritten_from = self.unwritten_from().map_or(start_offset, |from| from.min(start_offset));
+        self.changes += 1;
+        while self.entries.pop_if(|last| last.start_offset >= start_offset).is_some() {}
+        self.entries.push(EpochStart { epoch, start_offset });
+        self.check();
     }
 
     /// Where `epoch`, or the greatest known one below it, ends; `log_end` ends the latest. `None` if `epoch` is none, or
@@ -128,7 +151,7 @@ impl LeaderEpochs {
     pub fn truncate_from_end(&mut self, end_offset: Offset) -> Result<()> {
         let kept = self.entries.partition_point(|entry| entry.start_offset < end_offset);
         if kept == self.entries.len() {
-            return self.settle();
+            return Ok(());
         }
         self.write(self.entries[..kept].to_vec())
     }
@@ -147,34 +170,38 @@ impl LeaderEpochs {
         self.check();
     }
 
-    /// Forgets the epochs that start at `end_offset` or above, because their batches could not be written. The file follows
-    /// with [`Self::settle`]: where a batch finds no room on the disk, the file would not either.
-    pub fn take_back(&mut self, end_offset: Offset) {
-        let kept = self.entries.partition_point(|entry| entry.start_offset < end_offset);
-        self.is_file_ahead |= kept < self.entries.len();
-        self.entries.truncate(kept);
+    /// From which offset on epochs may be missing in the file, if any are.
+    pub fn unwritten_from(&self) -> Option<Offset> {
+        (self.file.written.load(Ordering::Acquire) < self.changes).then_some(self.unwritten_from)
     }
 
-    /// Writes the file if it names epochs that were taken back: before a batch comes to lie where they began.
-    pub fn settle(&mut self) -> Result<()> {
-        if self.is_file_ahead { self.write(self.entries.clone()) } else { Ok(()) }
+    /// What is to be written before the records up to `end_offset` may be called safe; nothing if the file has that.
+    pub(crate) fn unwritten(&self, end_offset: Offset) -> Option<UnwrittenEpochs> {
+        self.unwritten_from().filter(|from| *from < end_offset)?;
+        Some(UnwrittenEpochs { file: Arc::clone(&self.file), changes: self.changes, text: text_of(&self.entries) })
     }
 
     /// Writes the file if it does not say what is known here.
     pub fn catch_up(&mut self) -> Result<()> {
-        if self.is_file_behind { self.write(self.entries.clone()) } else { self.settle() }
+        let is_behind = self.is_file_behind || self.unwritten_from().is_some();
+        if is_behind { self.write(self.entries.clone()) } else { Ok(()) }
     }
 
     /// Notes that the partition's folder was renamed.
     pub fn moved(&mut self, folder: &Path) {
-        self.path = folder.join(LEADER_EPOCH_CHECKPOINT).into();
+        *self.file.lock() = folder.join(LEADER_EPOCH_CHECKPOINT);
     }
 
     /// Memory follows the disk, so that a failed write leaves both as they were.
     fn write(&mut self, entries: Vec<EpochStart>) -> Result<()> {
-        write_lines(&self.path, &entries, |text, entry| writeln!(text, "{} {}", entry.epoch, entry.start_offset))?;
+        let path = self.file.lock();
+        small_file::replace(&path, text_of(&entries).as_bytes())?;
+        // What a flush is about to write is out of date.
+        self.changes += 1;
+        self.file.written.store(self.changes, Ordering::Release);
+        drop(path);
         self.entries = entries;
-        (self.is_file_behind, self.is_file_ahead) = (false, false);
+        self.is_file_behind = false;
         self.check();
         Ok(())
     }
@@ -182,6 +209,44 @@ impl LeaderEpochs {
     fn check(&self) {
         assert!(self.entries.windows(2).all(|pair| pair[1].follows(pair[0])), "epochs rise: {:?}", self.entries);
     }
+}
+
+impl EpochsFile {
+    // Nothing is changed under the lock but the path itself.
+    fn lock(&self) -> MutexGuard<'_, PathBuf> {
+        self.path.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl UnwrittenEpochs {
+    /// Writes them, and returns when they are on the disk; or, for want of room or of files, leaves that to the next flush.
+    ///
+    /// # Errors
+    /// The disk is to blame.
+    pub fn write(&self) -> Result<()> {
+        let path = self.file.lock();
+        if self.file.written.load(Ordering::Acquire) >= self.changes {
+            return Ok(());
+        }
+        let staged = small_file::stage(&path, self.text.as_bytes());
+        if let Err(error) = &staged
+            && !error.is_of_disk()
+        {
+            tracing::warn!(%error, "leader epochs are to be written with the next flush");
+            return Ok(());
+        }
+        match staged.and_then(Replacement::finish) {
+            Ok(()) => self.file.written.store(self.changes, Ordering::Release),
+            // The folder may have another name meanwhile, because its topic was deleted.
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+fn text_of(entries: &[EpochStart]) -> String {
+    lines(entries, |text, entry| writeln!(text, "{} {}", entry.epoch, entry.start_offset))
 }
 
 impl EpochStart {
@@ -199,15 +264,16 @@ mod tests {
     fn sample(folder: &Path) -> LeaderEpochs {
         let mut epochs = LeaderEpochs::open(folder).unwrap();
         for (epoch, start) in [(1, 10), (3, 120), (4, 450)] {
-            epochs.assign(LeaderEpoch(epoch), Offset(start)).unwrap();
+            epochs.assign(LeaderEpoch(epoch), Offset(start));
         }
+        epochs.catch_up().unwrap();
         epochs
     }
 
     fn check(epochs: &LeaderEpochs, expected: &[(i32, i64)]) {
         let entries: Vec<_> = epochs.entries().iter().map(|entry| (entry.epoch.0, entry.start_offset.0)).collect();
         assert_eq!(entries, expected);
-        let read = LeaderEpochs::open(epochs.path.parent().unwrap()).unwrap();
+        let read = LeaderEpochs::open(epochs.file.lock().parent().unwrap()).unwrap();
         assert_eq!(read.entries(), epochs.entries(), "the file says the same");
     }
 
@@ -217,7 +283,8 @@ mod tests {
         sample(folder.path());
         let text = std::fs::read_to_string(folder.path().join(LEADER_EPOCH_CHECKPOINT)).unwrap();
         assert_eq!(text, "0\n3\n1 10\n3 120\n4 450\n");
-        let epochs = LeaderEpochs::rebuilt(folder.path(), Vec::new()).unwrap();
+        let mut epochs = LeaderEpochs::unknown(folder.path());
+        epochs.catch_up().unwrap();
         check(&epochs, &[]);
         for bad in ["0\n1\n1 10 5\n", "0\n1\n1\n", "0\n2\n1 10\n1 20\n", "0\n2\n1 10\n2 10\n", "0\n1\n4294967296 0\n"] {
             std::fs::write(folder.path().join(LEADER_EPOCH_CHECKPOINT), bad).unwrap();
@@ -226,20 +293,20 @@ mod tests {
     }
 
     #[test]
-    fn an_assignment_removes_what_contradicts_it() {
+    fn an_epoch_that_is_not_the_latest_changes_nothing() {
         for (epoch, start, expected) in [
             (4, 450, &[(1, 10), (3, 120), (4, 450)][..]),
             (4, 500, &[(1, 10), (3, 120), (4, 450)]),
-            (4, 400, &[(1, 10), (3, 120), (4, 400)]),
+            (-1, 500, &[(1, 10), (3, 120), (4, 450)]),
+            (3, 500, &[(1, 10), (3, 120), (4, 450)]),
             (5, 500, &[(1, 10), (3, 120), (4, 450), (5, 500)]),
             (5, 450, &[(1, 10), (3, 120), (5, 450)]),
             (5, 0, &[(5, 0)]),
-            (2, 500, &[(1, 10), (2, 500)]),
-            (3, 130, &[(1, 10), (3, 130)]),
         ] {
             let folder = tempfile::tempdir().unwrap();
             let mut epochs = sample(folder.path());
-            epochs.assign(LeaderEpoch(epoch), Offset(start)).unwrap();
+            epochs.assign(LeaderEpoch(epoch), Offset(start));
+            epochs.catch_up().unwrap();
             check(&epochs, expected);
         }
     }
@@ -279,5 +346,46 @@ mod tests {
             epochs.catch_up().unwrap();
             check(&epochs, expected);
         }
+    }
+
+    #[test]
+    fn what_a_flush_was_to_write_never_undoes_what_was_written_since() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut epochs = sample(folder.path());
+        epochs.assign(LeaderEpoch(5), Offset(500));
+        assert!(epochs.unwritten(Offset(500)).is_none(), "it begins behind what is flushed");
+        let early = epochs.unwritten(Offset(501)).unwrap();
+        epochs.assign(LeaderEpoch(7), Offset(600));
+        assert_eq!(epochs.unwritten_from(), Some(Offset(500)));
+        let late = epochs.unwritten(Offset(601)).unwrap();
+        late.write().unwrap();
+        assert_eq!(epochs.unwritten_from(), None);
+        check(&epochs, &[(1, 10), (3, 120), (4, 450), (5, 500), (7, 600)]);
+        early.write().unwrap();
+        check(&epochs, &[(1, 10), (3, 120), (4, 450), (5, 500), (7, 600)]);
+        epochs.assign(LeaderEpoch(8), Offset(700));
+        let cut_off = epochs.unwritten(Offset(701)).unwrap();
+        epochs.truncate_from_end(Offset(600)).unwrap();
+        cut_off.write().unwrap();
+        check(&epochs, &[(1, 10), (3, 120), (4, 450), (5, 500)]);
+    }
+
+    #[test]
+    fn a_flush_writes_into_the_folder_that_the_log_has_by_then() {
+        let parent = tempfile::tempdir().unwrap();
+        let (from, to) = (parent.path().join("t-0"), parent.path().join("t-0.0-delete"));
+        std::fs::create_dir(&from).unwrap();
+        let mut epochs = sample(&from);
+        epochs.assign(LeaderEpoch(5), Offset(500));
+        let unwritten = epochs.unwritten(Offset(501)).unwrap();
+        std::fs::rename(&from, &to).unwrap();
+        unwritten.write().unwrap();
+        assert_eq!(epochs.unwritten_from(), Some(Offset(500)), "it was not found");
+        epochs.moved(&to);
+        // Another topic of the same name.
+        std::fs::create_dir(&from).unwrap();
+        unwritten.write().unwrap();
+        check(&epochs, &[(1, 10), (3, 120), (4, 450), (5, 500)]);
+        assert_eq!(std::fs::read_dir(&from).unwrap().count(), 0);
     }
 }

@@ -49,9 +49,14 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// The same, but that the file has its name on the disk only once its folder is flushed.
 pub(crate) fn put(path: &Path, bytes: &[u8]) -> Result<()> {
+    stage(path, bytes)?.put()
+}
+
+/// Writes a file that is to come into the place of `path`. Nobody else does so until that is done.
+pub(crate) fn stage(path: &Path, bytes: &[u8]) -> Result<Replacement> {
     let mut replacement = Replacement::begin(path)?;
     replacement.write(bytes)?;
-    replacement.put()
+    Ok(replacement)
 }
 
 /// A file that is to come into the place of another one, once all of it is written. Dropped before, it is a `.tmp` that the next

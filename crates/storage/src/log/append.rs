@@ -59,7 +59,6 @@ impl Log {
         let last_offset = header.last_offset();
         let size = header.size_bytes();
         self.roll_if_due(size, base_offset, last_offset, header.max_timestamp, assign.now_ms)?;
-        self.assign_epoch(&header)?;
         let records = batch.records();
         let batch = BatchAt { position: self.active.size(), size: size as u32, header };
         self.write(&patched, records, std::slice::from_ref(&batch))?;
@@ -89,10 +88,7 @@ impl Log {
         let max_timestamp = batches.iter().map(BatchAt::max_timestamp).max().unwrap_or(-1);
         self.roll_if_due(bytes.len(), base_offset, last_offset, max_timestamp, now_ms)?;
         let position = self.active.size();
-        for batch in &mut batches {
-            batch.position += position;
-            self.assign_epoch(&batch.header)?;
-        }
+        batches.iter_mut().for_each(|batch| batch.position += position);
         self.write(bytes, &[], &batches)?;
         for batch in &batches {
             let from = (batch.position - position) as usize;
@@ -181,31 +177,14 @@ impl Log {
     /// Writes batches to the active segment.
     fn write(&mut self, first: &[u8], rest: &[u8], batches: &[BatchAt]) -> Result<()> {
         let written = self.active.append(first, rest, batches);
-        if written.is_err() {
-            self.epochs.take_back(self.active.end_offset());
-        }
         if self.active.is_broken() { self.for_good("taking a failed write back", written) } else { written }
-    }
-
-    /// Notes the leader epoch of a batch that is about to be written, if it is a new one.
-    fn assign_epoch(&mut self, header: &BatchHeader) -> Result<()> {
-        let epoch = header.partition_leader_epoch;
-        self.epochs.settle()?;
-        if epoch > self.latest_epoch().unwrap_or(LeaderEpoch::NONE) {
-            let assigned = self.epochs.assign(epoch, header.base_offset);
-            if assigned.is_err() {
-                // Nor are those of the batches before it written now.
-                self.epochs.take_back(self.active.end_offset());
-            }
-            return assigned;
-        }
-        Ok(())
     }
 
     /// Notes what follows from a batch that was written.
     fn note(&mut self, batch: &BatchAt, records: &[u8]) -> Result<()> {
         self.unflushed.records += batch.header.last_offset_delta as u64 + 1;
         self.snapshots.bytes_since += u64::from(batch.size);
+        self.epochs.assign(batch.leader_epoch(), batch.base_offset());
         match self.replayed.note(batch, records) {
             Some(aborted) => self.replayed.note_aborted(&self.folder, self.active.base_offset(), &aborted),
             None => Ok(()),

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ottla_base::{Offset, Timestamp};
 
 use super::Log;
+use crate::epochs::UnwrittenEpochs;
 use crate::error::{Error, Result};
 use crate::os;
 use crate::segment::{Segment, file_path};
@@ -56,6 +57,7 @@ pub struct Flush {
     /// How often its names had changed; the folder is flushed too if not all of that was flushed before.
     names: u64,
     names_flushed: u64,
+    epochs: Option<UnwrittenEpochs>,
     failed: Arc<Mutex<bool>>,
 }
 
@@ -92,7 +94,7 @@ impl Flush {
             // The folder may have another name meanwhile, because its topic was deleted.
             unless_gone(os::sync_folder(&self.folder)).map_err(Error::io("flush", &self.folder))?;
         }
-        Ok(())
+        self.epochs.as_ref().map_or(Ok(()), UnwrittenEpochs::write)
     }
 }
 
@@ -159,6 +161,7 @@ impl Log {
             folder: self.folder.clone(),
             names: self.unflushed.names,
             names_flushed: self.unflushed.names_flushed,
+            epochs: self.epochs.unwritten(end_offset),
             failed: Arc::clone(&self.unflushed.failed),
         };
         let behind =

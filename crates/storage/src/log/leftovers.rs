@@ -36,6 +36,8 @@ struct Name<'a> {
 /// A segment that is there.
 pub(super) struct Found {
     pub base_offset: Offset,
+    /// Whether it has an index of its offsets, as every segment does that was left whole.
+    pub has_index: bool,
     /// Whether it has an index of aborted transactions.
     pub has_aborted: bool,
 }
@@ -80,7 +82,10 @@ pub(super) fn tidy(folder: &Path) -> Result<Tidied> {
         }
     }
     let segments = kinds.into_iter().filter(|(_, kinds)| kinds.contains("log"));
-    let segments = segments.map(|(base_offset, kinds)| Found { base_offset, has_aborted: kinds.contains("txnindex") });
+    let segments = segments.map(|(base_offset, kinds)| {
+        let has = |kind| kinds.contains(kind);
+        Found { base_offset, has_index: has("index"), has_aborted: has("txnindex") }
+    });
     Ok(Tidied { segments: segments.collect(), snapshots })
 }
 

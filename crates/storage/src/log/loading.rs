@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use ottla_base::{LeaderEpoch, Offset, Timestamp};
+use ottla_base::{Offset, Timestamp};
 
 use super::leftovers::remove_segment;
 use super::open::{Cut, Left, Recovery};
@@ -29,8 +29,8 @@ pub(super) struct Loading<'a> {
     pub gaps: Gaps<'a>,
     /// The offset from which on batches were read, if any were.
     pub read_from: Option<Offset>,
-    /// The leader epochs; those that begin in what is read are added.
-    pub epochs: &'a mut LeaderEpochs,
+    /// The leader epochs; those that begin in what is read are added, unless they are to be found later.
+    pub epochs: Option<&'a mut LeaderEpochs>,
     pub recovery: &'a mut Recovery,
 }
 
@@ -97,22 +97,21 @@ impl Loading<'_> {
             return Active::open_or_recover(folder, base_offset, limits, now_ms);
         }
         let (mut end, mut read_bytes) = (base_offset, 0);
-        let (epochs, gaps) = (&mut *self.epochs, &mut self.gaps);
+        let (epochs, gaps) = (&mut self.epochs, &mut self.gaps);
         let mut each = |batch: &BatchAt| {
             if batch.base_offset() > end {
                 gaps.are_seen |= batch.base_offset() > gaps.compacted_to()?;
             }
             end = batch.last_offset().plus(1);
             read_bytes += u64::from(batch.size);
+            let Some(epochs) = epochs.as_deref_mut() else { return Ok(()) };
             let (epoch, from) = (batch.leader_epoch(), batch.base_offset());
             if epochs.epoch_for(from).is_some_and(|known| known > epoch) {
                 // What was written there last is lost, and what a failed append had left is back.
                 epochs.truncate_from_end(from)?;
             }
-            match epochs.latest().unwrap_or(LeaderEpoch::NONE) {
-                latest if epoch > latest => epochs.assign(epoch, from),
-                _ => Ok(()),
-            }
+            epochs.assign(epoch, from);
+            Ok(())
         };
         let resumed = match is_last && self.may_resume {
             true => Active::resume(folder, base_offset, limits, now_ms, &mut each),
@@ -144,7 +143,9 @@ fn wrong_behind(end: Offset, later: &[(Offset, u32)], gaps: &mut Gaps<'_>) -> Re
     if end > next {
         return Ok(Some(format!("offset {next} does not follow {end}")));
     }
-    let is_wrong = end < next && !gaps.are_seen && next > gaps.compacted_to()?;
+    // What is only likely is believed for the sake of the records behind it, where there are any.
+    let is_likely = gaps.are_seen && later.iter().any(|(_, size)| *size > 0);
+    let is_wrong = end < next && !is_likely && next > gaps.compacted_to()?;
     gaps.are_believed |= end < next && !is_wrong;
     Ok(is_wrong.then(|| format!("the offsets from {end} to {next} are missing")))
 }

@@ -10,7 +10,8 @@
 //! A `Log` belongs to one owner, who keeps it under a lock and tells it the time. The high watermark is not its
 //! matter: whoever reads or deletes says how far that may go. What each file of this module does:
 //!
-//! - `open`: from a folder to a log; `loading`: its segments, and what recovery cuts; `leftovers`: files that a crash left
+//! - `open`: from a folder to a log; `loading`: its segments, and what recovery cuts; `leftovers`: files that a crash left;
+//!   `missing_epochs`: leader epochs that it left out
 //! - `append`: leader's and followers' batches, rolling; `replay`: what follows from them about their producers
 //! - `read`: from an offset to a slice of a file; `lookup`: from a timestamp to an offset
 //! - `flush`: what is on the disk, closing; `failure`: when a log takes no more
@@ -23,6 +24,7 @@ mod flush;
 mod leftovers;
 mod loading;
 mod lookup;
+mod missing_epochs;
 mod open;
 mod read;
 mod replay;
@@ -128,9 +130,10 @@ impl Log {
     }
 
     /// All records before it are on the disk, not only in the page cache, and so are the indexes of the sealed segments
-    /// before it: a start after a crash need not read them.
+    /// before it and their leader epochs: a start after a crash need not read them.
     pub fn recovery_point(&self) -> Offset {
-        self.unflushed.sealed.first().map_or(self.recovery_point, |first| self.recovery_point.min(*first))
+        let waiting = self.unflushed.sealed.first().copied().into_iter().chain(self.epochs.unwritten_from());
+        waiting.fold(self.recovery_point, Offset::min)
     }
 
     /// What `recovery-point-offset-checkpoint` is to say: the recovery point, but never the end of the active segment. Once

@@ -11,20 +11,20 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
 
-use ottla_base::{LeaderEpoch, Offset, Timestamp, TopicPartition};
+use ottla_base::{Offset, Timestamp, TopicPartition};
 
 use super::flush::Unflushed;
 use super::leftovers::{Found, Tidied, remove, remove_segment, tidy};
 use super::loading::{Gaps, Loading};
+use super::missing_epochs::find_epochs;
 use super::replay::{Replayed, Snapshots};
 use super::{Log, index_limits, new_segment};
 use crate::aborted::AbortedIndex;
 use crate::config::LogConfig;
-use crate::epochs::{EpochStart, LeaderEpochs};
+use crate::epochs::LeaderEpochs;
 use crate::error::{Error, Result};
 use crate::os;
 use crate::producers::{ProducerCount, Producers};
-use crate::segment::scan::{LOOKUP_CHUNK_BYTES, Scan};
 use crate::segment::{Active, IndexLimits, Intact, Sealed, Segment, file_path};
 
 /// What is known of a log from elsewhere when it is opened.
@@ -110,18 +110,20 @@ impl Log {
         let (segments, trusted) = find_segments(folder, &found, index_limits(&config), &options)?;
         let OpenLog { topic_partition, left, recovery_point, log_start_offset, now_ms, producers } = options;
         let bases: Vec<Offset> = segments.iter().map(Segment::base_offset).collect();
-        let (mut epochs, epochs_known) = open_epochs(folder, &segments[..trusted])?;
+        let (mut epochs, epochs_are_damaged) = open_epochs(folder)?;
+        // Where all is there, they need not be read one by one.
+        let finds_epochs = left == Left::Killed || epochs_are_damaged;
         let mut loading = Loading {
             folder,
             limits: index_limits(&config),
             now_ms,
             left,
             intact: if left == Left::Killed { Intact::AllButLast } else { Intact::Before(recovery_point) },
-            may_resume: left == Left::Killed && epochs_known,
+            may_resume: left == Left::Killed,
             trusted,
             gaps: Gaps::new(folder),
             read_from: bases.get(trusted).copied(),
-            epochs: &mut epochs,
+            epochs: (!finds_epochs).then_some(&mut epochs),
             recovery: &mut recovery,
         };
         let (sealed, active) = loading.load(segments)?;
@@ -146,6 +148,9 @@ impl Log {
         if made && !clean {
             // Segments that a truncation had begun to remove must not come back beside it.
             os::sync_folder(folder).map_err(Error::io("flush", folder))?;
+        }
+        if finds_epochs {
+            find_missing_epochs(&sealed, &active, &mut epochs)?;
         }
         let first = sealed.first().map_or(active.base_offset(), Segment::base_offset);
         let (aborted, aborted_from) = open_aborted(folder, &found, &bases, read_from)?;
@@ -175,6 +180,9 @@ impl Log {
             opened: Mutex::default(),
         };
         log.settle(end, aborted_from, clean, snapshots, now_ms)?;
+        if epochs_are_damaged {
+            log.epochs.catch_up()?;
+        }
         if gaps_are_believed {
             // The next start may know less of how far the log was compacted, and must not cut off there what is flushed by then.
             log.flush(now_ms)?;
@@ -254,41 +262,36 @@ fn remove_empty(folder: &Path, segments: &mut Vec<Sealed>, trusted: usize) -> Re
     Ok(empty.len())
 }
 
-/// The leader epochs, from their checkpoint, or from the headers of the `trusted` segments where that is damaged: all of the
-/// other segments have to be read then. They are written once, so that a crash leaves the damaged checkpoint or a whole one.
-/// Says also whether the checkpoint was whole.
-fn open_epochs(folder: &Path, trusted: &[Sealed]) -> Result<(LeaderEpochs, bool)> {
+/// The leader epochs, as their checkpoint has them, and whether that is damaged: all of them are found again then, and written
+/// once, so that a crash leaves the damaged checkpoint or a whole one.
+fn open_epochs(folder: &Path) -> Result<(LeaderEpochs, bool)> {
     match LeaderEpochs::open(folder) {
-        Err(error @ Error::Corrupt { .. }) => tracing::warn!(%error, "finding out the leader epochs from the batches"),
-        opened => return opened.map(|epochs| (epochs, true)),
-    }
-    let mut entries: Vec<EpochStart> = Vec::new();
-    for segment in trusted {
-        match find_epochs(segment, &mut entries) {
-            // A clean start leaves damage in a segment to its readers.
-            Err(error @ Error::Corrupt { .. }) => tracing::warn!(%error, "leader epochs may be missing"),
-            found => found?,
+        Err(error @ Error::Corrupt { .. }) => {
+            tracing::warn!(%error, "finding out the leader epochs from the batches");
+            Ok((LeaderEpochs::unknown(folder), true))
         }
-        segment.close();
+        opened => opened.map(|epochs| (epochs, false)),
     }
-    LeaderEpochs::rebuilt(folder, entries).map(|epochs| (epochs, false))
 }
 
-/// Adds the leader epochs that begin in a segment.
-fn find_epochs(segment: &Sealed, entries: &mut Vec<EpochStart>) -> Result<()> {
-    let file = segment.file()?;
-    let mut scan = Scan::new(&file, segment.path(), 0, segment.size(), LOOKUP_CHUNK_BYTES);
-    while let Some(batch) = scan.next()? {
-        let new = EpochStart { epoch: batch.leader_epoch(), start_offset: batch.base_offset() };
-        if new.epoch > LeaderEpoch::NONE && entries.last().is_none_or(|last| new.follows(*last)) {
-            entries.push(new);
+/// Finds the leader epochs that are missing in their checkpoint.
+fn find_missing_epochs(sealed: &[Sealed], active: &Active, epochs: &mut LeaderEpochs) -> Result<()> {
+    let segments: Vec<&dyn Segment> = sealed.iter().map(|segment| segment as _).chain([active as _]).collect();
+    let found = find_epochs(&segments, epochs);
+    sealed.iter().for_each(Sealed::close);
+    match found {
+        // Damage in a segment that recovery does not read is left to its readers.
+        Err(error @ Error::Corrupt { .. }) => {
+            tracing::warn!(%error, "leader epochs may be missing");
+            Ok(())
         }
+        found => found,
     }
-    Ok(())
 }
 
 /// The indexes of aborted transactions, and the offset from which on they are to be found out again: `read_from`, from which
-/// on batches were read, or the base of a segment whose index is damaged.
+/// on batches were read, or the base of a segment whose index is damaged. So is one, as in Kafka, that is beside no index of
+/// offsets: somebody has taken the indexes away to have them built anew, and without an entry there is no file to be missed.
 fn open_aborted(
     folder: &Path,
     found: &[Found],
@@ -298,10 +301,20 @@ fn open_aborted(
     let (mut aborted, mut from) = (BTreeMap::new(), read_from.unwrap_or(Offset(i64::MAX)));
     // The segment in which reading began may have been read in part.
     let begun_in = bases[..bases.partition_point(|base| *base <= from)].last().copied();
-    for base_offset in found.iter().filter(|segment| segment.has_aborted).map(|segment| segment.base_offset) {
+    for (number, &Found { base_offset, has_index, has_aborted }) in found.iter().enumerate() {
+        if !has_index {
+            from = from.min(base_offset);
+        }
+        if !has_aborted {
+            continue;
+        }
         let path = file_path(folder, base_offset, "txnindex");
+        let end = found.get(number + 1).map_or(Offset(i64::MAX), |next| next.base_offset);
+        let lies_here = |index: &AbortedIndex| {
+            index.entries().iter().all(|aborted| (base_offset..end).contains(&aborted.last_offset))
+        };
         match AbortedIndex::open(&path) {
-            Ok(mut index) if base_offset < from => {
+            Ok(mut index) if base_offset < from && lies_here(&index) => {
                 if Some(base_offset) == begun_in {
                     index.truncate_to(from)?;
                 }

@@ -211,7 +211,13 @@ impl Log {
                 if index < self.sealed.len() {
                     self.keep_few_open(segment.base_offset());
                 }
-                done?;
+                match done {
+                    // Damage in a segment that recovery does not read is left to its readers.
+                    Err(error @ Error::Corrupt { .. }) => {
+                        tracing::warn!(%error, "producers and aborted transactions may be missing");
+                    }
+                    done => done?,
+                }
             }
         }
         Ok(())

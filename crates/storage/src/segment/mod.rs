@@ -59,6 +59,12 @@ pub(crate) trait Segment {
 
     /// The same, by the index and the headers behind what it names.
     fn locate_by_index(&self, offset: Offset) -> Result<Option<Place>> {
+        let found = self.batch_near(offset)?.filter(|batch| batch.last_offset() >= offset);
+        Ok(found.as_ref().map(Place::from))
+    }
+
+    /// The first batch that ends with `offset` or later, and where none does, the last one.
+    fn batch_near(&self, offset: Offset) -> Result<Option<BatchAt>> {
         let file = self.file()?;
         let entry = self.index_floor(offset)?;
         let scan_at = |position| Scan::new(&file, self.path(), position, self.size(), LOOKUP_CHUNK_BYTES);
@@ -72,13 +78,15 @@ pub(crate) trait Segment {
             scan = scan_at(0);
             next = scan.next();
         }
+        let mut last = None;
         while let Some(batch) = next? {
             if batch.last_offset() >= offset {
-                return Ok(Some(Place::from(&batch)));
+                return Ok(Some(batch));
             }
+            last = Some(batch);
             next = scan.next();
         }
-        Ok(None)
+        Ok(last)
     }
 
     /// Where the first batch begins that ends with `offset` or later; the end of the segment if there is none.

@@ -73,13 +73,8 @@ impl Sealed {
 
     /// The offset after the last record, which is read from the file.
     pub fn end_offset(&self) -> Result<Offset> {
-        let (file, position) = (self.file()?, self.with_indexes(|indexes| Ok(indexes.offset.last().position))?);
-        let mut scan = Scan::new(&file, &self.path, position, self.size, LOOKUP_CHUNK_BYTES);
-        let mut end = self.base_offset;
-        while let Some(batch) = scan.next()? {
-            end = batch.last_offset().plus(1);
-        }
-        Ok(end)
+        let last = self.batch_near(Offset(i64::MAX))?;
+        Ok(last.map_or(self.base_offset, |batch| batch.last_offset().plus(1)))
     }
 
     /// Whether the log file is open.

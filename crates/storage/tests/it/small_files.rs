@@ -71,7 +71,8 @@ fn the_files_of_text() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(LeaderEpochs::open(&kafka("u-0")).unwrap().entries().len(), 1);
     let mut epochs = LeaderEpochs::open(folder.path()).unwrap();
-    epochs.assign(0.into(), Offset(0)).unwrap();
+    epochs.assign(0.into(), Offset(0));
+    epochs.catch_up().unwrap();
     same_bytes(&folder.path().join("leader-epoch-checkpoint"), &kafka("u-0/leader-epoch-checkpoint"));
 
     let topic_id = read_partition_metadata(&kafka("u-0")).unwrap().unwrap();

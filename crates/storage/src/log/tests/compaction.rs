@@ -78,6 +78,15 @@ fn compacted(config: &LogConfig) -> (Fixture, Held) {
     (fixture, Held::new(log))
 }
 
+/// A log with two values of one key in a segment that is sealed.
+fn overwritten() -> (Fixture, Held) {
+    let (fixture, held) = compacted(&LogConfig::default());
+    put(&held, plain(), &["a=1"]);
+    put(&held, plain(), &["a=2"]);
+    roll(&held);
+    (fixture, held)
+}
+
 fn clean(fixture: &Fixture, held: &Held, now_ms: i64) -> Cleaned {
     let cleaned = clean_as(held, fixture.folder.path(), now_ms, &settings(6000), LIMITS).unwrap();
     held.with(|log| log.check());
@@ -404,10 +413,7 @@ fn a_batch_larger_than_all_buffers_and_a_map_smaller_than_the_keys_work() {
 
 #[test]
 fn a_reader_inside_of_a_segment_that_was_replaced_finishes() {
-    let (fixture, held) = compacted(&LogConfig::default());
-    put(&held, plain(), &["a=1"]);
-    put(&held, plain(), &["a=2"]);
-    roll(&held);
+    let (fixture, held) = overwritten();
     let slice = held.with(|log| log.read(Offset(0), u32::MAX, log.end_offset(), true).unwrap());
     let before = bytes_of(&slice);
     clean(&fixture, &held, 0);
@@ -420,10 +426,8 @@ fn a_reader_inside_of_a_segment_that_was_replaced_finishes() {
 
 #[test]
 fn what_is_given_up_leaves_nothing_behind() {
-    let (fixture, held) = compacted(&LogConfig::default());
-    put(&held, plain(), &["a=1"]);
-    put(&held, plain(), &["a=2"]);
-    roll(&held);
+    let (fixture, held) = overwritten();
+    held.with(|log| log.flush(0).unwrap());
     let (before, files) = (dumped(&held), fixture.files());
     for bytes in 0..400 {
         held.patience_bytes.set(bytes);
@@ -438,10 +442,7 @@ fn what_is_given_up_leaves_nothing_behind() {
 
 #[test]
 fn what_an_earlier_cleaning_could_not_remove_does_not_stand_in_the_way() {
-    let (fixture, held) = compacted(&LogConfig::default());
-    put(&held, plain(), &["a=1"]);
-    put(&held, plain(), &["a=2"]);
-    roll(&held);
+    let (fixture, held) = overwritten();
     for name in
         ["00000000000000000000.txnindex.cleaned", "00000000000000000000.log.swap", "00000000000000000007.log.cleaned"]
     {
@@ -520,10 +521,7 @@ fn a_log_that_is_cut_or_renamed_or_deleted_from_meanwhile_is_left_alone() {
 
 #[test]
 fn a_damaged_batch_is_not_copied() {
-    let (fixture, held) = compacted(&LogConfig::default());
-    put(&held, plain(), &["a=1"]);
-    put(&held, plain(), &["a=2"]);
-    roll(&held);
+    let (fixture, held) = overwritten();
     let path = fixture.path().join("00000000000000000000.log");
     let mut bytes = fs::read(&path).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
@@ -558,8 +556,6 @@ fn the_new_segment_is_on_the_disk_before_it_has_a_name_that_counts_and_the_old_o
     roll(&held);
     held.with(|log| log.flush(0).unwrap());
     let (_, calls) = trace::calls_of(|| clean(&fixture, &held, 0));
-    let place =
-        |call: &str| calls.iter().position(|other| other == call).unwrap_or_else(|| panic!("{call}: {calls:#?}"));
     let order = [
         "rename cleaner-offset-checkpoint.tmp",
         "create 00000000000000000000.log.cleaned",
@@ -574,8 +570,7 @@ fn the_new_segment_is_on_the_disk_before_it_has_a_name_that_counts_and_the_old_o
         "rename 00000000000000000000.timeindex.swap",
         "sync-folder t-0",
     ];
-    let places: Vec<usize> = order.iter().map(|call| place(call)).collect();
-    assert!(places.is_sorted(), "{places:?} {calls:#?}");
+    assert_in_order(&calls, &order);
 }
 
 /// A record as it is made up: key and value.

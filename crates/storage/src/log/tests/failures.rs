@@ -167,6 +167,7 @@ fn a_log_that_begins_later_waits_for_no_disk() {
     for _ in 0..4 {
         append(&mut log, &Made::sized(10, 500));
     }
+    log.flush(0).unwrap();
     let ((), calls) = trace::calls_of(|| {
         for to in 1..15 {
             log.advance_start_offset(Offset(to)).unwrap();
@@ -185,6 +186,46 @@ fn a_log_that_begins_later_waits_for_no_disk() {
     assert!(text().ends_with(" 40\n"), "{}", text());
 }
 
+#[test]
+fn a_new_epoch_waits_for_no_disk_and_the_recovery_point_for_it() {
+    let (fixture, mut log) = Fixture::new(LogConfig::default());
+    let (_, calls) = trace::calls_of(|| append(&mut log, &Made::sized(10, 500)));
+    assert_eq!(calls, Vec::<String>::new(), "nothing is made, renamed or flushed");
+    assert_eq!(log.latest_epoch(), Some(LeaderEpoch(5)));
+
+    trace::fail_once("create leader-epoch-checkpoint.tmp");
+    log.flush(0).unwrap();
+    assert_eq!(
+        (log.flushed_offset(), log.recovery_point()),
+        (Offset(10), Offset(0)),
+        "a start finds it in the batches"
+    );
+    append(&mut log, &Made::sized(10, 500));
+    let ((), calls) = trace::calls_of(|| log.flush(0).unwrap());
+    let order = [
+        "sync 00000000000000000000.log",
+        "sync leader-epoch-checkpoint.tmp",
+        "rename leader-epoch-checkpoint.tmp",
+        "sync-folder t-0",
+    ];
+    assert_in_order(&calls, &order);
+    assert_eq!(log.recovery_point(), Offset(20));
+    let text = fs::read_to_string(fixture.path().join("leader-epoch-checkpoint")).unwrap();
+    assert_eq!(text, "0\n1\n5 0\n");
+    append(&mut log, &Made::sized(10, 500));
+    let ((), calls) = trace::calls_of(|| log.flush(0).unwrap());
+    assert!(!calls.iter().any(|call| call.contains("leader-epoch")), "{calls:?}");
+}
+
+#[test]
+fn an_epoch_of_which_the_flush_failed_is_the_last() {
+    let (_fixture, mut log) = Fixture::new(LogConfig::default());
+    append(&mut log, &Made::sized(10, 500));
+    trace::fail_once("sync leader-epoch-checkpoint.tmp");
+    log.flush(0).unwrap_err();
+    assert!(matches!(log.check_usable(), Err(Error::Unusable { .. })));
+}
+
 /// Whether flushing the log flushes its folder.
 fn flushes_names(log: &mut Log) -> bool {
     let ((), calls) = trace::calls_of(|| log.flush(0).unwrap());
@@ -198,7 +239,9 @@ fn a_folder_is_flushed_after_its_names_have_changed() {
     let parent = fixture.folder.path().file_name().unwrap().to_str().unwrap();
     assert!(calls.contains(&format!("sync-folder {parent}")), "{calls:?}");
     assert!(flushes_names(&mut log), "the first segment is new");
-    append(&mut log, &Made::sized(10, 500));
+    append(&mut log, &Made::sized(10, 50));
+    assert!(flushes_names(&mut log), "so is the leader epoch");
+    append(&mut log, &Made::sized(10, 50));
     assert!(!flushes_names(&mut log));
 
     append(&mut log, &Made::sized(10, 500));

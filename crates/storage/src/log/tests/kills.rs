@@ -87,6 +87,37 @@ fn sealed_segments_are_not_read_at_all() {
 }
 
 #[test]
+fn leader_epochs_that_no_flush_has_written_are_found_again() {
+    let epochs = [1, 1, 1, 2, 4, 4, 4, 4, 4, 7, 8, 8, 8, 8, 8, 8, 8, 8, 9];
+    let config = LogConfig { segment_index_bytes: 1 << 20, ..small_segments(2500) };
+    for (flushed_after, is_rolled) in (0..20).flat_map(|number| [(number, false), (number, true)]) {
+        let (fixture, mut log) = Fixture::new(config.clone());
+        for (number, &leader_epoch) in (0..).zip(&epochs) {
+            if number == flushed_after {
+                log.flush(0).unwrap();
+            }
+            // As after a compaction, some offsets are missing.
+            let made = Made { base_offset: number * 13, leader_epoch, ..Made::sized(10, 500) };
+            log.append_follower(&made.bytes(), 0).unwrap();
+        }
+        if is_rolled {
+            log.roll(0).unwrap();
+        }
+        let known = log.epochs().entries().to_vec();
+        assert_eq!(known.len(), 6);
+        drop(log);
+        let (log, recovery) = reopen(&fixture);
+        assert_eq!((log.epochs().entries(), recovery.cut), (&known[..], None), "{flushed_after} {is_rolled}");
+        log.close(0).unwrap();
+        assert_eq!(fixture.open(true, 1000).0.epochs().entries(), known);
+        fs::write(fixture.path().join("leader-epoch-checkpoint"), b"damaged").unwrap();
+        assert_eq!(reopen(&fixture).0.epochs().entries(), known);
+        let text = fs::read_to_string(fixture.path().join("leader-epoch-checkpoint")).unwrap();
+        assert_eq!(text, "0\n6\n1 0\n2 39\n4 52\n7 117\n8 130\n9 234\n");
+    }
+}
+
+#[test]
 fn a_last_write_that_is_torn_is_cut_off_and_told() {
     for preallocate in [false, true] {
         let config = LogConfig { preallocate, ..LogConfig { segment_index_bytes: 1 << 20, ..small_segments(1 << 20) } };

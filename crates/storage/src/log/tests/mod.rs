@@ -48,15 +48,7 @@ impl Fixture {
     }
 
     fn open_left(&self, left: Left, recovery_point: i64, log_start: i64) -> Result<(Log, Recovery)> {
-        let options = OpenLog {
-            topic_partition: TopicPartition::new("t", 0),
-            left,
-            recovery_point: Offset(recovery_point),
-            log_start_offset: Offset(log_start),
-            now_ms: 0,
-            producers: crate::ProducerCount::default(),
-        };
-        let opened = Log::open(&self.path(), self.config.clone(), options)?;
+        let opened = Log::open(&self.path(), self.config.clone(), known(left, (recovery_point, log_start), 0))?;
         opened.0.check();
         Ok(opened)
     }
@@ -70,6 +62,18 @@ impl Fixture {
             .collect();
         names.sort();
         names.concat()
+    }
+}
+
+/// What is known of the log when it is opened, with the recovery point and the start that were written down.
+fn known(left: Left, (recovery_point, log_start): (i64, i64), now_ms: i64) -> OpenLog {
+    OpenLog {
+        topic_partition: TopicPartition::new("t", 0),
+        left,
+        recovery_point: Offset(recovery_point),
+        log_start_offset: Offset(log_start),
+        now_ms,
+        producers: crate::ProducerCount::default(),
     }
 }
 
@@ -124,6 +128,14 @@ fn read(log: &Log, from: i64, max_bytes: u32, bound: i64) -> Vec<i64> {
 
 fn purge(log: &mut Log, now_ms: i64) {
     log.take_deleted(now_ms).unlink().unwrap();
+}
+
+/// Asserts that these calls were made in this order; of several that are alike, the first one counts.
+fn assert_in_order(calls: &[String], order: &[&str]) {
+    let place =
+        |call: &&str| calls.iter().position(|other| other == call).unwrap_or_else(|| panic!("{call}: {calls:#?}"));
+    let places: Vec<usize> = order.iter().map(place).collect();
+    assert!(places.is_sorted(), "{places:?} {calls:#?}");
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -163,6 +163,20 @@ fn aborted_transactions_are_kept_with_their_segments_and_found_out_again() {
         log.on_high_watermark(Offset(6));
         assert_eq!(log.last_stable_offset(Offset(6)), Offset(6));
     }
+    // One that is missing is missed where its segment is read; else where no index is beside it any more.
+    let remove = |name: &str| fs::remove_file(fixture.path().join(name)).unwrap();
+    let names = || left.iter().map(|line| line.split(' ').next().unwrap());
+    names().for_each(remove);
+    check(&fixture.open(false, 0).0);
+    assert_eq!(files(&fixture), left);
+    names().for_each(remove);
+    names().for_each(|name| remove(&name.replace("txnindex", "index")));
+    check(&fixture.open(true, 6).0);
+    assert_eq!(files(&fixture), left);
+    // One of another segment is wrong in this one.
+    let paths: Vec<_> = names().map(|name| fixture.path().join(name)).collect();
+    fs::copy(&paths[0], &paths[1]).unwrap();
+    check(&fixture.open(true, 6).0);
     let (mut log, _) = fixture.open(true, 6);
     log.truncate_to(Offset(5), 0).unwrap();
     assert_eq!(log.end_offset(), Offset(5));

@@ -123,15 +123,7 @@ fn a_restart_does_not_make_a_segment_young_again() {
     append_at(&mut log, &Made::at(&[100_000]), 100_000);
     drop(log);
     for left in [Left::Killed, Left::Unknown, Left::Cleanly] {
-        let options = OpenLog {
-            topic_partition: TopicPartition::new("t", 0),
-            left,
-            recovery_point: Offset(0),
-            log_start_offset: Offset(0),
-            now_ms: 100_900,
-            producers: crate::ProducerCount::default(),
-        };
-        let (mut log, _) = Log::open(&fixture.path(), fixture.config.clone(), options).unwrap();
+        let (mut log, _) = Log::open(&fixture.path(), fixture.config.clone(), known(left, (0, 0), 100_900)).unwrap();
         let end = log.end_offset();
         append_at(&mut log, &Made::at(&[101_001]), 101_001);
         assert_eq!(log.segments().last().unwrap().base_offset, end, "{left:?}");

@@ -226,11 +226,14 @@ fn what_lies_behind_a_torn_segment_is_gone_for_good_before_that_is_cut() {
     file(&fixture, "00000000000000000000.log").write_all_at(&[0xff], size + 300).unwrap();
     let ((log, recovery), calls) = trace::calls_of(|| fixture.open(false, 0));
     assert_eq!((log.end_offset(), recovery.cut.unwrap().removed_segments), (Offset(10), 2));
-    let steps = ["remove 00000000000000000040.log", "remove 00000000000000000020.log", "sync-folder t-0"]
-        .into_iter()
-        .chain(["set-length 00000000000000000000.log", "sync 00000000000000000000.log"]);
-    let places: Vec<_> = steps.map(|step| calls.iter().position(|call| call == step).expect(step)).collect();
-    assert!(places.is_sorted(), "{calls:#?}");
+    let order = [
+        "remove 00000000000000000040.log",
+        "remove 00000000000000000020.log",
+        "sync-folder t-0",
+        "set-length 00000000000000000000.log",
+        "sync 00000000000000000000.log",
+    ];
+    assert_in_order(&calls, &order);
 }
 
 #[test]
@@ -269,10 +272,10 @@ fn a_damaged_sealed_segment_is_read_up_to_the_damage_and_its_index_built_once() 
     file(&fixture, name).write_all_at(&[0xff; 4], 3 * size + 8).unwrap();
     fs::remove_file(fixture.path().join(index)).unwrap();
     let length = fs::metadata(fixture.path().join(name)).unwrap().len();
-    let (log, _) = fixture.open(true, 80);
-    let (found, calls) = trace::calls_of(|| read(&log, 20, size as u32, 80));
-    assert_eq!(found, [20]);
+    // The start reads it, since its aborted transactions may have gone with its index.
+    let ((log, _), calls) = trace::calls_of(|| fixture.open(true, 80));
     assert!(calls.contains(&format!("create {index}")), "{calls:?}");
+    assert_eq!(read(&log, 20, size as u32, 80), [20]);
     let ((), calls) = trace::calls_of(|| {
         for _ in 0..3 {
             assert_eq!([0, 10, 20].map(|offset| read(&log, offset, size as u32, 80)), [[0], [10], [20]]);

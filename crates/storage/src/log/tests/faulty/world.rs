@@ -605,14 +605,7 @@ impl World {
     }
 
     fn open(&self, left: Left) -> Result<Log> {
-        let options = OpenLog {
-            topic_partition: TopicPartition::new("t", 0),
-            left,
-            recovery_point: Offset(self.checkpoint.0),
-            log_start_offset: Offset(self.checkpoint.1),
-            now_ms: self.now_ms,
-            producers: crate::ProducerCount::default(),
-        };
+        let options = known(left, self.checkpoint, self.now_ms);
         Ok(Log::open(&self.path(), self.fixture.config.clone(), options)?.0)
     }
 }
