@@ -124,11 +124,13 @@ async fn serve(config: Config, ready_file: Option<&std::path::Path>) -> Result<(
 /// Starts a broker on another thread: it may read logs for minutes, and this one listens to signals meanwhile.
 async fn start(config: Config) -> Result<Broker, String> {
     let runtime = tokio::runtime::Handle::current();
-    let started = tokio::task::spawn_blocking(move || runtime.block_on(Broker::start(config))).await;
-    match started {
-        Ok(started) => started.map_err(|refused| refused.to_string()),
-        Err(ended) => std::panic::resume_unwind(ended.into_panic()),
-    }
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new().name("ottla-start".to_owned());
+    // Who does not listen any more has ended this process.
+    let started = thread.spawn(move || drop(tell.send(runtime.block_on(Broker::start(config)))));
+    started.map_err(|error| format!("cannot start threads: {error}"))?;
+    let started = told.await.map_err(|_| "the start has failed by a defect of Ottla, see above".to_owned())?;
+    started.map_err(|refused| refused.to_string())
 }
 
 /// The signals that stop a broker.

@@ -107,6 +107,31 @@ impl Options {
         child.wait().expect("it is our child");
     }
 
+    /// Starts it, sends SIGTERM once it has written `said` to stderr, and waits for the end: its status, and all that it wrote.
+    pub fn stop_while_starting(&self, said: &str) -> (ExitStatus, String) {
+        let mut child = self.spawn();
+        let log = || fs::read_to_string(self.folder.join("stderr")).unwrap_or_default();
+        let begun = Instant::now();
+        while !log().contains(said) {
+            assert!(begun.elapsed() < READY_WITHIN, "it does not say {said:?}: {}", log());
+            std::thread::sleep(LOOK_EVERY);
+        }
+        let pid = Pid::from_raw(child.id() as i32).expect("a process id is not zero");
+        rustix::process::kill_process(pid, Signal::TERM).expect("it is our child");
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait().expect("it is our child") {
+                return (status, log());
+            }
+            if begun.elapsed() > END_WITHIN {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!("the broker did not end within {END_WITHIN:?}: {}", log());
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
     fn spawn(&self) -> Child {
         let ready_file = self.folder.join("ready");
         let _ = fs::remove_file(&ready_file);

@@ -28,6 +28,9 @@ use super::partition::Partition;
 use super::{Hosted, Partitions, checkpoints};
 use crate::node::entropy;
 
+/// A partition, as the metadata knows it.
+type Registered = (PartitionIndex, Arc<image::Partition>);
+
 /// A change that an image asks for.
 pub enum Change {
     /// A log is to be opened, or made.
@@ -166,11 +169,7 @@ impl Partitions {
     }
 
     /// Takes a topic into the list with what is led of it; gives the partitions that are there, and those that are to be.
-    fn note_hosted(
-        &self,
-        topic: &Topic,
-        settings: &Arc<TopicSettings>,
-    ) -> (Vec<Arc<Partition>>, Vec<(PartitionIndex, Arc<image::Partition>)>) {
+    fn note_hosted(&self, topic: &Topic, settings: &Arc<TopicSettings>) -> (Vec<Arc<Partition>>, Vec<Registered>) {
         let (mut there, mut wanted) = (Vec::new(), Vec::new());
         let mut topics = self.topics.write().expect("nobody panics while holding this lock");
         let hosted = topics.entry(topic.name.to_string()).or_insert_with(|| Hosted::new(topic.id, settings.clone()));

@@ -93,6 +93,23 @@ fn each_signal_that_asks_for_the_end_leaves_a_clean_stop() {
     }
 }
 
+#[test]
+fn a_start_that_takes_long_is_ended_by_a_signal() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = options(folder.path()).start();
+    create_topic(&mut connect(&broker), "t");
+    let (options, _) = broker.stop();
+    // Whoever opens a pipe waits for somebody to write into it.
+    let pipe = options.data().join("t-0/leader-epoch-checkpoint");
+    let _ = std::fs::remove_file(&pipe);
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("it is part of every system");
+    assert!(made.success());
+    let (status, log) = options.stop_while_starting("metrics are at");
+    assert!(status.success() && log.contains("SIGTERM during the start"), "{status}: {log}");
+    std::fs::remove_file(&pipe).expect("it is there");
+    produce(&mut connect(&options.start()), "t", -1, &batch(b"after")).expect("it is answered");
+}
+
 /// Whether this process, and so every broker that it starts, was told to ignore SIGHUP.
 fn is_hangup_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").expect("it is Linux");
