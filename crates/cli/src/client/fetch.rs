@@ -26,6 +26,7 @@ use super::Error;
 use super::cluster::{Cluster, TopicDescription, Topics};
 use super::connection::Answer;
 use super::group_offsets::{Committed, Offsets};
+use crate::java_order::{DEFAULT_CAPACITY, hash_of_partition, sort_as_in_java};
 
 /// The last Fetch version that names topics; later ones have their ids.
 const LAST_FETCH_BY_NAME: i16 = 12;
@@ -394,8 +395,11 @@ impl Fetcher {
     fn find_offsets(&mut self) -> Result<(), Error> {
         let is_nowhere = |assigned: &&Assigned| assigned.position == Position::End(OffsetReset::Nowhere);
         let nowhere = self.partitions.iter().filter(is_nowhere);
-        let nowhere: Vec<String> = nowhere.map(|assigned| format!("{}-{}", assigned.topic, assigned.index)).collect();
+        let mut nowhere: Vec<_> =
+            nowhere.map(|assigned| TopicPartition::new(assigned.topic.as_str(), assigned.index)).collect();
         if !nowhere.is_empty() {
+            sort_as_in_java(&mut nowhere, DEFAULT_CAPACITY, hash_of_partition);
+            let nowhere: Vec<String> = nowhere.iter().map(ToString::to_string).collect();
             let message = format!("Undefined offset with no reset policy for partitions: [{}]", nowhere.join(", "));
             return Err(Error::Refused { code: ErrorCode::OffsetOutOfRange, message });
         }
@@ -651,8 +655,11 @@ mod tests {
         true
     }
 
-    #[test]
-    fn a_partition_is_found_its_place_while_others_are_read() {
+    /// Of a broker that answers so; and its topic.
+    fn fetcher(
+        answer: impl Fn(ApiKey, i16, Reader<'_>, &mut Writer) -> bool + Send + Sync + 'static,
+        reset: OffsetReset,
+    ) -> (Fetcher, TopicDescription) {
         let broker = FakeBroker::start(&[ApiKey::ListOffsets, ApiKey::Fetch], answer);
         let options = FetcherOptions {
             max_wait: Duration::ZERO,
@@ -660,11 +667,78 @@ mod tests {
             max_bytes: 1000,
             max_partition_bytes: 1000,
             isolation_level: IsolationLevel::ReadUncommitted,
-            reset: OffsetReset::Earliest,
+            reset,
             answer_grace: Duration::from_secs(30),
         };
         let mut fetcher = Fetcher::new(broker.connect(), options);
         let topic = fetcher.topics(Topics::All).unwrap().remove(0);
+        (fetcher, topic)
+    }
+
+    #[test]
+    fn partitions_that_are_given_up_are_passed_over_and_the_others_go_on() {
+        let (mut fetcher, topic) = fetcher(answer, OffsetReset::Earliest);
+        (0..3).for_each(|index| fetcher.resume(&topic, index, Committed { offset: 3, leader_epoch: None }));
+        let mut seen = Vec::new();
+        // It has come for all three, and the next is asked for.
+        fetcher
+            .poll(|incoming| {
+                seen.push(incoming.partition);
+                false
+            })
+            .unwrap();
+        fetcher.revoke(&[TopicPartition::new("t", 0), TopicPartition::new("t", 1)]);
+        let shown: Vec<_> = fetcher.shown().iter().map(|(of, at)| (of.to_string(), at.offset)).collect();
+        assert_eq!((seen, shown), (vec![0], vec![("t-2".to_owned(), 3)]));
+        fetcher.resume(&topic, 1, Committed { offset: 3, leader_epoch: None });
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            fetcher
+                .poll(|incoming| {
+                    seen.push((incoming.partition, incoming.record.offset.0));
+                    true
+                })
+                .unwrap();
+        }
+        assert_eq!(
+            seen,
+            [(1, 3)],
+            "what came for the third was passed over, as for all after the last that was wanted"
+        );
+    }
+
+    #[test]
+    fn who_is_to_begin_nowhere_is_told_so() {
+        let (mut fetcher, topic) = fetcher(answer, OffsetReset::Nowhere);
+        (0..3).for_each(|index| fetcher.assign(&topic, index, Position::End(OffsetReset::Nowhere)));
+        let refused = fetcher.poll(|_| true).unwrap_err();
+        assert_eq!(refused.to_string(), "Undefined offset with no reset policy for partitions: [t-2, t-1, t-0]");
+    }
+
+    #[test]
+    fn where_no_record_is_young_enough_reading_begins_at_the_end() {
+        let none_by_time = |api: ApiKey, version: i16, mut body: Reader<'_>, writer: &mut Writer| {
+            let request = (api == ApiKey::ListOffsets).then(|| ListOffsetsRequest::decode(&mut body, version).unwrap());
+            let Some(request) = request else { return answer(api, version, body, writer) };
+            let timestamp = request.topics[0].partitions[0].timestamp;
+            let offset = if timestamp == LATEST_TIMESTAMP { 9 } else { -1 };
+            let partitions = vec![ListedOffset { partition_index: 0, offset, ..ListedOffset::default() }];
+            let topics = vec![ListedOffsets { name: "t".into(), partitions }];
+            ListOffsetsResponse { topics, ..ListOffsetsResponse::default() }.encode(writer, version);
+            true
+        };
+        let reset = OffsetReset::Within(Duration::from_secs(1));
+        let (mut fetcher, topic) = fetcher(none_by_time, reset);
+        fetcher.assign(&topic, 0, Position::End(reset));
+        for _ in 0..2 {
+            fetcher.poll(|_| panic!("there is nothing")).unwrap();
+        }
+        assert_eq!(fetcher.shown()[&TopicPartition::new("t", 0)].offset, 9);
+    }
+
+    #[test]
+    fn a_partition_is_found_its_place_while_others_are_read() {
+        let (mut fetcher, topic) = fetcher(answer, OffsetReset::Earliest);
         fetcher.resume(&topic, 0, Committed { offset: 3, leader_epoch: None });
         let mut seen = Vec::new();
         let mut poll = |fetcher: &mut Fetcher| {

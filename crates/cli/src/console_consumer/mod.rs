@@ -35,8 +35,8 @@ const OUTPUT_BYTES: usize = 64 * 1024;
 enum End {
     /// As many records as were asked for, or a signal.
     Done,
-    /// No record came in time.
-    TimedOut,
+    /// No record came in time, or none is where to begin: this exception of Java's, which Kafka's tool calls no failure.
+    Thrown(String),
     /// It cannot go on.
     Failed(String),
 }
@@ -57,7 +57,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Ok(consumer) => consumer,
         Err(error) if error.is_retriable() && timeout.is_some_and(|timeout| begun.elapsed() >= timeout) => {
             eprintln!("WARN {error}");
-            return tell(&End::TimedOut, 0);
+            return tell(&timed_out(), 0);
         }
         Err(error) => {
             eprintln!("ottla console-consumer: {error}");
@@ -71,14 +71,22 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     tell(&end, consumer.count)
 }
 
+fn timed_out() -> End {
+    End::Thrown("org.apache.kafka.common.errors.TimeoutException".to_owned())
+}
+
+/// There is nothing at an offset, or no offset, and auto.offset.reset is none.
+fn nowhere(message: &str) -> End {
+    let class = if message.starts_with("Undefined") { "NoOffsetForPartition" } else { "OffsetOutOfRange" };
+    End::Thrown(format!("org.apache.kafka.clients.consumer.{class}Exception: {message}"))
+}
+
 /// Says why reading ended, and what it came to.
 fn tell(end: &End, count: u64) -> ExitCode {
     let code = match end {
         End::Done => ExitCode::SUCCESS,
-        End::TimedOut => {
-            eprintln!(
-                "ERROR Error processing message, terminating consumer process: \norg.apache.kafka.common.errors.TimeoutException"
-            );
+        End::Thrown(exception) => {
+            eprintln!("ERROR Error processing message, terminating consumer process: \n{exception}");
             ExitCode::SUCCESS
         }
         End::Failed(_) => ExitCode::FAILURE,
@@ -119,7 +127,7 @@ impl Consumer {
                 return End::Done;
             }
             if self.settings.timeout.is_some_and(|timeout| self.last_record.elapsed() >= timeout) {
-                return End::TimedOut;
+                return timed_out();
             }
             match self.keep_assigned(stop).and_then(|()| self.print(stop, out)) {
                 Ok(Printed::GoOn) => back_off = FIRST_BACK_OFF,
@@ -135,6 +143,7 @@ impl Consumer {
                     thread::sleep(back_off);
                     back_off = (back_off * 2).min(LONGEST_BACK_OFF);
                 }
+                Err(Error::Refused { code: ErrorCode::OffsetOutOfRange, message }) => return nowhere(&message),
                 Err(error) => return End::Failed(error.to_string()),
             }
         }
