@@ -111,6 +111,23 @@ fn a_patched_header_is_what_patching_in_place_gives() {
 }
 
 #[test]
+fn attribute_bits_that_mean_nothing_go_with_another_time() {
+    let mut builder = BatchBuilder::new();
+    builder.push(7, None, Some(b"value"), &[]);
+    let mut bytes = builder.build().expect("memory");
+    let unknown = 0x0780_u16;
+    let attributes = BatchHeader::parse(&bytes).expect("whole").attributes.0 as u16 | unknown;
+    bytes[21..23].copy_from_slice(&attributes.to_be_bytes());
+    let left = |change| {
+        let (batch, _) = Batch::parse(&bytes).expect("whole");
+        let header = patched_header(&batch, Offset(0), LeaderEpoch(0), change);
+        BatchHeader::parse(&header).expect("whole").attributes.0 as u16 & unknown
+    };
+    assert_eq!(left(TimestampChange::CreateTime { max_timestamp: 7 }), unknown);
+    assert_eq!(left(TimestampChange::LogAppendTime(99)), 0);
+}
+
+#[test]
 fn a_header_that_nobody_has_checked_overflows_nothing() {
     let mut builder = BatchBuilder::new().base_offset(Offset(i64::MAX));
     builder.push(i64::MAX, None, None, &[]).push(i64::MIN, None, None, &[]);

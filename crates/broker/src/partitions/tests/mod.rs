@@ -196,6 +196,42 @@ fn host(partitions: &Partitions, folder: &Path) -> Arc<Partition> {
 }
 
 #[test]
+fn the_epoch_of_a_leader_who_has_not_written_yet_ends_at_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = partitions(folder.path());
+    let (mut topic, settings) = topic(folder.path());
+    let led_in = |leader_epoch| ottla_metadata::image::Partition { leader_epoch, ..registration() };
+    topic.partitions.insert(PartitionIndex(0), Arc::new(led_in(LeaderEpoch(2))));
+    all.host(&topic, &settings, 0).unwrap();
+    let partition = all.find("t", 0).unwrap();
+    let end_of = |epoch| partition.end_of_epoch(LeaderEpoch::NONE, LeaderEpoch(epoch)).unwrap();
+    let fetched_in = |epoch| {
+        let reader = Reader::Uncommitted;
+        let (none, offset) = (LeaderEpoch::NONE, partition.positions().log_end);
+        let read = Read {
+            reader,
+            offset,
+            max_bytes: 1,
+            at_least_one: true,
+            current_leader_epoch: none,
+            last_fetched_epoch: LeaderEpoch(epoch),
+        };
+        partition.read(read).map(|found| found.diverging)
+    };
+    let at = |epoch, end| Some((LeaderEpoch(epoch), Offset(end)));
+    assert_eq!([0, 1, 2, 3].map(end_of), [at(0, 0), at(1, 0), at(2, 0), None]);
+    assert_eq!(fetched_in(2), Ok(None));
+    assert_eq!(fetched_in(3), Err(ErrorCode::OffsetOutOfRange));
+    partition.with_log(|log, _| {
+        let batch = one_record(BatchBuilder::new().leader_epoch(LeaderEpoch(0))).build().unwrap();
+        log.append_follower(&batch, 0).unwrap();
+    });
+    assert_eq!([0, 1, 2, 3].map(end_of), [at(0, 1), at(0, 1), at(2, 1), None], "of an earlier leader");
+    assert_eq!(fetched_in(0), Ok(None));
+    assert_eq!(fetched_in(1), Ok(at(0, 1)), "it parts where the last known epoch ends");
+}
+
+#[test]
 fn a_partition_that_a_request_still_holds_is_closed_with_the_others() {
     let folder = tempfile::tempdir().unwrap();
     let all = partitions(folder.path());
