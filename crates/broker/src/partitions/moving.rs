@@ -92,6 +92,14 @@ pub enum Copied {
     Nothing,
 }
 
+/// What failed, and so which of the two directories of a move is to blame.
+enum Fault {
+    /// What is copied cannot be read.
+    Source(StorageError),
+    /// It cannot be written.
+    Target(StorageError),
+}
+
 /// The partitions that are being moved, in turn.
 #[derive(Default)]
 pub struct Moves {
@@ -144,12 +152,26 @@ impl Partition {
         let Some(Future { home, folder, copy }) = future.as_mut() else { return Ok(Copied::Nothing) };
         let copied = match copy {
             Some(copy) => self.copy_into(copy, now_ms),
-            None => self.open_copy(&home.path().join(folder), now_ms).map(|log| {
+            None => self.open_copy(&home.path().join(folder), now_ms).map_err(Fault::Target).map(|log| {
                 *copy = Some(Box::new(Copy { log, unflushed_bytes: 0, flushes: 0 }));
                 Copied::Some(0)
             }),
         };
-        copied.inspect_err(|error| home.on_error(error))
+        copied.map_err(|fault| self.charge(fault, home))
+    }
+
+    /// The directory that is at fault is told: the other one is well, and goes on.
+    fn charge(&self, fault: Fault, target: &Directory) -> StorageError {
+        match fault {
+            Fault::Source(error) => {
+                self.broken(&error);
+                error
+            }
+            Fault::Target(error) => {
+                target.on_error(&error);
+                error
+            }
+        }
     }
 
     fn open_copy(&self, folder: &Path, now_ms: Timestamp) -> ottla_storage::Result<Log> {
@@ -192,41 +214,61 @@ impl Partition {
         flushed.inspect_err(|error| home.on_error(error)).map(|()| true)
     }
 
-    fn copy_into(&self, copy: &mut Copy, now_ms: Timestamp) -> ottla_storage::Result<Copied> {
-        let Copy { log: copy, unflushed_bytes, .. } = copy;
-        let (log_start, slice, bytes_max) = {
+    fn copy_into(&self, copy: &mut Copy, now_ms: Timestamp) -> Result<Copied, Fault> {
+        let (log_start, bytes) = self.read_from(copy.log.end_offset()).map_err(Fault::Source)?;
+        self.write_to(copy, log_start, bytes.as_ref(), now_ms).map_err(Fault::Target)
+    }
+
+    /// Where the log starts, and what it holds from `offset` on: some of it, whole batches, with the offset of the first.
+    fn read_from(&self, offset: Offset) -> ottla_storage::Result<(Offset, Option<(Offset, Vec<u8>)>)> {
+        let (log_start, slice) = {
             let state = self.lock();
             let (log_start, log_end) = (state.log.start_offset(), state.log.end_offset());
-            let from = copy.end_offset().max(log_start);
-            let bytes_max = COPIED_BYTES.min(state.log.config().segment_bytes);
+            let from = offset.max(log_start);
             if from >= log_end {
-                (log_start, None, bytes_max)
-            } else {
-                let slice = state.log.read(from, bytes_max, log_end, true);
-                (log_start, Some(slice.inspect_err(|error| _ = self.broken(error))?), bytes_max)
+                return Ok((log_start, None));
             }
+            let bytes_max = COPIED_BYTES.min(state.log.config().segment_bytes);
+            (log_start, state.log.read(from, bytes_max, log_end, true)?)
         };
-        let slice = slice.filter(|slice| slice.length > 0);
+        if slice.length == 0 {
+            return Ok((log_start, None));
+        }
+        let path = self.home().path().join(self.name.to_string());
+        let mut bytes = vec![0; slice.length as usize];
+        os::read_exact_at(&slice.file, &mut bytes, slice.position).map_err(StorageError::io("read", &path))?;
+        // The last batch may be cut off.
+        let whole: usize = Batches::new(&bytes).map_while(Result::ok).map(|batch| batch.bytes().len()).sum();
+        if whole == 0 {
+            let detail = format!("no whole batch can be read at offset {}", slice.first_offset);
+            return Err(StorageError::Corrupt { path, detail });
+        }
+        bytes.truncate(whole);
+        Ok((log_start, Some((slice.first_offset, bytes))))
+    }
+
+    fn write_to(
+        &self,
+        copy: &mut Copy,
+        log_start: Offset,
+        batches: Option<&(Offset, Vec<u8>)>,
+        now_ms: Timestamp,
+    ) -> ottla_storage::Result<Copied> {
+        let Copy { log: copy, unflushed_bytes, .. } = copy;
         // The log may begin later by now, or inside of a batch.
-        let first = slice.as_ref().map_or(log_start, |slice| slice.first_offset.min(log_start));
+        let first = batches.map_or(log_start, |(first_offset, _)| (*first_offset).min(log_start));
         let begins_inside = copy.size_bytes() == 0 && first < copy.end_offset();
         if copy.end_offset() < log_start || begins_inside {
             copy.restart_at(first, now_ms)?;
         }
-        let Some(slice) = slice else {
+        let Some((_, bytes)) = batches else {
             copy.advance_start_offset(log_start)?;
             return Ok(Copied::All);
         };
-        let mut bytes = vec![0; slice.length as usize];
-        os::read_exact_at(&slice.file, &mut bytes, slice.position)
-            .map_err(StorageError::io("read", &self.home().path().join(self.name.to_string())))?;
-        // The last batch may be cut off.
-        let whole: usize = Batches::new(&bytes).map_while(Result::ok).map(|batch| batch.bytes().len()).sum();
-        assert!(whole > 0, "a slice of at least one batch, at most {bytes_max} bytes, holds a whole one");
-        copy.append_follower(&bytes[..whole], now_ms)?;
+        copy.append_follower(bytes, now_ms)?;
         copy.advance_start_offset(log_start.min(copy.end_offset()))?;
-        *unflushed_bytes += whole;
-        Ok(Copied::Some(whole))
+        *unflushed_bytes += bytes.len();
+        Ok(Copied::Some(bytes.len()))
     }
 
     /// Puts the copy into the place of the log: nobody writes meanwhile. Gives back the folder to be removed, and the directory
@@ -253,7 +295,7 @@ impl Partition {
         let Some(Future { home, copy: Some(copy), .. }) = future.as_mut() else { return Ok(None) };
         let home = home.clone();
         let fails = |error: &StorageError| home.on_error(error);
-        self.prepare_copy(copy, now_ms).inspect_err(fails)?;
+        self.prepare_copy(copy, now_ms).map_err(|fault| self.charge(fault, &home))?;
         // It may have been deleted meanwhile.
         let Ok(mut state) = self.serving() else { return Ok(None) };
         copy.log.advance_start_offset(state.log.start_offset())?;
@@ -283,10 +325,12 @@ impl Partition {
     }
 
     /// Copies the rest, and has all of the copy on the disk, with its mark.
-    fn prepare_copy(&self, copy: &mut Copy, now_ms: Timestamp) -> ottla_storage::Result<()> {
+    fn prepare_copy(&self, copy: &mut Copy, now_ms: Timestamp) -> Result<(), Fault> {
         while let Copied::Some(_) = self.copy_into(copy, now_ms)? {}
-        copy.log.flush(now_ms)?;
-        replace_file(&copy.log.folder().join(MOVED), self.home().path().to_string_lossy().as_bytes())
+        let mark = copy.log.folder().join(MOVED);
+        let written = copy.log.flush(now_ms);
+        let source = self.home();
+        written.and_then(|()| replace_file(&mark, source.path().to_string_lossy().as_bytes())).map_err(Fault::Target)
     }
 
     /// Cuts off what a copy holds that the log does not: it has lost its end since, in a crash.

@@ -28,6 +28,10 @@ fn copy_all(partition: &Partition) {
     while partition.copy_some(0).unwrap() != Copied::All {}
 }
 
+fn finish(partition: &Arc<Partition>) -> ottla_storage::Result<Option<(Option<PathBuf>, Arc<Directory>)>> {
+    partition.finish_move(0)
+}
+
 /// The names in a directory.
 fn names(directory: &Path) -> Vec<String> {
     let names = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -57,7 +61,7 @@ fn a_partition_is_copied_and_then_is_where_the_copy_is() {
     copy_all(&partition);
     append(&partition, &two_records()).unwrap();
     assert_eq!(partition.moving().unwrap().lag, 2);
-    let (removed, home) = partition.finish_move(0).unwrap().unwrap();
+    let (removed, home) = finish(&partition).unwrap().unwrap();
     assert_eq!((home.path(), partition.home().path()), (b.path(), b.path()));
     assert!(partition.moving().is_none());
     assert_eq!(names(b.path()), [NAME]);
@@ -84,7 +88,7 @@ fn what_producers_wrote_is_known_after_a_move() {
     partition.begin_move(&b, future(1));
     copy_all(&partition);
     append(&partition, &numbered(1)).unwrap();
-    partition.finish_move(0).unwrap().unwrap();
+    finish(&partition).unwrap().unwrap();
     assert_eq!(append(&partition, &numbered(1)).unwrap().base_offset, Offset(1), "a duplicate");
     assert_eq!(append(&partition, &numbered(3)).unwrap_err().code(), ErrorCode::OutOfOrderSequenceNumber);
     assert_eq!(append(&partition, &numbered(2)).unwrap().base_offset, Offset(2));
@@ -99,7 +103,7 @@ fn a_log_that_begins_inside_of_a_batch_moves_too() {
     copy_all(&partition);
     // And begins later when it has been copied.
     partition.delete_records(Some(Offset(13))).unwrap();
-    partition.finish_move(0).unwrap().unwrap();
+    finish(&partition).unwrap().unwrap();
     let (start, end, _) = contents(&partition);
     assert_eq!((start, end), (Offset(13), Offset(20)));
     assert!(read_from(&partition, Reader::Uncommitted, 13).slice.is_some());
@@ -113,7 +117,7 @@ fn a_log_whose_records_were_all_deleted_moves_too() {
     assert_eq!(partition.copy_some(0).unwrap(), Copied::Some(0));
     partition.with_log(|log, high_watermark| log.enforce_retention(0, high_watermark)).unwrap();
     copy_all(&partition);
-    partition.finish_move(0).unwrap().unwrap();
+    finish(&partition).unwrap().unwrap();
     let (start, end, _) = contents(&partition);
     assert_eq!((start, end), (Offset(20), Offset(20)));
     assert_eq!(append(&partition, &two_records()).unwrap().base_offset, Offset(20));
@@ -131,7 +135,7 @@ fn a_move_that_ends_leaves_a_folder_to_be_removed() {
     let ended = partition.cancel_move().unwrap();
     assert!(ended.exists() && ended.to_string_lossy().ends_with("-delete"));
     assert_eq!(partition.copy_some(0).unwrap(), Copied::Nothing);
-    assert!(partition.finish_move(0).unwrap().is_none());
+    assert!(finish(&partition).unwrap().is_none());
     assert_eq!(partition.home().path(), folder.path().join("a"));
 }
 
@@ -147,7 +151,7 @@ fn what_an_earlier_life_has_copied_is_cut_to_what_the_log_has() {
     assert_eq!(partition.moving().unwrap().lag, 0);
     append(&partition, &two_records()).unwrap();
     copy_all(&partition);
-    partition.finish_move(0).unwrap().unwrap();
+    finish(&partition).unwrap().unwrap();
     assert_eq!(contents(&partition).1, Offset(12));
 }
 
@@ -166,9 +170,57 @@ fn a_start_goes_on_with_a_move_and_forgets_those_of_topics_that_are_gone() {
     let partition = host(&all, folder.path());
     assert_eq!(partition.moving().unwrap().home.path(), folder.path().join("a"));
     copy_all(&partition);
-    partition.finish_move(0).unwrap().unwrap();
+    finish(&partition).unwrap().unwrap();
     assert_eq!(partition.home().path(), folder.path().join("a"));
     assert!(folder.path().join("a/t-0").exists() && !folder.path().join("b/t-0").exists());
+}
+
+/// Makes what is at `path`, or comes there, a file that no disk can open.
+fn spoil(path: &Path) {
+    _ = fs::remove_file(path);
+    std::os::unix::fs::symlink(path.file_name().unwrap(), path).unwrap();
+}
+
+/// Whether the directories `a` and `b` are online.
+fn are_online(partition: &Partition, b: &Directory) -> (bool, bool) {
+    (partition.is_online(), b.is_online())
+}
+
+#[test]
+fn of_the_two_directories_of_a_move_only_the_one_that_failed_goes_offline() {
+    let folder = tempfile::tempdir().unwrap();
+    let (partition, b) = in_a(folder.path(), LogConfig::default(), 3);
+    partition.begin_move(&b, future(1));
+    partition.copy_some(0).unwrap();
+    partition.with_log(|log, _| log.roll(0).unwrap());
+    partition.with_log(|log, _| log.close_idle_files());
+    spoil(&folder.path().join("a/t-0/00000000000000000000.log"));
+    partition.copy_some(0).unwrap_err();
+    assert_eq!(are_online(&partition, &b), (false, true), "it cannot be read");
+
+    let folder = tempfile::tempdir().unwrap();
+    let (partition, b) = in_a(folder.path(), LogConfig::default(), 3);
+    partition.begin_move(&b, future(1));
+    copy_all(&partition);
+    spoil(&b.path().join(future(1)).join(format!("{MOVED}.tmp")));
+    finish(&partition).unwrap_err();
+    assert_eq!(are_online(&partition, &b), (true, false), "it cannot be written");
+    assert_eq!(append(&partition, &two_records()).unwrap().base_offset, Offset(6));
+}
+
+#[test]
+fn a_batch_that_cannot_be_read_from_the_log_is_told_and_no_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let (partition, b) = in_a(folder.path(), LogConfig::default(), 2);
+    partition.begin_move(&b, future(1));
+    partition.copy_some(0).unwrap();
+    // The magic of the first batch: found by nobody who looks at lengths and offsets.
+    let log = fs::File::options().write(true).open(folder.path().join("a/t-0/00000000000000000000.log")).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&log, &[9], 16).unwrap();
+    let error = partition.copy_some(0).unwrap_err();
+    assert!(matches!(error, StorageError::Corrupt { .. }), "{error}");
+    assert!(partition.moving().is_some());
+    assert_eq!(are_online(&partition, &b), (true, true));
 }
 
 /// What a crash between the two renames leaves: `t-0` in both directories, with the mark in `a`.
