@@ -27,6 +27,7 @@ use ottla_storage::{Error as StorageError, Log};
 use tracing::{debug, error, info, warn};
 
 use super::Partitions;
+use super::directories::Directory;
 use super::partition::Partition;
 use crate::config::{CleanerSettings, Config, Newest};
 use crate::node::clock;
@@ -96,6 +97,8 @@ pub struct Figures {
 /// A partition whose turn it is.
 struct Job {
     partition: Arc<Partition>,
+    /// Where it lay when it was looked at.
+    home: Arc<Directory>,
     dirt: Dirt,
     checkpoint: Arc<Mutex<CleanerCheckpoint>>,
     delete_retention_ms: i64,
@@ -201,16 +204,17 @@ impl Cleaner {
                 continue;
             }
             let settings = compaction_settings(&settings);
+            let home = partition.home();
             match self.look_at(&partition, &settings, now_ms) {
                 Ok((dirt, checkpoint)) => {
                     looked.max_ratio = looked.max_ratio.max(dirt.ratio());
                     looked.max_delay_ms = looked.max_delay_ms.max(dirt.overdue_ms);
                     if dirt.is_due(&settings) {
                         let delete_retention_ms = settings.delete_retention_ms;
-                        jobs.push(Job { partition, dirt, checkpoint, delete_retention_ms });
+                        jobs.push(Job { partition, home, dirt, checkpoint, delete_retention_ms });
                     }
                 }
-                Err(error) => self.cannot_clean(&partition, &error),
+                Err(error) => self.cannot_clean(&partition, &home, &error),
             }
         }
         jobs.sort_by(|one, other| other.dirt.ratio().total_cmp(&one.dirt.ratio()));
@@ -273,24 +277,24 @@ impl Cleaner {
                 false
             }
             Err(NotCleaned::Failed(error)) => {
-                self.cannot_clean(&job.partition, &error);
+                self.cannot_clean(&job.partition, &job.home, &error);
                 false
             }
         }
     }
 
     /// A full disk may have room again later; all else stays as it is until somebody looks after it.
-    fn cannot_clean(&self, partition: &Partition, error: &StorageError) {
+    fn cannot_clean(&self, partition: &Partition, home: &Directory, error: &StorageError) {
         let name = &partition.name;
         match error {
             // Its files went while they were looked at.
             _ if partition.is_gone() => debug!(partition = %name, %error, "not compacted: the topic was deleted"),
             error if error.is_full() => {
-                partition.home().on_error(error);
+                home.on_error(error);
                 warn!(partition = %name, %error, "a log cannot be compacted for want of room; it is tried again");
             }
             error => {
-                partition.home().on_error(error);
+                home.on_error(error);
                 error!(
                     partition = %name, %error,
                     "a log cannot be compacted, and is left alone until the next start: look after the file that is named"

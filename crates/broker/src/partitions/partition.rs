@@ -65,6 +65,12 @@ pub(super) struct State {
     is_gone: bool,
 }
 
+/// A flush that was begun, and the directory in which that was: the log may lie in another one when it ends.
+pub(super) struct BegunFlush {
+    home: Arc<Directory>,
+    flush: ottla_storage::Result<Flush>,
+}
+
 /// What can be known without the log, as of its last change.
 pub(super) struct Leading {
     pub leader: Leader,
@@ -498,27 +504,33 @@ impl Partition {
     /// Forces to the disk what is in the page cache, without holding the lock meanwhile. Whoever waits for that is woken; so
     /// they are where it fails, after which the log takes no more.
     pub(super) fn flush(&self, now_ms: Timestamp) {
-        let begun = {
-            let state = self.lock();
-            (!state.is_gone && !state.log.is_flushed() && self.is_online()).then(|| state.log.begin_flush())
-        };
-        self.finish_flush(begun, now_ms);
+        if let Some(begun) = self.begin_flush() {
+            self.finish_flush(begun, now_ms);
+        }
     }
 
     /// Forces the segments to the disk that are no longer written to, without holding the lock meanwhile.
     pub fn flush_sealed(&self, now_ms: Timestamp) {
-        let begun = self.lock().log.begin_flush_sealed();
-        self.finish_flush(Some(begun), now_ms);
+        let begun = {
+            let state = self.lock();
+            BegunFlush { home: self.home(), flush: state.log.begin_flush_sealed() }
+        };
+        self.finish_flush(begun, now_ms);
     }
 
-    fn finish_flush(&self, begun: Option<ottla_storage::Result<Flush>>, now_ms: Timestamp) {
-        let Some(begun) = begun else { return };
-        let done = begun.and_then(|flush| {
+    pub(super) fn begin_flush(&self) -> Option<BegunFlush> {
+        let state = self.lock();
+        let is_due = !state.is_gone && !state.log.is_flushed() && self.is_online();
+        is_due.then(|| BegunFlush { home: self.home(), flush: state.log.begin_flush() })
+    }
+
+    pub(super) fn finish_flush(&self, BegunFlush { home, flush }: BegunFlush, now_ms: Timestamp) {
+        let done = flush.and_then(|flush| {
             let ran = flush.run();
             self.with_log(|log, _| log.finish_flush(&flush, ran, now_ms))
         });
         if let Err(error) = done {
-            self.broken(&error);
+            self.blame(&home, &error);
         }
         self.wake();
     }
@@ -587,7 +599,11 @@ impl Partition {
     /// The disk failed or a file is damaged: the operator is told what and where, the client that storage is at fault. If the
     /// disk is to blame, the whole log directory goes offline.
     pub fn broken(&self, error: &StorageError) -> ErrorCode {
-        let home = self.home();
+        self.blame(&self.home(), error)
+    }
+
+    /// As [`Partition::broken`], of the directory that the log lay in when it was asked for what failed.
+    pub(super) fn blame(&self, home: &Directory, error: &StorageError) -> ErrorCode {
         if home.is_online() {
             tracing::error!(partition = %self.name, %error, "storage failed");
         }

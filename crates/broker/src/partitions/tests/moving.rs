@@ -223,6 +223,24 @@ fn a_batch_that_cannot_be_read_from_the_log_is_told_and_no_panic() {
     assert_eq!(are_online(&partition, &b), (true, true));
 }
 
+#[test]
+fn a_flush_that_fails_after_a_move_is_charged_to_the_directory_in_which_it_was_begun() {
+    let folder = tempfile::tempdir().unwrap();
+    let (partition, b) = in_a(folder.path(), LogConfig { flush_messages: Some(1), ..LogConfig::default() }, 3);
+    let a = partition.home();
+    partition.begin_move(&b, future(1));
+    copy_all(&partition);
+    let begun = partition.begin_flush().unwrap();
+    finish(&partition).unwrap().unwrap();
+    fs::create_dir(folder.path().join("a/t-0")).unwrap();
+    spoil(&folder.path().join("a/t-0/00000000000000000006.snapshot"));
+    partition.finish_flush(begun, 0);
+    assert_eq!((a.is_online(), b.is_online()), (false, true));
+    let placed = append(&partition, &two_records()).unwrap();
+    partition.flush(0);
+    assert_eq!(partition.is_acknowledged(Acks::All, placed.next_offset), Ok(true));
+}
+
 /// What a crash between the two renames leaves: `t-0` in both directories, with the mark in `a`.
 fn twice(folder: &Path, longer: &str) {
     one_record_in_b(folder);
