@@ -189,7 +189,12 @@ fn clean_begun<O: Owner>(
         flushed.map_err(|error| told(error.into()))?;
         owner.with_log(|log| log.swap_is_flushed(begun, group[0].base_offset));
     }
-    locked(checkpoint).set(name, map_end)?;
+    let mut checkpoint = locked(checkpoint);
+    if !owner.with_log(|log| log.is_of(begun)) {
+        // Its line may be forgotten by now, and must not come back for another log of its name.
+        return Err(NotCleaned::GivenUp);
+    }
+    checkpoint.set(name, map_end)?;
     let (before, after) = (rewriting.read, rewriting.written);
     Ok(Cleaned { end: map_end, before, after, map_utilization: map.utilization() })
 }
