@@ -222,6 +222,7 @@ impl Partitions {
             }
             if let Some(partition) = &partitions[place] {
                 partition.configure(settings.clone(), log_config.clone());
+                partition.lead_on(registration);
                 continue;
             }
             let name = TopicPartition::new(&*topic.name, index);

@@ -245,6 +245,12 @@ impl Partition {
         self.retention_at_ms.store(UNDECIDED, Ordering::Relaxed);
     }
 
+    /// Leads on as the metadata says now: it may have been without a leader meanwhile.
+    pub fn lead_on(&self, registration: &ottla_metadata::image::Partition) {
+        let ottla_metadata::image::Partition { leader_epoch, isr, replicas, .. } = registration;
+        self.leading().leader.go_on(*leader_epoch, isr.clone(), replicas.len());
+    }
+
     /// The log directory that it lies in.
     pub fn home(&self) -> Arc<Directory> {
         self.home.read().expect("nobody panics while holding this lock").clone()

@@ -241,6 +241,19 @@ fn a_flush_that_fails_after_a_move_is_charged_to_the_directory_in_which_it_was_b
     assert_eq!(partition.is_acknowledged(Acks::All, placed.next_offset), Ok(true));
 }
 
+#[test]
+fn a_partition_is_led_on_in_the_epoch_of_a_later_election() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = in_two_directories(folder.path()).unwrap();
+    let partition = host(&all, folder.path());
+    let (mut topic, settings) = topic(folder.path());
+    let elected = ottla_metadata::image::Partition { leader_epoch: LeaderEpoch(3), ..registration() };
+    topic.partitions.insert(PartitionIndex(0), Arc::new(elected));
+    all.host(&topic, &settings, 0).unwrap();
+    assert!(partition.end_of_epoch(LeaderEpoch(3), LeaderEpoch(3)).is_ok());
+    assert_eq!(partition.end_of_epoch(LeaderEpoch(0), LeaderEpoch(0)), Err(ErrorCode::FencedLeaderEpoch));
+}
+
 /// What a crash between the two renames leaves: `t-0` in both directories, with the mark in `a`.
 fn twice(folder: &Path, longer: &str) {
     one_record_in_b(folder);
