@@ -168,6 +168,23 @@ impl Cleaner {
         }
     }
 
+    /// Whether a log was ever compacted, as far as is known.
+    pub fn has_compacted(&self, directory: &Path, name: &TopicPartition) -> bool {
+        self.checkpoint(directory).map_or(true, |checkpoint| locked(&checkpoint).get(name).is_some())
+    }
+
+    /// Notes in the directory `to` how far a log is compacted that moves there: it is not compacted from its beginning again, and a
+    /// start knows why offsets are missing in it.
+    pub fn carry(&self, name: &TopicPartition, from: &Path, to: &Path) -> ottla_storage::Result<()> {
+        let (old, new) = (self.checkpoint(from)?, self.checkpoint(to)?);
+        let cleaned = locked(&old).get(name);
+        match cleaned {
+            Some(offset) => locked(&new).set(name, offset),
+            // Nothing is left of an earlier stay there.
+            None => locked(&new).remove(name),
+        }
+    }
+
     /// What people look at; the bytes of partitions are asked for among `all`.
     pub fn figures(&self, all: &[Arc<Partition>]) -> Figures {
         let state = self.state();
@@ -223,9 +240,12 @@ impl Cleaner {
         jobs.into_iter().find(|job| state.busy.insert(job.partition.name.clone()))
     }
 
-    fn may_clean(&self, partition: &Partition) -> bool {
+    /// Not while it is copied to another directory: the copy would keep a record whose tombstone is gone before it gets there.
+    pub(super) fn may_clean(&self, partition: &Partition) -> bool {
         let state = self.state();
-        !state.busy.contains(&partition.name) && state.uncleanable.get(&partition.name) != Some(&partition.topic_id)
+        !partition.move_state.is_going_on()
+            && !state.busy.contains(&partition.name)
+            && state.uncleanable.get(&partition.name) != Some(&partition.topic_id)
     }
 
     fn look_at(
@@ -348,7 +368,7 @@ impl Owner for Busy<'_> {
         if wait_ms > 0 {
             self.cleaner.wait(Duration::from_millis(wait_ms));
         }
-        !self.cleaner.is_stopping() && !self.partition.is_gone()
+        !self.cleaner.is_stopping() && !self.partition.is_gone() && !self.partition.move_state.is_going_on()
     }
 }
 

@@ -19,7 +19,7 @@ use super::append::Queued;
 use super::directories::Directory;
 use super::flusher::Flushing;
 use super::leader::{Acks, Leader, Reader};
-use super::moving::Future;
+use super::moving::Move;
 use super::parked::{Parked, ParkingLot};
 use super::turns::Turns;
 use crate::metrics::Traffic;
@@ -45,12 +45,12 @@ pub struct Partition {
     pub(super) flushing: Flushing,
     /// The log directory that it lies in.
     home: RwLock<Arc<Directory>>,
-    /// The copy that is to take the log's place, in another directory; locked before the log.
-    future: Mutex<Option<Future>>,
+    /// Its move to another log directory; locked before the log.
+    pub(super) move_state: Move,
     /// The log was written to since the housekeeping looked last, or there is something ahead.
     touched: AtomicBool,
-    /// Records were deleted on request since the housekeeping has written down where logs start.
-    start_moved: AtomicBool,
+    /// Records were deleted on request, or the log was moved, since the housekeeping has written down where logs start.
+    pub(super) start_moved: AtomicBool,
     /// When retention is to be enforced next, by the housekeeping's clock; it has not decided yet where this is negative.
     retention_at_ms: AtomicI64,
     settings: RwLock<Arc<TopicSettings>>,
@@ -223,7 +223,7 @@ impl Partition {
             turns: Turns::default(),
             flushing: Flushing::default(),
             home: RwLock::new(home),
-            future: Mutex::default(),
+            move_state: Move::default(),
             touched: AtomicBool::new(true),
             start_moved: AtomicBool::new(false),
             retention_at_ms: AtomicI64::new(UNDECIDED),
@@ -258,10 +258,6 @@ impl Partition {
 
     pub(super) fn home_mut(&self) -> RwLockWriteGuard<'_, Arc<Directory>> {
         self.home.write().expect("nobody panics while holding this lock")
-    }
-
-    pub(super) fn future(&self) -> MutexGuard<'_, Option<Future>> {
-        self.future.lock().expect("nobody panics while holding this lock")
     }
 
     /// Whether its log directory has not failed.
@@ -462,7 +458,7 @@ impl Partition {
         self.touched.swap(false, Ordering::Relaxed)
     }
 
-    /// Whether records were deleted on request; asking takes note of it.
+    /// Whether records were deleted on request, or the log was moved; asking takes note of it.
     pub fn take_start_moved(&self) -> bool {
         self.start_moved.swap(false, Ordering::Relaxed)
     }
@@ -619,6 +615,11 @@ impl Partition {
 }
 
 impl State {
+    /// Whether the topic was deleted.
+    pub fn is_gone(&self) -> bool {
+        self.is_gone
+    }
+
     /// Where the log of a reader, whose last record at `offset - 1` is of `epoch`, parts from this one (KIP-595).
     fn divergence(&self, offset: Offset, epoch: LeaderEpoch) -> Result<Option<(LeaderEpoch, Offset)>, ErrorCode> {
         let known = self.log.epochs().end_offset_for(epoch, self.log.end_offset());
