@@ -37,7 +37,7 @@ use crate::net::workers::Workers;
 use crate::node::{Node, ProducerIds, PublishedImage, clock, entropy};
 use crate::partitions::disks::{Disks, Watching};
 use crate::partitions::flusher::Flushers;
-use crate::partitions::moving::{Mover, MoverThread};
+use crate::partitions::mover::{Mover, MoverThread};
 use crate::partitions::{Partitions, cleaner, housekeeping, open_directories};
 use crate::registration::Registration;
 use crate::telemetry::Telemetry;

@@ -234,6 +234,13 @@ impl Producers {
         &self.counted.count
     }
 
+    /// Counts them with others from now on; gives back with whom they were counted.
+    pub fn count_with(&mut self, count: ProducerCount) -> ProducerCount {
+        let before = std::mem::replace(&mut self.counted, Counted { count, own: 0 });
+        self.recount();
+        before.count.clone()
+    }
+
     /// Decides about a batch that a client sent, before it has offsets.
     ///
     /// A producer that is not known (it is new, expired or forgotten) may begin with any sequence. A batch with an id but

@@ -28,6 +28,7 @@ pub fn write(partitions: &Partitions) {
         led: |partition| partition.with_log(|log, _| log.recovery_checkpoint()),
         found: &|_, log| log.recovery_checkpoint(),
         unopened: |options| options.recovery_point,
+        of_arriving: false,
     };
     write_each(partitions, &[(RECOVERY_POINT_CHECKPOINT, &recovery_points), (LOG_START_CHECKPOINT, &LOG_STARTS)]);
 }
@@ -45,6 +46,7 @@ pub fn write_high_watermarks(partitions: &Partitions) {
         led: |partition| partition.positions().high_watermark,
         found: &|name, _| known(name),
         unopened: |_| Offset(0),
+        of_arriving: false,
     };
     write_each(partitions, &[(HIGH_WATERMARK_CHECKPOINT, &high_watermarks)]);
 }
@@ -80,18 +82,34 @@ pub fn forget(directory: &Directory, name: &TopicPartition) -> ottla_storage::Re
     Ok(())
 }
 
+/// Notes where a log starts that is about to come into a directory: a start must not bring back what was deleted in the old one.
+pub fn note_arrival(directory: &Directory, name: &TopicPartition, log_start: Offset) -> ottla_storage::Result<()> {
+    let path = directory.path().join(LOG_START_CHECKPOINT);
+    let mut named = directory.named();
+    let mut offsets = read(&path)?;
+    offsets.insert(name.clone(), log_start);
+    write_if_changed(&path, &offsets)?;
+    if let Some(known) = &mut *named {
+        known.insert(name.clone());
+    }
+    Ok(())
+}
+
 /// What a checkpoint says of a log: one that is led; one that nobody leads, or that cannot be claimed; one that could not be
 /// opened.
 struct Offsets<'a> {
     led: fn(&Partition) -> Offset,
     found: &'a dyn Fn(&TopicPartition, &Log) -> Offset,
     unopened: fn(&OpenLog) -> Offset,
+    /// Whether that holds too of a log that is about to come from another directory.
+    of_arriving: bool,
 }
 
 const LOG_STARTS: Offsets<'static> = Offsets {
     led: |partition| partition.positions().log_start,
     found: &|_, log| log.start_offset(),
     unopened: |options| options.log_start_offset,
+    of_arriving: true,
 };
 
 /// Writes checkpoints in each directory that is online.
@@ -106,7 +124,7 @@ fn write_each(partitions: &Partitions, files: &[(&str, &Offsets<'_>)]) {
         let written: ottla_storage::Result<Vec<_>> = files.iter().map(&mut write).collect();
         match (written, &mut *named) {
             (Ok(names), known) if files.len() == CHECKPOINTS.len() => {
-                *known = Some(names.into_iter().flatten().collect())
+                *known = Some(names.into_iter().flatten().collect());
             }
             (Ok(names), Some(known)) => known.extend(names.into_iter().flatten()),
             (Ok(_), None) => {}
@@ -133,7 +151,8 @@ fn entries_of(
     let making = partitions.making();
     let all = partitions.all();
     let is_here = |partition: &&Arc<Partition>| {
-        !partition.is_gone() && partition.with_log(|log, _| directory.holds(log.folder()))
+        let arrives = offsets.of_arriving && partition.move_state.arrives_in(directory);
+        !partition.is_gone() && (arrives || partition.with_log(|log, _| directory.holds(log.folder())))
     };
     let led = all.iter().filter(is_here);
     let mut entries: Entries = led.map(|partition| (partition.name.clone(), (offsets.led)(partition))).collect();

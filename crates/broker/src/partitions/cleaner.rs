@@ -27,7 +27,7 @@ use ottla_storage::{Error as StorageError, Log, os};
 use tracing::{debug, error, info, warn};
 
 use super::Partitions;
-use super::directories::is_for_the_last;
+use super::directories::{Directory, is_for_the_last};
 use super::partition::Partition;
 use crate::config::{CleanerSettings, Config, Newest};
 use crate::node::clock;
@@ -101,6 +101,8 @@ pub struct Figures {
 /// A partition whose turn it is.
 struct Job {
     partition: Arc<Partition>,
+    /// Where it lay when it was looked at.
+    home: Arc<Directory>,
     dirt: Dirt,
     checkpoint: Arc<Mutex<CleanerCheckpoint>>,
     delete_retention_ms: i64,
@@ -173,6 +175,23 @@ impl Cleaner {
         }
     }
 
+    /// Whether a log was ever compacted, as far as is known.
+    pub fn has_compacted(&self, directory: &Path, name: &TopicPartition) -> bool {
+        self.checkpoint(directory).map_or(true, |checkpoint| locked(&checkpoint).get(name).is_some())
+    }
+
+    /// Notes in the directory `to` how far a log is compacted that moves there: it is not compacted from its beginning again, and a
+    /// start knows why offsets are missing in it.
+    pub fn carry(&self, name: &TopicPartition, from: &Path, to: &Path) -> ottla_storage::Result<()> {
+        let (old, new) = (self.checkpoint(from)?, self.checkpoint(to)?);
+        let cleaned = locked(&old).get(name);
+        match cleaned {
+            Some(offset) => locked(&new).set(name, offset),
+            // Nothing is left of an earlier stay there.
+            None => locked(&new).remove(name),
+        }
+    }
+
     /// What people look at; the bytes of partitions are asked for among `all`.
     pub fn figures(&self, all: &[Arc<Partition>]) -> Figures {
         let state = self.state();
@@ -209,16 +228,17 @@ impl Cleaner {
                 continue;
             }
             let settings = compaction_settings(&settings);
+            let home = partition.home();
             match self.look_at(&partition, &settings, now_ms) {
                 Ok((dirt, checkpoint)) => {
                     looked.max_ratio = looked.max_ratio.max(dirt.ratio());
                     looked.max_delay_ms = looked.max_delay_ms.max(dirt.overdue_ms);
                     if dirt.is_due(&settings) {
                         let delete_retention_ms = settings.delete_retention_ms;
-                        jobs.push(Job { partition, dirt, checkpoint, delete_retention_ms });
+                        jobs.push(Job { partition, home, dirt, checkpoint, delete_retention_ms });
                     }
                 }
-                Err(error) => self.cannot_clean(&partition, &error),
+                Err(error) => self.cannot_clean(&partition, &home, &error),
             }
         }
         jobs.sort_by(|one, other| other.dirt.ratio().total_cmp(&one.dirt.ratio()));
@@ -227,13 +247,16 @@ impl Cleaner {
         jobs.into_iter().find(|job| state.busy.insert(job.partition.name.clone()))
     }
 
-    fn may_clean(&self, partition: &Partition) -> bool {
+    /// Not while it is copied to another directory: the copy would keep a record whose tombstone is gone before it gets there.
+    pub(super) fn may_clean(&self, partition: &Partition) -> bool {
         let mut state = self.state();
         if state.resting.get(&partition.name).is_some_and(|until| Instant::now() < *until) {
             return false;
         }
         state.resting.remove(&partition.name);
-        !state.busy.contains(&partition.name) && state.uncleanable.get(&partition.name) != Some(&partition.topic_id)
+        !partition.move_state.is_going_on()
+            && !state.busy.contains(&partition.name)
+            && state.uncleanable.get(&partition.name) != Some(&partition.topic_id)
     }
 
     fn look_at(
@@ -290,24 +313,24 @@ impl Cleaner {
                 false
             }
             Err(NotCleaned::Failed(error)) => {
-                self.cannot_clean(&job.partition, &error);
+                self.cannot_clean(&job.partition, &job.home, &error);
                 false
             }
         }
     }
 
     /// A full disk may have room again later; all else stays as it is until somebody looks after it.
-    fn cannot_clean(&self, partition: &Partition, error: &StorageError) {
+    fn cannot_clean(&self, partition: &Partition, home: &Directory, error: &StorageError) {
         let name = &partition.name;
         match error {
             // Its files went while they were looked at.
             _ if partition.is_gone() => debug!(partition = %name, %error, "not compacted: the topic was deleted"),
             error if error.is_full() || error.lacks_files() => {
-                partition.home().on_error(error);
+                home.on_error(error);
                 warn!(partition = %name, %error, "a log cannot be compacted for want of room, or files; it is tried again");
             }
             error => {
-                partition.home().on_error(error);
+                home.on_error(error);
                 error!(
                     partition = %name, %error,
                     "a log cannot be compacted, and is left alone until the next start: look after the file that is named"
@@ -361,7 +384,8 @@ impl Owner for Busy<'_> {
         if wait_ms > 0 {
             self.cleaner.wait(Duration::from_millis(wait_ms));
         }
-        !self.cleaner.is_stopping() && !self.partition.is_gone() && !self.lacks_room()
+        let is_wanted = !self.partition.is_gone() && !self.partition.move_state.is_going_on();
+        is_wanted && !self.cleaner.is_stopping() && !self.lacks_room()
     }
 }
 

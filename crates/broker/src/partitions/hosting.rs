@@ -80,6 +80,9 @@ impl Making {
     }
 }
 
+/// A partition that is led already, as the metadata has it.
+type Led = (Arc<Partition>, Arc<image::Partition>);
+
 impl Hosted {
     fn new(id: Uuid, settings: Arc<TopicSettings>) -> Self {
         Self { id, settings, partitions: Vec::new(), making: BTreeMap::new(), failed: BTreeSet::new() }
@@ -89,9 +92,10 @@ impl Hosted {
 impl Partitions {
     /// Configures what `topic` has on this broker already, and says what is to be made.
     pub fn announce(&self, topic: &Arc<Topic>, settings: &Arc<TopicSettings>) -> Vec<Change> {
-        let (configured, wanted) = self.note_hosted(topic, settings);
-        for partition in configured {
+        let (there, wanted) = self.note_hosted(topic, settings);
+        for (partition, registration) in there {
             partition.configure(settings.clone(), self.log_config(settings));
+            partition.lead_on(&registration);
         }
         let mut placed = Vec::new();
         let making = wanted.into_iter().map(|(index, registration)| {
@@ -169,7 +173,7 @@ impl Partitions {
     }
 
     /// Takes a topic into the list with what is led of it; gives the partitions that are there, and those that are to be.
-    fn note_hosted(&self, topic: &Topic, settings: &Arc<TopicSettings>) -> (Vec<Arc<Partition>>, Vec<Registered>) {
+    fn note_hosted(&self, topic: &Topic, settings: &Arc<TopicSettings>) -> (Vec<Led>, Vec<Registered>) {
         let (mut there, mut wanted) = (Vec::new(), Vec::new());
         let mut topics = self.topics.write().expect("nobody panics while holding this lock");
         let hosted = topics.entry(topic.name.to_string()).or_insert_with(|| Hosted::new(topic.id, settings.clone()));
@@ -189,7 +193,7 @@ impl Partitions {
                 continue;
             }
             match &hosted.partitions[place] {
-                Some(partition) => there.push(partition.clone()),
+                Some(partition) => there.push((partition.clone(), registration.clone())),
                 None => {
                     // It answers as before while it is tried again.
                     hosted.failed.extend(failed_before.get(&index.0));
@@ -265,12 +269,14 @@ impl Partitions {
     }
 
     fn remove(&self, partition: &Partition, now_ms: Timestamp) -> Done {
+        let delay_ms = partition.settings().file_delete_delay_ms;
+        let name = PartitionFolder::name_of(&partition.name, FolderKind::Deleted, Uuid::random(entropy));
+        let renamed = partition.rename_folder(&name);
+        // Nobody begins another move now: the partition is known to be gone.
         if let Some(copy) = partition.cancel_move() {
             self.doom(copy, now_ms);
         }
-        let delay_ms = partition.settings().file_delete_delay_ms;
-        let name = PartitionFolder::name_of(&partition.name, FolderKind::Deleted, Uuid::random(entropy));
-        match partition.rename_folder(&name) {
+        match renamed {
             Ok(folder) => {
                 self.cleaner.forget(folder.parent().expect("it lies in a log directory"), &partition.name);
                 self.doom(folder, now_ms.saturating_add(delay_ms));

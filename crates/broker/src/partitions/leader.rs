@@ -65,6 +65,12 @@ impl Leader {
         leader
     }
 
+    /// It is leader again, or others have joined it or left: `epoch` is not older than the one it knows.
+    pub fn go_on(&mut self, epoch: LeaderEpoch, in_sync: Vec<BrokerId>, replica_count: usize) {
+        self.epoch = self.epoch.max(epoch);
+        (self.in_sync, self.replica_count) = (in_sync, replica_count);
+    }
+
     /// Whether a batch may be appended. Kafka asks for enough in-sync replicas only with acks=all.
     pub fn may_append(&self, acks: Acks, min_insync_replicas: usize) -> Result<(), ErrorCode> {
         // Kafka's effective minimum is never more than there are replicas.

@@ -10,6 +10,7 @@ pub mod hosting;
 pub mod housekeeping;
 pub mod leader;
 pub mod makers;
+pub mod mover;
 pub mod moving;
 pub mod parked;
 pub mod partition;
@@ -37,7 +38,8 @@ use ottla_storage::{
 
 use self::cleaner::Cleaner;
 use self::directories::{Directory, Watch};
-use self::moving::{Begun, Moves};
+use self::mover::Moves;
+use self::moving::Begun;
 use self::partition::{Partition, Positions};
 use crate::config::Config;
 use crate::metrics::Traffic;
@@ -251,12 +253,16 @@ impl Partitions {
                 return Err(ErrorCode::KafkaStorageError);
             }
             match partition.begin_move(target, folder) {
-                Begun::Anew(ended) => {
+                Ok(Begun::Anew(ended)) => {
                     self.moves.add(partition);
                     ended
                 }
                 // It is on its way there already.
-                Begun::Before => Some(path),
+                Ok(Begun::Before) => Some(path),
+                Err(code) => {
+                    self.doom(path, now_ms);
+                    return Err(code);
+                }
             }
         };
         if let Some(copy) = ended {
@@ -268,17 +274,31 @@ impl Partitions {
     /// Goes on with a move that an earlier life of the broker has begun.
     fn go_on_moving(&self, partition: &Arc<Partition>, now_ms: Timestamp) {
         let Some(folder) = self.futures().remove(&partition.name) else { return };
-        let target = self.directories.iter().find(|directory| directory.holds(&folder));
-        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
-        let (Some(target), Some(name)) = (target, name) else { return };
+        let Some(target) = self.directories.iter().find(|directory| directory.holds(&folder)) else { return };
         if target.path() == partition.home().path() {
             return self.doom(folder, now_ms);
         }
+        let name = folder.file_name().expect("it lies in a directory").to_string_lossy().into_owned();
+        let home = partition.home();
+        if partition.settings().compact || self.cleaner.has_compacted(home.path(), &partition.name) {
+            // It may have been compacted while the copy could not be reached: what was copied may have no tombstone any more.
+            self.doom(folder, now_ms);
+            return self.begin_anew(partition, target, now_ms);
+        }
         tracing::info!(partition = %partition.name, to = %target.path().display(), "going on with a move");
-        if let Begun::Anew(Some(copy)) = partition.begin_move(target, name) {
-            self.doom(copy, now_ms);
+        match partition.begin_move(target, name) {
+            Ok(Begun::Anew(Some(copy))) => self.doom(copy, now_ms),
+            Ok(_) => {}
+            Err(code) => return tracing::error!(partition = %partition.name, ?code, "cannot go on with a move"),
         }
         self.moves.add(partition);
+    }
+
+    fn begin_anew(&self, partition: &Arc<Partition>, target: &Arc<Directory>, now_ms: Timestamp) {
+        tracing::info!(partition = %partition.name, to = %target.path().display(), "beginning a move anew");
+        if let Err(code) = self.move_to(partition, target, now_ms) {
+            tracing::error!(partition = %partition.name, ?code, "cannot begin a move anew");
+        }
     }
 
     fn futures(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, PathBuf>> {

@@ -9,48 +9,64 @@
 //! A crash leaves the log in A, and what was copied, which goes on at the next start; or, between the renames, two whole logs,
 //! one with a mark: the longer one counts, which is the one that was written to last. Whoever reads from the old files may
 //! finish.
+//!
+//! A log is not compacted while it is copied: a record in the copy could lose the tombstone that was to take it away. When the
+//! pieces are copied is not decided here but in `mover.rs`.
 
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use ottla_base::{Offset, Timestamp, Uuid};
-use ottla_metadata::controller::{AssignDirectories, Command, PlacedReplica};
+use ottla_base::{Offset, Timestamp, TopicPartition, Uuid};
+use ottla_protocol::error::ErrorCode;
 use ottla_protocol::records::batch::Batches;
 use ottla_storage::{
-    Error as StorageError, FolderKind, Left, Log, OpenLog, PartitionFolder, os, replace_file, write_partition_metadata,
+    Error as StorageError, FolderKind, Left, Log, OpenLog, PartitionFolder, ProducerCount, os, replace_file,
+    write_partition_metadata,
 };
-use tracing::{error, info};
+use tracing::error;
 
-use super::Partitions;
 use super::directories::Directory;
 use super::partition::Partition;
-use crate::config::Newest;
-use crate::controller::Controller;
-use crate::node::{PublishedImage, clock, entropy};
+use crate::node::entropy;
 
 /// In a folder that took another one's place: that one may still be there.
 pub const MOVED: &str = "ottla-moved";
 /// So much is copied at once.
 const COPIED_BYTES: u32 = 1 << 20;
-/// How long a move rests that cannot go on: its disk may have room again.
-const RESTS: Duration = Duration::from_secs(1);
-/// How often a move that was begun is looked for, should nobody wake the thread.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-
 /// A copy that is moved on without a flush until it lacks no more than this ...
 const UNFLUSHED_BYTES_MAX: usize = 1 << 20;
 /// ... but is flushed so often at most, where producers are faster than the disk.
 const FLUSHES_MAX: usize = 8;
 
+/// The move of a partition, while there is one. Nobody holds `future` while a file is read or written.
+#[derive(Default)]
+pub struct Move {
+    /// The copy that is to take the log's place, in another directory; locked before the log.
+    future: Mutex<Option<Future>>,
+    /// Held while the copy takes the log's place: the move cannot be ended then. Locked before `future`.
+    finishing: Mutex<()>,
+    is_going_on: AtomicBool,
+}
+
 /// A copy on its way to another directory.
-pub struct Future {
+struct Future {
     home: Arc<Directory>,
-    /// The name of its folder.
+    /// The name of its folder, which no other move has.
     folder: String,
-    /// Once it is opened.
+    /// Once it is opened; who works on it has taken it.
+    copy: Option<Box<Copy>>,
+    /// How large it was when it was put back last, and where it ended.
+    size_bytes: u64,
+    end: Option<Offset>,
+    /// It is about to take the log's place.
+    is_arriving: bool,
+}
+
+/// A copy that is worked on.
+struct Taken {
+    home: Arc<Directory>,
+    folder: String,
     copy: Option<Box<Copy>>,
 }
 
@@ -59,6 +75,13 @@ struct Copy {
     log: Log,
     unflushed_bytes: usize,
     flushes: usize,
+}
+
+/// What was read from the log: whole batches, or nothing where all was read.
+struct Piece {
+    log_start: Offset,
+    first_offset: Offset,
+    bytes: Vec<u8>,
 }
 
 /// What others may know of it.
@@ -77,8 +100,25 @@ pub struct Moving {
 pub enum Begun {
     /// Now; the folder of one that went elsewhere is to be removed.
     Anew(Option<PathBuf>),
-    /// It goes there already, into another folder.
+    /// It goes there already, into another folder, or is there.
     Before,
+}
+
+/// How a move ended.
+pub enum Finished {
+    /// The log lies in the other directory now.
+    Moved(Box<Moved>),
+    /// Somebody has ended the move, or deleted the topic; the folder of the copy, if there is one, is to be removed.
+    Ended(Option<PathBuf>),
+}
+
+/// What is still to be done after a move.
+pub struct Moved {
+    /// Where the log lies now.
+    pub to: Arc<Directory>,
+    from: Arc<Directory>,
+    old: Log,
+    folder: PathBuf,
 }
 
 /// How far a move is.
@@ -92,76 +132,172 @@ pub enum Copied {
     Nothing,
 }
 
-/// The partitions that are being moved, in turn.
-#[derive(Default)]
-pub struct Moves {
-    waiting: Mutex<Waiting>,
-    changed: Condvar,
+/// What failed, and so which of the two directories of a move is to blame.
+enum Fault {
+    /// What is copied cannot be read.
+    Source(StorageError),
+    /// It cannot be written.
+    Target(StorageError),
 }
 
-#[derive(Default)]
-struct Waiting {
-    partitions: VecDeque<Arc<Partition>>,
-    is_stopping: bool,
+impl Move {
+    /// Whether there is one.
+    pub fn is_going_on(&self) -> bool {
+        self.is_going_on.load(Ordering::Relaxed)
+    }
+
+    /// Whether its copy is about to take the log's place in `directory`.
+    pub fn arrives_in(&self, directory: &Directory) -> bool {
+        self.future().as_ref().is_some_and(|future| future.is_arriving && future.home.path() == directory.path())
+    }
+
+    fn future(&self) -> MutexGuard<'_, Option<Future>> {
+        self.future.lock().expect("nobody panics while holding this lock")
+    }
+
+    fn finishing(&self) -> MutexGuard<'_, ()> {
+        self.finishing.lock().expect("nobody panics while holding this lock")
+    }
+
+    fn forget(&self, future: &mut Option<Future>) -> Option<Future> {
+        self.is_going_on.store(false, Ordering::Relaxed);
+        future.take()
+    }
+
+    fn take(&self) -> Option<Taken> {
+        let mut future = self.future();
+        let Future { home, folder, copy, .. } = future.as_mut()?;
+        Some(Taken { home: home.clone(), folder: folder.clone(), copy: copy.take() })
+    }
+
+    /// Puts back a copy that was taken; says whether the move has not ended meanwhile.
+    fn put_back(&self, folder: &str, copy: Option<Box<Copy>>) -> bool {
+        let mut future = self.future();
+        let Some(future) = future.as_mut().filter(|future| future.folder == folder) else { return false };
+        if let Some(copy) = &copy {
+            (future.size_bytes, future.end) = (copy.log.size_bytes(), Some(copy.log.end_offset()));
+        }
+        (future.copy, future.is_arriving) = (copy, false);
+        true
+    }
+
+    /// Says whether the move has not ended meanwhile.
+    fn begin_arriving(&self, folder: &str) -> bool {
+        let mut future = self.future();
+        let current = future.as_mut().filter(|future| future.folder == folder);
+        current.map(|future| future.is_arriving = true).is_some()
+    }
 }
 
 impl Partition {
     /// Begins to move it to `home`, into the folder called `folder`, which may hold what an earlier life has copied. A move that
     /// goes elsewhere ends.
-    pub fn begin_move(&self, home: &Arc<Directory>, folder: String) -> Begun {
-        let mut future = self.future();
-        if future.as_ref().is_some_and(|future| future.home.path() == home.path()) {
-            return Begun::Before;
+    ///
+    /// # Errors
+    /// UNKNOWN_TOPIC_OR_PARTITION if its topic was deleted.
+    pub fn begin_move(&self, home: &Arc<Directory>, folder: String) -> Result<Begun, ErrorCode> {
+        let _finishing = self.move_state.finishing();
+        let mut future = self.move_state.future();
+        // Who deletes the topic says so first, and ends its move then.
+        if self.is_gone() {
+            return Err(ErrorCode::UnknownTopicOrPartition);
         }
-        let ended = end(&mut future, &self.name);
-        *future = Some(Future { home: home.clone(), folder, copy: None });
-        Begun::Anew(ended)
+        let goes_there = future.as_ref().is_some_and(|future| future.home.path() == home.path());
+        if goes_there || self.home().path() == home.path() {
+            return Ok(Begun::Before);
+        }
+        let ended = self.move_state.forget(&mut future).and_then(|future| end(future, &self.name));
+        *future = Some(Future { home: home.clone(), folder, copy: None, size_bytes: 0, end: None, is_arriving: false });
+        self.move_state.is_going_on.store(true, Ordering::Relaxed);
+        Ok(Begun::Anew(ended))
     }
 
     /// Ends a move, if there is one, and gives back the folder to be removed.
     pub fn cancel_move(&self) -> Option<PathBuf> {
-        end(&mut self.future(), &self.name)
+        let _finishing = self.move_state.finishing();
+        let mut future = self.move_state.future();
+        self.move_state.forget(&mut future).and_then(|future| end(future, &self.name))
+    }
+
+    /// A move cannot go on in this life of the broker: one of its disks is gone. What was copied stays for the next.
+    pub fn give_up_move(&self) {
+        let _finishing = self.move_state.finishing();
+        drop(self.move_state.forget(&mut self.move_state.future()));
     }
 
     /// Where it is being moved to, and how far that is; `None` where it stays.
     pub fn moving(&self) -> Option<Moving> {
-        let future = self.future();
-        let Future { home, copy, .. } = future.as_ref()?;
+        let future = self.move_state.future();
+        let Future { home, size_bytes, end, .. } = future.as_ref()?;
         let positions = self.positions();
-        let (size_bytes, end) = match copy {
-            Some(copy) => (copy.log.size_bytes(), copy.log.end_offset()),
-            None => (0, positions.log_start),
-        };
-        Some(Moving { home: home.clone(), size_bytes, lag: (positions.log_end.0 - end.0).max(0) })
+        let lag = positions.log_end.0 - end.unwrap_or(positions.log_start).0;
+        Some(Moving { home: home.clone(), size_bytes: *size_bytes, lag: lag.max(0) })
     }
 
     /// Copies some more.
     ///
     /// # Errors
-    /// The disk that it is copied to, or from; the move may go on later.
+    /// The disk that it is copied to, or from; the move may go on later. A copy that takes no more is opened anew then.
     pub fn copy_some(&self, now_ms: Timestamp) -> ottla_storage::Result<Copied> {
-        let mut future = self.future();
-        let Some(Future { home, folder, copy }) = future.as_mut() else { return Ok(Copied::Nothing) };
-        let copied = match copy {
+        let Some(Taken { home, folder, mut copy }) = self.move_state.take() else { return Ok(Copied::Nothing) };
+        let done = match &mut copy {
             Some(copy) => self.copy_into(copy, now_ms),
-            None => self.open_copy(&home.path().join(folder), now_ms).map(|log| {
-                *copy = Some(Box::new(Copy { log, unflushed_bytes: 0, flushes: 0 }));
+            None => self.open_copy(&home.path().join(&folder), now_ms).map_err(Fault::Target).map(|log| {
+                copy = Some(Box::new(Copy { log, unflushed_bytes: 0, flushes: 0 }));
                 Copied::Some(0)
             }),
         };
-        copied.inspect_err(|error| home.on_error(error))
+        self.worked(&home, &folder, copy, done).map(|done| done.unwrap_or(Copied::Nothing))
+    }
+
+    /// Puts a copy back that was worked on, with what came of it; nothing did if the move has ended meanwhile, and its folder
+    /// has another name.
+    fn worked<T>(
+        &self,
+        home: &Directory,
+        folder: &str,
+        copy: Option<Box<Copy>>,
+        done: Result<T, Fault>,
+    ) -> ottla_storage::Result<Option<T>> {
+        let copy = copy.filter(|copy| copy.log.check_usable().is_ok());
+        if self.move_state.put_back(folder, copy) {
+            return done.map(Some).map_err(|fault| self.charge(fault, home));
+        }
+        // Who opened the copy may have made its folder again.
+        let path = home.path().join(folder);
+        match os::remove_folder(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                error!(folder = %path.display(), %error, "cannot remove what a move has left that has ended");
+            }
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    /// The directory that is at fault is told: the other one is well, and goes on.
+    fn charge(&self, fault: Fault, target: &Directory) -> StorageError {
+        match fault {
+            Fault::Source(error) => {
+                self.broken(&error);
+                error
+            }
+            Fault::Target(error) => {
+                target.on_error(&error);
+                error
+            }
+        }
     }
 
     fn open_copy(&self, folder: &Path, now_ms: Timestamp) -> ottla_storage::Result<Log> {
-        let (config, log_start_offset, producers) =
-            self.with_log(|log, _| (log.config().clone(), log.start_offset(), log.producer_count()));
+        let (config, log_start_offset) = self.with_log(|log, _| (log.config().clone(), log.start_offset()));
         let options = OpenLog {
             topic_partition: self.name.clone(),
             left: Left::Unknown,
             recovery_point: Offset(0),
             log_start_offset,
             now_ms,
-            producers,
+            // They are those of the log once more, and take no room from others.
+            producers: ProducerCount::default(),
         };
         let (mut log, _) = Log::open(folder, config, options)?;
         write_partition_metadata(folder, self.topic_id)?;
@@ -169,124 +305,160 @@ impl Partition {
         Ok(log)
     }
 
-    /// Has what was copied on the disk, without holding anything meanwhile; says whether that was much.
+    /// Has what was copied on the disk; says whether that was much.
     pub fn flush_copy(&self, now_ms: Timestamp) -> ottla_storage::Result<bool> {
-        let (home, flush, folder) = {
-            let mut future = self.future();
-            let Some(Future { home, copy: Some(copy), .. }) = future.as_mut() else { return Ok(false) };
-            if copy.unflushed_bytes <= UNFLUSHED_BYTES_MAX || copy.flushes >= FLUSHES_MAX {
-                return Ok(false);
+        let Some(Taken { home, folder, mut copy }) = self.move_state.take() else { return Ok(false) };
+        let done = match &mut copy {
+            Some(copy) if copy.unflushed_bytes > UNFLUSHED_BYTES_MAX && copy.flushes < FLUSHES_MAX => {
+                (copy.unflushed_bytes, copy.flushes) = (0, copy.flushes + 1);
+                copy.log.flush(now_ms).map(|()| true).map_err(Fault::Target)
             }
-            (copy.unflushed_bytes, copy.flushes) = (0, copy.flushes + 1);
-            (home.clone(), copy.log.begin_flush()?, copy.log.folder().to_owned())
+            _ => Ok(false),
         };
-        let ran = flush.run();
-        let mut future = self.future();
-        let flushed = match future.as_mut() {
-            // It may be another one by now.
-            Some(Future { copy: Some(copy), .. }) if copy.log.folder() == folder => {
-                copy.log.finish_flush(&flush, ran, now_ms)
-            }
-            _ => Ok(()),
-        };
-        flushed.inspect_err(|error| home.on_error(error)).map(|()| true)
+        self.worked(&home, &folder, copy, done).map(|done| done.unwrap_or(false))
     }
 
-    fn copy_into(&self, copy: &mut Copy, now_ms: Timestamp) -> ottla_storage::Result<Copied> {
-        let Copy { log: copy, unflushed_bytes, .. } = copy;
-        let (log_start, slice, bytes_max) = {
+    fn copy_into(&self, copy: &mut Copy, now_ms: Timestamp) -> Result<Copied, Fault> {
+        let piece = self.read_piece(copy.log.end_offset()).map_err(Fault::Source)?;
+        copy.write(&piece, now_ms).map_err(Fault::Target)
+    }
+
+    /// What the log holds from `offset` on, or some of it.
+    fn read_piece(&self, offset: Offset) -> ottla_storage::Result<Piece> {
+        let (log_start, slice) = {
             let state = self.lock();
             let (log_start, log_end) = (state.log.start_offset(), state.log.end_offset());
-            let from = copy.end_offset().max(log_start);
-            let bytes_max = COPIED_BYTES.min(state.log.config().segment_bytes);
+            let from = offset.max(log_start);
             if from >= log_end {
-                (log_start, None, bytes_max)
-            } else {
-                let slice = state.log.read(from, bytes_max, log_end, true);
-                (log_start, Some(slice.inspect_err(|error| _ = self.broken(error))?), bytes_max)
+                return Ok(Piece { log_start, first_offset: log_start, bytes: Vec::new() });
             }
+            let bytes_max = COPIED_BYTES.min(state.log.config().segment_bytes);
+            (log_start, state.log.read(from, bytes_max, log_end, true)?)
         };
-        let slice = slice.filter(|slice| slice.length > 0);
-        // The log may begin later by now, or inside of a batch.
-        let first = slice.as_ref().map_or(log_start, |slice| slice.first_offset.min(log_start));
-        let begins_inside = copy.size_bytes() == 0 && first < copy.end_offset();
-        if copy.end_offset() < log_start || begins_inside {
-            copy.restart_at(first, now_ms)?;
+        if slice.length == 0 {
+            // The log ends with offsets that were compacted away.
+            return Ok(Piece { log_start, first_offset: log_start, bytes: Vec::new() });
         }
-        let Some(slice) = slice else {
-            copy.advance_start_offset(log_start)?;
-            return Ok(Copied::All);
-        };
+        let path = self.home().path().join(self.name.to_string());
         let mut bytes = vec![0; slice.length as usize];
-        os::read_exact_at(&slice.file, &mut bytes, slice.position)
-            .map_err(StorageError::io("read", &self.home().path().join(self.name.to_string())))?;
+        os::read_exact_at(&slice.file, &mut bytes, slice.position).map_err(StorageError::io("read", &path))?;
         // The last batch may be cut off.
         let whole: usize = Batches::new(&bytes).map_while(Result::ok).map(|batch| batch.bytes().len()).sum();
-        assert!(whole > 0, "a slice of at least one batch, at most {bytes_max} bytes, holds a whole one");
-        copy.append_follower(&bytes[..whole], now_ms)?;
-        copy.advance_start_offset(log_start.min(copy.end_offset()))?;
-        *unflushed_bytes += whole;
-        Ok(Copied::Some(whole))
+        if whole == 0 {
+            let detail = format!("no whole batch can be read at offset {}", slice.first_offset);
+            return Err(StorageError::Corrupt { path, detail });
+        }
+        bytes.truncate(whole);
+        Ok(Piece { log_start, first_offset: slice.first_offset, bytes })
     }
 
-    /// Puts the copy into the place of the log: nobody writes meanwhile. Gives back the folder to be removed, and the directory
-    /// that it lies in now.
+    /// Puts the copy into the place of the log: nobody writes meanwhile. `arrives` has written down before what a start has to know
+    /// of the log in its new directory.
     ///
     /// # Errors
-    /// The log stays where it is; or, where the old folder could not be renamed, is left there for the next start to remove.
+    /// The log stays where it is; the move may go on later.
     pub fn finish_move(
         self: &Arc<Self>,
         now_ms: Timestamp,
-    ) -> ottla_storage::Result<Option<(Option<PathBuf>, Arc<Directory>)>> {
+        arrives: impl FnOnce(&Directory) -> ottla_storage::Result<()>,
+    ) -> ottla_storage::Result<Finished> {
+        let Some(Taken { home, folder, mut copy }) = self.move_state.take() else { return Ok(Finished::Ended(None)) };
+        let done = if copy.is_none() || !self.move_state.begin_arriving(&folder) {
+            Ok(Finished::Ended(None))
+        } else {
+            arrives(&home).map_err(Fault::Target).and_then(|()| self.arrive(&home, &folder, &mut copy, now_ms))
+        };
+        match done {
+            Ok(Finished::Moved(moved)) => Ok(Finished::Moved(moved)),
+            // It is no longer the copy of a move.
+            Ok(ended @ Finished::Ended(Some(_))) => Ok(ended),
+            done => {
+                // What was written down is not true.
+                self.start_moved.store(true, Ordering::Relaxed);
+                self.worked(&home, &folder, copy, done).map(|done| done.unwrap_or(Finished::Ended(None)))
+            }
+        }
+    }
+
+    fn arrive(
+        self: &Arc<Self>,
+        home: &Arc<Directory>,
+        folder: &str,
+        copy: &mut Option<Box<Copy>>,
+        now_ms: Timestamp,
+    ) -> Result<Finished, Fault> {
         let turn = self.turns.enter(|| None).expect("who leaves nothing is let in");
-        let finished = self.replace_with_copy(now_ms);
+        let prepared = self.prepare_copy(copy.as_mut().expect("it was opened"), now_ms);
+        let arrived = prepared.and_then(|()| self.replace_with_copy(home, folder, copy));
         let mut leaves_others = turn.leave();
         while leaves_others {
             leaves_others = self.append_left();
         }
         self.wake_all();
-        finished
+        arrived
     }
 
-    fn replace_with_copy(&self, now_ms: Timestamp) -> ottla_storage::Result<Option<(Option<PathBuf>, Arc<Directory>)>> {
-        let mut future = self.future();
-        let Some(Future { home, copy: Some(copy), .. }) = future.as_mut() else { return Ok(None) };
-        let home = home.clone();
-        let fails = |error: &StorageError| home.on_error(error);
-        self.prepare_copy(copy, now_ms).inspect_err(fails)?;
-        // It may have been deleted meanwhile.
-        let Ok(mut state) = self.serving() else { return Ok(None) };
-        copy.log.advance_start_offset(state.log.start_offset())?;
-        let folder = home.path().join(self.name.to_string());
-        copy.log.rename_folder(&folder).inspect_err(fails)?;
-        // From here on the copy counts: it is whole, and the other one gets nothing more.
-        let mut copy = future.take().and_then(|future| future.copy).expect("it was there just now");
-        copy.log.configure(state.log.config().clone());
-        let mut old = std::mem::replace(&mut state.log, copy.log);
-        let moved_from = std::mem::replace(&mut *self.home_mut(), home.clone());
-        self.leading().note(&mut state.log);
-        drop(state);
-        let name = PartitionFolder::name_of(&self.name, FolderKind::Deleted, Uuid::random(entropy));
-        let to = old.folder().with_file_name(name);
-        let removed = match old.rename_folder(&to) {
-            Ok(()) => Some(to),
-            Err(error) => {
-                error!(partition = %self.name, %error, "cannot rename the folder that the partition was moved from");
-                moved_from.on_error(&error);
-                None
-            }
-        };
-        if removed.is_some() {
-            forget_mark(&folder);
+    /// The log's lock is held for the exchange alone: readers and housekeeping go on while names are flushed.
+    fn replace_with_copy(
+        &self,
+        home: &Arc<Directory>,
+        folder: &str,
+        copy: &mut Option<Box<Copy>>,
+    ) -> Result<Finished, Fault> {
+        let _finishing = self.move_state.finishing();
+        if !self.move_state.begin_arriving(folder) {
+            return Ok(Finished::Ended(None));
         }
-        Ok(Some((removed, home)))
+        let path = home.path().join(self.name.to_string());
+        if let Some(failure) = self.home().failure() {
+            // Its partitions were told to be offline, and nobody knows how much of what is read there is true.
+            return Err(Fault::Source(StorageError::Unusable { path, detail: failure.to_owned() }));
+        }
+        let of_copy = copy.as_mut().expect("it was opened");
+        if let Err(error) = of_copy.log.rename_folder(&path) {
+            // It may have been renamed, and not flushed: the next attempt needs that name.
+            let _ = os::rename(&path, of_copy.log.folder());
+            return Err(Fault::Target(error));
+        }
+        let mut future = self.move_state.future();
+        let mut state = self.lock();
+        let mut log = copy.take().expect("it was opened").log;
+        self.move_state.forget(&mut future);
+        if state.is_gone() {
+            drop(state);
+            return Ok(Finished::Ended(Some(set_aside(&mut log, &self.name, home).unwrap_or(path))));
+        }
+        // From here on the copy counts: it is whole, and the other one gets nothing more.
+        let log_start = state.log.start_offset();
+        log.advance_start_offset(log_start).expect("nobody writes: both logs end at the same offset");
+        log.configure(state.log.config().clone());
+        let mut old = std::mem::replace(&mut state.log, log);
+        let producers = old.count_producers_with(ProducerCount::default());
+        state.log.count_producers_with(producers);
+        let from = std::mem::replace(&mut *self.home_mut(), home.clone());
+        self.leading().note(&mut state.log);
+        // It may have moved since it was written down in the new directory.
+        self.start_moved.store(true, Ordering::Relaxed);
+        Ok(Finished::Moved(Box::new(Moved { to: home.clone(), from, old, folder: path })))
     }
 
     /// Copies the rest, and has all of the copy on the disk, with its mark.
-    fn prepare_copy(&self, copy: &mut Copy, now_ms: Timestamp) -> ottla_storage::Result<()> {
+    fn prepare_copy(&self, copy: &mut Copy, now_ms: Timestamp) -> Result<(), Fault> {
         while let Copied::Some(_) = self.copy_into(copy, now_ms)? {}
-        copy.log.flush(now_ms)?;
-        replace_file(&copy.log.folder().join(MOVED), self.home().path().to_string_lossy().as_bytes())
+        let (end, log_end) = (copy.log.end_offset(), self.with_log(|log, _| log.end_offset()));
+        if end != log_end {
+            let detail = format!(
+                "it has no batches from {end} to its end at {log_end}: it can be moved when more was written to it"
+            );
+            return Err(Fault::Source(StorageError::Corrupt {
+                path: self.home().path().join(self.name.to_string()),
+                detail,
+            }));
+        }
+        let mark = copy.log.folder().join(MOVED);
+        let written = copy.log.flush(now_ms);
+        let source = self.home();
+        written.and_then(|()| replace_file(&mark, source.path().to_string_lossy().as_bytes())).map_err(Fault::Target)
     }
 
     /// Cuts off what a copy holds that the log does not: it has lost its end since, in a crash.
@@ -300,9 +472,59 @@ impl Partition {
     }
 }
 
+impl Copy {
+    fn write(&mut self, piece: &Piece, now_ms: Timestamp) -> ottla_storage::Result<Copied> {
+        let (log, Piece { log_start, first_offset, bytes }) = (&mut self.log, piece);
+        // The log may begin later by now, or inside of a batch.
+        let first = *first_offset.min(log_start);
+        let begins_inside = log.size_bytes() == 0 && first < log.end_offset();
+        if log.end_offset() < *log_start || begins_inside {
+            log.restart_at(first, now_ms)?;
+        }
+        if bytes.is_empty() {
+            log.advance_start_offset(*log_start)?;
+            return Ok(Copied::All);
+        }
+        log.append_follower(bytes, now_ms)?;
+        log.advance_start_offset((*log_start).min(log.end_offset()))?;
+        self.unflushed_bytes += bytes.len();
+        Ok(Copied::Some(bytes.len()))
+    }
+}
+
+impl Moved {
+    /// Gives the old folder the name of what is to be removed, and gives it back; `None` where it keeps its name, and is left for the
+    /// next start to remove.
+    pub fn leave(self, name: &TopicPartition) -> Option<PathBuf> {
+        let Self { from, mut old, folder, .. } = self;
+        if !from.is_online() {
+            // Nothing is written there any more.
+            return None;
+        }
+        let removed = set_aside(&mut old, name, &from);
+        if removed.is_some() {
+            forget_mark(&folder);
+        }
+        removed
+    }
+}
+
+/// Gives a log's folder the name of what is to be removed; `None` if it has to keep its own.
+fn set_aside(log: &mut Log, name: &TopicPartition, home: &Directory) -> Option<PathBuf> {
+    let to = log.folder().with_file_name(PartitionFolder::name_of(name, FolderKind::Deleted, Uuid::random(entropy)));
+    match log.rename_folder(&to) {
+        Ok(()) => Some(to),
+        Err(error) => {
+            error!(partition = %name, %error, "cannot rename the folder of a log that was moved");
+            home.on_error(&error);
+            None
+        }
+    }
+}
+
 /// Ends a move; what was copied gets the name of what is to be removed.
-fn end(future: &mut MutexGuard<'_, Option<Future>>, name: &ottla_base::TopicPartition) -> Option<PathBuf> {
-    let Future { home, folder, .. } = future.take()?;
+fn end(future: Future, name: &TopicPartition) -> Option<PathBuf> {
+    let Future { home, folder, .. } = future;
     let from = home.path().join(folder);
     let to = home.path().join(PartitionFolder::name_of(name, FolderKind::Deleted, Uuid::random(entropy)));
     let renamed = match os::exists(&from) {
@@ -328,152 +550,5 @@ pub fn forget_mark(folder: &Path) {
             error!(mark = %mark.display(), %error, "cannot remove a mark, which does no harm");
         }
         _ => {}
-    }
-}
-
-impl Moves {
-    /// Has a partition looked after whose move has begun.
-    pub fn add(&self, partition: &Arc<Partition>) {
-        let mut waiting = self.lock();
-        if !waiting.partitions.iter().any(|other| Arc::ptr_eq(other, partition)) {
-            waiting.partitions.push_back(partition.clone());
-        }
-        self.changed.notify_one();
-    }
-
-    fn next(&self) -> Option<Arc<Partition>> {
-        let mut waiting = self.lock();
-        loop {
-            if waiting.is_stopping {
-                return None;
-            }
-            if let Some(partition) = waiting.partitions.pop_front() {
-                return Some(partition);
-            }
-            let waited = self.changed.wait_timeout(waiting, LOOK_EVERY);
-            waiting = waited.expect("nobody panics while holding this lock").0;
-        }
-    }
-
-    /// Sleeps; false if the thread is to end.
-    fn rest(&self, long: Duration) -> bool {
-        let waited = self.changed.wait_timeout_while(self.lock(), long, |waiting| !waiting.is_stopping);
-        !waited.expect("nobody panics while holding this lock").0.is_stopping
-    }
-
-    fn stop(&self) {
-        self.lock().is_stopping = true;
-        self.changed.notify_all();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().expect("nobody panics while holding this lock")
-    }
-}
-
-/// Moves the partitions of one broker, one piece of each in turn.
-pub struct Mover {
-    pub partitions: Arc<Partitions>,
-    pub running: Newest,
-    pub controller: Controller,
-    pub published: Arc<PublishedImage>,
-    pub node_id: ottla_base::BrokerId,
-}
-
-/// The thread that does it. Dropped, it ends.
-pub struct MoverThread {
-    partitions: Arc<Partitions>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Mover {
-    /// Goes on in a thread of its own.
-    ///
-    /// # Errors
-    /// There can be no more threads.
-    pub fn run(self) -> std::io::Result<MoverThread> {
-        let partitions = self.partitions.clone();
-        let thread = std::thread::Builder::new().name("ottla-mover".to_owned());
-        let thread = Some(thread.spawn(move || self.work())?);
-        Ok(MoverThread { partitions, thread })
-    }
-
-    fn work(&self) {
-        let moves = &self.partitions.moves;
-        while let Some(partition) = moves.next() {
-            let begun = Instant::now();
-            let is_full = partition.moving().is_some_and(|moving| moving.home.is_full());
-            let done = if is_full { Ok(Copied::Some(0)) } else { partition.copy_some(clock::now_ms()) };
-            let done = match done {
-                Ok(Copied::All) => self.flush_or_finish(&partition),
-                done => done,
-            };
-            let rest = match done {
-                Ok(Copied::Nothing) => continue,
-                Ok(Copied::Some(_)) if is_full => RESTS,
-                Ok(Copied::Some(bytes)) => self.pause(bytes).saturating_sub(begun.elapsed()),
-                Ok(Copied::All) => Duration::ZERO,
-                Err(error) => {
-                    error!(partition = %partition.name, %error, "the partition cannot be moved on");
-                    if self.gives_up(&partition) {
-                        continue;
-                    }
-                    RESTS
-                }
-            };
-            moves.add(&partition);
-            if !moves.rest(rest) {
-                return;
-            }
-        }
-    }
-
-    /// Whether a move cannot go on in this life of the broker: one of its disks is gone. What was copied stays for the next.
-    fn gives_up(&self, partition: &Partition) -> bool {
-        !partition.is_online() || partition.moving().is_none_or(|moving| !moving.home.is_online())
-    }
-
-    /// All was copied just now. While producers wait, little is to be copied and to be flushed.
-    fn flush_or_finish(&self, partition: &Arc<Partition>) -> ottla_storage::Result<Copied> {
-        let now_ms = clock::now_ms();
-        if partition.flush_copy(now_ms)? {
-            return Ok(Copied::All);
-        }
-        let Some((removed, home)) = partition.finish_move(now_ms)? else { return Ok(Copied::Nothing) };
-        info!(partition = %partition.name, directory = %home.path().display(), "moved");
-        if let Some(folder) = removed {
-            self.partitions.cleaner.forget(folder.parent().expect("it lies in a log directory"), &partition.name);
-            let delay_ms = partition.settings().file_delete_delay_ms;
-            self.partitions.doom(folder, now_ms.saturating_add(delay_ms));
-        }
-        let image = self.published.get();
-        if let (Some(broker), Some(directory)) = (image.broker(self.node_id), home.id()) {
-            let (topic_id, index) = (partition.topic_id, partition.name.partition);
-            let replicas = vec![PlacedReplica { topic_id, partition: index, directory }];
-            let command = AssignDirectories { id: broker.id, epoch: broker.epoch, replicas };
-            self.controller.tell(Command::AssignDirectories(command));
-        }
-        Ok(Copied::Nothing)
-    }
-
-    /// How long copying so much may take at least.
-    fn pause(&self, bytes: usize) -> Duration {
-        match self.running.get().alter_log_dirs_bytes_per_s {
-            Some(0) => RESTS,
-            Some(per_s) => Duration::from_secs_f64(bytes as f64 / per_s as f64),
-            None => Duration::ZERO,
-        }
-    }
-}
-
-impl Drop for MoverThread {
-    fn drop(&mut self) {
-        self.partitions.moves.stop();
-        if let Some(thread) = self.thread.take()
-            && let Err(panic) = thread.join()
-            && !std::thread::panicking()
-        {
-            std::panic::resume_unwind(panic);
-        }
     }
 }

@@ -20,7 +20,7 @@ use super::append::Queued;
 use super::directories::Directory;
 use super::flusher::Flushing;
 use super::leader::{Acks, Leader, Reader};
-use super::moving::Future;
+use super::moving::Move;
 use super::parked::{Parked, ParkingLot};
 use super::turns::Turns;
 use crate::metrics::Traffic;
@@ -46,12 +46,12 @@ pub struct Partition {
     pub(super) flushing: Flushing,
     /// The log directory that it lies in.
     home: RwLock<Arc<Directory>>,
-    /// The copy that is to take the log's place, in another directory; locked before the log.
-    future: Mutex<Option<Future>>,
+    /// Its move to another log directory; locked before the log.
+    pub(super) move_state: Move,
     /// The log was written to since the housekeeping looked last, or there is something ahead.
     touched: AtomicBool,
-    /// Records were deleted on request since the housekeeping has written down where logs start.
-    start_moved: AtomicBool,
+    /// Records were deleted on request, or the log was moved, since the housekeeping has written down where logs start.
+    pub(super) start_moved: AtomicBool,
     /// When retention is to be enforced next, by the housekeeping's clock; it has not decided yet where this is negative.
     retention_at_ms: AtomicI64,
     settings: RwLock<Arc<TopicSettings>>,
@@ -64,6 +64,12 @@ pub(super) struct State {
     pub log: Log,
     /// The topic was deleted.
     is_gone: bool,
+}
+
+/// A flush that was begun, and the directory in which that was: the log may lie in another one when it ends.
+pub(super) struct BegunFlush {
+    home: Arc<Directory>,
+    flush: ottla_storage::Result<Flush>,
 }
 
 /// What can be known without the log, as of its last change.
@@ -225,7 +231,7 @@ impl Partition {
             turns: Turns::default(),
             flushing: Flushing::default(),
             home: RwLock::new(home),
-            future: Mutex::default(),
+            move_state: Move::default(),
             touched: AtomicBool::new(true),
             start_moved: AtomicBool::new(false),
             retention_at_ms: AtomicI64::new(UNDECIDED),
@@ -247,6 +253,12 @@ impl Partition {
         self.retention_at_ms.store(UNDECIDED, Ordering::Relaxed);
     }
 
+    /// Leads on as the metadata says now: it may have been without a leader meanwhile.
+    pub fn lead_on(&self, registration: &ottla_metadata::image::Partition) {
+        let ottla_metadata::image::Partition { leader_epoch, isr, replicas, .. } = registration;
+        self.leading().leader.go_on(*leader_epoch, isr.clone(), replicas.len());
+    }
+
     /// The log directory that it lies in.
     pub fn home(&self) -> Arc<Directory> {
         self.home.read().expect("nobody panics while holding this lock").clone()
@@ -254,10 +266,6 @@ impl Partition {
 
     pub(super) fn home_mut(&self) -> RwLockWriteGuard<'_, Arc<Directory>> {
         self.home.write().expect("nobody panics while holding this lock")
-    }
-
-    pub(super) fn future(&self) -> MutexGuard<'_, Option<Future>> {
-        self.future.lock().expect("nobody panics while holding this lock")
     }
 
     /// Whether its log directory has not failed.
@@ -455,7 +463,7 @@ impl Partition {
         self.touched.swap(false, Ordering::Relaxed)
     }
 
-    /// Whether records were deleted on request; asking takes note of it.
+    /// Whether records were deleted on request, or the log was moved; asking takes note of it.
     pub fn take_start_moved(&self) -> bool {
         self.start_moved.swap(false, Ordering::Relaxed)
     }
@@ -505,27 +513,32 @@ impl Partition {
     /// Forces to the disk what is in the page cache, without holding the lock meanwhile. Whoever waits for that is woken; so
     /// they are where it fails, after which the log takes no more. Says whether it is to be tried again, since it lacked files.
     pub(super) fn flush(&self, now_ms: Timestamp) -> bool {
-        let begun = {
-            let state = self.lock();
-            (!state.is_gone && !state.log.is_flushed() && self.is_online()).then(|| state.log.begin_flush())
-        };
-        self.finish_flush(begun, now_ms)
+        self.begin_flush().is_some_and(|begun| self.finish_flush(begun, now_ms))
     }
 
     /// Forces the segments to the disk that are no longer written to, without holding the lock meanwhile.
     pub fn flush_sealed(&self, now_ms: Timestamp) {
-        let begun = self.lock().log.begin_flush_sealed();
-        self.finish_flush(Some(begun), now_ms);
+        let begun = {
+            let state = self.lock();
+            BegunFlush { home: self.home(), flush: state.log.begin_flush_sealed() }
+        };
+        self.finish_flush(begun, now_ms);
     }
 
-    fn finish_flush(&self, begun: Option<ottla_storage::Result<Flush>>, now_ms: Timestamp) -> bool {
-        let Some(begun) = begun else { return false };
-        let done = begun.and_then(|flush| {
+    pub(super) fn begin_flush(&self) -> Option<BegunFlush> {
+        let state = self.lock();
+        let is_due = !state.is_gone && !state.log.is_flushed() && self.is_online();
+        is_due.then(|| BegunFlush { home: self.home(), flush: state.log.begin_flush() })
+    }
+
+    /// Says whether it is to be tried again, since it lacked files.
+    pub(super) fn finish_flush(&self, BegunFlush { home, flush }: BegunFlush, now_ms: Timestamp) -> bool {
+        let done = flush.and_then(|flush| {
             let ran = flush.run();
             self.with_log(|log, _| log.finish_flush(&flush, ran, now_ms))
         });
         if let Err(error) = &done {
-            self.broken(error);
+            self.blame(&home, error);
         }
         self.wake();
         done.is_err_and(|error| error.lacks_files())
@@ -599,7 +612,11 @@ impl Partition {
     /// The disk failed or a file is damaged: the operator is told what and where, the client that storage is at fault. If the
     /// disk is to blame, the whole log directory goes offline.
     pub fn broken(&self, error: &StorageError) -> ErrorCode {
-        let home = self.home();
+        self.blame(&self.home(), error)
+    }
+
+    /// As [`Partition::broken`], of the directory that the log lay in when it was asked for what failed.
+    pub(super) fn blame(&self, home: &Directory, error: &StorageError) -> ErrorCode {
         if home.is_online() {
             tracing::error!(partition = %self.name, %error, "storage failed");
         }
@@ -609,6 +626,11 @@ impl Partition {
 }
 
 impl State {
+    /// Whether the topic was deleted.
+    pub fn is_gone(&self) -> bool {
+        self.is_gone
+    }
+
     /// Where the log of a reader, whose last record at `offset - 1` is of `epoch`, parts from this one (KIP-595).
     fn divergence(
         &self,

@@ -1,11 +1,14 @@
 //! A broker says in which of its log directories replicas lie (KIP-858): it has several, and has chosen one, or moved them.
 //!
-//! Written: a PartitionChangeRecord for each partition whose directory is another than was known.
+//! Written: a PartitionChangeRecord for each partition whose directory is another than was known. One that has lost its leader with
+//! the directory that was known gets it back: it had moved away before that failed, and the news of the failure came first.
 
 use ottla_base::{BrokerEpoch, BrokerId, PartitionIndex, Uuid};
 use ottla_protocol::internal::metadata::{MetadataRecord, PartitionChangeRecord};
 
+use super::elections::replace;
 use super::{Draft, Refusal};
+use crate::records::OwnedRecord;
 
 /// Says where replicas of a broker lie.
 #[derive(Clone, Debug)]
@@ -40,20 +43,24 @@ impl AssignDirectories {
     }
 }
 
-fn change(draft: &Draft, id: BrokerId, placed: &PlacedReplica) -> Option<MetadataRecord<'static>> {
-    let topic = draft.image().topic_by_id(placed.topic_id)?;
-    let partition = topic.partitions.get(&placed.partition)?;
-    let place = partition.replicas.iter().position(|replica| *replica == id)?;
-    let mut directories = partition.directories.clone();
-    let known = directories.get_mut(place)?;
+fn change(draft: &Draft, id: BrokerId, placed: &PlacedReplica) -> Option<OwnedRecord> {
+    let image = draft.image();
+    let topic = image.topic_by_id(placed.topic_id)?;
+    let before = topic.partitions.get(&placed.partition)?;
+    let place = before.replicas.iter().position(|replica| *replica == id)?;
+    let mut after = (**before).clone();
+    let known = after.directories.get_mut(place)?;
     if *known == placed.directory {
         return None;
     }
     *known = placed.directory;
+    if before.leader.is_none() {
+        return replace(image, topic, placed.partition, before, after);
+    }
     Some(MetadataRecord::PartitionChange(PartitionChangeRecord {
         partition_id: placed.partition.0,
         topic_id: placed.topic_id,
-        directories: Some(directories),
+        directories: Some(after.directories),
         ..PartitionChangeRecord::default()
     }))
 }

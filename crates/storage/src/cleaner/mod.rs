@@ -138,9 +138,13 @@ pub fn clean(
     checkpoint: &Mutex<CleanerCheckpoint>,
     request: &Request,
 ) -> std::result::Result<Cleaned, NotCleaned> {
-    let name = owner.with_log(|log| log.topic_partition().clone());
-    let begun = owner.with_log(|log| log.begin_cleaning(request.dirt.end))?;
-    flush(owner, request.now_ms)?;
+    // In one step: between two, another log could take the place of this one.
+    let (name, begun, flush) = owner.with_log(|log| -> Result<_> {
+        Ok((log.topic_partition().clone(), log.begin_cleaning(request.dirt.end)?, log.begin_flush()?))
+    })?;
+    // What makes a record go must not be lost when it is gone: the newer record of its key, the marker of its transaction.
+    let ran = flush.run();
+    owner.with_log(|log| log.finish_flush(&flush, ran, request.now_ms))?;
     let cleaned = clean_begun(owner, checkpoint, request, &begun, &name);
     cleaned.inspect_err(|_| {
         // What is left of it would be removed by the next start, too.
@@ -148,13 +152,6 @@ pub fn clean(
             tracing::warn!(log = %name, %error, "files of a compaction that was given up are left");
         }
     })
-}
-
-/// What makes a record go must not be lost when it is gone: the newer record of its key, the marker of its transaction.
-fn flush(owner: &impl Owner, now_ms: Timestamp) -> Result<()> {
-    let flush = owner.with_log(|log| log.begin_flush())?;
-    let ran = flush.run();
-    owner.with_log(|log| log.finish_flush(&flush, ran, now_ms))
 }
 
 fn clean_begun<O: Owner>(
@@ -193,7 +190,12 @@ fn clean_begun<O: Owner>(
         flushed.map_err(|error| told(error.into()))?;
         owner.with_log(|log| log.swap_is_flushed(begun, group[0].base_offset));
     }
-    locked(checkpoint).set(name, map_end)?;
+    let mut checkpoint = locked(checkpoint);
+    if !owner.with_log(|log| log.is_of(begun)) {
+        // Its line may be forgotten by now, and must not come back for another log of its name.
+        return Err(NotCleaned::GivenUp);
+    }
+    checkpoint.set(name, map_end)?;
     let (before, after) = (rewriting.read, rewriting.written);
     Ok(Cleaned { end: map_end, before, after, map_utilization: map.utilization() })
 }

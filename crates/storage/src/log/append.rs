@@ -125,6 +125,10 @@ impl Log {
         let too_long = self.config.retention_part_ms().is_some_and(|part_ms| filling_ms > part_ms);
         let due = size > 0 && (too_large || too_old || too_long || self.active.is_index_full());
         if due || !self.active.fits(base_offset, last_offset) {
+            // As Kafka does: where offsets are missing before the batch, because it was copied from a log that was compacted, that is
+            // inside of the new segment. Between two segments it would look as if records were lost.
+            let nearest = Offset(last_offset.0 - i64::from(i32::MAX)).max(self.end_offset());
+            let base_offset = if size > 0 { nearest.min(base_offset) } else { base_offset };
             self.roll_at(base_offset, now_ms)?;
         }
         self.active.begin_filling(now_ms);

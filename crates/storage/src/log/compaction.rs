@@ -93,7 +93,7 @@ impl Log {
     }
 
     /// Whether a cleaning was begun with this log, where it lies now: it may have moved to another directory meanwhile.
-    fn is_of(&self, begun: &Begun) -> bool {
+    pub(crate) fn is_of(&self, begun: &Begun) -> bool {
         self.folder == begun.folder && self.unflushed.upheavals == begun.upheavals.get()
     }
 

@@ -187,11 +187,16 @@ impl Log {
         Ok(flush)
     }
 
-    /// The last part of a flush: `ran` is what came of its run. Moves the recovery point, or makes the log take no more.
+    /// The last part of a flush: `ran` is what came of its run. Moves the recovery point, or makes the log take no more. Where the
+    /// flush was begun with another log, nothing changes here.
     ///
     /// # Errors
     /// That of the run, or `Unusable` if another flush has failed meanwhile. The log goes on where the run lacked files.
     pub fn finish_flush(&mut self, flush: &Flush, ran: Result<()>, now_ms: Timestamp) -> Result<()> {
+        if !Arc::ptr_eq(&flush.failed, &self.unflushed.failed) {
+            // This log has taken the place of the one that was flushed, in another directory: that says nothing of it.
+            return ran;
+        }
         match ran {
             Err(error) if error.lacks_files() => return Err(error),
             ran => self.for_good("a flush", ran)?,

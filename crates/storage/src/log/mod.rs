@@ -164,9 +164,9 @@ impl Log {
         &self.replayed.producers
     }
 
-    /// With which other logs' producers those are counted.
-    pub fn producer_count(&self) -> ProducerCount {
-        self.replayed.producers.count_of_all().clone()
+    /// Counts them with those of other logs from now on; gives back with which they were counted.
+    pub fn count_producers_with(&mut self, count: ProducerCount) -> ProducerCount {
+        self.replayed.producers.count_with(count)
     }
 
     /// Which leader epoch began where.

@@ -244,3 +244,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn producers_are_counted_with_one_log_at_a_time() {
+    let (alone, all) = (ProducerCount::default(), ProducerCount::default());
+    let mut producers = Producers::new(alone.clone());
+    producers.update(&batch(0, 0, 1, 0));
+    assert_eq!((alone.get(), all.get()), (1, 0));
+    let before = producers.count_with(all.clone());
+    assert_eq!((alone.get(), all.get()), (0, 1));
+    drop(producers.count_with(before));
+    assert_eq!((alone.get(), all.get()), (1, 0));
+}

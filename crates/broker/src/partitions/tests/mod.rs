@@ -33,7 +33,7 @@ fn config(folder: &Path) -> Config {
     Config::new(Written::from_text("server.properties", &text).unwrap()).unwrap().0
 }
 
-fn open_log(folder: &Path, config: LogConfig) -> Log {
+pub(super) fn open_log(folder: &Path, config: LogConfig) -> Log {
     let topic_partition = TopicPartition::new("t", 0);
     let (recovery_point, log_start_offset) = (Offset(0), Offset(0));
     let producers = ProducerCount::default();
@@ -43,7 +43,7 @@ fn open_log(folder: &Path, config: LogConfig) -> Log {
 }
 
 /// The only replica of `t-0`, over `log`.
-fn lead(folder: &Path, log: Log) -> Arc<Partition> {
+pub(super) fn lead(folder: &Path, log: Log) -> Arc<Partition> {
     let nothing = BTreeMap::new();
     let settings = TopicSettings::new(&nothing, &config(folder).values(&nothing, &nothing));
     let home = Arc::new(Directory::unheld(folder.to_owned(), Some(HOME), Arc::default()));

@@ -1,6 +1,6 @@
 //! Partitions that move between log directories.
 
-use super::super::moving::{Begun, Copied, MOVED};
+use super::super::moving::{Begun, Copied, Finished, MOVED};
 use super::*;
 
 const NAME: &str = "t-0";
@@ -28,6 +28,17 @@ fn copy_all(partition: &Partition) {
     while partition.copy_some(0).unwrap() != Copied::All {}
 }
 
+/// The old folder, if it was renamed, and the new directory; nothing if the move has ended.
+fn finish(partition: &Arc<Partition>) -> ottla_storage::Result<Option<(Option<PathBuf>, Arc<Directory>)>> {
+    Ok(match partition.finish_move(0, |_| Ok(()))? {
+        Finished::Moved(moved) => {
+            let home = moved.to.clone();
+            Some((moved.leave(&partition.name), home))
+        }
+        Finished::Ended(_) => None,
+    })
+}
+
 /// The names in a directory.
 fn names(directory: &Path) -> Vec<String> {
     let names = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -50,14 +61,14 @@ fn a_partition_is_copied_and_then_is_where_the_copy_is() {
     let folder = tempfile::tempdir().unwrap();
     let (partition, b) = in_a(folder.path(), LogConfig::default(), 50);
     let before = contents(&partition);
-    assert_eq!(partition.begin_move(&b, future(1)), Begun::Anew(None));
-    assert_eq!(partition.begin_move(&b, future(2)), Begun::Before);
+    assert_eq!(partition.begin_move(&b, future(1)), Ok(Begun::Anew(None)));
+    assert_eq!(partition.begin_move(&b, future(2)), Ok(Begun::Before));
     let moving = partition.moving().unwrap();
     assert_eq!((moving.size_bytes, moving.lag), (0, 100));
     copy_all(&partition);
     append(&partition, &two_records()).unwrap();
     assert_eq!(partition.moving().unwrap().lag, 2);
-    let (removed, home) = partition.finish_move(0).unwrap().unwrap();
+    let (removed, home) = finish(&partition).unwrap().unwrap();
     assert_eq!((home.path(), partition.home().path()), (b.path(), b.path()));
     assert!(partition.moving().is_none());
     assert_eq!(names(b.path()), [NAME]);
@@ -81,10 +92,10 @@ fn what_producers_wrote_is_known_after_a_move() {
     let (partition, b) = in_a(folder.path(), LogConfig::default(), 0);
     let numbered = |sequence| one_record(BatchBuilder::new().producer(ProducerId(7), ProducerEpoch(0), sequence));
     append(&partition, &numbered(0)).unwrap();
-    partition.begin_move(&b, future(1));
+    partition.begin_move(&b, future(1)).unwrap();
     copy_all(&partition);
     append(&partition, &numbered(1)).unwrap();
-    partition.finish_move(0).unwrap().unwrap();
+    finish(&partition).unwrap().unwrap();
     assert_eq!(append(&partition, &numbered(1)).unwrap().base_offset, Offset(1), "a duplicate");
     assert_eq!(append(&partition, &numbered(3)).unwrap_err().code(), ErrorCode::OutOfOrderSequenceNumber);
     assert_eq!(append(&partition, &numbered(2)).unwrap().base_offset, Offset(2));
@@ -95,11 +106,11 @@ fn a_log_that_begins_inside_of_a_batch_moves_too() {
     let folder = tempfile::tempdir().unwrap();
     let (partition, b) = in_a(folder.path(), LogConfig::default(), 10);
     partition.delete_records(Some(Offset(7))).unwrap();
-    partition.begin_move(&b, future(1));
+    partition.begin_move(&b, future(1)).unwrap();
     copy_all(&partition);
     // And begins later when it has been copied.
     partition.delete_records(Some(Offset(13))).unwrap();
-    partition.finish_move(0).unwrap().unwrap();
+    finish(&partition).unwrap().unwrap();
     let (start, end, _) = contents(&partition);
     assert_eq!((start, end), (Offset(13), Offset(20)));
     assert!(read_from(&partition, Reader::Uncommitted, 13).slice.is_some());
@@ -109,11 +120,11 @@ fn a_log_that_begins_inside_of_a_batch_moves_too() {
 fn a_log_whose_records_were_all_deleted_moves_too() {
     let folder = tempfile::tempdir().unwrap();
     let (partition, b) = in_a(folder.path(), LogConfig { retention_bytes: Some(0), ..LogConfig::default() }, 10);
-    partition.begin_move(&b, future(1));
+    partition.begin_move(&b, future(1)).unwrap();
     assert_eq!(partition.copy_some(0).unwrap(), Copied::Some(0));
     partition.with_log(|log, high_watermark| log.enforce_retention(0, high_watermark)).unwrap();
     copy_all(&partition);
-    partition.finish_move(0).unwrap().unwrap();
+    finish(&partition).unwrap().unwrap();
     let (start, end, _) = contents(&partition);
     assert_eq!((start, end), (Offset(20), Offset(20)));
     assert_eq!(append(&partition, &two_records()).unwrap().base_offset, Offset(20));
@@ -124,14 +135,14 @@ fn a_move_that_ends_leaves_a_folder_to_be_removed() {
     let folder = tempfile::tempdir().unwrap();
     let (partition, b) = in_a(folder.path(), LogConfig::default(), 3);
     assert_eq!(partition.cancel_move(), None);
-    partition.begin_move(&b, future(1));
+    partition.begin_move(&b, future(1)).unwrap();
     assert_eq!(partition.cancel_move(), None, "there is no folder yet");
-    partition.begin_move(&b, future(2));
+    partition.begin_move(&b, future(2)).unwrap();
     partition.copy_some(0).unwrap();
     let ended = partition.cancel_move().unwrap();
     assert!(ended.exists() && ended.to_string_lossy().ends_with("-delete"));
     assert_eq!(partition.copy_some(0).unwrap(), Copied::Nothing);
-    assert!(partition.finish_move(0).unwrap().is_none());
+    assert!(finish(&partition).unwrap().is_none());
     assert_eq!(partition.home().path(), folder.path().join("a"));
 }
 
@@ -142,12 +153,12 @@ fn what_an_earlier_life_has_copied_is_cut_to_what_the_log_has() {
     longer.with_log(|log, _| log.flush(0)).unwrap();
     let (partition, b) = in_a(folder.path(), LogConfig::default(), 5);
     fs::rename(folder.path().join("other/a/t-0"), b.path().join(future(1))).unwrap();
-    partition.begin_move(&b, future(1));
+    partition.begin_move(&b, future(1)).unwrap();
     assert_eq!(partition.copy_some(0).unwrap(), Copied::Some(0));
     assert_eq!(partition.moving().unwrap().lag, 0);
     append(&partition, &two_records()).unwrap();
     copy_all(&partition);
-    partition.finish_move(0).unwrap().unwrap();
+    finish(&partition).unwrap().unwrap();
     assert_eq!(contents(&partition).1, Offset(12));
 }
 
@@ -166,9 +177,284 @@ fn a_start_goes_on_with_a_move_and_forgets_those_of_topics_that_are_gone() {
     let partition = host(&all, folder.path());
     assert_eq!(partition.moving().unwrap().home.path(), folder.path().join("a"));
     copy_all(&partition);
-    partition.finish_move(0).unwrap().unwrap();
+    finish(&partition).unwrap().unwrap();
     assert_eq!(partition.home().path(), folder.path().join("a"));
     assert!(folder.path().join("a/t-0").exists() && !folder.path().join("b/t-0").exists());
+}
+
+/// Makes what is at `path`, or comes there, a file that no disk can open.
+fn spoil(path: &Path) {
+    _ = fs::remove_file(path);
+    std::os::unix::fs::symlink(path.file_name().unwrap(), path).unwrap();
+}
+
+/// Whether the directories `a` and `b` are online.
+fn are_online(partition: &Partition, b: &Directory) -> (bool, bool) {
+    (partition.is_online(), b.is_online())
+}
+
+#[test]
+fn of_the_two_directories_of_a_move_only_the_one_that_failed_goes_offline() {
+    let folder = tempfile::tempdir().unwrap();
+    let (partition, b) = in_a(folder.path(), LogConfig::default(), 3);
+    partition.begin_move(&b, future(1)).unwrap();
+    partition.copy_some(0).unwrap();
+    partition.with_log(|log, _| log.roll(0).unwrap());
+    partition.with_log(|log, _| log.close_idle_files());
+    spoil(&folder.path().join("a/t-0/00000000000000000000.log"));
+    partition.copy_some(0).unwrap_err();
+    assert_eq!(are_online(&partition, &b), (false, true), "it cannot be read");
+
+    let folder = tempfile::tempdir().unwrap();
+    let (partition, b) = in_a(folder.path(), LogConfig::default(), 3);
+    partition.begin_move(&b, future(1)).unwrap();
+    copy_all(&partition);
+    spoil(&b.path().join(future(1)).join(format!("{MOVED}.tmp")));
+    finish(&partition).unwrap_err();
+    assert_eq!(are_online(&partition, &b), (true, false), "it cannot be written");
+    assert_eq!(append(&partition, &two_records()).unwrap().base_offset, Offset(6));
+}
+
+#[test]
+fn a_batch_that_cannot_be_read_from_the_log_is_told_and_no_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let (partition, b) = in_a(folder.path(), LogConfig::default(), 2);
+    partition.begin_move(&b, future(1)).unwrap();
+    partition.copy_some(0).unwrap();
+    // The magic of the first batch: found by nobody who looks at lengths and offsets.
+    let log = fs::File::options().write(true).open(folder.path().join("a/t-0/00000000000000000000.log")).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&log, &[9], 16).unwrap();
+    let error = partition.copy_some(0).unwrap_err();
+    assert!(matches!(error, StorageError::Corrupt { .. }), "{error}");
+    assert!(partition.moving().is_some());
+    assert_eq!(are_online(&partition, &b), (true, true));
+}
+
+#[test]
+fn a_flush_that_fails_after_a_move_is_charged_to_the_directory_in_which_it_was_begun() {
+    let folder = tempfile::tempdir().unwrap();
+    // Of a sealed segment, the indexes are opened to be flushed.
+    let config = LogConfig { flush_messages: Some(1), segment_bytes: 1, ..LogConfig::default() };
+    let (partition, b) = in_a(folder.path(), config, 3);
+    let a = partition.home();
+    partition.begin_move(&b, future(1)).unwrap();
+    copy_all(&partition);
+    let begun = partition.begin_flush().unwrap();
+    finish(&partition).unwrap().unwrap();
+    fs::create_dir(folder.path().join("a/t-0")).unwrap();
+    spoil(&folder.path().join("a/t-0/00000000000000000000.index"));
+    partition.finish_flush(begun, 0);
+    assert_eq!((a.is_online(), b.is_online()), (false, true));
+    let placed = append(&partition, &two_records()).unwrap();
+    partition.flush(0);
+    assert_eq!(partition.is_acknowledged(Acks::All, placed.next_offset), Ok(true));
+}
+
+/// A partition in `b` with three records, and all that a broker has of it.
+fn three_records_in_b(folder: &Path) -> (Partitions, Arc<Partition>, Arc<Directory>) {
+    one_record_in_b(folder);
+    let all = in_two_directories(folder).unwrap();
+    let partition = host(&all, folder);
+    append(&partition, &two_records()).unwrap();
+    let a = all.directories().iter().find(|directory| directory.path().ends_with("a")).unwrap().clone();
+    (all, partition, a)
+}
+
+#[test]
+fn records_that_were_deleted_do_not_come_back_with_a_move_and_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let (all, partition, a) = three_records_in_b(folder.path());
+    all.move_to(&partition, &a, 0).unwrap();
+    copy_all(&partition);
+    partition.delete_records(Some(Offset(2))).unwrap();
+    checkpoints::write_log_starts(&all);
+    all.finish_move(&partition, 0, |_| ()).unwrap();
+    assert!(partition.take_start_moved(), "it is written down anew, as it may have moved since");
+    drop((partition, all, a));
+    let all = in_two_directories(folder.path()).unwrap();
+    let partition = host(&all, folder.path());
+    assert_eq!((partition.home().path(), partition.positions().log_start), (&*folder.path().join("a"), Offset(2)));
+}
+
+#[test]
+fn what_is_written_down_of_a_log_that_arrives_is_kept_until_it_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let (all, partition, a) = three_records_in_b(folder.path());
+    all.move_to(&partition, &a, 0).unwrap();
+    partition.delete_records(Some(Offset(1))).unwrap();
+    copy_all(&partition);
+    let starts = || checkpoint::read_offsets(&a.path().join(LOG_START_CHECKPOINT)).unwrap();
+    let arrives = |to: &Directory| {
+        checkpoints::note_arrival(to, &partition.name, Offset(1))?;
+        partition.delete_records(Some(Offset(2))).unwrap();
+        checkpoints::write(&all);
+        assert_eq!(starts(), BTreeMap::from([(partition.name.clone(), Offset(2))]));
+        Ok(())
+    };
+    assert!(matches!(partition.finish_move(0, arrives), Ok(Finished::Moved(_))));
+    assert_eq!(starts().len(), 1);
+}
+
+#[test]
+fn how_far_a_log_is_compacted_moves_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let [a, b] = ["a", "b"].map(|name| folder.path().join(name));
+    for (directory, text) in [(&a, "0\n1\nt 0 40\n"), (&b, "0\n1\nu 0 7\n")] {
+        fs::create_dir(directory).unwrap();
+        fs::write(directory.join("cleaner-offset-checkpoint"), text).unwrap();
+    }
+    let (cleaner, text) = (Cleaner::default(), |at: &Path| fs::read_to_string(at.join("cleaner-offset-checkpoint")));
+    let [t, u] = ["t", "u"].map(|topic| TopicPartition::new(topic, 0));
+    cleaner.carry(&t, &a, &b).unwrap();
+    assert_eq!(text(&b).unwrap(), "0\n2\nt 0 40\nu 0 7\n");
+    cleaner.carry(&u, &a, &b).unwrap();
+    assert_eq!(text(&b).unwrap(), "0\n1\nt 0 40\n", "of one that is not compacted, nothing is left of an earlier stay");
+}
+
+#[test]
+fn the_cleaners_checkpoint_names_a_log_in_its_new_directory_before_it_lies_there() {
+    let folder = tempfile::tempdir().unwrap();
+    one_record_in_b(folder.path());
+    let cleaned = |name: &str| checkpoint::read_offsets(&folder.path().join(name).join("cleaner-offset-checkpoint"));
+    fs::write(folder.path().join("b/cleaner-offset-checkpoint"), "0\n1\nt 0 1\n").unwrap();
+    let all = in_two_directories(folder.path()).unwrap();
+    let partition = host(&all, folder.path());
+    let a = all.directories()[0].clone();
+    all.move_to(&partition, &a, 0).unwrap();
+    copy_all(&partition);
+    let told = |to: &Directory| {
+        assert_eq!((to.path(), cleaned("a").unwrap().len()), (a.path(), 1));
+        assert!(
+            folder.path().join("b/t-0").exists(),
+            "the old directory may fail from here on, whose partition it is not"
+        );
+    };
+    all.finish_move(&partition, 0, told).unwrap();
+    assert_eq!(cleaned("a").unwrap()[&partition.name], Offset(1));
+    assert!(cleaned("b").unwrap().is_empty());
+}
+
+#[test]
+fn a_log_is_not_compacted_while_it_is_copied() {
+    let folder = tempfile::tempdir().unwrap();
+    let (all, partition, a) = three_records_in_b(folder.path());
+    assert!(all.cleaner.may_clean(&partition));
+    all.move_to(&partition, &a, 0).unwrap();
+    assert!(!all.cleaner.may_clean(&partition), "the copy has what its tombstone has taken out of the log");
+    all.move_to(&partition, &partition.home(), 0).unwrap();
+    assert!(all.cleaner.may_clean(&partition));
+    all.move_to(&partition, &a, 0).unwrap();
+    copy_all(&partition);
+    all.finish_move(&partition, 0, |_| ()).unwrap();
+    assert!(all.cleaner.may_clean(&partition));
+}
+
+#[test]
+fn the_copy_of_a_log_that_may_have_been_compacted_since_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    one_record_in_b(folder.path());
+    fs::write(folder.path().join("b/cleaner-offset-checkpoint"), "0\n1\nt 0 1\n").unwrap();
+    let old = folder.path().join("a").join(future(1));
+    fs::create_dir(&old).unwrap();
+    let all = in_two_directories(folder.path()).unwrap();
+    let partition = host(&all, folder.path());
+    assert_eq!(partition.moving().unwrap().home.path(), folder.path().join("a"));
+    all.purge_doomed(i64::MAX).unwrap();
+    assert!(!old.exists());
+    copy_all(&partition);
+    all.finish_move(&partition, 0, |_| ()).unwrap();
+    assert_eq!(partition.home().path(), folder.path().join("a"));
+}
+
+#[test]
+fn a_move_can_be_looked_at_and_ended_while_its_copy_is_worked_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (partition, b) = in_a(folder.path(), LogConfig::default(), 3);
+    partition.begin_move(&b, future(1)).unwrap();
+    copy_all(&partition);
+    let mut ended = None;
+    let finished = partition.finish_move(0, |_| {
+        assert_eq!(partition.moving().unwrap().lag, 0);
+        ended = partition.cancel_move();
+        Ok(())
+    });
+    assert!(matches!(finished, Ok(Finished::Ended(None))));
+    assert!(ended.unwrap().exists());
+    assert_eq!((partition.home().path(), names(b.path()).len()), (&*folder.path().join("a"), 1));
+    assert_eq!(are_online(&partition, &b), (true, true), "that its folder has another name is no failure");
+    append(&partition, &two_records()).unwrap();
+}
+
+#[test]
+fn a_copy_that_takes_no_more_is_opened_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let (partition, b) = in_a(folder.path(), LogConfig { segment_bytes: 1, ..LogConfig::default() }, 3);
+    partition.begin_move(&b, future(1)).unwrap();
+    copy_all(&partition);
+    // It cannot be opened, and so not be flushed.
+    let obstacle = b.path().join(future(1)).join("00000000000000000000.index");
+    fs::remove_file(&obstacle).unwrap();
+    fs::create_dir(&obstacle).unwrap();
+    finish(&partition).unwrap_err();
+    append(&partition, &two_records()).unwrap();
+    fs::remove_dir(&obstacle).unwrap();
+    copy_all(&partition);
+    finish(&partition).unwrap().unwrap();
+    assert_eq!((partition.home().path(), contents(&partition).1), (b.path(), Offset(8)));
+}
+
+#[test]
+fn a_partition_whose_directory_has_failed_does_not_come_back_by_a_move() {
+    let folder = tempfile::tempdir().unwrap();
+    let (partition, b) = in_a(folder.path(), LogConfig::default(), 3);
+    partition.begin_move(&b, future(1)).unwrap();
+    copy_all(&partition);
+    partition.broken(&StorageError::io("flush", &folder.path().join("a/t-0"))(rustix::io::Errno::IO.into()));
+    finish(&partition).unwrap_err();
+    assert_eq!(partition.home().path(), folder.path().join("a"));
+    assert_eq!(names(b.path()), [future(1)], "what was copied is there for the next start");
+    partition.give_up_move();
+    assert!(partition.moving().is_none() && b.is_online());
+}
+
+#[test]
+fn of_a_topic_that_is_deleted_while_it_moves_nothing_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let (partition, b) = in_a(folder.path(), LogConfig::default(), 3);
+    partition.begin_move(&b, future(1)).unwrap();
+    copy_all(&partition);
+    let deleted = format!("{NAME}.{:032x}-delete", 9);
+    let finished = partition.finish_move(0, |_| {
+        partition.end();
+        partition.rename_folder(&deleted).map(drop)
+    });
+    let Ok(Finished::Ended(Some(copy))) = finished else { panic!("the topic is gone") };
+    assert_eq!(names(b.path()), [copy.file_name().unwrap().to_str().unwrap()]);
+    assert!(partition.moving().is_none() && partition.cancel_move().is_none());
+    assert_eq!(partition.begin_move(&b, future(2)), Err(ErrorCode::UnknownTopicOrPartition));
+
+    let folder = tempfile::tempdir().unwrap();
+    let (all, partition, a) = three_records_in_b(folder.path());
+    all.move_to(&partition, &a, 0).unwrap();
+    all.drop_topic("t", 0);
+    assert_eq!(all.move_to(&partition, &a, 0), Err(ErrorCode::UnknownTopicOrPartition));
+    all.purge_doomed(i64::MAX).unwrap();
+    for directory in ["a", "b"] {
+        assert!(names(&folder.path().join(directory)).iter().all(|name| !name.starts_with("t-0")), "{directory}");
+    }
+}
+
+#[test]
+fn a_partition_is_led_on_in_the_epoch_of_a_later_election() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = in_two_directories(folder.path()).unwrap();
+    let partition = host(&all, folder.path());
+    let (mut topic, settings) = topic(folder.path());
+    let elected = ottla_metadata::image::Partition { leader_epoch: LeaderEpoch(3), ..registration() };
+    topic.partitions.insert(PartitionIndex(0), Arc::new(elected));
+    all.host(&topic, &settings, 0).unwrap();
+    assert!(partition.end_of_epoch(LeaderEpoch(3), LeaderEpoch(3)).is_ok());
+    assert_eq!(partition.end_of_epoch(LeaderEpoch(0), LeaderEpoch(0)), Err(ErrorCode::FencedLeaderEpoch));
 }
 
 /// What a crash between the two renames leaves: `t-0` in both directories, with the mark in `a`.

@@ -80,6 +80,23 @@ fn a_directory_that_failed_takes_its_partitions_with_it() {
 }
 
 #[test]
+fn a_replica_that_had_moved_away_before_its_directory_failed_is_led_again() {
+    let (mut cluster, epoch) = cluster();
+    cluster.run(fail(epoch, &[BAD]));
+    let topic_id = cluster.image().topic("t").unwrap().id;
+    let moved = PlacedReplica { topic_id, partition: PartitionIndex(1), directory: GOOD };
+    cluster.check(
+        Command::AssignDirectories(AssignDirectories { id: BrokerId(1), epoch, replicas: vec![moved] }),
+        &expect![[r#"
+            broker: ok
+            PartitionChange 2 1 isr Some([1]) leader 1 recovery -1 eligible Some([]) last known Some([])
+        "#]],
+    );
+    assert_eq!(leaders(&cluster), [Some(BrokerId(1)); 2]);
+    assert_eq!(directories(&cluster), [GOOD; 2]);
+}
+
+#[test]
 fn nobody_leads_in_a_directory_before_its_broker_has_it_again() {
     let (mut cluster, epoch) = cluster();
     cluster.run(fail(epoch, &[BAD]));

@@ -519,6 +519,50 @@ fn a_log_that_is_cut_or_renamed_or_deleted_from_meanwhile_is_left_alone() {
     }
 }
 
+/// A log that is deleted just before so many calls have been made.
+struct DeletedBefore<'h> {
+    held: &'h Held,
+    calls: Cell<i32>,
+}
+
+impl Owner for DeletedBefore<'_> {
+    fn with_log<T>(&self, work: impl FnOnce(&mut Log) -> T) -> T {
+        self.calls.set(self.calls.get() - 1);
+        if self.calls.get() == 0 {
+            let to = self.held.with(|log| log.folder().with_file_name("t-0.0123456789abcdef0123456789abcdef-delete"));
+            self.held.with(|log| log.rename_folder(&to).unwrap());
+        }
+        self.held.with(work)
+    }
+
+    fn goes_on(&self, _: u64) -> bool {
+        true
+    }
+}
+
+#[test]
+fn the_checkpoint_does_not_name_a_log_anew_that_was_deleted_while_it_was_cleaned() {
+    for calls in 2.. {
+        let (fixture, held) = compacted(&LogConfig::default());
+        for value in ["a=1", "a=2"] {
+            put(&held, plain(), &[value]);
+            roll(&held);
+        }
+        let checkpoint = Mutex::new(CleanerCheckpoint::open(fixture.folder.path()).unwrap());
+        let dirt = held.with(|log| log.dirt(None, log.end_offset(), &settings(0), 0).unwrap());
+        let request = Request { dirt, delete_retention_ms: 0, limits: LIMITS, now_ms: 0 };
+        let owner = DeletedBefore { held: &held, calls: Cell::new(calls) };
+        let cleaned = clean_log(&owner, &checkpoint, &request);
+        if owner.calls.get() > 0 {
+            assert!(calls > 4 && cleaned.is_ok(), "{calls} {cleaned:?}");
+            return;
+        }
+        assert!(matches!(cleaned, Err(NotCleaned::GivenUp)), "{calls} {cleaned:?}");
+        let named = checkpoint.lock().unwrap().get(&TopicPartition::new("t", 0));
+        assert!(named.is_none_or(|offset| offset == Offset(0)), "{calls}");
+    }
+}
+
 #[test]
 fn a_damaged_batch_is_not_copied() {
     let (fixture, held) = overwritten();

@@ -35,6 +35,32 @@ fn a_log_whose_flush_failed_takes_no_more_although_the_next_flush_would_succeed(
 }
 
 #[test]
+fn what_comes_of_a_flush_is_no_matter_of_a_log_that_has_taken_the_place_of_the_one_that_was_flushed() {
+    let (_fixture, mut old) = Fixture::new(small_segments(1300));
+    for _ in 0..9 {
+        append(&mut old, &Made::sized(10, 500));
+    }
+    let (flush, failing) = (old.begin_flush().unwrap(), old.begin_flush().unwrap());
+    let (_other, mut log) = Fixture::new(LogConfig { flush_before_ack: true, ..small_segments(1300) });
+    append(&mut log, &Made::sized(10, 500));
+    log.finish_flush(&flush, flush.run(), 0).unwrap();
+    assert!(log.owes_flush());
+    log.flush(0).unwrap();
+    for _ in 0..2 {
+        append(&mut log, &Made::sized(10, 500));
+    }
+    let (flushed, calls) = trace::calls_of(|| log.flush(0));
+    flushed.unwrap();
+    assert!(calls.contains(&"sync-folder t-0".to_owned()), "its own names have to be flushed: {calls:?}");
+
+    trace::fail_once("sync 00000000000000000000.log");
+    let ran = failing.run();
+    log.finish_flush(&failing, ran, 0).expect_err("somebody has to be told");
+    append(&mut log, &Made::sized(10, 500));
+    log.flush(0).unwrap();
+}
+
+#[test]
 fn a_batch_whose_flush_failed_is_not_safe_and_not_taken_for_a_duplicate_later() {
     let (_fixture, mut log) = Fixture::new(LogConfig { flush_messages: Some(1), ..LogConfig::default() });
     append(&mut log, &Made::sized(10, 500));
