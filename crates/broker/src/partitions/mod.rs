@@ -29,7 +29,7 @@ use ottla_protocol::error::ErrorCode;
 use ottla_storage::checkpoint::{self, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
 use ottla_storage::{
     Error as StorageError, FolderKind, Left, Log, LogConfig, LogDirectory, OpenLog, PartitionFolder, ProducerCount, os,
-    read_partition_metadata, write_partition_metadata,
+    read_partition_metadata, rename_folder, write_partition_metadata,
 };
 
 use self::cleaner::Cleaner;
@@ -44,6 +44,8 @@ pub use startup::{Loaded, open_directories};
 
 /// How long a folder that could not be removed is left alone.
 const REMOVED_AGAIN_AFTER_MS: i64 = 60_000;
+/// So many wishes of where a replica is to be made are remembered.
+const WISHES_MAX: usize = 10_000;
 /// How many logs are closed at a time.
 const CLOSING_THREADS: usize = 16;
 
@@ -84,6 +86,8 @@ pub struct Partitions {
     doomed: Mutex<Vec<Doomed>>,
     /// Copies that were found on the disk, of moves that an earlier life has begun.
     futures: Mutex<BTreeMap<TopicPartition, PathBuf>>,
+    /// Directories that were asked for before the replica was there.
+    wishes: Mutex<BTreeMap<TopicPartition, Arc<Directory>>>,
     /// The partitions that are being moved to another directory.
     pub moves: Moves,
     /// What was counted for partitions that are gone.
@@ -109,6 +113,7 @@ impl Partitions {
             producers: loaded.producers,
             doomed: Mutex::default(),
             futures: Mutex::new(loaded.futures),
+            wishes: Mutex::default(),
             moves: Moves::default(),
             departed: Traffic::default(),
             cleaner: Cleaner::default(),
@@ -312,6 +317,27 @@ impl Partitions {
         Ok(())
     }
 
+    /// Remembers, until this broker is stopped, in which directory the replica of a partition is to be made that is not here yet.
+    ///
+    /// # Errors
+    /// KAFKA_STORAGE_ERROR where that is offline.
+    pub fn wish_for(&self, name: TopicPartition, target: &Arc<Directory>) -> Result<(), ErrorCode> {
+        if !target.is_online() {
+            return Err(ErrorCode::KafkaStorageError);
+        }
+        let mut wishes = self.wishes();
+        if wishes.len() < WISHES_MAX || wishes.contains_key(&name) {
+            wishes.insert(name, target.clone());
+        } else {
+            tracing::warn!(partition = %name, "{WISHES_MAX} directories were asked for before the partitions were made: no more are remembered");
+        }
+        Ok(())
+    }
+
+    fn wishes(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, Arc<Directory>>> {
+        self.wishes.lock().expect("nobody panics while holding this lock")
+    }
+
     /// Goes on with a move that an earlier life of the broker has begun.
     fn go_on_moving(&self, partition: &Arc<Partition>, now_ms: Timestamp) {
         let Some(folder) = self.futures().remove(&partition.name) else { return };
@@ -438,6 +464,7 @@ impl Partitions {
         let (log, _) = Log::open(&folder, config.clone(), options)?;
         write_partition_metadata(&folder, topic_id)?;
         self.unopened().remove(name);
+        self.wishes().remove(name);
         Ok(log)
     }
 
@@ -482,10 +509,11 @@ impl Partitions {
         }
         let to = folder.with_file_name(PartitionFolder::name_of(name, FolderKind::Stray, Uuid::random(entropy)));
         tracing::warn!(folder = %folder.display(), to = %to.display(), "another topic's log is in the way");
-        os::rename(folder, &to).map_err(StorageError::io("rename", folder))
+        rename_folder(folder, &to)
     }
 
-    /// Where the partition's folder lies already, in whatever state, or where a new one is to be.
+    /// Where the partition's folder lies already, in whatever state, or where a new one is to be: in the directory that was asked
+    /// for, or else the one that the metadata says.
     ///
     /// # Errors
     /// It may lie in a directory that is offline: an empty log must not come into its place.
@@ -502,6 +530,10 @@ impl Partitions {
             if exists.inspect_err(|error| directory.on_error(error))? {
                 return Ok(directory.clone());
             }
+        }
+        let wished = self.wishes().get(name).filter(|directory| directory.is_online()).cloned();
+        if let Some(directory) = wished {
+            return Ok(directory);
         }
         let assigned = registration.directory(self.local);
         if let Some(directory) = online().find(|directory| directory.id().is_some() && directory.id() == assigned) {

@@ -49,6 +49,7 @@ pub use read::LogSlice;
 pub use retention::{Deleted, DeletedBecause, DeletedFiles};
 
 use crate::config::LogConfig;
+use crate::directory::rename_folder;
 use crate::epochs::{EpochEnd, LeaderEpochs};
 use crate::error::{Error, Result};
 use crate::os;
@@ -186,10 +187,7 @@ impl Log {
 
     /// Renames the folder. Readers that hold a file are not disturbed.
     pub fn rename_folder(&mut self, to: &Path) -> Result<()> {
-        os::rename(&self.folder, to).map_err(Error::io("rename", &self.folder))?;
-        if let Some(parent) = to.parent() {
-            os::sync_folder(parent).map_err(Error::io("flush", parent))?;
-        }
+        rename_folder(&self.folder, to)?;
         self.folder = to.to_owned();
         self.unflushed.upheavals += 1;
         self.unflushed.names += 1;
