@@ -165,6 +165,14 @@ impl Cleaner {
         }
     }
 
+    /// Notes in the directory `to` how far a log is compacted that moves there: it is not compacted from its beginning again, and a
+    /// start knows why offsets are missing in it.
+    pub fn carry(&self, name: &TopicPartition, from: &Path, to: &Path) -> ottla_storage::Result<()> {
+        let (from, to) = (self.checkpoint(from)?, self.checkpoint(to)?);
+        let cleaned = locked(&from).get(name);
+        cleaned.map_or_else(|| locked(&to).remove(name), |offset| locked(&to).set(name, offset))
+    }
+
     /// What people look at; the bytes of partitions are asked for among `all`.
     pub fn figures(&self, all: &[Arc<Partition>]) -> Figures {
         let state = self.state();

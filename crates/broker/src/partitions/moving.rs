@@ -12,6 +12,7 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -265,6 +266,8 @@ impl Partition {
         copy.log.configure(state.log.config().clone());
         let mut old = std::mem::replace(&mut state.log, copy.log);
         let moved_from = std::mem::replace(&mut *self.home_mut(), home.clone());
+        // Its new directory has yet to be told where it starts.
+        self.start_moved.store(true, Ordering::Relaxed);
         self.leading().note(&mut state.log);
         drop(state);
         let name = PartitionFolder::name_of(&self.name, FolderKind::Deleted, Uuid::random(entropy));
@@ -440,6 +443,11 @@ impl Mover {
         let now_ms = clock::now_ms();
         if partition.flush_copy(now_ms)? {
             return Ok(Copied::All);
+        }
+        if let Some(moving) = partition.moving() {
+            let (from, to) = (partition.home(), moving.home);
+            let carried = self.partitions.cleaner.carry(&partition.name, from.path(), to.path());
+            carried.inspect_err(|error| to.on_error(error))?;
         }
         let Some((removed, home)) = partition.finish_move(now_ms)? else { return Ok(Copied::Nothing) };
         info!(partition = %partition.name, directory = %home.path().display(), "moved");

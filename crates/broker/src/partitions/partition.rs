@@ -49,8 +49,8 @@ pub struct Partition {
     future: Mutex<Option<Future>>,
     /// The log was written to since the housekeeping looked last, or there is something ahead.
     touched: AtomicBool,
-    /// Records were deleted on request since the housekeeping has written down where logs start.
-    start_moved: AtomicBool,
+    /// Records were deleted on request, or the log was moved, since the housekeeping has written down where logs start.
+    pub(super) start_moved: AtomicBool,
     /// When retention is to be enforced next, by the housekeeping's clock; it has not decided yet where this is negative.
     retention_at_ms: AtomicI64,
     settings: RwLock<Arc<TopicSettings>>,
@@ -450,7 +450,7 @@ impl Partition {
         self.touched.swap(false, Ordering::Relaxed)
     }
 
-    /// Whether records were deleted on request; asking takes note of it.
+    /// Whether records were deleted on request, or the log was moved; asking takes note of it.
     pub fn take_start_moved(&self) -> bool {
         self.start_moved.swap(false, Ordering::Relaxed)
     }

@@ -320,13 +320,9 @@ fn list<'a>(
 fn tell_how_left(directory: &Path, left: Left) {
     let directory = directory.display();
     match left {
-        Left::Cleanly => info!(%directory, "left by a clean stop: nothing is checked"),
-        Left::Killed => {
-            info!(%directory, "there was no clean stop, and the machine has gone on since: the ends of its logs are checked")
-        }
-        Left::Unknown => {
-            info!(%directory, "there was no clean stop: its logs are checked from their recovery points on")
-        }
+        Left::Cleanly => info!(%directory, "there was a clean stop: nothing is checked"),
+        Left::Killed => info!(%directory, "there was no clean stop: the ends of the logs are checked"),
+        Left::Unknown => info!(%directory, "there was no clean stop: all behind the recovery points is checked"),
     }
 }
 

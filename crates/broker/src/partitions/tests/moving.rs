@@ -59,6 +59,7 @@ fn a_partition_is_copied_and_then_is_where_the_copy_is() {
     assert_eq!(partition.moving().unwrap().lag, 2);
     let (removed, home) = partition.finish_move(0).unwrap().unwrap();
     assert_eq!((home.path(), partition.home().path()), (b.path(), b.path()));
+    assert!(partition.take_start_moved(), "the housekeeping writes down where it starts");
     assert!(partition.moving().is_none());
     assert_eq!(names(b.path()), [NAME]);
     let removed = removed.unwrap();
@@ -88,6 +89,22 @@ fn what_producers_wrote_is_known_after_a_move() {
     assert_eq!(append(&partition, &numbered(1)).unwrap().base_offset, Offset(1), "a duplicate");
     assert_eq!(append(&partition, &numbered(3)).unwrap_err().code(), ErrorCode::OutOfOrderSequenceNumber);
     assert_eq!(append(&partition, &numbered(2)).unwrap().base_offset, Offset(2));
+}
+
+#[test]
+fn how_far_a_log_is_compacted_moves_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let [a, b] = ["a", "b"].map(|name| folder.path().join(name));
+    for (directory, text) in [(&a, "0\n1\nt 0 40\n"), (&b, "0\n1\nu 0 7\n")] {
+        fs::create_dir(directory).unwrap();
+        fs::write(directory.join("cleaner-offset-checkpoint"), text).unwrap();
+    }
+    let (cleaner, text) = (Cleaner::default(), |at: &Path| fs::read_to_string(at.join("cleaner-offset-checkpoint")));
+    let [t, u] = ["t", "u"].map(|topic| TopicPartition::new(topic, 0));
+    cleaner.carry(&t, &a, &b).unwrap();
+    assert_eq!(text(&b).unwrap(), "0\n2\nt 0 40\nu 0 7\n");
+    cleaner.carry(&u, &a, &b).unwrap();
+    assert_eq!(text(&b).unwrap(), "0\n1\nt 0 40\n", "of one that is not compacted, nothing is left of an earlier stay");
 }
 
 #[test]
