@@ -64,6 +64,13 @@ pub enum FolderKind {
     Stray,
 }
 
+/// Gives a folder of a log directory another name there, on the disk when this returns.
+pub fn rename_folder(from: &Path, to: &Path) -> Result<()> {
+    os::rename(from, to).map_err(Error::io("rename", from))?;
+    let parent = to.parent().expect("a folder of a partition lies in a log directory");
+    os::sync_folder(parent).map_err(Error::io("flush", parent))
+}
+
 /// What the last clean stop left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CleanShutdown {
@@ -286,6 +293,18 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             assert_eq!(directory.take_clean_shutdown().unwrap(), Some(CleanShutdown { broker_epoch }), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_folder_has_its_new_name_on_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let [from, to] = ["t-0", "t-0.0-delete"].map(|name| folder.path().join(name));
+        std::fs::create_dir(&from).unwrap();
+        let (renamed, calls) = os::trace::calls_of(|| rename_folder(&from, &to));
+        renamed.unwrap();
+        let parent = folder.path().file_name().unwrap().to_str().unwrap();
+        assert_eq!(calls, ["rename t-0".to_owned(), format!("sync-folder {parent}")]);
+        assert!(to.exists() && !from.exists());
     }
 
     #[test]

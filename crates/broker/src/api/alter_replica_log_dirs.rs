@@ -1,13 +1,15 @@
 //! AlterReplicaLogDirs (key 34, versions 1-2, KIP-113): moves replicas to other log directories. It is answered when a move has
 //! begun; DescribeLogDirs tells how far it is.
 //!
+//! A wish for a replica that is not on this broker yet is refused, and remembered for when it is made.
+//!
 //! v2 flexible.
-//! Differs from Kafka: a wish for a replica that is not on this broker yet is not remembered.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use ottla_base::TopicPartition;
 use ottla_protocol::ApiKey;
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::messages::alter_replica_log_dirs_request::AlterReplicaLogDirsRequest;
@@ -72,7 +74,13 @@ fn alter(request: &Request<'_>, topic: &str, index: i32, path: &str) -> ErrorCod
             Ok(()) => ErrorCode::None,
             Err(code) => code,
         },
-        Err(ErrorCode::NotLeaderOrFollower) => ErrorCode::ReplicaNotAvailable,
+        Err(code @ (ErrorCode::NotLeaderOrFollower | ErrorCode::UnknownTopicOrPartition)) => {
+            match partitions.wish_for(TopicPartition::new(topic, index), target) {
+                Ok(()) if code == ErrorCode::NotLeaderOrFollower => ErrorCode::ReplicaNotAvailable,
+                Ok(()) => code,
+                Err(offline) => offline,
+            }
+        }
         Err(code) => code,
     }
 }

@@ -20,7 +20,7 @@ use ottla_metadata::image::{self, MIGRATING_DIRECTORY, Topic, UNASSIGNED_DIRECTO
 use ottla_metadata::settings::topic::TopicSettings;
 use ottla_storage::{
     Error as StorageError, FolderKind, Left, Log, LogConfig, OpenLog, PartitionFolder, os, read_partition_metadata,
-    write_partition_metadata, write_partition_metadata_unnamed,
+    rename_folder, write_partition_metadata, write_partition_metadata_unnamed,
 };
 
 use super::directories::Directory;
@@ -384,6 +384,7 @@ impl Partitions {
             write_partition_metadata(&folder, topic_id)?;
         }
         self.unopened().remove(name);
+        self.wishes().remove(name);
         Ok(log)
     }
 
@@ -428,10 +429,11 @@ impl Partitions {
         }
         let to = folder.with_file_name(PartitionFolder::name_of(name, FolderKind::Stray, Uuid::random(entropy)));
         tracing::warn!(folder = %folder.display(), to = %to.display(), "another topic's log is in the way");
-        os::rename(folder, &to).map_err(StorageError::io("rename", folder))
+        rename_folder(folder, &to)
     }
 
-    /// Where the partition's folder lies already, in whatever state, or where a new one is to be.
+    /// Where the partition's folder lies already, in whatever state, or where a new one is to be: in the directory that was asked
+    /// for, or else the one that the metadata says.
     ///
     /// # Errors
     /// It may lie in a directory that is offline: an empty log must not come into its place.
@@ -448,6 +450,10 @@ impl Partitions {
             if exists.inspect_err(|error| directory.on_error(error))? {
                 return Ok(directory.clone());
             }
+        }
+        let wished = self.wishes().get(name).filter(|directory| directory.is_online()).cloned();
+        if let Some(directory) = wished {
+            return Ok(directory);
         }
         let assigned = registration.directory(self.local);
         if let Some(directory) = online().find(|directory| directory.id().is_some() && directory.id() == assigned) {

@@ -49,6 +49,8 @@ pub use startup::{Loaded, open_directories};
 
 /// How long a folder that could not be removed is left alone.
 const REMOVED_AGAIN_AFTER_MS: i64 = 60_000;
+/// So many wishes of where a replica is to be made are remembered.
+const WISHES_MAX: usize = 10_000;
 /// How many logs are closed at a time.
 const CLOSING_THREADS: usize = 16;
 
@@ -96,6 +98,8 @@ pub struct Partitions {
     doomed: Mutex<Vec<Doomed>>,
     /// Copies that were found on the disk, of moves that an earlier life has begun.
     futures: Mutex<BTreeMap<TopicPartition, PathBuf>>,
+    /// Directories that were asked for before the replica was there.
+    wishes: Mutex<BTreeMap<TopicPartition, Arc<Directory>>>,
     /// The partitions that are being moved to another directory.
     pub moves: Moves,
     /// What was counted for partitions that are gone.
@@ -122,6 +126,7 @@ impl Partitions {
             producers: loaded.producers,
             doomed: Mutex::default(),
             futures: Mutex::new(loaded.futures),
+            wishes: Mutex::default(),
             moves: Moves::default(),
             departed: Traffic::default(),
             cleaner: Cleaner::default(),
@@ -269,6 +274,27 @@ impl Partitions {
             self.doom(copy, now_ms);
         }
         Ok(())
+    }
+
+    /// Remembers, until this broker is stopped, in which directory the replica of a partition is to be made that is not here yet.
+    ///
+    /// # Errors
+    /// KAFKA_STORAGE_ERROR where that is offline.
+    pub fn wish_for(&self, name: TopicPartition, target: &Arc<Directory>) -> Result<(), ErrorCode> {
+        if !target.is_online() {
+            return Err(ErrorCode::KafkaStorageError);
+        }
+        let mut wishes = self.wishes();
+        if wishes.len() < WISHES_MAX || wishes.contains_key(&name) {
+            wishes.insert(name, target.clone());
+        } else {
+            tracing::warn!(partition = %name, "{WISHES_MAX} directories were asked for before the partitions were made: no more are remembered");
+        }
+        Ok(())
+    }
+
+    fn wishes(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, Arc<Directory>>> {
+        self.wishes.lock().expect("nobody panics while holding this lock")
     }
 
     /// Goes on with a move that an earlier life of the broker has begun.

@@ -21,8 +21,8 @@ use ottla_base::{Offset, Timestamp, TopicPartition, Uuid};
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::records::batch::Batches;
 use ottla_storage::{
-    Error as StorageError, FolderKind, Left, Log, OpenLog, PartitionFolder, ProducerCount, os, replace_file,
-    write_partition_metadata,
+    Error as StorageError, FolderKind, Left, Log, OpenLog, PartitionFolder, ProducerCount, os, rename_folder,
+    replace_file, write_partition_metadata,
 };
 use tracing::error;
 
@@ -527,12 +527,13 @@ fn end(future: Future, name: &TopicPartition) -> Option<PathBuf> {
     let Future { home, folder, .. } = future;
     let from = home.path().join(folder);
     let to = home.path().join(PartitionFolder::name_of(name, FolderKind::Deleted, Uuid::random(entropy)));
-    let renamed = match os::exists(&from) {
+    // Whoever is told that a move has ended does not find it going on after a power cut.
+    let renamed = match os::exists(&from).map_err(StorageError::io("look for", &from)) {
         Ok(false) => return None,
-        Ok(true) => os::rename(&from, &to),
+        Ok(true) => rename_folder(&from, &to),
         Err(error) => Err(error),
     };
-    match renamed.map_err(StorageError::io("rename", &from)) {
+    match renamed {
         Ok(()) => Some(to),
         Err(error) => {
             error!(partition = %name, %error, "cannot rename the folder of a move that has ended");

@@ -113,74 +113,14 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
     let Identified { cluster_id, mut directory_ids, blank } = identify(config, &all_directories, &mut random)?;
     directory_ids.truncate(directories.len());
     let blank = BlankDirectories { blank, offline_count: offline.failures.len() };
-    let begun = Instant::now();
-    let (mut unopened, mut places) = (Vec::new(), BTreeMap::<TopicPartition, &Path>::new());
-    let (mut twice, mut futures) = (Vec::new(), BTreeMap::new());
-    let mut high_watermarks = BTreeMap::new();
-    let mut previous_broker_epoch = None;
     let producers = ProducerCount::default();
-    let mut all_clean = true;
-    for directory in &directories {
-        let Some(contents) = offline.unless_of_disk(directory.path(), Contents::read(directory))? else { continue };
-        let Contents { clean, recovery_points, log_starts, folders, .. } = contents;
-        all_clean &= clean.is_some();
-        let left = match clean {
-            Some(_) => Left::Cleanly,
-            None if is_of_this_boot(directory) => Left::Killed,
-            None => Left::Unknown,
-        };
-        previous_broker_epoch = clean.as_ref().and_then(|clean| clean.broker_epoch).or(previous_broker_epoch);
-        high_watermarks.extend(contents.high_watermarks);
-        for folder in folders {
-            match folder.kind {
-                FolderKind::Current if folder.name == METADATA_FOLDER => {}
-                FolderKind::Current => {
-                    let earlier = places.insert(folder.partition.clone(), directory.path());
-                    let log = Unopened {
-                        directory: directory.path(),
-                        options: OpenLog {
-                            topic_partition: folder.partition.clone(),
-                            left,
-                            recovery_point: recovery_points.get(&folder.partition).copied().unwrap_or_default(),
-                            log_start_offset: log_starts.get(&folder.partition).copied().unwrap_or_default(),
-                            now_ms: clock::now_ms(),
-                            producers: producers.clone(),
-                        },
-                        partition: folder.partition,
-                    };
-                    match earlier {
-                        None => unopened.push(log),
-                        Some(other) => twice.push(unless_unknown(other, log)?),
-                    }
-                }
-                _ => note_other(directory, folder, &mut futures, &mut offline)?,
-            }
-        }
-    }
-    let count = unopened.len();
-    let threads = config.num_recovery_threads_per_data_dir * directories.len();
-    let (mut logs, failed) = open_logs(&unopened, threads);
-    for other in &twice {
-        choose(&mut logs, other, &mut offline)?;
-    }
-    let unopened = left_for_later(failed, &mut offline)?;
-    for directory in &directories {
-        if !offline.failures.contains_key(directory.path()) {
-            let noted = note_opened(directory, &logs, &unopened);
-            offline.unless_of_disk(directory.path(), noted)?;
-        }
-    }
-    if count > 0 {
-        info!(logs = count, clean = all_clean, took = ?begun.elapsed(), "opened the logs");
-    }
-    let previous_broker_epoch = previous_broker_epoch.filter(|_| all_clean && offline.failures.is_empty());
+    let opened = open_all(config, &directories, &producers, &mut offline)?;
     let watch: Arc<Watch> = Arc::default();
     let held = directories.into_iter().zip(directory_ids);
     let (directories, directory_ids) = offline.sort(&config.log_dirs, held, &watch)?;
-    let logs = logs
-        .into_iter()
-        .filter(|(_, log)| directories.iter().any(|directory| directory.is_online() && directory.holds(log.folder())));
-    let logs = logs.collect();
+    let is_online =
+        |log: &Log| directories.iter().any(|directory| directory.is_online() && directory.holds(log.folder()));
+    let logs = opened.logs.into_iter().filter(|(_, log)| is_online(log)).collect();
     Ok(Loaded {
         directories,
         watch,
@@ -189,11 +129,11 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
         blank,
         cluster_id,
         logs,
-        unopened,
-        futures,
-        high_watermarks,
+        unopened: opened.unopened,
+        futures: opened.futures,
+        high_watermarks: opened.high_watermarks,
         producers,
-        previous_broker_epoch,
+        previous_broker_epoch: opened.previous_broker_epoch,
     })
 }
 
@@ -297,6 +237,122 @@ impl Contents {
             folders: directory.partitions()?,
         })
     }
+}
+
+/// What lies in all directories.
+struct Listed<'a> {
+    logs: Vec<Unopened<'a>>,
+    /// Second logs of partitions, which a move has left.
+    twice: Vec<Unopened<'a>>,
+    futures: BTreeMap<TopicPartition, PathBuf>,
+    high_watermarks: BTreeMap<TopicPartition, Offset>,
+    previous_broker_epoch: Option<i64>,
+    all_clean: bool,
+}
+
+/// What came of opening it: as in [`Loaded`].
+struct Opened {
+    logs: BTreeMap<TopicPartition, Log>,
+    unopened: BTreeMap<TopicPartition, OpenLog>,
+    futures: BTreeMap<TopicPartition, PathBuf>,
+    high_watermarks: BTreeMap<TopicPartition, Offset>,
+    previous_broker_epoch: Option<i64>,
+}
+
+/// Lists what lies in the directories that are online.
+fn list<'a>(
+    directories: &'a [LogDirectory],
+    producers: &ProducerCount,
+    offline: &mut Offline<'_>,
+) -> Result<Listed<'a>> {
+    let mut places = BTreeMap::<TopicPartition, &Path>::new();
+    let mut listed = Listed {
+        logs: Vec::new(),
+        twice: Vec::new(),
+        futures: BTreeMap::new(),
+        high_watermarks: BTreeMap::new(),
+        previous_broker_epoch: None,
+        all_clean: true,
+    };
+    for directory in directories {
+        let Some(contents) = offline.unless_of_disk(directory.path(), Contents::read(directory))? else { continue };
+        let Contents { clean, recovery_points, log_starts, high_watermarks, folders } = contents;
+        let left = match clean {
+            Some(_) => Left::Cleanly,
+            None if is_of_this_boot(directory) => Left::Killed,
+            None => Left::Unknown,
+        };
+        if folders.iter().any(|folder| folder.kind == FolderKind::Current && folder.name != METADATA_FOLDER) {
+            tell_how_left(directory.path(), left);
+        }
+        listed.all_clean &= clean.is_some();
+        listed.previous_broker_epoch = clean.and_then(|clean| clean.broker_epoch).or(listed.previous_broker_epoch);
+        listed.high_watermarks.extend(high_watermarks);
+        for folder in folders {
+            match folder.kind {
+                FolderKind::Current if folder.name == METADATA_FOLDER => continue,
+                FolderKind::Current => {}
+                _ => {
+                    note_other(directory, folder, &mut listed.futures, offline)?;
+                    continue;
+                }
+            }
+            let partition = folder.partition;
+            let options = OpenLog {
+                topic_partition: partition.clone(),
+                left,
+                recovery_point: recovery_points.get(&partition).copied().unwrap_or_default(),
+                log_start_offset: log_starts.get(&partition).copied().unwrap_or_default(),
+                now_ms: clock::now_ms(),
+                producers: producers.clone(),
+            };
+            let earlier = places.insert(partition.clone(), directory.path());
+            let log = Unopened { directory: directory.path(), partition, options };
+            match earlier {
+                None => listed.logs.push(log),
+                Some(other) => listed.twice.push(unless_unknown(other, log)?),
+            }
+        }
+    }
+    Ok(listed)
+}
+
+fn tell_how_left(directory: &Path, left: Left) {
+    let directory = directory.display();
+    match left {
+        Left::Cleanly => info!(%directory, "there was a clean stop: nothing is checked"),
+        Left::Killed => info!(%directory, "there was no clean stop: the ends of the logs are checked"),
+        Left::Unknown => info!(%directory, "there was no clean stop: all behind the recovery points is checked"),
+    }
+}
+
+/// Opens what lies in the directories, but that for which there is no room, and notes in each that it is open.
+fn open_all(
+    config: &Config,
+    directories: &[LogDirectory],
+    producers: &ProducerCount,
+    offline: &mut Offline<'_>,
+) -> Result<Opened> {
+    let begun = Instant::now();
+    let listed = list(directories, producers, offline)?;
+    let threads = config.num_recovery_threads_per_data_dir * directories.len();
+    let (mut logs, failed) = open_logs(&listed.logs, threads);
+    for other in &listed.twice {
+        choose(&mut logs, other, offline)?;
+    }
+    let unopened = left_for_later(failed, offline)?;
+    for directory in directories {
+        if !offline.failures.contains_key(directory.path()) {
+            let noted = note_opened(directory, &logs, &unopened);
+            offline.unless_of_disk(directory.path(), noted)?;
+        }
+    }
+    if !listed.logs.is_empty() {
+        info!(logs = listed.logs.len(), clean = listed.all_clean, took = ?begun.elapsed(), "opened the logs");
+    }
+    let Listed { futures, high_watermarks, previous_broker_epoch, all_clean, .. } = listed;
+    let previous_broker_epoch = previous_broker_epoch.filter(|_| all_clean && offline.failures.is_empty());
+    Ok(Opened { logs, unopened, futures, high_watermarks, previous_broker_epoch })
 }
 
 /// Checks that all directories belong to this node and one cluster, and gives those of a new node their papers.

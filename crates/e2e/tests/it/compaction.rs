@@ -1,6 +1,5 @@
 //! A compacted topic under producers, whose broker is killed again and again: the last value of each key is there.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,15 +8,13 @@ use std::time::{Duration, Instant};
 use ottla_base::Random;
 use ottla_e2e::{RawClient, body};
 use ottla_protocol::ApiKey;
-use ottla_protocol::messages::create_topics_request::{Config, CreateTopicsRequest, Topic as NewTopic};
-use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
 use ottla_protocol::messages::delete_topics_request::DeleteTopicsRequest;
 use ottla_protocol::messages::delete_topics_response::DeleteTopicsResponse;
 use ottla_protocol::records::{BatchBuilder, Batches, Compression, Decompressor};
 
 use super::dynamic::set;
 use super::metrics::get;
-use super::{connect, fetch, options, produce};
+use super::{connect, create_topic_with, fetch, options, produce};
 
 const TOPIC: &str = "latest";
 /// Each producer has its own keys, and overwrites them in turn.
@@ -50,14 +47,7 @@ fn batch(producer: u32, first: u32) -> Vec<u8> {
 }
 
 fn create(client: &mut RawClient, name: &str) {
-    let config = |name, value| Config { name: Cow::Borrowed(name), value: Some(Cow::Borrowed(value)) };
-    let configs = vec![config("cleanup.policy", "compact"), config("min.cleanable.dirty.ratio", "0.3")];
-    let name = Cow::Borrowed(name);
-    let topic = NewTopic { name, num_partitions: 1, replication_factor: 1, configs, ..Default::default() };
-    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, validate_only: false };
-    let answer = client.ask(ApiKey::CreateTopics, 7, &request).expect("it is answered");
-    let response: CreateTopicsResponse<'_> = body(&answer, ApiKey::CreateTopics, 7);
-    assert_eq!(response.topics[0].error_code, 0, "{response:?}");
+    create_topic_with(client, name, 1, &[("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0.3")]);
 }
 
 /// What a reader has of each key at the end, and how many records it saw on the way.

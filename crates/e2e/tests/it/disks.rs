@@ -8,8 +8,6 @@ use std::time::{Duration, Instant, SystemTime};
 use ottla_e2e::{Broker, RawClient, SmallDisk, body};
 use ottla_protocol::messages::alter_replica_log_dirs_request::{self, AlterReplicaLogDirsRequest, Dir};
 use ottla_protocol::messages::alter_replica_log_dirs_response::AlterReplicaLogDirsResponse;
-use ottla_protocol::messages::create_topics_request::{CreateTopicsRequest, Topic as NewTopic};
-use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
 use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
 use ottla_protocol::messages::describe_log_dirs_response::DescribeLogDirsResponse;
 use ottla_protocol::messages::fetch_request::{FetchRequest, Partition, Topic};
@@ -22,7 +20,7 @@ use ottla_protocol::records::{BatchBuilder, Batches};
 use ottla_protocol::{ApiKey, Records};
 
 use super::dynamic::alter;
-use super::{FETCH, PRODUCE, connect, create_topic, fetch, fetch_as, options, produce};
+use super::{FETCH, PRODUCE, connect, create_topic, create_topic_with, fetch, fetch_as, options, produce};
 
 const KAFKA_STORAGE_ERROR: i16 = 56;
 const NOT_ENOUGH_REPLICAS: i16 = 19;
@@ -47,14 +45,6 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(begun.elapsed() < NOTICED_WITHIN, "{what}: not within {NOTICED_WITHIN:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
-}
-
-fn create_partitions(client: &mut RawClient, name: &str) {
-    let topic = NewTopic { name: name.into(), num_partitions: PARTITIONS, replication_factor: 1, ..Default::default() };
-    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, validate_only: false };
-    let answer = client.ask(ApiKey::CreateTopics, 7, &request).expect("it is answered");
-    let response: CreateTopicsResponse<'_> = body(&answer, ApiKey::CreateTopics, 7);
-    assert_eq!(response.topics[0].error_code, 0, "{response:?}");
 }
 
 /// The error and the offset.
@@ -125,7 +115,7 @@ fn a_log_directory_that_fails_takes_only_its_own_partitions_with_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let broker = two_directories(folder.path()).start();
     let mut client = connect(&broker);
-    create_partitions(&mut client, "t");
+    create_topic_with(&mut client, "t", PARTITIONS, &[]);
     for partition in 0..PARTITIONS {
         assert_eq!(produce_to(&mut client, partition, b"before"), (0, 0));
     }
@@ -263,7 +253,7 @@ fn a_partition_moves_to_another_directory_while_it_is_written_to_and_through_kil
     let options = two_directories(folder.path()).with("log.segment.bytes=1048576");
     let mut broker = options.start();
     let mut client = connect(&broker);
-    create_partitions(&mut client, "t");
+    create_topic_with(&mut client, "t", PARTITIONS, &[]);
     let mut next = 0;
     let write = |client: &mut RawClient, next: &mut i64, count: usize| {
         for _ in 0..count {
@@ -303,6 +293,20 @@ fn a_partition_moves_to_another_directory_while_it_is_written_to_and_through_kil
     let mut client = connect(&broker);
     assert!(all_offsets(&mut client, 0).into_iter().eq(0..next));
     write(&mut client, &mut next, 1);
+}
+
+#[test]
+fn partitions_are_made_where_somebody_has_asked_for_them_before() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = two_directories(folder.path()).start();
+    let mut client = connect(&broker);
+    let b = folder.path().join("b");
+    for partition in 0..PARTITIONS {
+        assert_eq!(move_to(&mut client, partition, &b), 3, "UNKNOWN_TOPIC_OR_PARTITION");
+    }
+    create_topic_with(&mut client, "t", PARTITIONS, &[]);
+    assert_eq!(lying_in(&b), (0..PARTITIONS).collect::<Vec<_>>());
+    assert_eq!(produce_to(&mut client, 0, b"there"), (0, 0));
 }
 
 #[test]
@@ -396,8 +400,13 @@ fn a_disk_without_any_room_harms_no_log_and_no_start() {
     disk.fill();
     taken += fill(&mut client);
     assert_eq!(all_offsets(&mut client, 0).len() as i64, taken);
+    // There is no room for what a clean stop writes, which it says, and so does the next start.
+    let (options, status) = broker.stop();
+    assert!(!status.success());
     // What was kept for a start is all the room that there is from now on, and nobody else is to take it.
-    let mut broker = broker.kill().with("ottla.disk.reserve.bytes=4194304").start();
+    let mut broker = options.with("ottla.disk.reserve.bytes=4194304").start();
+    let log = broker.log();
+    assert!(log.contains("there was no clean stop"), "{log}");
     for _ in 0..3 {
         broker = broker.kill().start();
         let mut client = connect(&broker);

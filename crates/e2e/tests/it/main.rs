@@ -20,7 +20,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use ottla_e2e::{Broker, Closed, Options, RawClient, body};
-use ottla_protocol::messages::create_topics_request::{CreateTopicsRequest, Topic as NewTopic};
+use ottla_protocol::messages::create_topics_request::{Config, CreateTopicsRequest, Topic as NewTopic};
 use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
 use ottla_protocol::messages::fetch_request::{FetchRequest, Partition, Topic};
 use ottla_protocol::messages::fetch_response::FetchResponse;
@@ -42,7 +42,14 @@ fn connect(broker: &Broker) -> RawClient {
 }
 
 fn create_topic(client: &mut RawClient, name: &str) {
-    let topic = NewTopic { name: Cow::Borrowed(name), num_partitions: 1, replication_factor: 1, ..Default::default() };
+    create_topic_with(client, name, 1, &[]);
+}
+
+fn create_topic_with(client: &mut RawClient, name: &str, num_partitions: i32, configs: &[(&str, &str)]) {
+    let config = |&(name, value)| Config { name: Cow::Borrowed(name), value: Some(Cow::Borrowed(value)) };
+    let configs = configs.iter().map(config).collect();
+    let name = Cow::Borrowed(name);
+    let topic = NewTopic { name, num_partitions, replication_factor: 1, configs, ..Default::default() };
     let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, validate_only: false };
     let answer = client.ask(ApiKey::CreateTopics, 7, &request).expect("it is answered");
     let response: CreateTopicsResponse<'_> = body(&answer, ApiKey::CreateTopics, 7);

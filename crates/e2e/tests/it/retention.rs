@@ -6,13 +6,11 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use ottla_e2e::{RawClient, body};
 use ottla_protocol::ApiKey;
-use ottla_protocol::messages::create_topics_request::{Config, CreateTopicsRequest, Topic as NewTopic};
-use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
 use ottla_protocol::messages::delete_records_request::{DeleteRecordsRequest, Partition, Topic};
 use ottla_protocol::messages::delete_records_response::DeleteRecordsResponse;
 use ottla_protocol::records::BatchBuilder;
 
-use super::{batch, connect, create_topic, options, produce};
+use super::{batch, connect, create_topic, create_topic_with, options, produce};
 
 const RETENTION: Duration = Duration::from_secs(5);
 /// A segment's span, the time between two checks and the housekeeping's tick; and as much again for a machine that is busy.
@@ -25,18 +23,7 @@ fn with_ten_records_a_second_and_five_seconds_to_stay_nothing_stays_for_seven() 
     let folder = tempfile::tempdir().expect("a folder");
     let broker = options(folder.path()).start();
     let mut client = connect(&broker);
-    let retention = Config { name: "retention.ms".into(), value: Some("5000".into()) };
-    let topic = NewTopic {
-        name: "t".into(),
-        num_partitions: 1,
-        replication_factor: 1,
-        configs: vec![retention],
-        ..Default::default()
-    };
-    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, validate_only: false };
-    let answer = client.ask(ApiKey::CreateTopics, 7, &request).expect("it is answered");
-    let response: CreateTopicsResponse<'_> = body(&answer, ApiKey::CreateTopics, 7);
-    assert_eq!(response.topics[0].error_code, 0, "{response:?}");
+    create_topic_with(&mut client, "t", 1, &[("retention.ms", "5000")]);
     let (begun, mut came, mut log_start) = (Instant::now(), Vec::new(), 0);
     for number in 0..RECORDS {
         thread::sleep((A_RECORD_EVERY * number as u32).saturating_sub(begun.elapsed()));

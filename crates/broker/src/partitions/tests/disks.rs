@@ -64,6 +64,35 @@ fn partitions_of_a_directory_that_failed_answer_that_storage_is_at_fault_and_oth
 }
 
 #[test]
+fn a_partition_is_made_where_somebody_has_asked_for_it_before_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = in_two_directories(folder.path()).unwrap();
+    let [a, b] = ["a", "b"].map(|name| directory(&all, name).clone());
+    let (mut topic, settings) = topic(folder.path());
+    let mut made_in = |assigned: &Directory| {
+        topic.partitions.insert(PartitionIndex(0), in_directory(assigned.id().unwrap()));
+        all.host(&topic, &settings, 0).unwrap();
+        let home = all.find("t", 0).unwrap().home();
+        all.drop_topic("t", 0);
+        home.path().file_name().unwrap().to_owned()
+    };
+    for (wished, other) in [(&a, &b), (&b, &a)] {
+        all.wish_for(TopicPartition::new("t", 0), other).unwrap();
+        all.wish_for(TopicPartition::new("t", 0), wished).unwrap();
+        assert_eq!(made_in(other), wished.path().file_name().unwrap());
+        assert_eq!(made_in(other), other.path().file_name().unwrap(), "the wish was granted");
+    }
+    for index in 0..=WISHES_MAX as i32 {
+        all.wish_for(TopicPartition::new("other", index), &a).unwrap();
+    }
+    assert_eq!(all.wishes().len(), WISHES_MAX);
+    all.wish_for(TopicPartition::new("other", 0), &b).unwrap();
+    assert_eq!(all.wishes()[&TopicPartition::new("other", 0)].path(), b.path());
+    b.on_error(&failure(b.path(), Errno::IO));
+    assert_eq!(all.wish_for(TopicPartition::new("t", 0), &b), Err(ErrorCode::KafkaStorageError));
+}
+
+#[test]
 fn a_directory_that_cannot_be_read_at_the_start_does_not_keep_the_others_from_starting() {
     let folder = tempfile::tempdir().unwrap();
     one_record_in_b(folder.path());

@@ -70,6 +70,7 @@ fn a_partition_is_copied_and_then_is_where_the_copy_is() {
     assert_eq!(partition.moving().unwrap().lag, 2);
     let (removed, home) = finish(&partition).unwrap().unwrap();
     assert_eq!((home.path(), partition.home().path()), (b.path(), b.path()));
+    assert!(partition.take_start_moved(), "the housekeeping writes down where it starts");
     assert!(partition.moving().is_none());
     assert_eq!(names(b.path()), [NAME]);
     let removed = removed.unwrap();
