@@ -24,21 +24,24 @@ pub struct Found {
     pub doubled: Option<String>,
 }
 
-/// Reads up to where the log ends when it begins. Each key should be there at most once before `compacted_to`.
+/// Reads until it has caught up with the log. Less would not do: while it reads, a record may be compacted away in front of
+/// it, as a newer one of its key has come behind where the log ended when it began.
+///
+/// Each key should be there at most once before `compacted_to`.
 pub fn read(address: &str, compacted_to: u64) -> Fallible<Found> {
     let mut found = Found::default();
     let mut connection = Connection::open(address)?;
     let mut request = frames::fetch(TOPIC, &[0]);
     let (mut decompressor, mut unpacked) = (Decompressor::default(), Vec::new());
-    let (mut at, mut end) = (0, None);
-    while end.is_none_or(|end| at < end) {
+    let (mut at, mut end) = (0, u64::MAX);
+    while at < end {
         frames::set_fetch_offset(&mut request, 1, 0, at);
         let answer: FetchResponse<'_> = connection.ask(&request, frames::FETCH_VERSION)?;
         let partition = answer.responses.first().and_then(|topic| topic.partitions.first()).ok_or("no partition")?;
         if partition.error_code != 0 {
             return Err(format!("fetching from {at}: {}", frames::error_name(partition.error_code)).into());
         }
-        let end = *end.get_or_insert(partition.high_watermark.max(0).cast_unsigned());
+        end = partition.high_watermark.max(0).cast_unsigned();
         let before = at;
         let Records::Bytes(records) = partition.records else { continue };
         for batch in Batches::new(records) {
