@@ -36,7 +36,7 @@ pub fn run(command: &Command) -> Fallible<()> {
         Some(program) => program.clone(),
         None => {
             server::build()?;
-            files::target().join("release/ottla")
+            server::program()
         }
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;

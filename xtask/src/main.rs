@@ -1,4 +1,4 @@
-//! Tasks of the developers: `cargo xtask verify | fix | codegen | interop | diff | bench | compact | groups | crash | restart | kafka`.
+//! Tasks of the developers: `cargo xtask verify | fix | codegen | interop | diff | bench | compact | groups | crash | disk | restart | kafka`.
 //!
 //! Everything a task makes lies under `target/`.
 
@@ -9,6 +9,7 @@ mod codegen;
 mod compact;
 mod crash;
 mod diff;
+mod disk;
 mod files;
 mod groups;
 mod interop;
@@ -56,6 +57,8 @@ enum Task {
     Groups(groups::Command),
     /// Kills the broker under its clients, again and again, and holds it to what it acknowledged.
     Crash(crash::Command),
+    /// Lives through thousands of seeds of a disk that forgets and fails.
+    Disk(disk::Command),
     /// Measures how soon the broker answers again with much data or many partitions, beside a real Kafka.
     Restart(restart::Command),
     /// One of the servers that show what is possible at all.
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         Task::Compact(command) => compact::run(&command),
         Task::Groups(command) => groups::run(&command),
         Task::Crash(command) => crash::run(&command),
+        Task::Disk(command) => disk::run(&command),
         Task::Restart(command) => restart::run(&command),
         Task::LimitServer(command) => bench::limits::run(&command),
         Task::Kafka(command) => kafka::run(command),

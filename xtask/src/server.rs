@@ -2,9 +2,12 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ottla_base::Random;
 
 use crate::kafka::{self, Installed};
 use crate::process::Daemon;
@@ -14,8 +17,12 @@ use crate::{Fallible, files};
 const READY_WITHIN: Duration = Duration::from_secs(30);
 /// What a clean stop leaves in a log directory.
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+/// Where free ports are looked for: below those that Linux gives to clients.
+const PORTS: Range<u16> = 20_000..32_000;
 /// How often two free ports in a row are looked for.
 const PORT_ATTEMPTS: usize = 100;
+/// Names a program that is tried instead of the released one, which is not built then.
+const PROGRAM_VARIABLE: &str = "OTTLA_PROGRAM";
 
 /// Which of the two.
 #[derive(Clone)]
@@ -40,21 +47,37 @@ enum Running {
     Nothing,
 }
 
-/// Builds Ottla as it is released.
+/// The program that is tried: what `OTTLA_PROGRAM` names, or Ottla as it is released.
+pub fn program() -> PathBuf {
+    named_program().unwrap_or_else(|| files::target().join("release/ottla"))
+}
+
+/// The program that `OTTLA_PROGRAM` names.
+pub fn named_program() -> Option<PathBuf> {
+    std::env::var_os(PROGRAM_VARIABLE).map(PathBuf::from)
+}
+
+/// Builds Ottla as it is released, unless another program is to be tried.
 pub fn build() -> Fallible<()> {
+    if named_program().is_some() {
+        return Ok(());
+    }
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--release", "--locked", "--package", "ottla-cli"]).current_dir(files::root());
     let status = cargo.status()?;
     if status.success() { Ok(()) } else { Err(format!("cargo build ended with {status}").into()) }
 }
 
-/// A port that was free a moment ago, as was the one after it.
+/// A port that was free a moment ago, as was the one after it. None of those that the system gives to clients: one of them
+/// could have taken it before the broker does, even the broker's own, which would then be connected to itself.
 pub fn free_port() -> Fallible<u16> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    let mut random = Random::new(u64::from(now.subsec_nanos()) ^ u64::from(std::process::id()) << 32);
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     for _ in 0..PORT_ATTEMPTS {
-        let first = TcpListener::bind("127.0.0.1:0")?;
-        let port = first.local_addr()?.port();
-        if port < u16::MAX && TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
-            return Ok(port);
+        let first = PORTS.start + random.below(PORTS.len() as u64) as u16;
+        if is_free(first) && is_free(first + 1) {
+            return Ok(first);
         }
     }
     Err("there are no two free ports in a row".into())
@@ -175,17 +198,21 @@ impl Server {
         self.folder.join("ready")
     }
 
+    fn ottla_output(&self) -> PathBuf {
+        self.folder.join("ottla.out")
+    }
+
     fn spawn_ottla(&self) -> Fallible<Daemon> {
         let ready = self.ready_file();
         let _ = fs::remove_file(&ready);
-        let mut command = Command::new(files::target().join("release/ottla"));
+        let mut command = Command::new(program());
         command.arg("broker").arg("--ready-file").arg(&ready);
         let listeners = format!("listeners=PLAINTEXT://{}", self.bootstrap());
         let folders = format!("log.dirs={}", self.data().display());
         for setting in [listeners, folders].iter().chain(&self.settings) {
             command.arg("--override").arg(setting);
         }
-        Daemon::start(&mut command, &self.folder.join("ottla.out"))
+        Daemon::start(&mut command, &self.ottla_output())
     }
 
     fn kafka_options(&self, heap: &str) -> kafka::Options {

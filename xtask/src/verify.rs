@@ -1,7 +1,10 @@
 //! `cargo xtask verify`: everything that must hold before a commit, each step with its time; and `fix`.
 
+use std::fs;
 use std::process::Command;
 use std::time::Instant;
+
+use ottla_e2e::SKIPPED_TESTS;
 
 use crate::{Fallible, codegen, files};
 
@@ -10,13 +13,26 @@ pub fn verify() -> Fallible<()> {
     let begun = Instant::now();
     step("format", || cargo(&["fmt", "--all", "--check"], &[]))?;
     step("lints", || cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "--deny", "warnings"], &[]))?;
+    let skipped = files::target().join("tmp").join(SKIPPED_TESTS);
+    let _ = fs::remove_file(&skipped);
     step("tests", || cargo(&["test", "--locked", "--workspace"], &[]))?;
     step("documentation", || {
         cargo(&["doc", "--locked", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "--deny warnings")])
     })?;
     step("generated code", || codegen::run(&codegen::Command::own(true)))?;
-    println!("verify: all ok ({:.1} s)", begun.elapsed().as_secs_f64());
+    // There is no such file where none was skipped.
+    let skipped = fs::read_to_string(skipped).unwrap_or_default();
+    print!("{skipped}");
+    println!("verify: {} ({:.1} s)", outcome(skipped.lines().count()), begun.elapsed().as_secs_f64());
     Ok(())
+}
+
+fn outcome(skipped: usize) -> String {
+    match skipped {
+        0 => "all ok".to_owned(),
+        1 => "ok, but 1 test did not run".to_owned(),
+        more => format!("ok, but {more} tests did not run"),
+    }
 }
 
 /// Mends what a program can mend.

@@ -9,8 +9,10 @@ pub mod crash;
 pub mod group_requests;
 mod process;
 mod raw;
+mod skipped;
 mod small_disk;
 
 pub use process::{Broker, Options};
 pub use raw::{Closed, RawClient, body};
+pub use skipped::{SKIPPED_TESTS, skip};
 pub use small_disk::SmallDisk;

@@ -165,7 +165,7 @@ fn split(line: &str) -> Vec<String> {
 }
 
 fn ours(bootstrap: &str, scratch: &Path, line: &str) -> Fallible<Done> {
-    let mut command = Command::new(files::target().join("release/ottla"));
+    let mut command = Command::new(crate::server::program());
     let mut words = words(line, "o", bootstrap, scratch);
     let stdin = words.iter().position(|word| word.starts_with("<@")).map(|index| words.remove(index));
     let stdin = stdin.map(|word| fs::read(path(&word[1..], scratch))).transpose()?.unwrap_or_default();
@@ -183,7 +183,7 @@ fn theirs(installed: &Installed, bootstrap: &str, scratch: &Path, line: &str) ->
 fn begin(bootstrap: &str, scratch: &Path, line: &str) -> Fallible<Daemon> {
     let words = words(line, "o", bootstrap, scratch);
     let group = words.iter().skip_while(|word| *word != "--group").nth(1).cloned().ok_or("a member has no --group")?;
-    let mut command = Command::new(files::target().join("release/ottla"));
+    let mut command = Command::new(crate::server::program());
     let member = Daemon::start(command.args(&words), &scratch.join(format!("member-of-{group}")))?;
     let begun = Instant::now();
     while !ours(bootstrap, scratch, &format!("consumer-groups --describe --state --group {group}"))?

@@ -111,7 +111,7 @@ fn member(context: &Context) -> Fallible<Daemon> {
 
 /// Offset and lag of each partition of the group named as the topic, by Ottla's own tool.
 fn described(context: &Context) -> Fallible<Vec<(i64, i64)>> {
-    let mut tool = Command::new(files::target().join("release/ottla"));
+    let mut tool = Command::new(server::program());
     tool.args(["consumer-groups", "--bootstrap-server", &context.server.bootstrap()]);
     tool.args(["--describe", "--group", &context.topic()]);
     let table = context.text(&mut tool, "")?;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use ottla_e2e::{Broker, RawClient, SmallDisk, body};
+use ottla_e2e::{Broker, RawClient, SmallDisk, body, skip};
 use ottla_protocol::messages::alter_replica_log_dirs_request::{self, AlterReplicaLogDirsRequest, Dir};
 use ottla_protocol::messages::alter_replica_log_dirs_response::AlterReplicaLogDirsResponse;
 use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
@@ -350,12 +350,15 @@ fn fill(client: &mut RawClient) -> i64 {
     unreachable!("the disk is small")
 }
 
-fn small_disk(folder: &Path) -> Option<SmallDisk> {
-    let disk = SmallDisk::mount(&folder.join("data"), SMALL_DISK_MIB);
-    if let Err(error) = &disk {
-        eprintln!("SKIPPED: no small disk can be mounted here: {error}");
+fn small_disk(folder: &Path, test: &str) -> Option<SmallDisk> {
+    match SmallDisk::mount(&folder.join("data"), SMALL_DISK_MIB) {
+        Ok(disk) => Some(disk),
+        Err(error) => {
+            let why = format!("no small disk can be mounted here, as root or in a namespace: {error}");
+            skip(Path::new(env!("CARGO_TARGET_TMPDIR")), test, &why);
+            None
+        }
     }
-    disk.ok()
 }
 
 fn delete_old(client: &mut RawClient, broker: &Broker) {
@@ -369,7 +372,11 @@ fn delete_old(client: &mut RawClient, broker: &Broker) {
 #[test]
 fn a_disk_that_fills_up_is_read_from_and_written_to_again_when_there_is_room() {
     let folder = tempfile::tempdir().expect("a folder");
-    let Some(disk) = small_disk(folder.path()) else { return };
+    let Some(disk) =
+        small_disk(folder.path(), "a_disk_that_fills_up_is_read_from_and_written_to_again_when_there_is_room")
+    else {
+        return;
+    };
     let options =
         options(folder.path()).on(&disk).with("log.segment.bytes=1048576").with("ottla.disk.reserve.bytes=16777216");
     let broker = options.start();
@@ -391,7 +398,7 @@ fn a_disk_that_fills_up_is_read_from_and_written_to_again_when_there_is_room() {
 #[test]
 fn a_disk_without_any_room_harms_no_log_and_no_start() {
     let folder = tempfile::tempdir().expect("a folder");
-    let Some(disk) = small_disk(folder.path()) else { return };
+    let Some(disk) = small_disk(folder.path(), "a_disk_without_any_room_harms_no_log_and_no_start") else { return };
     let options = options(folder.path()).on(&disk).with("log.segment.bytes=1048576").with("ottla.disk.reserve.bytes=0");
     let broker = options.start();
     let mut client = connect(&broker);

@@ -1,39 +1,48 @@
-//! `cargo xtask compact`: many small records over few keys, and how fast they are compacted; beside a real Kafka with `--vs kafka`.
+//! `cargo xtask compact`: many small records over few keys, how fast they are compacted, beside a real Kafka with `--vs kafka`; and
+//! whether compaction keeps its word while producers go on and the broker is killed ([`kills`]).
 //!
-//! The topic is filled while nothing is dirty enough to be compacted. Then that is changed, and the time is taken until
+//! For the speed, the topic is filled while nothing is dirty enough to be compacted. Then that is changed, and the time is taken until
 //! `cleaner-offset-checkpoint` says that all but the segment that grows is compacted. At last everything is read: of each key,
-//! the last value has to be there.
+//! the last value has to be there ([`keys`]), and before what the checkpoint says, nothing but that.
+
+mod keys;
+mod kills;
+mod reading;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ottla_protocol::messages::create_topics_request::{self, CreateTopicsRequest};
 use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
-use ottla_protocol::messages::fetch_response::FetchResponse;
 use ottla_protocol::messages::incremental_alter_configs_request::{self, IncrementalAlterConfigsRequest};
 use ottla_protocol::messages::incremental_alter_configs_response::IncrementalAlterConfigsResponse;
-use ottla_protocol::records::{BatchBuilder, Batches, Compression, Decompressor};
+use ottla_protocol::records::{BatchBuilder, Compression};
 
 use crate::bench::connection::Connection;
 use crate::bench::{frames, usage};
 use crate::server::{self, Server};
 use crate::{Fallible, files, kafka};
+use keys::{Plan, Sent};
 
 const TOPIC: &str = "latest";
 /// Memory of a real Kafka, as its own start script gives it.
 const KAFKA_HEAP: &str = "1G";
 const BATCH_BYTES: usize = 16 << 10;
 const IN_FLIGHT: usize = 5;
+/// Of a log that is measured; smaller where that would leave it in one piece.
 const SEGMENT_BYTES: u64 = 128 << 20;
+const SEGMENTS_MIN: u64 = 4;
+const SEGMENT_BYTES_MIN: u64 = 1 << 20;
+/// Any codec makes the values that much smaller: they are alike.
+const PACKED: u64 = 16;
 const CREATE_VERSION: i16 = 5;
 const ALTER_VERSION: i16 = 1;
 const TOPIC_RESOURCE: i8 = 2;
-/// What a batch unpacks to at most.
-const UNPACKED_BYTES_MAX: usize = 1 << 20;
 /// How long a compaction may take, and how often it is looked whether it is over.
 const COMPACTED_WITHIN: Duration = Duration::from_secs(1800);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -57,6 +66,12 @@ pub struct Command {
     /// none, gzip, snappy, lz4 or zstd.
     #[arg(long, default_value = "none")]
     codec: String,
+    /// How often Ottla is killed while producers write as many records again, half of the times in the middle of a cleaning.
+    #[arg(long, default_value_t = 10)]
+    kills: u32,
+    /// From which the moments of the kills follow; another one each time if not given.
+    #[arg(long)]
+    seed: Option<u64>,
     /// Where the brokers keep their files; under target/compact if not given.
     #[arg(long)]
     dir: Option<std::path::PathBuf>,
@@ -78,9 +93,18 @@ struct Measured {
     records_after: u64,
 }
 
+impl Command {
+    /// How large segments may be, so that the log has at least so many.
+    fn segment_bytes(&self, segments: u64) -> u64 {
+        let packed = if self.codec == Compression::None.name() { 1 } else { PACKED };
+        (u64::from(self.records) * self.value_bytes as u64 / packed / segments).max(SEGMENT_BYTES_MIN)
+    }
+}
+
 /// Measures and prints.
 pub fn run(command: &Command) -> Fallible<()> {
-    if cfg!(debug_assertions) {
+    // With a program of one's own, this one is not built otherwise either.
+    if cfg!(debug_assertions) && server::named_program().is_none() {
         return crate::bench::run_released();
     }
     let codec = Compression::from_name(&command.codec).ok_or("there is no such codec")?;
@@ -109,6 +133,9 @@ pub fn run(command: &Command) -> Fallible<()> {
             found.records_after
         );
     }
+    if command.kills > 0 && !command.only_kafka {
+        kills::run(command, codec, &scratch.path().join("killed"))?;
+    }
     Ok(())
 }
 
@@ -117,7 +144,8 @@ fn measure(command: &Command, codec: Compression, kind: server::Kind, folder: &P
     let mut server = Server::new(kind, folder, &settings, None)?;
     server.start()?;
     let address = server.bootstrap();
-    create(&address)?;
+    let segment_bytes = command.segment_bytes(SEGMENTS_MIN).min(SEGMENT_BYTES);
+    create(&address, &[("min.cleanable.dirty.ratio", "1".to_owned()), ("segment.bytes", segment_bytes.to_string())])?;
     fill(command, codec, &address)?;
     let (pid, data) = (server.pid()?, server.data());
     let segments = segments(&data)?;
@@ -126,35 +154,29 @@ fn measure(command: &Command, codec: Compression, kind: server::Kind, folder: &P
     let bytes_before = bytes(&segments);
     let (begun, cpu_s) = (Instant::now(), usage::cpu_s(pid)?);
     let_it_compact(&address)?;
-    while compacted_up_to(&data)? < end {
-        if begun.elapsed() > COMPACTED_WITHIN {
-            return Err("it was not compacted in time".into());
-        }
-        thread::sleep(LOOK_EVERY);
-    }
+    wait_until_compacted(&data, end)?;
     let (took, cpu_s) = (begun.elapsed(), usage::cpu_s(pid)? - cpu_s);
     let bytes_after = bytes(&self::segments(&data)?);
     let peak_bytes = usage::memory(pid)?.peak;
-    let records_after = check(command, &address)?;
+    let plan = Plan { producers: 1, keys: command.keys, deletes: false };
+    let sent = [Sent { acknowledged: command.records, most: command.records }];
+    let records_after = check(&plan, &sent, &address, end)?;
     server.stop()?;
     Ok(Measured { bytes_before, bytes_after, took, cpu_s, peak_bytes, records_after })
 }
 
-fn create(address: &str) -> Fallible<()> {
-    let config = |name: &'static str, value: String| create_topics_request::Config {
-        name: name.into(),
-        value: Some(value.into()),
+/// Makes the topic, with these settings besides.
+fn create(address: &str, settings: &[(&'static str, String)]) -> Fallible<()> {
+    let always = [("cleanup.policy", "compact".to_owned()), ("file.delete.delay.ms", "100".to_owned())];
+    let config = |(name, value): &(&'static str, String)| create_topics_request::Config {
+        name: (*name).into(),
+        value: Some(value.clone().into()),
     };
     let topic = create_topics_request::Topic {
         name: TOPIC.into(),
         num_partitions: 1,
         replication_factor: 1,
-        configs: vec![
-            config("cleanup.policy", "compact".to_owned()),
-            config("min.cleanable.dirty.ratio", "1".to_owned()),
-            config("segment.bytes", SEGMENT_BYTES.to_string()),
-            config("file.delete.delay.ms", "100".to_owned()),
-        ],
+        configs: always.iter().chain(settings).map(config).collect(),
         ..Default::default()
     };
     let create = CreateTopicsRequest { topics: vec![topic], timeout_ms: 30_000, ..Default::default() };
@@ -189,33 +211,47 @@ fn let_it_compact(address: &str) -> Fallible<()> {
     }
 }
 
-/// The key of a record: all keys come equally often, in an order that is not theirs.
-fn key(number: u32, keys: u32) -> u32 {
-    (u64::from(number) * 2_654_435_761 % u64::from(keys)) as u32
-}
-
 fn fill(command: &Command, codec: Compression, address: &str) -> Fallible<()> {
+    let plan = Plan { producers: 1, keys: command.keys, deletes: false };
     let mut connection = Connection::open(address)?;
     let (mut number, mut on_the_way) = (0, 0);
-    let mut value = vec![b'.'; command.value_bytes.max(size_of::<u32>())];
     while number < command.records || on_the_way > 0 {
         if number == command.records || on_the_way == IN_FLIGHT {
             produced(&mut connection)?;
             on_the_way -= 1;
             continue;
         }
-        let mut builder = BatchBuilder::new().compression(codec, None);
-        while number < command.records && builder.size_bytes() + command.value_bytes < BATCH_BYTES {
-            value[..size_of::<u32>()].copy_from_slice(&number.to_be_bytes());
-            let key = format!("key-{}", key(number, command.keys));
-            builder.push(i64::from(number), Some(key.as_bytes()), Some(&value), &[]);
-            number += 1;
-        }
-        let batch = frames::Batch { bytes: builder.build()?, records: builder.count() as u64 };
-        connection.send(&frames::produce(TOPIC, 0, 1, &batch))?;
+        let acks = 1;
+        let request;
+        (request, number) = batch(&plan, 0, number..command.records, command.value_bytes, codec, acks)?;
+        connection.send(&request)?;
         on_the_way += 1;
     }
     Ok(())
+}
+
+/// A request with as many of a producer's records as go into a batch, and the number of the next one. The time of a record
+/// is its number, and its value begins with it.
+fn batch(
+    plan: &Plan,
+    producer: u32,
+    numbers: Range<u32>,
+    value_bytes: usize,
+    codec: Compression,
+    acks: i16,
+) -> io::Result<(Vec<u8>, u32)> {
+    let mut builder = BatchBuilder::new().compression(codec, None);
+    let mut value = vec![b'.'; value_bytes.max(size_of::<u32>())];
+    let mut next = numbers.start;
+    while next < numbers.end && builder.size_bytes() + value_bytes < BATCH_BYTES {
+        value[..size_of::<u32>()].copy_from_slice(&next.to_be_bytes());
+        let key = format!("key-{}", plan.key(producer, next));
+        let value = (!plan.is_tombstone(next)).then_some(value.as_slice());
+        builder.push(i64::from(next), Some(key.as_bytes()), value, &[]);
+        next += 1;
+    }
+    let batch = frames::Batch { bytes: builder.build()?, records: builder.count() as u64 };
+    Ok((frames::produce(TOPIC, 0, acks, &batch), next))
 }
 
 fn produced(connection: &mut Connection) -> io::Result<()> {
@@ -243,42 +279,31 @@ fn compacted_up_to(data: &Path) -> Fallible<u64> {
     offset.map_or(Ok(0), |offset| Ok(offset.parse()?))
 }
 
-/// Reads everything; says how many records there are.
-fn check(command: &Command, address: &str) -> Fallible<u64> {
-    let mut expected: BTreeMap<Vec<u8>, u32> = BTreeMap::new();
-    for number in 0..command.records {
-        expected.insert(format!("key-{}", key(number, command.keys)).into_bytes(), number);
+fn wait_until_compacted(data: &Path, end: u64) -> Fallible<()> {
+    let begun = Instant::now();
+    while compacted_up_to(data)? < end {
+        if begun.elapsed() > COMPACTED_WITHIN {
+            return Err(format!("within {COMPACTED_WITHIN:?} it was not compacted up to {end}").into());
+        }
+        thread::sleep(LOOK_EVERY);
     }
-    let (mut found, mut count, mut at) = (BTreeMap::new(), 0, 0);
-    let mut connection = Connection::open(address)?;
-    let mut request = frames::fetch(TOPIC, &[0]);
-    let (mut decompressor, mut unpacked) = (Decompressor::default(), Vec::new());
-    loop {
-        frames::set_fetch_offset(&mut request, 1, 0, at);
-        let answer: FetchResponse<'_> = connection.ask(&request, frames::FETCH_VERSION)?;
-        let partition = answer.responses.first().and_then(|topic| topic.partitions.first()).ok_or("no partition")?;
-        if partition.error_code != 0 {
-            return Err(format!("fetching from {at}: {}", frames::error_name(partition.error_code)).into());
-        }
-        let records = match partition.records {
-            ottla_protocol::Records::Bytes(bytes) => bytes,
-            _ => &[],
-        };
-        let before = at;
-        for batch in Batches::new(records) {
-            let batch = batch.map_err(|error| error.to_string())?;
-            for record in decompressor.records(&batch, UNPACKED_BYTES_MAX, &mut unpacked)? {
-                let record = record?;
-                let (key, value) = record.key.zip(record.value).ok_or("a record without key or value")?;
-                let number = u32::from_be_bytes(*value.first_chunk().ok_or("a short value")?);
-                found.insert(key.to_vec(), number);
-                count += 1;
-            }
-            at = batch.header().next_offset().0.cast_unsigned();
-        }
-        if at == before {
-            break;
-        }
+    Ok(())
+}
+
+/// Reads everything, and fails where it is not what has to be left; says how many records there are.
+fn check(plan: &Plan, sent: &[Sent], address: &str, compacted_to: u64) -> Fallible<u64> {
+    let found = reading::read(address, compacted_to)?;
+    plan.judge(sent, &found.last)?;
+    if let Some(doubled) = found.doubled {
+        return Err(doubled.into());
     }
-    if found == expected { Ok(count) } else { Err("not every key has its last value".into()) }
+    let written: u64 = sent.iter().map(|sent| u64::from(sent.acknowledged)).sum();
+    if compacted_to == 0 || found.records >= written {
+        return Err(format!(
+            "nothing was compacted: {} of {written} records are there; try more of them",
+            found.records
+        )
+        .into());
+    }
+    Ok(found.records)
 }
