@@ -108,26 +108,10 @@ impl Log {
         let Tidied { segments: found, snapshots } = tidied;
         let mut recovery = Recovery::default();
         let (segments, trusted) = find_segments(folder, &found, index_limits(&config), &options)?;
-        let OpenLog { topic_partition, left, recovery_point, log_start_offset, now_ms, producers } = options;
         let bases: Vec<Offset> = segments.iter().map(Segment::base_offset).collect();
-        let (mut epochs, epochs_are_damaged) = open_epochs(folder)?;
-        // Where all is there, they need not be read one by one.
-        let finds_epochs = left == Left::Killed || epochs_are_damaged;
-        let mut loading = Loading {
-            folder,
-            limits: index_limits(&config),
-            now_ms,
-            left,
-            intact: if left == Left::Killed { Intact::AllButLast } else { Intact::Before(recovery_point) },
-            may_resume: left == Left::Killed,
-            trusted,
-            gaps: Gaps::new(folder),
-            read_from: bases.get(trusted).copied(),
-            epochs: (!finds_epochs).then_some(&mut epochs),
-            recovery: &mut recovery,
-        };
-        let (sealed, active) = loading.load(segments)?;
-        let (read_from, gaps_are_believed) = (loading.read_from, loading.gaps.are_believed);
+        let loaded = load(folder, index_limits(&config), &options, segments, trusted, &mut recovery)?;
+        let Loaded { sealed, active, epochs, epochs_are_damaged, read_from, gaps_are_believed } = loaded;
+        let OpenLog { topic_partition, left, recovery_point, log_start_offset, now_ms, producers } = options;
         let end = active.as_ref().map_or(log_start_offset, Active::end_offset);
         if left == Left::Unknown && end < recovery_point && !bases.is_empty() {
             tracing::warn!(log = %topic_partition, %end, %recovery_point, "the recovery point is of a longer log; reading all of this one");
@@ -148,9 +132,6 @@ impl Log {
         if made && !clean {
             // Segments that a truncation had begun to remove must not come back beside it.
             os::sync_folder(folder).map_err(Error::io("flush", folder))?;
-        }
-        if finds_epochs {
-            find_missing_epochs(&sealed, &active, &mut epochs)?;
         }
         let first = sealed.first().map_or(active.base_offset(), Segment::base_offset);
         let (aborted, aborted_from) = open_aborted(folder, &found, &bases, read_from)?;
@@ -262,6 +243,52 @@ fn remove_empty(folder: &Path, segments: &mut Vec<Sealed>, trusted: usize) -> Re
     Ok(empty.len())
 }
 
+/// The segments of a log, and what was found out from them.
+struct Loaded {
+    sealed: Vec<Sealed>,
+    /// The last one, if there is any.
+    active: Option<Active>,
+    epochs: LeaderEpochs,
+    epochs_are_damaged: bool,
+    /// The offset from which on batches were read, if any were.
+    read_from: Option<Offset>,
+    gaps_are_believed: bool,
+}
+
+/// Opens the segments, of which the first `trusted` are taken as they are.
+fn load(
+    folder: &Path,
+    limits: IndexLimits,
+    options: &OpenLog,
+    segments: Vec<Sealed>,
+    trusted: usize,
+    recovery: &mut Recovery,
+) -> Result<Loaded> {
+    let (left, is_killed) = (options.left, options.left == Left::Killed);
+    let (mut epochs, epochs_are_damaged) = open_epochs(folder)?;
+    // Where all is there, they need not be read one by one.
+    let finds_epochs = is_killed || epochs_are_damaged;
+    let mut loading = Loading {
+        folder,
+        limits,
+        now_ms: options.now_ms,
+        left,
+        intact: if is_killed { Intact::AllButLast } else { Intact::Before(options.recovery_point) },
+        may_resume: is_killed,
+        trusted,
+        gaps: Gaps::new(folder),
+        read_from: segments.get(trusted).map(Segment::base_offset),
+        epochs: (!finds_epochs).then_some(&mut epochs),
+        recovery,
+    };
+    let (sealed, active) = loading.load(segments)?;
+    let (read_from, gaps_are_believed) = (loading.read_from, loading.gaps.are_believed);
+    if finds_epochs {
+        find_missing_epochs(&sealed, active.as_ref(), &mut epochs)?;
+    }
+    Ok(Loaded { sealed, active, epochs, epochs_are_damaged, read_from, gaps_are_believed })
+}
+
 /// The leader epochs, as their checkpoint has them, and whether that is damaged: all of them are found again then, and written
 /// once, so that a crash leaves the damaged checkpoint or a whole one.
 fn open_epochs(folder: &Path) -> Result<(LeaderEpochs, bool)> {
@@ -275,8 +302,9 @@ fn open_epochs(folder: &Path) -> Result<(LeaderEpochs, bool)> {
 }
 
 /// Finds the leader epochs that are missing in their checkpoint.
-fn find_missing_epochs(sealed: &[Sealed], active: &Active, epochs: &mut LeaderEpochs) -> Result<()> {
-    let segments: Vec<&dyn Segment> = sealed.iter().map(|segment| segment as _).chain([active as _]).collect();
+fn find_missing_epochs(sealed: &[Sealed], active: Option<&Active>, epochs: &mut LeaderEpochs) -> Result<()> {
+    let active = active.map(|active| active as &dyn Segment);
+    let segments: Vec<&dyn Segment> = sealed.iter().map(|segment| segment as _).chain(active).collect();
     let found = find_epochs(&segments, epochs);
     sealed.iter().for_each(Sealed::close);
     match found {
