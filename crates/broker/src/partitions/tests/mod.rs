@@ -2,6 +2,7 @@
 
 mod disks;
 mod durability;
+mod move_histories;
 mod moving;
 
 use std::fs;
