@@ -290,7 +290,7 @@ fn join_cluster(
     previous_epoch: Option<i64>,
 ) -> Result<Registration> {
     let refused = |detail: String| Error::Metadata { detail: format!("this broker cannot join its cluster: {detail}") };
-    host.handle(Command::Bootstrap(Bootstrap::default()))?;
+    host.handle(Command::Bootstrap(Bootstrap::new(config.min_insync_replicas)))?;
     for (feature, level) in features::unspoken(host.image()) {
         warn!(feature, level, "this cluster uses a feature that is not there yet: clients are not told of it");
     }

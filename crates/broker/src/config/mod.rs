@@ -90,6 +90,8 @@ pub struct Config {
     pub delete_topic_enable: bool,
     /// `num.partitions`.
     pub num_partitions: i32,
+    /// `min.insync.replicas`, which becomes a setting of the whole cluster when that is made.
+    pub min_insync_replicas: i32,
     /// `default.replication.factor`.
     pub default_replication_factor: i32,
     /// `fetch.max.bytes`.
@@ -218,6 +220,7 @@ impl Config {
             auto_create_topics_enable: written.boolean("auto.create.topics.enable"),
             delete_topic_enable: written.boolean("delete.topic.enable"),
             num_partitions: int(&written, "num.partitions"),
+            min_insync_replicas: int(&written, "min.insync.replicas"),
             default_replication_factor: int(&written, "default.replication.factor"),
             fetch_max_bytes: size32(&written, "fetch.max.bytes"),
             max_request_partition_size_limit: written.size("max.request.partition.size.limit"),

@@ -183,8 +183,18 @@ impl Host {
     /// Logs were made: notes where the broker has put its new replicas.
     fn on_made(&mut self) -> Result<()> {
         self.publisher.on_made();
-        let misplaced = self.publisher.partitions.take_misplaced();
-        misplaced.chunks(ASSIGNED_AT_ONCE).try_for_each(|replicas| self.assign(replicas.to_vec()))
+        let mut misplaced = self.publisher.partitions.take_misplaced();
+        while !misplaced.is_empty() {
+            let noted = misplaced[..misplaced.len().min(ASSIGNED_AT_ONCE)].to_vec();
+            let count = noted.len();
+            if let Err(error) = self.assign(noted) {
+                // They are told with the next that are made.
+                self.publisher.partitions.add_misplaced(misplaced);
+                return Err(error);
+            }
+            misplaced.drain(..count);
+        }
+        Ok(())
     }
 
     /// Notes where the logs lie that were found at the start.
@@ -216,7 +226,9 @@ impl Host {
                 at = at.plus(1);
             }
             self.machine.advance(self.log.end(), self.log.epoch());
-            self.machine.check();
+            if cfg!(debug_assertions) {
+                self.machine.check();
+            }
             changes = self.publisher.publish(self.machine.image());
         }
         let mut effects = outcome.effects.into_iter();
@@ -306,7 +318,7 @@ impl Host {
         if !self.log.is_usable() || failure.is_of_disk() {
             return Err(failure);
         }
-        error!(%failure, "the metadata log could not be written: a command was not carried out");
+        error!(%failure, "the metadata log could not be written: what was asked for last, or where replicas lie, is not in it");
         Ok(())
     }
 

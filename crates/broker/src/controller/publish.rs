@@ -54,7 +54,10 @@ impl Publisher {
             self.partitions.set_producer_id_expiration_ms(running.producer_id_expiration_ms);
         }
         self.limit_rates(newer, &delta.client_quotas);
-        let removed: BTreeSet<&Arc<str>> = delta.removed.iter().map(|partition| &partition.topic).collect();
+        // Of a topic without a replica here, the name is known nevertheless where its settings were changed.
+        let deleted = delta.deleted_topics.iter().map(|topic| &topic.name);
+        let removed: BTreeSet<&Arc<str>> =
+            delta.removed.iter().map(|partition| &partition.topic).chain(deleted).collect();
         for topic in removed {
             changes.extend(topic, self.partitions.withdraw(topic));
         }

@@ -219,6 +219,11 @@ impl Partitions {
         std::mem::take(&mut *self.misplaced.lock().expect("nobody panics while holding this lock"))
     }
 
+    /// They could not be noted, and are to be told again.
+    pub fn add_misplaced(&self, replicas: Vec<PlacedReplica>) {
+        self.misplaced.lock().expect("nobody panics while holding this lock").extend(replicas);
+    }
+
     /// What the metadata named at the start is hosted; what it names from now on is new.
     pub fn has_started(&self) {
         self.has_started.store(true, Ordering::Relaxed);

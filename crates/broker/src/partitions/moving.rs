@@ -461,13 +461,17 @@ impl Partition {
         written.and_then(|()| replace_file(&mark, source.path().to_string_lossy().as_bytes())).map_err(Fault::Target)
     }
 
-    /// Cuts off what a copy holds that the log does not: it has lost its end since, in a crash.
+    /// Brings what an earlier life has copied into line with the log. That has lost its end since, in a crash; or begins earlier
+    /// again, where it was not written down yet that records were deleted.
     fn cut_copy(&self, copy: &mut Log, now_ms: Timestamp) -> ottla_storage::Result<()> {
         let epoch = copy.latest_epoch();
-        let end = self.with_log(|log, _| {
+        let (log_start, end) = self.with_log(|log, _| {
             let of_epoch = epoch.and_then(|epoch| log.epoch_end(epoch)).map(|known| known.end_offset);
-            of_epoch.unwrap_or(log.end_offset()).min(log.end_offset())
+            (log.start_offset(), of_epoch.unwrap_or(log.end_offset()).min(log.end_offset()))
         });
+        if copy.segments().next().is_none_or(|first| first.base_offset > log_start) {
+            return copy.restart_at(log_start, now_ms);
+        }
         copy.truncate_to(end.max(copy.start_offset()), now_ms).map(drop)
     }
 }

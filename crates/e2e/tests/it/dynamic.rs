@@ -6,6 +6,8 @@ use ottla_protocol::messages::alter_client_quotas_request::{AlterClientQuotasReq
 use ottla_protocol::messages::alter_client_quotas_response::AlterClientQuotasResponse;
 use ottla_protocol::messages::describe_client_quotas_request::DescribeClientQuotasRequest;
 use ottla_protocol::messages::describe_client_quotas_response::DescribeClientQuotasResponse;
+use ottla_protocol::messages::describe_configs_request::{self, DescribeConfigsRequest};
+use ottla_protocol::messages::describe_configs_response::DescribeConfigsResponse;
 use ottla_protocol::messages::get_telemetry_subscriptions_request::GetTelemetrySubscriptionsRequest;
 use ottla_protocol::messages::get_telemetry_subscriptions_response::GetTelemetrySubscriptionsResponse;
 use ottla_protocol::messages::incremental_alter_configs_request::{Config, IncrementalAlterConfigsRequest, Resource};
@@ -55,6 +57,19 @@ fn settings_act_as_soon_as_they_are_set_and_after_a_restart() {
     set(&mut client, "max.connections", None);
     set(&mut client, "message.max.bytes", None);
     assert_eq!(produce(&mut connect(&broker), "t", 1, &large).expect("it is answered").error_code, 0);
+}
+
+#[test]
+fn a_new_cluster_takes_min_insync_replicas_from_the_file_it_was_started_with() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = options(folder.path()).with("min.insync.replicas=2").start();
+    let keys = Some(vec!["min.insync.replicas".into()]);
+    let resource =
+        describe_configs_request::Resource { resource_type: 4, resource_name: "1".into(), configuration_keys: keys };
+    let request = DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
+    let answer = connect(&broker).ask(ApiKey::DescribeConfigs, 4, &request).expect("it is answered");
+    let response: DescribeConfigsResponse<'_> = body(&answer, ApiKey::DescribeConfigs, 4);
+    assert_eq!(response.results[0].configs[0].value.as_deref(), Some("2"));
 }
 
 #[test]

@@ -26,15 +26,13 @@ pub struct Bootstrap {
     pub min_in_sync_replicas: i32,
 }
 
-impl Default for Bootstrap {
+impl Bootstrap {
     /// What is spoken here of what a new Kafka 4.4 cluster finalises. Left out until they are spoken: group.version,
     /// share.version, streams.version, transaction.version.
-    fn default() -> Self {
-        Self { features: vec![(ELIGIBLE_LEADER_REPLICAS_VERSION.to_owned(), 1)], min_in_sync_replicas: 1 }
+    pub fn new(min_in_sync_replicas: i32) -> Self {
+        Self { features: vec![(ELIGIBLE_LEADER_REPLICAS_VERSION.to_owned(), 1)], min_in_sync_replicas }
     }
-}
 
-impl Bootstrap {
     pub(super) fn decide(mut self, draft: &mut Draft) {
         if draft.image().feature(METADATA_VERSION) != 0 {
             return;

@@ -260,21 +260,25 @@ impl Image {
     }
 
     fn check_partition(&self, topic: &Topic, index: PartitionIndex, partition: &Partition) {
-        let place = format!("{}-{index}: {partition:?}", topic.name);
-        assert!(!partition.replicas.is_empty(), "{place}");
-        assert_eq!(partition.directories.len(), partition.replicas.len(), "{place}");
+        let place = || format!("{}-{index}: {partition:?}", topic.name);
+        assert!(!partition.replicas.is_empty(), "{}", place());
+        assert_eq!(partition.directories.len(), partition.replicas.len(), "{}", place());
         let among_replicas = |brokers: &[BrokerId]| brokers.iter().all(|broker| partition.is_replica(*broker));
-        assert!(among_replicas(&partition.isr), "{place}");
-        assert!(among_replicas(&partition.eligible_leader_replicas), "{place}");
-        assert!(partition.isr.iter().all(|b| !partition.eligible_leader_replicas.contains(b)), "{place}");
+        assert!(among_replicas(&partition.isr), "{}", place());
+        assert!(among_replicas(&partition.eligible_leader_replicas), "{}", place());
+        assert!(partition.isr.iter().all(|b| !partition.eligible_leader_replicas.contains(b)), "{}", place());
         if let Some(leader) = partition.leader {
-            assert!(partition.isr.contains(&leader), "the leader is in the ISR. {place}");
-            assert!(self.is_active(leader), "the leader is active. {place}");
+            assert!(partition.isr.contains(&leader), "the leader is in the ISR. {}", place());
+            assert!(self.is_active(leader), "the leader is active. {}", place());
         }
         let mut replicas = partition.replicas.clone();
         replicas.sort_unstable();
         replicas.dedup();
-        assert_eq!(replicas.len(), partition.replicas.len(), "no broker holds two replicas. {place}");
-        assert!(partition.leader_epoch.0 >= 0 && partition.partition_epoch.0 >= partition.leader_epoch.0, "{place}");
+        assert_eq!(replicas.len(), partition.replicas.len(), "no broker holds two replicas. {}", place());
+        assert!(
+            partition.leader_epoch.0 >= 0 && partition.partition_epoch.0 >= partition.leader_epoch.0,
+            "{}",
+            place()
+        );
     }
 }

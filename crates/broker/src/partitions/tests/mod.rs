@@ -3,6 +3,7 @@
 mod disks;
 mod durability;
 mod hosting;
+mod move_histories;
 mod moving;
 
 use std::fs;

@@ -164,6 +164,21 @@ fn what_an_earlier_life_has_copied_is_cut_to_what_the_log_has() {
 }
 
 #[test]
+fn what_an_earlier_life_has_copied_of_a_log_that_began_later_is_copied_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    // Records were deleted, and then the broker was killed before it had written that down.
+    let mut later = open_log(&folder.path().join("later"), LogConfig::default());
+    later.restart_at(Offset(7), 0).unwrap();
+    let (partition, b) = in_a(folder.path(), LogConfig::default(), 5);
+    fs::rename(folder.path().join("later/t-0"), b.path().join(future(1))).unwrap();
+    partition.begin_move(&b, future(1)).unwrap();
+    copy_all(&partition);
+    finish(&partition).unwrap().unwrap();
+    let slice = read_from(&partition, Reader::Uncommitted, 0).slice.unwrap();
+    assert_eq!((slice.first_offset, partition.positions().log_start), (Offset(0), Offset(0)));
+}
+
+#[test]
 fn a_start_goes_on_with_a_move_and_forgets_those_of_topics_that_are_gone() {
     let folder = tempfile::tempdir().unwrap();
     one_record_in_b(folder.path());

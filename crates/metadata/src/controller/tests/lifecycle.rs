@@ -8,7 +8,7 @@ use super::*;
 fn a_new_cluster_begins_as_kafkas() {
     let mut cluster = Cluster::empty();
     cluster.check(
-        Command::Bootstrap(Bootstrap::default()),
+        Command::Bootstrap(Bootstrap::new(1)),
         &expect![[r#"
         bootstrap: ok
         BeginTransaction(BeginTransactionRecord { name: Some("Bootstrap records") }) 0
@@ -20,7 +20,7 @@ fn a_new_cluster_begins_as_kafkas() {
     );
     assert!(!cluster.image().is_in_transaction());
     cluster.check(
-        Command::Bootstrap(Bootstrap::default()),
+        Command::Bootstrap(Bootstrap::new(1)),
         &expect![[r#"
         bootstrap: ok
     "#]],
@@ -191,7 +191,7 @@ fn a_follower_takes_over_and_the_old_leader_waits_outside_the_isr() {
 #[test]
 fn without_eligible_replicas_the_last_of_the_isr_stays_in_it() {
     let mut cluster = Cluster::empty();
-    cluster.run(Command::Bootstrap(Bootstrap { features: Vec::new(), ..Bootstrap::default() }));
+    cluster.run(Command::Bootstrap(Bootstrap { features: Vec::new(), ..Bootstrap::new(1) }));
     cluster.start(1, None);
     cluster.run(create([new_topic("t", 1, 1)]));
     let epoch = cluster.epoch_of(1);

@@ -43,7 +43,7 @@ impl Cluster {
     /// A new cluster of these brokers, all active.
     fn of_brokers(ids: impl IntoIterator<Item = i32>) -> Self {
         let mut cluster = Self::empty();
-        cluster.run(Command::Bootstrap(Bootstrap::default()));
+        cluster.run(Command::Bootstrap(Bootstrap::new(1)));
         for id in ids {
             cluster.start(id, None);
         }

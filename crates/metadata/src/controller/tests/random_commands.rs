@@ -124,7 +124,7 @@ fn command() -> impl Strategy<Value = Command> {
             Command::FenceBroker(FenceBroker { id, epoch: BrokerEpoch(-1), controlled_shutdown })
         }),
         1 => (broker(), epoch()).prop_map(|(broker, epoch)| Command::AllocateProducerIds(AllocateProducerIds { broker, epoch })),
-        1 => Just(Command::Bootstrap(Bootstrap::default())),
+        1 => Just(Command::Bootstrap(Bootstrap::new(1))),
         10 => administration(),
     ]
 }
