@@ -56,6 +56,38 @@ def commit(bootstrap, topic, *offsets):
     client.close()
 
 
+def committed(bootstrap, topic):
+    """Prints what the group named as the topic has committed, an offset a line."""
+    client = consumer(bootstrap, group_id=topic)
+    partitions = client.list_topics(topic, timeout=WAIT_S).topics[topic].partitions
+    for place in client.committed([TopicPartition(topic, partition) for partition in sorted(partitions)], WAIT_S):
+        assert place.error is None, place.error
+        print(place.offset)
+    client.close()
+
+
+def delete_records(bootstrap, topic, before):
+    """Deletes what partition 0 has before an offset."""
+    place = TopicPartition(topic, 0, int(before))
+    client = admin(bootstrap)
+    client.delete_records([place])[place].result(WAIT_S)
+
+
+def transactions(bootstrap, topic):
+    """Writes transactions over few keys, of which every third is aborted."""
+    client = producer(bootstrap, transactional_id=topic)
+    client.init_transactions(WAIT_S)
+    for number in range(30):
+        client.begin_transaction()
+        for key in range(40):
+            client.produce(topic, partition=0, key=f"key-{key}", value=f"{key} in transaction {number}")
+        client.flush(WAIT_S)
+        if number % 3 == 2:
+            client.abort_transaction(WAIT_S)
+        else:
+            client.commit_transaction(WAIT_S)
+
+
 def producer(bootstrap, **settings):
     config = {"bootstrap.servers": bootstrap, "linger.ms": 5}
     config.update({name.replace("_", "."): value for name, value in settings.items()})

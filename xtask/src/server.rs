@@ -160,6 +160,15 @@ impl Server {
         }
     }
 
+    /// What it has written about itself: Kafka since its last start, Ottla since its first.
+    pub fn output(&self) -> Fallible<String> {
+        let path = match self.kind {
+            Kind::Ottla => self.ottla_output(),
+            Kind::Kafka { .. } => self.folder.join("1/node.out"),
+        };
+        Ok(fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?)
+    }
+
     /// The process ended although nobody told it to: what it wrote last.
     pub fn died(&mut self) -> Option<String> {
         match &mut self.running {
@@ -171,10 +180,13 @@ impl Server {
     /// SIGKILL.
     pub fn kill(&mut self) -> Fallible<()> {
         match &mut self.running {
-            Running::Ottla(daemon) => daemon.kill(),
-            Running::Kafka(nodes) => nodes.kill(),
-            Running::Nothing => Ok(()),
+            Running::Ottla(daemon) => daemon.kill()?,
+            Running::Kafka(nodes) => nodes.kill()?,
+            Running::Nothing => {}
         }
+        // So that nobody takes it for one that died by itself.
+        self.running = Running::Nothing;
+        Ok(())
     }
 
     /// SIGTERM, and waits for the end. Fails where Ottla does not end as it should.

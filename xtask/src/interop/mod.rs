@@ -8,6 +8,8 @@
 mod burrow;
 mod case;
 mod crates;
+mod directory;
+mod dumps;
 mod groups;
 mod java;
 mod java_groups;
@@ -93,6 +95,7 @@ fn suites() -> Vec<Suite> {
     suites.push(java_groups::suite());
     suites.push(mixed::suite());
     suites.push(burrow::suite());
+    suites.push(directory::suite());
     suites
 }
 
