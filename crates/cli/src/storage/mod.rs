@@ -137,7 +137,7 @@ impl Format {
         }
         const EXCEPTION: &str = "Exception in thread \"main\" java.lang.RuntimeException:";
         let mut levels = vec![("metadata.version".to_owned(), LATEST_METADATA_VERSION)];
-        levels.extend(Bootstrap::default().features);
+        levels.extend(Bootstrap::new(1).features);
         for argument in &self.feature {
             let Some((name, level)) = argument.split_once('=') else {
                 return Err(format!("{EXCEPTION} Can't parse feature=level string {argument}: equals sign not found."));
