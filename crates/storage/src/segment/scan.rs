@@ -191,9 +191,15 @@ pub(crate) fn header_of(
 
 /// Whether a message of format 0 or 1 begins here, as far as that can be told.
 fn is_old_format(bytes: &[u8], remaining: u32) -> bool {
-    let length = i32::from_be_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]);
-    let size = i64::from(length) + LENGTH_OVERHEAD_BYTES as i64;
-    bytes[16] < 2 && (OLD_FORMAT_BYTES_MIN..=i64::from(remaining)).contains(&size)
+    let length_at = |at: usize| Some(i64::from(i32::from_be_bytes(*bytes.get(at..)?.first_chunk()?)));
+    let size = length_at(8).map_or(0, |length| length + LENGTH_OVERHEAD_BYTES as i64);
+    if bytes[16] >= 2 || !(OLD_FORMAT_BYTES_MIN..=i64::from(remaining)).contains(&size) {
+        return false;
+    }
+    // Behind the first bytes of a batch that is torn there may be zeros. Key and value of a message fill it.
+    let key_at = if bytes[16] == 0 { 18 } else { 26 };
+    let value_at = key_at + 4 + length_at(key_at).map_or(0, |length| length.max(0)) as usize;
+    length_at(value_at).is_none_or(|length| value_at as i64 + 4 + length.max(0) == size)
 }
 
 fn too_few(remaining: usize) -> String {

@@ -182,6 +182,19 @@ fn messages_of_before_kafka_0_11_are_refused_and_left_alone() {
 }
 
 #[test]
+fn a_first_batch_that_is_torn_is_not_taken_for_an_old_message() {
+    for written in 12..61 {
+        let fixture = Fixture { folder: tempfile::tempdir().unwrap(), config: LogConfig::default() };
+        fs::create_dir(fixture.path()).unwrap();
+        let mut torn = Made::sized(10, 500).bytes();
+        torn[written..].fill(0);
+        fs::write(fixture.path().join("00000000000000000000.log"), torn).unwrap();
+        let (log, recovery) = fixture.open(false, 0);
+        assert_eq!((log.end_offset(), recovery.cut.is_some()), (Offset(0), true), "{written}");
+    }
+}
+
+#[test]
 fn an_empty_segment_that_a_failed_roll_left_does_not_end_the_log() {
     for clean in [true, false] {
         for (recovery_point, empty) in [(60, 10), (0, 10), (60, 20), (60, 30), (60, 50), (0, 50)] {
