@@ -2,9 +2,12 @@
 //!
 //! v2 flexible. Whole segments are removed by the next retention; until then the log begins inside of one. Internal topics
 //! are the coordinators' own.
+//!
+//! Differs from Kafka: where the log begins is on the disk before the answer, so that no kill brings records back.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ottla_base::Offset;
 use ottla_metadata::names;
@@ -41,9 +44,18 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
                 error_code: done.err().unwrap_or(ErrorCode::None).code(),
             }
         });
-        Topic { name: Cow::Borrowed(name), partitions: partitions.collect() }
+        Topic { name: Cow::Owned(name.to_owned()), partitions: partitions.collect() }
     });
-    request.reply(DeleteRecordsResponse { topics: topics.collect(), ..Default::default() })
+    let response = DeleteRecordsResponse { topics: topics.collect(), ..Default::default() };
+    let is_done = |partition: &Partition| partition.error_code == ErrorCode::None.code();
+    if !response.topics.iter().flat_map(|topic| &topic.partitions).any(is_done) {
+        return request.reply(response);
+    }
+    let (partitions, responder) = (Arc::clone(&request.node.partitions), request.responder());
+    Ok(Reply::Parked(Box::pin(async move {
+        partitions.starts_moved.write(&partitions).await;
+        responder.answer(response)
+    })))
 }
 
 fn delete(request: &Request<'_>, topic: &str, index: i32, offset: i64) -> Result<Offset, ErrorCode> {

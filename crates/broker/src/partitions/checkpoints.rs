@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ottla_base::{Offset, TopicPartition};
 use ottla_storage::checkpoint::{self, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
@@ -36,6 +37,31 @@ pub fn write(partitions: &Partitions) {
 /// Writes where each log starts.
 pub fn write_log_starts(partitions: &Partitions) {
     write_each(partitions, &[(LOG_START_CHECKPOINT, &LOG_STARTS)]);
+}
+
+/// Has it on the disk where each log starts now, before DeleteRecords is answered: once for all that ask at a time.
+#[derive(Debug, Default)]
+pub struct StartsMoved {
+    /// How often it was asked for, and how many of these are answered.
+    asked: AtomicU64,
+    written: AtomicU64,
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl StartsMoved {
+    /// Returns when it is. A disk that does not take it has told so.
+    pub async fn write(&self, partitions: &Arc<Partitions>) {
+        let asked = self.asked.fetch_add(1, Ordering::AcqRel) + 1;
+        let _turn = self.turn.lock().await;
+        if self.written.load(Ordering::Acquire) >= asked {
+            return;
+        }
+        let asked = self.asked.load(Ordering::Acquire);
+        let partitions = Arc::clone(partitions);
+        if tokio::task::spawn_blocking(move || write_log_starts(&partitions)).await.is_ok() {
+            self.written.store(asked, Ordering::Release);
+        }
+    }
 }
 
 /// Writes the high watermarks. A partition without other replicas finds its own again from its log, so that a broker

@@ -36,6 +36,7 @@ use ottla_storage::{
     read_partition_metadata,
 };
 
+use self::checkpoints::StartsMoved;
 use self::cleaner::Cleaner;
 use self::directories::{Directory, Watch};
 use self::mover::Moves;
@@ -100,6 +101,8 @@ pub struct Partitions {
     futures: Mutex<BTreeMap<TopicPartition, PathBuf>>,
     /// Directories that were asked for before the replica was there.
     wishes: Mutex<BTreeMap<TopicPartition, Arc<Directory>>>,
+    /// Where logs start that begin later now.
+    pub starts_moved: StartsMoved,
     /// The partitions that are being moved to another directory.
     pub moves: Moves,
     /// What was counted for partitions that are gone.
@@ -127,6 +130,7 @@ impl Partitions {
             doomed: Mutex::default(),
             futures: Mutex::new(loaded.futures),
             wishes: Mutex::default(),
+            starts_moved: StartsMoved::default(),
             moves: Moves::default(),
             departed: Traffic::default(),
             cleaner: Cleaner::default(),
