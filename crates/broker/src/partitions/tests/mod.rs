@@ -462,16 +462,21 @@ fn image_of_t() -> Image {
     image
 }
 
-#[test]
-fn a_topic_that_is_made_again_does_not_begin_where_the_deleted_one_did() {
-    let folder = tempfile::tempdir().unwrap();
-    let all = in_two_directories(folder.path()).unwrap();
-    let held = host(&all, folder.path());
+/// A partition with three records, of which two were deleted, and its line in the checkpoint.
+fn begun_at_two(folder: &Path) -> Partitions {
+    let all = in_two_directories(folder).unwrap();
+    let held = host(&all, folder);
     (0..3).for_each(|_| _ = append(&held, &one_record(BatchBuilder::new())).unwrap());
     held.delete_records(Some(Offset(2))).unwrap();
     checkpoints::write(&all);
+    all
+}
+
+#[test]
+fn a_topic_that_is_made_again_does_not_begin_where_the_deleted_one_did() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = begun_at_two(folder.path());
     all.drop_topic("t", 0);
-    drop(held);
     let (topic, settings) = topic(folder.path());
     let topic = Topic { id: Uuid(77), ..topic };
     all.host(&topic, &settings, 0).unwrap();
@@ -488,12 +493,7 @@ fn a_topic_that_is_made_again_does_not_begin_where_the_deleted_one_did() {
 #[test]
 fn what_is_known_of_a_log_is_not_forgotten_while_it_is_taken_up() {
     let folder = tempfile::tempdir().unwrap();
-    let all = in_two_directories(folder.path()).unwrap();
-    let held = host(&all, folder.path());
-    (0..3).for_each(|_| _ = append(&held, &one_record(BatchBuilder::new())).unwrap());
-    held.delete_records(Some(Offset(2))).unwrap();
-    checkpoints::write(&all);
-    drop((all, held));
+    drop(begun_at_two(folder.path()));
     let all = in_two_directories(folder.path()).unwrap();
     let (topic, settings) = topic(folder.path());
     let changes = all.announce(&Arc::new(topic), &settings);
