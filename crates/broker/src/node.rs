@@ -16,6 +16,7 @@ use crate::coordinators::GroupCoordinators;
 use crate::metrics::Metrics;
 use crate::net::budgets::Budgets;
 use crate::net::connection_quotas::ConnectionQuotas;
+use crate::net::host_names::HostNames;
 use crate::net::memory::FrameMemory;
 use crate::partitions::Partitions;
 use crate::registration::Registration;
@@ -35,6 +36,8 @@ pub struct Node {
     pub metrics: Metrics,
     /// The open connections.
     pub connections: Arc<ConnectionQuotas>,
+    /// Finds out whether hosts have addresses.
+    pub host_names: HostNames,
     /// What consumers fetch.
     pub fetch_sessions: FetchSessions,
     /// The partitions it hosts.
