@@ -101,6 +101,36 @@ async fn large_requests_wait_for_each_other_and_nobody_waits_for_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_large_answer_to_a_small_request_waits_for_its_turn() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start(folder.path()).await;
+    let turn = broker.node.budgets.try_large_turn().expect("nobody has it");
+    let topic = |number| NewTopic {
+        name: format!("t{number}").into(),
+        num_partitions: 1,
+        replication_factor: 1,
+        ..Default::default()
+    };
+    let topics =
+        |count| CreateTopicsRequest { topics: (0..count).map(topic).collect(), timeout_ms: 1000, validate_only: true };
+    let [mut many, mut few] = [Client::new(&broker), Client::new(&broker)];
+    many.send((ApiKey::CreateTopics, 7), 1, &topics(100));
+    for _ in 0..20 {
+        few.send((ApiKey::CreateTopics, 7), 2, &topics(99));
+        assert_eq!(few.answered(), 2);
+        few.send((ApiKey::CreateTopics, 4), 3, &topics(100));
+        assert_eq!(few.answered(), 3, "there are no settings in this version");
+    }
+    many.0.set_nonblocking(true).unwrap();
+    assert_eq!(many.0.peek(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    many.0.set_nonblocking(false).unwrap();
+    drop(turn);
+    assert_eq!(many.answered(), 1);
+    drop((many, few));
+    broker.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_session_of_a_fetch_that_waits_for_its_turn_goes_on_once() {
     const FETCH: (ApiKey, i16) = (ApiKey::Fetch, 12);
     let folder = tempfile::tempdir().unwrap();
