@@ -224,6 +224,8 @@ impl Connection {
         if self.queue.is_first_ready() {
             let answer = self.queue.pop().map_err(Ended::Refused)?;
             self.send(answer).await?;
+            // The request may have waited for long, and the client for its answer.
+            self.frames.client_is_active();
         }
         self.account();
         Ok(())
