@@ -31,6 +31,7 @@ use crate::metrics::{self, Metrics};
 use crate::net::budgets::Budgets;
 use crate::net::connection_quotas::ConnectionQuotas;
 use crate::net::connection_rate::Windows;
+use crate::net::host_names::{self, HostNames, HostRates};
 use crate::net::listener;
 use crate::net::memory::FrameMemory;
 use crate::net::workers::Workers;
@@ -87,6 +88,7 @@ impl Broker {
         let publisher = Publisher {
             config: config.clone(),
             connections: connections.clone(),
+            host_rates: HostRates::start(&connections, host_names::resolve).map_err(thread)?,
             partitions: partitions.clone(),
             groups: groups.clone(),
             telemetry: telemetry.clone(),
@@ -125,6 +127,7 @@ impl Broker {
             frame_memory: FrameMemory::new(config.request_memory_bytes),
             budgets: Budgets::default(),
             connections,
+            host_names: HostNames::new(host_names::resolve),
             fetch_sessions: FetchSessions::new(config.max_incremental_fetch_session_cache_slots, entropy()),
             producer_ids: ProducerIds::default(),
             telemetry,

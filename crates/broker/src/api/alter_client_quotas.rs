@@ -1,7 +1,8 @@
 //! AlterClientQuotas (key 49, versions 0-1, KIP-546): how much users, clients and addresses may use.
 //!
 //! v1 flexible. The controller checks and writes; whether a name of an `ip` entity has an address is found out here.
-//! Differs from Kafka: a request may name so many hosts; more count as unknown.
+//! Differs from Kafka: a request may name so many hosts, and waits for so long until their addresses are found; others count as
+//! unknown. Meanwhile it holds nobody up: it has no place with the controller yet.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -18,36 +19,39 @@ use ottla_protocol::messages::alter_client_quotas_response::{self, AlterClientQu
 
 use super::Api;
 use crate::access::{Operation, Resource};
+use crate::controller::command_bytes;
 use crate::dispatch::{Refused, Reply};
+use crate::net::host_names::HostNames;
 use crate::request::Request;
 
 /// AlterClientQuotas.
 pub const API: Api = Api { key: ApiKey::AlterClientQuotas, versions: 0..=1, handle };
 
-/// So many names are looked up for one request, each for so long.
+/// So many names are looked up for one request, all together for so long.
 const NAMES_MAX: usize = 16;
 const LOOK_UP_WITHIN: Duration = Duration::from_secs(5);
 
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: AlterClientQuotasRequest<'_> = request.decode()?;
     let entries: Vec<QuotaAlteration> = asked.entries.iter().map(alteration).collect();
-    let all = |code| {
-        let refusal = Refusal::without_words(code);
-        let altered =
-            |entry: &QuotaAlteration| AlteredQuotas { entity: entry.entity.clone(), result: Err(refusal.clone()) };
-        entries.iter().map(altered).collect::<Vec<_>>()
-    };
     if !request.may(Operation::AlterConfigs, Resource::Cluster) {
-        return request.reply(response(all(ErrorCode::ClusterAuthorizationFailed)));
+        return request.reply(response(refused(&entries, ErrorCode::ClusterAuthorizationFailed)));
     }
-    let count: usize = entries.iter().map(|entry| 1 + entry.changes.len()).sum();
-    let Some(place) = request.node.controller.place(count, request.body.len()) else {
-        return request.reply(response(all(ErrorCode::RequestTimedOut)));
+    let (count, names) = (entries.iter().map(|entry| 1 + entry.changes.len()).sum(), host_names(&entries));
+    let (node, responder, request_bytes) = (request.node.clone(), request.responder(), request.body.len());
+    let Some(waiting) = node.host_names.place(if names.is_empty() { 0 } else { command_bytes(count, request_bytes) })
+    else {
+        return request.reply(response(refused(&entries, ErrorCode::RequestTimedOut)));
     };
-    let stopped = all(ErrorCode::NotController);
-    let (validate_only, responder) = (asked.validate_only, request.responder());
+    let validate_only = asked.validate_only;
     Ok(Reply::Parked(Box::pin(async move {
-        let unresolved = unresolved(&entries).await;
+        let unresolved = unresolved(&node.host_names, names).await;
+        let Some(place) = node.controller.place(count, request_bytes) else {
+            return responder.answer(response(refused(&entries, ErrorCode::RequestTimedOut)));
+        };
+        // The controller's place counts it from here on.
+        drop(waiting);
+        let stopped = refused(&entries, ErrorCode::NotController);
         let command = AlterClientQuotas { entries, validate_only, unresolved };
         let altered = match place.ask(Command::AlterClientQuotas(command)).await {
             Ok(Answer::AlterClientQuotas(altered)) => altered,
@@ -56,6 +60,15 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         };
         responder.answer(response(altered))
     })))
+}
+
+/// All of it, for one reason.
+fn refused(entries: &[QuotaAlteration], code: ErrorCode) -> Vec<AlteredQuotas> {
+    let altered = |entry: &QuotaAlteration| AlteredQuotas {
+        entity: entry.entity.clone(),
+        result: Err(Refusal::without_words(code)),
+    };
+    entries.iter().map(altered).collect()
 }
 
 fn alteration(entry: &alter_client_quotas_request::Entry<'_>) -> QuotaAlteration {
@@ -69,18 +82,19 @@ fn alteration(entry: &alter_client_quotas_request::Entry<'_>) -> QuotaAlteration
     QuotaAlteration { entity: entry.entity.iter().map(part).collect(), changes: entry.ops.iter().map(change).collect() }
 }
 
-/// The names of `ip` entities that have no address.
-async fn unresolved(entries: &[QuotaAlteration]) -> BTreeSet<String> {
+/// The names of `ip` entities that are no addresses.
+fn host_names(entries: &[QuotaAlteration]) -> BTreeSet<String> {
     let parts = entries.iter().flat_map(|entry| &entry.entity);
     let names = parts.filter(|(kind, _)| kind == IP).filter_map(|(_, name)| name.as_ref());
-    let names: BTreeSet<&String> = names.filter(|name| name.parse::<IpAddr>().is_err()).collect();
-    let mut unresolved = BTreeSet::new();
-    for (place, name) in names.into_iter().enumerate() {
-        let looked_up = tokio::time::timeout(LOOK_UP_WITHIN, tokio::net::lookup_host((name.as_str(), 0)));
-        if place >= NAMES_MAX || !matches!(looked_up.await, Ok(Ok(_))) {
-            unresolved.insert(name.clone());
-        }
-    }
+    names.filter(|name| name.parse::<IpAddr>().is_err()).cloned().collect()
+}
+
+/// Those of them that have no address.
+async fn unresolved(hosts: &HostNames, mut names: BTreeSet<String>) -> BTreeSet<String> {
+    let beyond = names.iter().nth(NAMES_MAX).cloned();
+    let mut beyond = beyond.map(|first| names.split_off(&first)).unwrap_or_default();
+    let mut unresolved = hosts.unknown(names, tokio::time::sleep(LOOK_UP_WITHIN)).await;
+    unresolved.append(&mut beyond);
     unresolved
 }
 

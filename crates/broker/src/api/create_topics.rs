@@ -7,8 +7,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use ottla_base::{BrokerId, PartitionIndex, Uuid};
-use ottla_metadata::controller::{Answer, Command, CreateTopics, CreateTopicsResult, NewTopic};
-use ottla_metadata::settings::topic;
+use ottla_metadata::controller::{Answer, Command, CreateTopics, CreateTopicsResult, CreatedTopic, NewTopic};
+use ottla_metadata::settings::{ConfigEntry, topic};
 use ottla_protocol::ApiKey;
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::messages::create_topics_request::{self, CreateTopicsRequest};
@@ -23,6 +23,11 @@ use crate::request::Request;
 
 /// CreateTopics.
 pub const API: Api = Api { key: ApiKey::CreateTopics, versions: 2..=7, handle };
+
+/// The settings of topics are answered from this version on.
+const SETTINGS_FROM: i16 = 5;
+/// The answer for so many topics, with all their settings, takes much memory until it is told.
+const LARGE_FROM: usize = 100;
 
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: CreateTopicsRequest<'_> = request.decode()?;
@@ -57,9 +62,11 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     Ok(Reply::Parked(Box::pin(async move {
         let answer = place.ask(command).await;
         let mut response = CreateTopicsResponse::default();
+        let is_large = responder.version() >= SETTINGS_FROM && may_describe.len() >= LARGE_FROM;
+        let _turn = if is_large { Some(node.budgets.large_turn_of_parked().await) } else { None };
         match answer {
             Ok(Answer::CreateTopics(results)) => {
-                response.topics = results.into_iter().map(|result| to_wire(&node, result, &may_describe)).collect();
+                response.topics = to_wire(&node, results, &may_describe, responder.version());
             }
             Ok(other) => unreachable!("CreateTopics is answered as such, not by {other:?}"),
             Err(why) => {
@@ -89,39 +96,49 @@ fn new_topic(topic: &create_topics_request::Topic<'_>) -> NewTopic {
     }
 }
 
-fn to_wire(node: &Node, result: CreateTopicsResult, may_describe: &BTreeMap<String, bool>) -> Topic<'static> {
-    let created = match result.result {
-        Ok(created) => created,
-        Err(refusal) => return failed(&result.name, refusal.error, refusal.message),
-    };
-    if !may_describe.get(&result.name).copied().unwrap_or(false) {
-        return Topic {
+fn to_wire(
+    node: &Node,
+    results: Vec<CreateTopicsResult>,
+    may_describe: &BTreeMap<String, bool>,
+    version: i16,
+) -> Vec<Topic<'static>> {
+    let (own, cluster) = broker_configs(&node.image(), node.config.node_id);
+    let broker = node.config.values(&own, &cluster);
+    let to_wire = |result: CreateTopicsResult| match result.result {
+        Ok(topic) if may_describe.get(&result.name).copied().unwrap_or(false) => {
+            let settings = (version >= SETTINGS_FROM).then(|| topic::describe(&topic.configs, &broker, |_| true));
+            created(result.name, &topic, settings.unwrap_or_default())
+        }
+        Ok(topic) => Topic {
             name: Cow::Owned(result.name),
-            topic_id: created.id,
+            topic_id: topic.id,
             error_message: None,
             topic_config_error_code: ErrorCode::TopicAuthorizationFailed.code(),
             num_partitions: -1,
             replication_factor: -1,
             configs: None,
             ..Default::default()
-        };
-    }
-    let (own, cluster) = broker_configs(&node.image(), node.config.node_id);
-    let entries = topic::describe(&created.configs, &node.config.values(&own, &cluster), |_| true);
-    let configs = entries.into_iter().map(|entry| Config {
+        },
+        Err(refusal) => failed(&result.name, refusal.error, refusal.message),
+    };
+    results.into_iter().map(to_wire).collect()
+}
+
+fn created(name: String, topic: &CreatedTopic, settings: Vec<ConfigEntry>) -> Topic<'static> {
+    let config = |entry: ConfigEntry| Config {
         name: Cow::Owned(entry.name),
         value: entry.value.map(Cow::Owned),
         read_only: entry.read_only,
         config_source: entry.source.id(),
         is_sensitive: entry.sensitive,
-    });
+    };
     Topic {
-        name: Cow::Owned(result.name),
-        topic_id: created.id,
+        name: Cow::Owned(name),
+        topic_id: topic.id,
         error_message: None,
-        num_partitions: created.partitions,
-        replication_factor: created.replication_factor,
-        configs: Some(configs.collect()),
+        num_partitions: topic.partitions,
+        replication_factor: topic.replication_factor,
+        configs: Some(settings.into_iter().map(config).collect()),
         ..Default::default()
     }
 }

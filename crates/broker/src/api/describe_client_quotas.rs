@@ -20,6 +20,8 @@ use crate::request::Request;
 /// DescribeClientQuotas.
 pub const API: Api = Api { key: ApiKey::DescribeClientQuotas, versions: 0..=1, handle };
 
+/// Where more is kept, an answer may take much memory until it is told.
+const LARGE_BYTES: usize = 512 * 1024;
 const EXACT: i8 = 0;
 const DEFAULT: i8 = 1;
 const ANY: i8 = 2;
@@ -58,6 +60,9 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         Err((code, message)) => return request.reply(refused(code, message)),
     };
     let image = request.node.image();
+    if image.kept_quotas().bytes > LARGE_BYTES {
+        request.is_large()?;
+    }
     let found = image.client_quotas().iter().filter(|(entity, _)| filter.finds(entity));
     let entries = found.map(|(entity, quotas)| Entry {
         entity: entity

@@ -30,7 +30,7 @@ use crate::net::memory::Share;
 use crate::partitions::leader::Reader;
 use crate::partitions::parked::Parked;
 use crate::partitions::partition::{Found, Partition, Read};
-use crate::request::{Request, Responder};
+use crate::request::{ANSWER_MAX_BYTES, Request, Responder};
 
 /// Fetch.
 pub const API: Api = Api { key: ApiKey::Fetch, versions: 4..=18, handle };
@@ -45,6 +45,8 @@ const DEBUG_CONSUMER: i32 = -2;
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 /// From so many partitions on, a Fetch is a large request.
 const LARGE_FROM: usize = 5000;
+/// So many bytes of records fit into a frame, whose size is a positive number of 32 bits, beside the rest of the answer.
+const RECORDS_MAX_BYTES: u32 = i32::MAX as u32 - ANSWER_MAX_BYTES as u32;
 /// About what a Fetch takes while it waits: itself, and for each partition what is wanted, where it is, and the registration.
 const PARKED_BYTES: usize = 1024;
 const PARKED_PARTITION_BYTES: usize = size_of::<Wanted>() + size_of::<Result<Arc<Partition>, ErrorCode>>() + 8;
@@ -132,8 +134,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         _ => find_partition(request, wanted),
     };
     let partitions: Vec<_> = opened.wanted.iter().map(find).collect();
-    let limit = if is_old_reader { old_readers::FETCH_MAX_BYTES } else { u32::MAX };
-    let fetch_max_bytes = request.node.config.fetch_max_bytes.min(limit);
+    let records_max_bytes = |asked| records_max_bytes(asked, request.node.config.fetch_max_bytes, is_old_reader);
     // An old reader is given nothing when it has waited, so it does not wait for more of what is there.
     let min_bytes = if is_old_reader { fetch.min_bytes.min(1) } else { fetch.min_bytes };
     let looking = Fetch {
@@ -141,8 +142,8 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         opened,
         reader,
         is_old_reader,
-        max_bytes: u32::try_from(fetch.max_bytes).unwrap_or(0).min(fetch_max_bytes),
-        min_bytes: u32::try_from(min_bytes).unwrap_or(0).min(fetch_max_bytes),
+        max_bytes: records_max_bytes(fetch.max_bytes),
+        min_bytes: records_max_bytes(min_bytes),
     };
     let max_wait = Duration::from_millis(u64::try_from(fetch.max_wait_ms).unwrap_or(0)).min(LONGEST_WAIT);
     let responder = request.responder();
@@ -435,10 +436,25 @@ fn partition_data(
     }
 }
 
+/// How many bytes of records one is given who asks for so many.
+fn records_max_bytes(asked: i32, of_broker: u32, is_old_reader: bool) -> u32 {
+    let most = if is_old_reader { old_readers::FETCH_MAX_BYTES } else { RECORDS_MAX_BYTES };
+    u32::try_from(asked).unwrap_or(0).min(of_broker).min(most)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::fetch_sessions::FetchSessions;
     use super::*;
+
+    #[test]
+    fn what_is_fetched_fits_into_a_frame() {
+        let most = i32::MAX as u32;
+        assert_eq!(records_max_bytes(i32::MAX, most, false) as usize + ANSWER_MAX_BYTES, most as usize);
+        assert_eq!(records_max_bytes(i32::MAX, 55 << 20, false), 55 << 20);
+        assert_eq!(records_max_bytes(i32::MAX, 55 << 20, true), old_readers::FETCH_MAX_BYTES);
+        assert_eq!((records_max_bytes(7, most, false), records_max_bytes(-1, most, false)), (7, 0));
+    }
 
     #[test]
     fn the_names_of_topics_are_counted_while_a_fetch_waits() {

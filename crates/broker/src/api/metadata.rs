@@ -27,6 +27,8 @@ pub const API: Api = Api { key: ApiKey::Metadata, versions: 0..=13, handle };
 
 /// Topics may be asked for by id from this version on.
 const IDS_FROM: i16 = 12;
+/// From so many partitions on, an answer takes much memory until it is told.
+const LARGE_FROM: usize = 3000;
 /// What a bit field of operations says when it was not asked for.
 const NOT_ASKED: i32 = i32::MIN;
 
@@ -68,22 +70,38 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         cluster_operations: wire.include_cluster_authorized_operations,
     };
     let missing = to_create(request, &asked, version < 4 || wire.allow_auto_topic_creation);
-    if missing.is_empty() {
-        return request.reply(answer(request.node, &asked));
-    }
     let asked_count = asked.topics.as_ref().map_or(0, Vec::len);
-    let Some(place) = request.node.controller.place(asked_count, request.body.len()) else {
-        // The client asks again, as it does where Kafka's controller takes its time.
+    let place = (!missing.is_empty()).then(|| request.node.controller.place(asked_count, request.body.len())).flatten();
+    // Where there is no place, the client asks again, as it does where Kafka's controller takes its time.
+    let Some(place) = place else {
+        if asked.is_large(&request.node.image()) {
+            request.is_large()?;
+        }
         return request.reply(answer(request.node, &asked));
     };
     let (node, responder, asked) = (request.node.clone(), request.responder(), asked.into_owned());
     Ok(Reply::Parked(Box::pin(async move {
         node.create_missing_topics(&place, missing).await;
+        let is_large = asked.is_large(&node.image());
+        let _turn = if is_large { Some(node.budgets.large_turn_of_parked().await) } else { None };
         responder.answer(answer(&node, &asked))
     })))
 }
 
 impl Asked<'_> {
+    /// Whether there is much to tell.
+    fn is_large(&self, image: &Image) -> bool {
+        let asked = |topic: &AskedTopic<'_>| match topic {
+            AskedTopic::Name(name) => image.topic(name).map_or(0, |topic| topic.partitions.len()),
+            AskedTopic::Id(id) => image.topic_by_id(*id).map_or(0, |topic| topic.partitions.len()),
+        };
+        let partitions: usize = match &self.topics {
+            None => image.topics().iter().map(|topic| topic.partitions.len()).sum(),
+            Some(topics) => topics.iter().map(asked).sum(),
+        };
+        partitions >= LARGE_FROM
+    }
+
     fn into_owned(self) -> Asked<'static> {
         let owned = |topic| match topic {
             AskedTopic::Name(name) => AskedTopic::Name(Cow::Owned(name.into_owned())),
@@ -242,5 +260,55 @@ fn topic_operations(node: &Node, asked: &Asked<'_>, name: &str) -> i32 {
             &Resource::TOPIC_OPERATIONS,
         ),
         false => NOT_ASKED,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use ottla_base::Offset;
+    use ottla_protocol::internal::metadata::{MetadataRecord, PartitionRecord, TopicRecord};
+
+    use super::*;
+    use crate::access::Principal;
+
+    #[test]
+    fn many_partitions_make_a_large_answer() {
+        let mut image = Image::new("c");
+        let mut apply = |record: MetadataRecord<'_>| image.apply(Offset(0), &record).unwrap();
+        for (name, id, partitions) in [("large", 1, LARGE_FROM), ("small", 2, 1)] {
+            let topic_id = Uuid(id);
+            apply(TopicRecord { name: name.into(), topic_id }.into());
+            for partition_id in 0..partitions as i32 {
+                let directories = vec![Uuid::ZERO];
+                let (replicas, isr) = (vec![1], vec![1]);
+                apply(
+                    PartitionRecord {
+                        partition_id,
+                        topic_id,
+                        leader: 1,
+                        replicas,
+                        isr,
+                        directories,
+                        ..Default::default()
+                    }
+                    .into(),
+                );
+            }
+        }
+        let is_large = |topics| {
+            let asker = Asker {
+                principal: Principal::anonymous(),
+                host: Ipv4Addr::LOCALHOST.into(),
+                listener: "PLAINTEXT".into(),
+            };
+            Asked { asker, topics, topic_operations: false, cluster_operations: false }.is_large(&image)
+        };
+        let name = |name: &'static str| AskedTopic::Name(name.into());
+        assert!(is_large(None));
+        assert!(is_large(Some(vec![name("small"), name("large")])));
+        assert!(is_large(Some(vec![AskedTopic::Id(Uuid(1))])));
+        assert!(!is_large(Some(vec![name("small"), name("nothing"), AskedTopic::Id(Uuid(9))])));
     }
 }

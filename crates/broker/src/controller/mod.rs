@@ -118,10 +118,7 @@ impl Controller {
     /// Room for a command with so many entries, of a request of so many bytes; `None` where too much waits already: then the
     /// client is told to try again.
     pub fn place(&self, entries: usize, request_bytes: usize) -> Option<Place> {
-        let of_entries = entries.saturating_mul(ENTRY_BYTES);
-        let bytes =
-            request_bytes.saturating_mul(BYTES_PER_BYTE).saturating_add(of_entries).saturating_add(COMMAND_BYTES);
-        let share = self.waiting.try_share(bytes)?;
+        let share = self.waiting.try_share(command_bytes(entries, request_bytes))?;
         Some(Place { way: self.way.clone(), _share: share })
     }
 
@@ -136,6 +133,12 @@ impl Controller {
     pub fn host_again(&self) {
         let _ = self.way.0.send(Asked::HostAgain);
     }
+}
+
+/// About what a command with so many entries takes, of a request of so many bytes.
+pub fn command_bytes(entries: usize, request_bytes: usize) -> usize {
+    let of_entries = entries.saturating_mul(ENTRY_BYTES);
+    request_bytes.saturating_mul(BYTES_PER_BYTE).saturating_add(of_entries).saturating_add(COMMAND_BYTES)
 }
 
 impl Place {

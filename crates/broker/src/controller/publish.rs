@@ -1,7 +1,7 @@
 //! What a new image means for this node: logs are to be made, led, configured and removed, and handlers see the image.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ottla_base::BrokerId;
@@ -9,18 +9,15 @@ use ottla_metadata::controller::{CONNECTION_CREATION_RATE, IP};
 use ottla_metadata::delta::BrokerDelta;
 use ottla_metadata::image::{ConfigResource, Configs, Image, QuotaEntity, ResourceKind, Topic};
 use ottla_metadata::settings::topic::TopicSettings;
-use tracing::warn;
 
 use crate::config::Config;
 use crate::coordinators::GroupCoordinators;
 use crate::net::connection_quotas::ConnectionQuotas;
+use crate::net::host_names::HostRates;
 use crate::node::PublishedImage;
 use crate::partitions::Partitions;
 use crate::partitions::makers::Changes;
 use crate::telemetry::Telemetry;
-
-/// Names of hosts that are looked up at once, which may take a while for each.
-const NAMES_MAX: usize = 16;
 
 /// Takes over images.
 pub struct Publisher {
@@ -28,6 +25,8 @@ pub struct Publisher {
     pub config: Arc<Config>,
     /// Its connections.
     pub connections: Arc<ConnectionQuotas>,
+    /// How many of them a second hosts may make that are named.
+    pub host_rates: HostRates,
     /// What it hosts.
     pub partitions: Arc<Partitions>,
     /// The groups it coordinates.
@@ -89,9 +88,8 @@ impl Publisher {
         self.groups.take_over(&self.partitions, &self.published.get());
     }
 
-    /// Takes over how many connections a second may come from addresses.
+    /// Takes over how many connections a second may come from addresses; from hosts, as soon as their addresses are found.
     fn limit_rates(&self, newer: &Image, changed: &[QuotaEntity]) {
-        let mut names = 0;
         for entity in changed {
             let [(kind, name)] = &entity[..] else { continue };
             if kind != IP {
@@ -107,15 +105,7 @@ impl Publisher {
                 self.connections.limit_rate_from(Some(address.to_canonical()), rate);
                 continue;
             }
-            names += 1;
-            let resolved = if names > NAMES_MAX { None } else { (&**name, 0).to_socket_addrs().ok() };
-            let Some(resolved) = resolved else {
-                warn!(name, "the connection_creation_rate of this host does not act: set it for its address");
-                continue;
-            };
-            for address in resolved {
-                self.connections.limit_rate_from(Some(address.ip().to_canonical()), rate);
-            }
+            self.host_rates.set(name, rate);
         }
     }
 

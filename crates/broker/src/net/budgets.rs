@@ -1,6 +1,7 @@
 //! What all requests together may hold of the memory, beside their frames ([`FrameMemory`]).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -9,6 +10,9 @@ use super::memory::FrameMemory;
 
 /// For all requests that wait for records.
 const PARKED_BYTES: usize = 16 * 1024 * 1024;
+
+/// How long a large request waits for others to read their answers. Then the slowest of them goes.
+pub const READ_GRACE: Duration = Duration::from_millis(500);
 
 /// One set for each broker.
 #[derive(Debug)]
@@ -45,6 +49,13 @@ impl Budgets {
         }
         let _place = self.gone.acquire().await.expect("it is never closed");
         turn().await
+    }
+
+    /// Waits for the turn to make a large answer to a request that was parked.
+    pub async fn large_turn_of_parked(&self) -> LargeTurn {
+        // Nobody waits with the turn in hand.
+        let _ = tokio::time::timeout(READ_GRACE, self.answers.plentiful()).await;
+        self.large_turn(std::future::pending()).await
     }
 }
 

@@ -29,7 +29,7 @@ use tracing::debug;
 use super::answer::Answer;
 use super::answer_memory::Held;
 use super::answer_queue::AnswerQueue;
-use super::budgets::LargeTurn;
+use super::budgets::{LargeTurn, READ_GRACE};
 use super::frames::{FrameReader, ReadError};
 use super::slow_sending::SlowSending;
 use super::transport::Transport;
@@ -41,8 +41,6 @@ use crate::request::Client;
 const DRAIN: Duration = Duration::from_secs(1);
 /// How often a connection that does not read looks whether others wait for the memory of what it has read.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
-/// How long a large request waits for others to read their answers. Then the slowest of them goes.
-const READ_GRACE: Duration = Duration::from_millis(500);
 /// A request that took longer to handle lets other connections go before the next one of its own. None takes much longer
 /// than half a second: what one may unpack is bounded.
 const HOG: Duration = Duration::from_millis(2);
@@ -226,6 +224,8 @@ impl Connection {
         if self.queue.is_first_ready() {
             let answer = self.queue.pop().map_err(Ended::Refused)?;
             self.send(answer).await?;
+            // The request may have waited for long, and the client for its answer.
+            self.frames.client_is_active();
         }
         self.account();
         Ok(())

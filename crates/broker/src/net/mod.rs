@@ -9,6 +9,7 @@ pub mod connection;
 pub mod connection_quotas;
 pub mod connection_rate;
 pub mod frames;
+pub mod host_names;
 pub mod listener;
 pub mod memory;
 mod slow_sending;

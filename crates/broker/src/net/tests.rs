@@ -64,8 +64,13 @@ impl Client {
 }
 
 async fn start(folder: &Path) -> Broker {
+    start_with(folder, "").await
+}
+
+async fn start_with(folder: &Path, settings: &str) -> Broker {
     let text = format!(
-        "process.roles=broker,controller\nnode.id=1\nlisteners=PLAINTEXT://127.0.0.1:0\nottla.http.listener=\nlog.dirs={}\n",
+        "process.roles=broker,controller\nnode.id=1\nlisteners=PLAINTEXT://127.0.0.1:0\nottla.http.listener=\nlog.dirs={}\n\
+         {settings}",
         folder.display()
     );
     let config = Config::new(Written::from_text("server.properties", &text).unwrap()).unwrap().0;
@@ -98,6 +103,68 @@ async fn large_requests_wait_for_each_other_and_nobody_waits_for_them() {
     }
     drop(waiting);
     broker.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_large_answer_to_a_small_request_waits_for_its_turn() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start(folder.path()).await;
+    let turn = broker.node.budgets.try_large_turn().expect("nobody has it");
+    let topic = |number| NewTopic {
+        name: format!("t{number}").into(),
+        num_partitions: 1,
+        replication_factor: 1,
+        ..Default::default()
+    };
+    let topics =
+        |count| CreateTopicsRequest { topics: (0..count).map(topic).collect(), timeout_ms: 1000, validate_only: true };
+    let [mut many, mut few] = [Client::new(&broker), Client::new(&broker)];
+    many.send((ApiKey::CreateTopics, 7), 1, &topics(100));
+    for _ in 0..20 {
+        few.send((ApiKey::CreateTopics, 7), 2, &topics(99));
+        assert_eq!(few.answered(), 2);
+        few.send((ApiKey::CreateTopics, 4), 3, &topics(100));
+        assert_eq!(few.answered(), 3, "there are no settings in this version");
+    }
+    many.0.set_nonblocking(true).unwrap();
+    assert_eq!(many.0.peek(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    many.0.set_nonblocking(false).unwrap();
+    drop(turn);
+    assert_eq!(many.answered(), 1);
+    drop((many, few));
+    broker.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waited_long_for_an_answer_was_not_idle() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start_with(folder.path(), "connections.max.idle.ms=3000").await;
+    let mut client = Client::new(&broker);
+    let topic = NewTopic { name: "t".into(), num_partitions: 1, replication_factor: 1, ..Default::default() };
+    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1000, validate_only: false };
+    client.send((ApiKey::CreateTopics, 7), 1, &request);
+    assert_eq!(client.answered(), 1);
+    let partition = Partition { partition_max_bytes: 1, ..Default::default() };
+    let topics = vec![Topic { topic: "t".into(), partitions: vec![partition], ..Default::default() }];
+    let request =
+        FetchRequest { session_epoch: -1, topics, max_wait_ms: 2500, min_bytes: 1, max_bytes: 1, ..Default::default() };
+    client.send((ApiKey::Fetch, 12), 2, &request);
+    assert_eq!(client.answered(), 2);
+    // Longer than what is left of the time since the request.
+    assert!(!gone_within(&client, Duration::from_millis(1500)));
+    client.send((ApiKey::ApiVersions, 0), 3, &ApiVersionsRequest::default());
+    assert_eq!(client.answered(), 3);
+    assert!(gone_within(&client, Duration::from_secs(60)), "now it is idle");
+    drop(client);
+    broker.stop().await.unwrap();
+}
+
+/// Whether the broker closes the connection within that time.
+fn gone_within(client: &Client, time: Duration) -> bool {
+    client.0.set_read_timeout(Some(time)).unwrap();
+    let gone = client.0.peek(&mut [0]).is_ok_and(|count| count == 0);
+    client.0.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    gone
 }
 
 #[tokio::test(flavor = "multi_thread")]

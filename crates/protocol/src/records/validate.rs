@@ -35,6 +35,9 @@ pub const UNPACKED_RATIO_MAX: u64 = 64;
 const REQUEST_UNPACKED_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// ... or to this multiple of the request's size, if that is more.
 const REQUEST_UNPACKED_RATIO_MAX: u64 = 16;
+/// To begin one more member of gzip takes as long as to unpack so much, and counts for it: a member may hold nothing. What Java
+/// and librdkafka send is one.
+const GZIP_MEMBER_BYTES: u64 = 4096;
 /// The time of a record that has none.
 const NO_TIMESTAMP: Timestamp = -1;
 
@@ -212,12 +215,15 @@ fn walk_within(
     let of_batch = UNPACKED_BYTES_MAX.max(batch.bytes().len() as u64 * UNPACKED_RATIO_MAX);
     scratch.buffer.resize(BUFFER_BYTES, 0);
     let window = walk.rules.zstd_window;
-    let reader = scratch.decompressor.reader_within(codec, batch.records(), window).map_err(StreamError::Unpack)?;
+    let mut reader = scratch.decompressor.reader_within(codec, batch.records(), window).map_err(StreamError::Unpack)?;
     let limit_bytes = of_batch.min(scratch.left_bytes);
-    let mut records = RecordStream::new(batch.header(), reader, limit_bytes, &mut scratch.buffer)
+    reader.limit_further_members(usize::try_from(limit_bytes / GZIP_MEMBER_BYTES).unwrap_or(usize::MAX));
+    let mut records = RecordStream::new(batch.header(), &mut reader, limit_bytes, &mut scratch.buffer)
         .with_record_limit(walk.rules.max_decompressed_record_bytes);
     let walked = walk_stream(walk, &mut records);
-    scratch.left_bytes = scratch.left_bytes.saturating_sub(records.unpacked_bytes());
+    let unpacked_bytes = records.unpacked_bytes();
+    let spent_bytes = unpacked_bytes + reader.further_members() as u64 * GZIP_MEMBER_BYTES;
+    scratch.left_bytes = scratch.left_bytes.saturating_sub(spent_bytes);
     walked
 }
 

@@ -373,6 +373,20 @@ fn compress_zstd(context: &mut CCtx<'static>, level: i32, bytes: &[u8], out: &mu
     Ok(())
 }
 
+impl Unpacking<'_> {
+    /// Lets a read fail where more members of gzip follow the first. Each takes time to begin, though nothing may come out.
+    pub fn limit_further_members(&mut self, most: usize) {
+        if let Source::Gzip(reader) = &mut self.0 {
+            reader.further_members_max = most;
+        }
+    }
+
+    /// How many members of gzip were begun behind the first.
+    pub fn further_members(&self) -> usize {
+        if let Source::Gzip(reader) = &self.0 { reader.further_members } else { 0 }
+    }
+}
+
 impl Read for Unpacking<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.0 {

@@ -79,11 +79,15 @@ fn zstd_window_bytes(frame: &[u8]) -> Option<u64> {
 /// One gzip member after the other (RFC 1952). What follows them and is no member is ignored, as Java does.
 pub(super) struct GzipReader<'a> {
     member: flate2::bufread::GzDecoder<&'a [u8]>,
+    /// Those that were begun behind the first, and how many may be.
+    pub further_members: usize,
+    pub further_members_max: usize,
 }
 
 impl<'a> GzipReader<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { member: flate2::bufread::GzDecoder::new(bytes) }
+        let member = flate2::bufread::GzDecoder::new(bytes);
+        Self { member, further_members: 0, further_members_max: usize::MAX }
     }
 }
 
@@ -95,7 +99,11 @@ impl Read for GzipReader<'_> {
             if count > 0 || buffer.is_empty() || !rest.starts_with(&GZIP_MAGIC) {
                 return Ok(count);
             }
-            *self = Self::new(rest);
+            if self.further_members == self.further_members_max {
+                return Err(invalid("there are too many members of gzip"));
+            }
+            self.further_members += 1;
+            self.member = flate2::bufread::GzDecoder::new(rest);
         }
     }
 }

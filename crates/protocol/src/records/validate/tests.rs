@@ -397,6 +397,28 @@ fn one_request_unpacks_so_much_and_not_more() {
 }
 
 #[test]
+fn members_of_gzip_that_hold_nothing_are_not_for_nothing() {
+    let (mut nothing, mut one) = (Vec::new(), Vec::new());
+    compress(Compression::Gzip, None, &[], &mut nothing).unwrap();
+    compress(Compression::Gzip, None, &record(0), &mut one).unwrap();
+    let members = |count: u64| {
+        let members = [nothing.repeat(count as usize), one.clone()].concat();
+        batch_of(1, &members, |header| header.attributes.0 = 1)
+    };
+    let of_batch = UNPACKED_BYTES_MAX / GZIP_MEMBER_BYTES;
+    let mut scratch = Scratch::default();
+    scratch.begin_request(1000);
+    let mut check = |count| {
+        let checked = check_at(Depth::Records, Topic::Plain, &members(count), &mut scratch);
+        (checked.map_or_else(|it| it.code.code(), |_| 0), scratch.is_spent())
+    };
+    assert_eq!(check(of_batch + 1), (-1, false), "one too many");
+    assert_eq!(check(0), (0, true), "there is not enough left for a whole batch");
+    assert_eq!(check(of_batch - 1), (0, true));
+    assert_eq!(check(100), (-1, true), "nothing is left");
+}
+
+#[test]
 fn a_record_may_be_so_long() {
     let value = vec![0; LONGEST_RECORD];
     let told = |length: usize| {
