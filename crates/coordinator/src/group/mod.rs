@@ -106,8 +106,6 @@ pub struct GroupCoordinator {
     /// For each group with a timer, a time at which or before which the first of them ends.
     deadlines: BTreeSet<(Duration, GroupId)>,
     expiry: Expiry,
-    /// After a failed write nothing is tried before this time.
-    held_until: Duration,
     /// The memory that the members of all groups take, about.
     members_bytes: usize,
     /// What all groups wrote to themselves with their offsets.
@@ -125,6 +123,8 @@ struct Group {
     is_recorded: bool,
     classic: ClassicGroup,
     offsets: Offsets,
+    /// After a failed write of what only time asked for, its timers wait until then.
+    held_until: Duration,
     /// Its entry in the deadlines.
     indexed: Option<Duration>,
     /// Its part of the memory of all groups.
@@ -244,8 +244,8 @@ enum NoteKind {
     Loaded { at: Duration },
     /// The search for expired offsets got so far.
     Expiry(Expiry),
-    /// Nothing is to be tried before.
-    Hold { until: Duration },
+    /// The timers of the group are to wait.
+    Hold { id: GroupId, until: Duration },
 }
 
 impl Request {
@@ -274,7 +274,6 @@ impl GroupCoordinator {
             groups: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             expiry: Expiry::default(),
-            held_until: Duration::ZERO,
             members_bytes: 0,
             metadata_bytes: 0,
             listed_bytes: 0,
