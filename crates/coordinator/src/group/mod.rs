@@ -224,6 +224,26 @@ pub enum Effect {
         /// The answer.
         answer: Answer,
     },
+    /// Let the operator know that something was refused for want of room: the answer does not say so.
+    Refused {
+        /// Whose it was.
+        group: GroupId,
+        /// What there was no room in.
+        limit: Limit,
+    },
+}
+
+/// What groups may take of a broker's memory. Kafka has no such limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// The members of one group: [`MAX_GROUP_BYTES`].
+    Group,
+    /// The members of all groups. The host says how much they may take.
+    Members,
+    /// The metadata of offsets, of a group or of all.
+    Metadata,
+    /// A list of all groups. The host keeps to it.
+    List,
 }
 
 /// A change of soft state. Made by deciding and taken back by [`Shard::note`]; nobody else looks into it.
@@ -249,6 +269,19 @@ enum NoteKind {
 }
 
 impl Request {
+    /// The group that it is about; none where it is about several.
+    pub fn group_id(&self) -> Option<&GroupId> {
+        match self {
+            Self::JoinGroup(request) => Some(&request.group_id),
+            Self::SyncGroup(request) => Some(&request.group_id),
+            Self::Heartbeat(request) => Some(&request.group_id),
+            Self::LeaveGroup(request) => Some(&request.group_id),
+            Self::OffsetCommit(request) => Some(&request.group_id),
+            Self::OffsetDelete(request) => Some(&request.group_id),
+            Self::DeleteGroups(_) => None,
+        }
+    }
+
     /// The answer where something is wrong with it whatever the groups are: it is that of any coordinator, and of a broker that
     /// is none.
     pub fn wrong(&self, settings: &Settings) -> Option<Answer> {
