@@ -43,7 +43,7 @@ impl Host {
         self.took.push(begun.elapsed());
         let joined = outcome.effects.into_iter().filter_map(|effect| match effect {
             Effect::Answer { answer: Answer::JoinGroup(answer), .. } => Some(answer),
-            Effect::Answer { .. } => None,
+            Effect::Answer { .. } | Effect::Refused { .. } => None,
         });
         joined.collect()
     }

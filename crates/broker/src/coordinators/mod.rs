@@ -12,6 +12,7 @@
 mod loading;
 pub mod offsets_topic;
 pub mod old_readers;
+mod refusals;
 pub mod reply;
 mod shard;
 #[cfg(test)]
@@ -19,7 +20,7 @@ mod tests;
 mod timers;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 use std::thread::JoinHandle;
 
@@ -58,6 +59,13 @@ pub struct GroupCoordinators {
     shards: RwLock<Shards>,
     shared: Arc<Shared>,
     loader: Loader,
+}
+
+/// What all groups take, in bytes, and how much that may be.
+pub struct Memory {
+    pub members: (usize, usize),
+    pub metadata: (usize, usize),
+    pub list: (usize, usize),
 }
 
 /// The threads of the coordinators. Dropped, it stops the coordinators and waits until the threads have ended.
@@ -104,6 +112,21 @@ impl GroupCoordinators {
             bytes: METADATA_BYTES_MAX.saturating_sub(self.shared.metadata_bytes.load(Ordering::Relaxed)),
             reserved_bytes: METADATA_BYTES_MAX / RESERVED_PART,
         }
+    }
+
+    /// What groups take of each limit for all of them, and how much that may be.
+    pub fn memory(&self) -> Memory {
+        let load = |bytes: &AtomicUsize, max_bytes| (bytes.load(Ordering::Relaxed), max_bytes);
+        Memory {
+            members: load(&self.shared.members_bytes, MEMBERS_BYTES_MAX),
+            metadata: load(&self.shared.metadata_bytes, METADATA_BYTES_MAX),
+            list: load(&self.shared.listed_bytes, LISTED_BYTES_MAX),
+        }
+    }
+
+    /// How often something was refused for want of room, by the limit's name.
+    pub fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.shared.refusals.counts()
     }
 
     /// How many generations of groups have got their assignment.

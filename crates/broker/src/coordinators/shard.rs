@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use ottla_base::{Offset, Shard as _};
-use ottla_coordinator::group::{Answer, DeletedTopic, Effect, GroupCoordinator, Input, Record, Request, Ticket};
+use ottla_coordinator::group::{Answer, DeletedTopic, Effect, GroupCoordinator, Input, Limit, Record, Request, Ticket};
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::records::{Batch, BatchBuilder, Compression};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 use tracing::{error, warn};
 
+use super::refusals::Refusals;
 use super::timers::Timers;
 use super::{LISTED_BYTES_MAX, LONG_NAME_BYTES};
 use crate::config::Config;
@@ -39,6 +40,8 @@ pub struct Shared {
     pub metadata_bytes: AtomicUsize,
     /// What a list of all groups takes, about.
     pub listed_bytes: AtomicUsize,
+    /// What found no room.
+    pub refusals: Refusals,
     /// How many generations have got their assignment, also in groups that are another broker's by now.
     pub completed_rebalances: AtomicU64,
 }
@@ -164,6 +167,7 @@ impl Shard {
             self.shared.listed_bytes.load(Ordering::Relaxed),
             active.machine.listing_growth_bytes(&request),
         ) {
+            self.shared.refusals.add(Limit::List, request.group_id().map_or("", |group| group), clock::now().monotonic);
             return Err(ErrorCode::CoordinatorNotAvailable);
         }
         let ticket = Ticket(active.next_ticket);
@@ -274,10 +278,15 @@ impl Shard {
             assert!(outcome.records.is_empty(), "a failure is answered, not written");
         }
         outcome.notes.into_iter().for_each(|note| active.machine.note(note));
-        for Effect::Answer { ticket, answer } in outcome.effects {
-            let waiting = active.waiting.remove(&ticket).expect("every ticket is answered once");
-            // Whoever asked may have gone away.
-            let _ = waiting.send((answer, active.written));
+        for effect in outcome.effects {
+            match effect {
+                Effect::Answer { ticket, answer } => {
+                    let waiting = active.waiting.remove(&ticket).expect("every ticket is answered once");
+                    // Whoever asked may have gone away.
+                    let _ = waiting.send((answer, active.written));
+                }
+                Effect::Refused { group, limit } => self.shared.refusals.add(limit, &group, now.monotonic),
+            }
         }
         let deadline = active.machine.next_deadline().map(|deadline| deadline.monotonic);
         if let Some(next) = deadline

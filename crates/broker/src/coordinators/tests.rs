@@ -196,6 +196,7 @@ fn groups_of_long_names_leave_room_in_a_list_for_others() {
     assert_eq!(refused(&long(0)), None, "it is there");
     assert_eq!(refused("short"), None);
     assert_eq!(refused(&long(made)), Some(ErrorCode::CoordinatorNotAvailable));
+    assert_eq!(fixture.shared.refusals.counts().last(), Some(("list", 2)));
     shard.unload();
     assert_eq!(fixture.shared.listed_bytes.load(Ordering::Relaxed), 0);
 }

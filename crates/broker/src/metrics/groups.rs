@@ -66,6 +66,7 @@ pub fn gather(groups: &GroupCoordinators, partitions: &Partitions, page: &mut Pa
     for ((_, name), count) in STATES.iter().zip(census.by_state) {
         gauge(name, "Groups in this state.", count);
     }
+    room(groups, page);
     let high_watermark = |topic: &str, partition| {
         let found = partitions.find(topic, partition).ok()?;
         Some(found.positions().high_watermark.0)
@@ -73,6 +74,25 @@ pub fn gather(groups: &GroupCoordinators, partitions: &Partitions, page: &mut Pa
     let mut telling = Telling::new(page, &high_watermark, TEXT_MAX_BYTES, census.text_bytes <= TEXT_MAX_BYTES);
     groups.read_each(facts_of, |facts| facts.iter().for_each(|group| telling.tell(group)));
     telling.finish();
+}
+
+/// What groups take of what they may, and what found no room.
+fn room(groups: &GroupCoordinators, page: &mut Page) {
+    let memory = groups.memory();
+    let mut pair = |name, name_of_max, help, (bytes, max_bytes): (usize, usize)| {
+        page.gauge(name, help, &[], bytes);
+        page.gauge(name_of_max, "How much that may be.", &[], max_bytes);
+    };
+    let members = "Bytes that the members of all groups take.";
+    pair("ottla_groups_members_bytes", "ottla_groups_members_bytes_max", members, memory.members);
+    let metadata = "Bytes of metadata in committed offsets.";
+    pair("ottla_groups_metadata_bytes", "ottla_groups_metadata_bytes_max", metadata, memory.metadata);
+    let list = "Bytes that a list of all groups takes.";
+    pair("ottla_groups_list_bytes", "ottla_groups_list_bytes_max", list, memory.list);
+    for (reason, count) in groups.refusals() {
+        let help = "What groups asked for and was refused for want of room.";
+        page.counter("ottla_groups_refused_total", help, &[("reason", &reason)], count);
+    }
 }
 
 impl Census {

@@ -77,7 +77,8 @@ fn ask_once<T>(
     for (leader, asked, sent) in due {
         let answer = sent.and_then(|()| cluster.broker(leader)?.receive()).and_then(|answer| read(&answer));
         match answer {
-            Ok(results) => answers.extend(results.into_iter().map(|(partition, result)| {
+            Ok(mut results) => answers.extend(asked.into_iter().map(|partition| {
+                let result = results.remove(&partition).unwrap_or_else(|| Err(left_out(leader, &partition)));
                 let may_change = result.as_ref().is_err_and(Error::is_retriable);
                 Answered { partition, result, may_change }
             })),
@@ -88,6 +89,12 @@ fn ask_once<T>(
         }
     }
     Ok(answers)
+}
+
+/// In Kafka's words.
+fn left_out(leader: i32, partition: &TopicPartition) -> Error {
+    let message = format!("The response from broker {leader} did not contain a result for topic partition {partition}");
+    Error::Refused { code: ErrorCode::UnknownServerError, message }
 }
 
 fn leader_of(topics: &[TopicDescription], partition: &TopicPartition) -> Result<i32, ErrorCode> {
@@ -107,5 +114,36 @@ impl<T> Answered<T> {
         let passing = may_change.then_some(ErrorCode::NetworkException);
         let code = passing.or(error.code()).unwrap_or(ErrorCode::UnsupportedVersion);
         Self { partition, result: Err(Error::Refused { code, message: error.to_string() }), may_change }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use ottla_protocol::messages::list_offsets_response::{ListOffsetsResponse, Partition, Topic};
+    use ottla_protocol::{ApiKey, Message};
+
+    use super::*;
+    use crate::client::fake::FakeBroker;
+    use crate::client::offsets;
+
+    #[test]
+    fn what_a_leader_leaves_out_of_its_answer_is_told() {
+        let broker = FakeBroker::start(&[ApiKey::ListOffsets], |_, version, _, writer| {
+            let partitions = vec![Partition { partition_index: 1, offset: 7, ..Partition::default() }];
+            let topics = vec![Topic { name: "t".into(), partitions }];
+            ListOffsetsResponse { topics, ..ListOffsetsResponse::default() }.encode(writer, version);
+            true
+        });
+        let asked = [TopicPartition::new("t", 0), TopicPartition::new("t", 1)];
+        let found = offsets::list(&mut broker.connect(), &asked, offsets::LATEST).unwrap();
+        let shown = found.into_iter().map(|(partition, offset)| match offset {
+            Ok(offset) => format!("{partition}: {offset:?}"),
+            Err(error) => format!("{partition}: {error}"),
+        });
+        expect![[r#"
+            t-0: The response from broker 1 did not contain a result for topic partition t-0
+            t-1: Some(7)"#]]
+        .assert_eq(&shown.collect::<Vec<_>>().join("\n"));
     }
 }

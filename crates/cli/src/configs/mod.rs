@@ -15,6 +15,7 @@ mod resources;
 #[cfg(test)]
 mod tests;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub use arguments::Arguments;
@@ -39,7 +40,7 @@ pub enum Failure {
 
 /// Does what the arguments say.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let words: Vec<String> = std::env::args().skip_while(|word| word != "configs").skip(1).collect();
+    let words = words_after("configs", std::env::args_os());
     let mut screen = Screen::default();
     let done = execute(arguments, &words, &mut screen);
     let code = if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
@@ -54,6 +55,12 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     }
     screen.show();
     code
+}
+
+/// What the command line says after `tool`. A path need not be UTF-8, and is only shown here.
+fn words_after(tool: &str, line: impl Iterator<Item = OsString>) -> Vec<String> {
+    let words = line.map(|word| word.to_string_lossy().into_owned());
+    words.skip_while(|word| word != tool).skip(1).collect()
 }
 
 fn execute(arguments: &Arguments, words: &[String], screen: &mut Screen) -> Result<(), Failure> {

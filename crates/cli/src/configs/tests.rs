@@ -1,12 +1,14 @@
 //! What the tool shows and refuses, without a cluster.
 
+use std::ffi::OsString;
+
 use expect_test::{Expect, expect};
 use ottla_protocol::messages::describe_configs_response::{Config, Synonym};
 
 use super::arguments::read_settings;
 use super::quotas::{self, Quotas};
 use super::resources::{self, Setting};
-use super::{Arguments, Failure};
+use super::{Arguments, Failure, words_after};
 use crate::screen::Screen;
 use crate::test_line;
 
@@ -200,4 +202,13 @@ fn quotas_are_shown_by_entity() {
         Quota configs for ip '10.0.0.1' are connection_creation_rate=5.0
         Quota configs for user-principal 'u', the default client-id are consumer_byte_rate=2.5E7, request_percentage=50.0
     "#]].assert_eq(&screen.out);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_path_that_is_no_utf_8_is_a_word_too() {
+    use std::os::unix::ffi::OsStringExt;
+    let line = ["ottla", "configs", "--add-config-file"].map(OsString::from).into_iter();
+    let words = words_after("configs", line.chain([OsString::from_vec(b"/\xff.properties".to_vec())]));
+    assert_eq!(words, ["--add-config-file", "/\u{fffd}.properties"]);
 }

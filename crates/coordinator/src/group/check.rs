@@ -16,7 +16,7 @@ impl GroupCoordinator {
             );
             if let Some(deadline) = group.classic.deadline() {
                 let indexed = group.indexed.expect("a group with a timer is among the deadlines");
-                assert!(indexed <= deadline, "group {id:?} would be woken too late");
+                assert!(indexed <= deadline.max(group.held_until), "group {id:?} would be woken too late");
             }
             if let Some(indexed) = group.indexed {
                 assert!(self.deadlines.contains(&(indexed, Arc::clone(id))), "group {id:?} is not among the deadlines");

@@ -106,8 +106,6 @@ pub struct GroupCoordinator {
     /// For each group with a timer, a time at which or before which the first of them ends.
     deadlines: BTreeSet<(Duration, GroupId)>,
     expiry: Expiry,
-    /// After a failed write nothing is tried before this time.
-    held_until: Duration,
     /// The memory that the members of all groups take, about.
     members_bytes: usize,
     /// What all groups wrote to themselves with their offsets.
@@ -125,6 +123,8 @@ struct Group {
     is_recorded: bool,
     classic: ClassicGroup,
     offsets: Offsets,
+    /// After a failed write of what only time asked for, its timers wait until then.
+    held_until: Duration,
     /// Its entry in the deadlines.
     indexed: Option<Duration>,
     /// Its part of the memory of all groups.
@@ -224,6 +224,26 @@ pub enum Effect {
         /// The answer.
         answer: Answer,
     },
+    /// Let the operator know that something was refused for want of room: the answer does not say so.
+    Refused {
+        /// Whose it was.
+        group: GroupId,
+        /// What there was no room in.
+        limit: Limit,
+    },
+}
+
+/// What groups may take of a broker's memory. Kafka has no such limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// The members of one group: [`MAX_GROUP_BYTES`].
+    Group,
+    /// The members of all groups. The host says how much they may take.
+    Members,
+    /// The metadata of offsets, of a group or of all.
+    Metadata,
+    /// A list of all groups. The host keeps to it.
+    List,
 }
 
 /// A change of soft state. Made by deciding and taken back by [`Shard::note`]; nobody else looks into it.
@@ -244,11 +264,24 @@ enum NoteKind {
     Loaded { at: Duration },
     /// The search for expired offsets got so far.
     Expiry(Expiry),
-    /// Nothing is to be tried before.
-    Hold { until: Duration },
+    /// The timers of the group are to wait.
+    Hold { id: GroupId, until: Duration },
 }
 
 impl Request {
+    /// The group that it is about; none where it is about several.
+    pub fn group_id(&self) -> Option<&GroupId> {
+        match self {
+            Self::JoinGroup(request) => Some(&request.group_id),
+            Self::SyncGroup(request) => Some(&request.group_id),
+            Self::Heartbeat(request) => Some(&request.group_id),
+            Self::LeaveGroup(request) => Some(&request.group_id),
+            Self::OffsetCommit(request) => Some(&request.group_id),
+            Self::OffsetDelete(request) => Some(&request.group_id),
+            Self::DeleteGroups(_) => None,
+        }
+    }
+
     /// The answer where something is wrong with it whatever the groups are: it is that of any coordinator, and of a broker that
     /// is none.
     pub fn wrong(&self, settings: &Settings) -> Option<Answer> {
@@ -274,7 +307,6 @@ impl GroupCoordinator {
             groups: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             expiry: Expiry::default(),
-            held_until: Duration::ZERO,
             members_bytes: 0,
             metadata_bytes: 0,
             listed_bytes: 0,

@@ -1,6 +1,7 @@
 //! How records and notes change the groups. Nothing else does.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::classic::state::ClassicGroup;
 use super::list_groups::listed_bytes;
@@ -69,7 +70,10 @@ impl GroupCoordinator {
                 }
             }
             NoteKind::Expiry(expiry) => self.expiry = expiry,
-            NoteKind::Hold { until } => self.held_until = until,
+            NoteKind::Hold { id, until } => {
+                self.groups.get_mut(&id).expect("the group was there when it was decided").held_until = until;
+                self.reindex(&id);
+            }
         }
     }
 
@@ -105,10 +109,10 @@ impl GroupCoordinator {
         self.listed_bytes = self.listed_bytes + listed_bytes - before_bytes;
     }
 
-    /// Notes when the group's first timer may end.
+    /// Notes when the group's first timer may end, and may be looked at.
     fn reindex(&mut self, id: &GroupId) {
         let group = self.groups.get_mut(id).expect("the caller found the group");
-        let deadline = group.classic.deadline_at_the_earliest();
+        let deadline = group.classic.deadline_at_the_earliest().map(|deadline| deadline.max(group.held_until));
         if group.indexed == deadline {
             return;
         }
@@ -128,6 +132,7 @@ impl Group {
             is_recorded: false,
             classic: ClassicGroup::new(None),
             offsets: Offsets::default(),
+            held_until: Duration::ZERO,
             indexed: None,
             members_bytes: 0,
             listed_bytes: 0,

@@ -1,19 +1,15 @@
 //! Records that could not be written: whoever asked for them is told, and the groups are as they were.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ottla_base::{Now, Outcome};
 use ottla_protocol::error::ErrorCode;
 
 use super::classic::Draft;
 use super::{
-    Answer, DeletedGroup, GroupCoordinator, GroupId, Input, JoinGroupAnswer, LeftMember, MemberId, Note, NoteKind,
-    Request, SyncGroupAnswer, Ticket, answered,
+    Answer, DeletedGroup, GroupCoordinator, GroupId, Input, JoinGroupAnswer, LeftMember, MemberId, Request,
+    SyncGroupAnswer, Ticket, answered,
 };
-
-/// So long after a failed write nothing is tried that only time asks for. Kafka waits as long.
-const TIMER_RETRY: Duration = Duration::from_millis(500);
 
 /// Enough of an input to answer it should its records not be written. Taken before it is decided.
 #[derive(Clone, Debug)]
@@ -106,10 +102,7 @@ impl GroupCoordinator {
                 let results = group_ids.into_iter().map(|group_id| DeletedGroup { group_id, error });
                 answered(ticket, Answer::DeleteGroups(results.collect()))
             }
-            Kind::Time => {
-                let note = Note(NoteKind::Hold { until: now.monotonic + TIMER_RETRY });
-                Outcome { notes: vec![note], ..Outcome::default() }
-            }
+            Kind::Time => self.decide_time_not_written(now),
             Kind::Nobody => Outcome::default(),
         }
     }

@@ -15,7 +15,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ottla_base::TopicPartition;
 use ottla_protocol::messages::join_group_request::{JoinGroupRequest, Protocol};
@@ -90,7 +90,11 @@ pub struct Member {
     assignor: Option<Assignor>,
     /// What it was given last, and in which generation: the sticky assignor asks for it.
     given: (Vec<TopicPartition>, i32),
+    /// None where it has to join, and while the coordinator cannot be found.
     heartbeats: Option<Heartbeats>,
+    /// When the coordinator is looked for again, where it could not be found.
+    look_at: Instant,
+    has_to_join: bool,
     is_lost: bool,
     /// As the leader: how many partitions each topic had when they were assigned.
     counts: Option<BTreeMap<String, i32>>,
@@ -115,6 +119,8 @@ impl Member {
             assignor: None,
             given: (Vec::new(), -1),
             heartbeats: None,
+            look_at: Instant::now(),
+            has_to_join: true,
             is_lost: false,
             counts: None,
         }
@@ -130,7 +136,10 @@ impl Member {
         if self.is_lost {
             return Ok(Standing::Lost);
         }
-        let Some(heartbeats) = &self.heartbeats else { return Ok(Standing::Rejoin) };
+        if self.has_to_join {
+            return Ok(Standing::Rejoin);
+        }
+        let Some(heartbeats) = &self.heartbeats else { return self.find_again() };
         match heartbeats.verdict() {
             ErrorCode::None => Ok(Standing::Stable),
             ErrorCode::RebalanceInProgress => Ok(Standing::Rejoin),
@@ -141,14 +150,25 @@ impl Member {
             code if is_about_coordinator(code) => {
                 self.lose_coordinator();
                 self.heartbeats = None;
-                // Another coordinator knows the member, and says so if it does not.
-                match self.start_heartbeats() {
-                    Err(error) if !is_passing(&error) => Err(error),
-                    _ => Ok(Standing::Stable),
-                }
+                self.find_again()
             }
             code => Err(Error::of_code(code.code(), None)),
         }
+    }
+
+    /// Sends heartbeats to the coordinator that there is now. That none is found takes nothing from the member: the next one
+    /// knows it from the log, and says so if it does not.
+    fn find_again(&mut self) -> Result<Standing, Error> {
+        if Instant::now() >= self.look_at
+            && let Err(error) = self.start_heartbeats()
+        {
+            if !is_passing(&error) {
+                return Err(error);
+            }
+            self.lose_coordinator();
+            self.look_at = Instant::now() + BACK_OFF;
+        }
+        Ok(Standing::Stable)
     }
 
     /// As the leader: whether topics have another number of partitions than when they were assigned.
@@ -167,14 +187,16 @@ impl Member {
         mut is_wanted: impl FnMut() -> bool,
     ) -> Result<Option<Joined>, Error> {
         self.heartbeats = None;
+        self.has_to_join = true;
         loop {
             let step = self.join_once(topics, kept, &mut is_wanted);
             match step {
                 Ok(Step::Done(partitions)) => {
                     let is_new = std::mem::take(&mut self.is_lost);
                     self.given = (partitions.clone(), self.generation);
-                    // Where the coordinator is gone, the next look at the heartbeats finds another.
-                    self.start_heartbeats()?;
+                    self.has_to_join = false;
+                    self.look_at = Instant::now();
+                    self.find_again()?;
                     return Ok(Some(Joined { partitions, is_new }));
                 }
                 Ok(Step::Unwanted) => return Ok(None),

@@ -1,6 +1,7 @@
 //! A member and a coordinator that answers by a script.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 
@@ -47,6 +48,9 @@ struct ScriptedBroker {
     fake: OnceLock<FakeBroker>,
     script: Mutex<VecDeque<Answers>>,
     heard: Mutex<Vec<String>>,
+    /// So many times more it does not say who the coordinator is.
+    keeps_coordinator: AtomicUsize,
+    heartbeats: AtomicUsize,
 }
 
 impl ScriptedBroker {
@@ -86,6 +90,7 @@ impl ScriptedBroker {
         let mut script = self.script.lock().unwrap();
         // Heartbeats are as many as there is time for; only what ends them is in the script.
         let answers = if api == ApiKey::Heartbeat {
+            self.heartbeats.fetch_add(1, Ordering::Relaxed);
             match script.front() {
                 Some(Answers::Refuses(_)) => script.pop_front().unwrap(),
                 _ => Answers::Agrees,
@@ -140,7 +145,10 @@ impl ScriptedBroker {
     }
 
     fn coordinator(&self) -> FindCoordinatorResponse<'static> {
+        let refused =
+            self.keeps_coordinator.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         let coordinator = Coordinator {
+            error_code: refused.map_or(0, |_| ErrorCode::CoordinatorNotAvailable.code()),
             key: "g".into(),
             node_id: 1,
             host: "127.0.0.1".into(),
@@ -290,4 +298,30 @@ fn a_commit_of_an_old_generation_loses_the_member() {
     let refused = member.commit(&Offsets::from([(TopicPartition::new("t", 0), committed)]));
     assert_eq!(refused.unwrap_err().code(), Some(ErrorCode::IllegalGeneration));
     assert_eq!(member.standing().unwrap(), Standing::Lost);
+}
+
+#[test]
+fn a_member_whose_coordinator_is_away_for_a_while_keeps_its_partitions() {
+    use Answers::{Gives, Joins, Refuses};
+    let broker = ScriptedBroker::start(&[Joins("me", "x"), Gives(&[0])]);
+    let mut member = broker.member(None);
+    member.join(&["t".to_owned()], &[], || true).unwrap();
+    broker.keeps_coordinator.store(2, Ordering::Relaxed);
+    broker.script.lock().unwrap().push_back(Refuses(ErrorCode::NotCoordinator));
+    let is_away = || broker.keeps_coordinator.load(Ordering::Relaxed) > 0;
+    while is_away() {
+        assert_eq!(member.standing().unwrap(), Standing::Stable);
+        thread::yield_now();
+    }
+    let before = broker.heartbeats.load(Ordering::Relaxed);
+    while broker.heartbeats.load(Ordering::Relaxed) <= before {
+        assert_eq!(member.standing().unwrap(), Standing::Stable);
+        thread::yield_now();
+    }
+    broker.script.lock().unwrap().push_back(Refuses(ErrorCode::RebalanceInProgress));
+    while member.standing().unwrap() == Standing::Stable {
+        thread::yield_now();
+    }
+    assert_eq!(member.standing().unwrap(), Standing::Rejoin);
+    assert_eq!(broker.heard(), r#"join as "", sync 7"#);
 }

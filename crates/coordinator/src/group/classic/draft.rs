@@ -11,7 +11,9 @@ use super::join_group::JoinGroupAnswer;
 use super::state::{ClassicGroup, Member, Phase, Waiting};
 use super::sync_group::SyncGroupAnswer;
 use crate::group::records::Record;
-use crate::group::{Answer, Effect, GroupCoordinator, GroupId, MemberId, Note, NoteKind, Settings, Ticket, from_ms};
+use crate::group::{
+    Answer, Effect, GroupCoordinator, GroupId, Limit, MemberId, Note, NoteKind, Settings, Ticket, from_ms,
+};
 
 /// A copy of a group, and what was decided about it so far.
 pub(in crate::group) struct Draft<'a> {
@@ -39,6 +41,11 @@ impl<'a> Draft<'a> {
 
     pub(super) fn answer(&mut self, ticket: Ticket, answer: Answer) {
         self.effects.push(Effect::Answer { ticket, answer });
+    }
+
+    /// Something of the group finds no room.
+    pub(super) fn tell_of(&mut self, limit: Limit) {
+        self.effects.push(Effect::Refused { group: Arc::clone(&self.id), limit });
     }
 
     pub(super) fn answer_join(&mut self, ticket: Ticket, answer: JoinGroupAnswer) {

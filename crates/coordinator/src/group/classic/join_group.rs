@@ -12,7 +12,7 @@ use ottla_protocol::wire::MAX_STRING_LENGTH;
 
 use super::draft::Draft;
 use super::state::{ClassicGroup, Member, Phase, Waiting, size_of_member, size_of_protocols};
-use crate::group::{Answer, Asked, GroupCoordinator, GroupId, MemberId, Opaque, Settings, Ticket, java_uuid};
+use crate::group::{Answer, Asked, GroupCoordinator, GroupId, Limit, MemberId, Opaque, Settings, Ticket, java_uuid};
 
 /// How long the first JoinGroup of a member may wait. It cannot send heartbeats meanwhile.
 const NEW_MEMBER_JOIN_TIMEOUT: Duration = Duration::from_secs(300);
@@ -184,7 +184,13 @@ impl Draft<'_> {
             return self.answer_join(ticket, JoinGroupAnswer::refused(ErrorCode::GroupMaxSizeReached, &nobody));
         }
         // Those who find no room cost the least.
-        if let Err(error) = self.check_memory(&request) {
+        if let Err(limit) = self.check_memory(&request) {
+            self.tell_of(limit);
+            let error = match limit {
+                Limit::Group => ErrorCode::GroupMaxSizeReached,
+                // Others may leave, so it may try again.
+                _ => ErrorCode::CoordinatorNotAvailable,
+            };
             return self.answer_join(ticket, JoinGroupAnswer::refused(error, &request.member_id));
         }
         if !self.group.supports(&request.protocol_type, &request.protocols) {
@@ -218,7 +224,7 @@ impl Draft<'_> {
     /// than before.
     ///
     /// Differs from Kafka: there the group grows until its record cannot be written, or memory is spent.
-    fn check_memory(&self, request: &JoinGroup) -> Result<(), ErrorCode> {
+    fn check_memory(&self, request: &JoinGroup) -> Result<(), Limit> {
         let members = &self.group.members;
         let of_instance = request.instance_id.as_ref().and_then(|instance_id| members.of_instance(instance_id));
         let member_id = if request.member_id.is_empty() { of_instance } else { Some(&request.member_id) };
@@ -231,10 +237,9 @@ impl Draft<'_> {
             }
         };
         if growth_bytes > 0 && self.group.size_bytes() + growth_bytes > MAX_GROUP_BYTES {
-            return Err(ErrorCode::GroupMaxSizeReached);
+            return Err(Limit::Group);
         }
-        // Others may leave, so it may try again.
-        if growth_bytes > request.room_bytes { Err(ErrorCode::CoordinatorNotAvailable) } else { Ok(()) }
+        if growth_bytes > request.room_bytes { Err(Limit::Members) } else { Ok(()) }
     }
 
     fn join_without_id(&mut self, request: JoinGroup, ticket: Ticket) {

@@ -14,7 +14,7 @@ use ottla_protocol::error::ErrorCode;
 use super::draft::Draft;
 use super::join_group::MAX_GROUP_BYTES;
 use super::state::{ClassicGroup, Phase, Syncing, Waiting};
-use crate::group::{Answer, Asked, GroupCoordinator, GroupId, MemberId, Opaque, Ticket};
+use crate::group::{Answer, Asked, GroupCoordinator, GroupId, Limit, MemberId, Opaque, Ticket};
 
 /// A SyncGroup request.
 #[derive(Clone, Debug)]
@@ -112,8 +112,15 @@ impl Draft<'_> {
                 if self.group.is_leader(member_id) {
                     match self.check_memory_for(request) {
                         Ok(()) => self.assign(&request.assignments),
-                        // As if its record were too large.
-                        Err(error) => self.refuse_assignment(error),
+                        Err(limit) => {
+                            self.tell_of(limit);
+                            self.refuse_assignment(match limit {
+                                // As if its record were too large.
+                                Limit::Group => ErrorCode::UnknownServerError,
+                                // Other groups may end, so it may try again.
+                                _ => ErrorCode::CoordinatorNotAvailable,
+                            });
+                        }
                     }
                 }
             }
@@ -127,7 +134,7 @@ impl Draft<'_> {
     }
 
     /// Whether there is room for the assignment of a leader, in the place of the one before.
-    fn check_memory_for(&self, request: &SyncGroup) -> Result<(), ErrorCode> {
+    fn check_memory_for(&self, request: &SyncGroup) -> Result<(), Limit> {
         let assigned: BTreeMap<&MemberId, usize> =
             request.assignments.iter().map(|(member_id, assignment)| (member_id, assignment.len())).collect();
         let members = &self.group.members;
@@ -135,10 +142,9 @@ impl Draft<'_> {
         let old_bytes: usize = members.values().map(|member| member.assignment.len()).sum();
         let growth_bytes = new_bytes.saturating_sub(old_bytes);
         if growth_bytes > 0 && self.group.size_bytes() + growth_bytes > MAX_GROUP_BYTES {
-            return Err(ErrorCode::UnknownServerError);
+            return Err(Limit::Group);
         }
-        // Other groups may end, so it may try again.
-        if growth_bytes > request.room_bytes { Err(ErrorCode::CoordinatorNotAvailable) } else { Ok(()) }
+        if growth_bytes > request.room_bytes { Err(Limit::Members) } else { Ok(()) }
     }
 
     /// Writes the leader's assignment, gives it to all who wait, and lets the others fetch it.

@@ -15,7 +15,7 @@ use super::{CommittedOffset, Offsets};
 use crate::group::classic::heartbeat::heard;
 use crate::group::classic::state::{ClassicGroup, GroupState};
 use crate::group::records::Record;
-use crate::group::{Answer, Asked, GroupCoordinator, GroupId, MemberId};
+use crate::group::{Answer, Asked, Effect, GroupCoordinator, GroupId, Limit, MemberId};
 
 /// Metadata that is no longer is stored however much there is: what consumers of usual libraries write, if anything.
 const SHORT_METADATA_BYTES: usize = 64;
@@ -96,8 +96,10 @@ impl OffsetCommit {
         let committed = coordinator.group(&self.group_id).map(|group| &group.offsets);
         let group_bytes = committed.map_or(0, Offsets::metadata_bytes);
         let mut taking = Taking { room: self.metadata_room, group_bytes };
+        let mut is_refused = false;
         for offset in self.offsets {
             let has_room = taking.take(&offset, committed);
+            is_refused |= !has_room;
             if !has_room || offset.metadata.as_ref().is_some_and(|metadata| is_longer(metadata, max_length)) {
                 results.push(ErrorCode::OffsetMetadataTooLarge);
                 continue;
@@ -106,6 +108,9 @@ impl OffsetCommit {
             outcome.records.push(offset.into_record(&self.group_id, now.wall_ms, expire_timestamp_ms));
         }
         outcome.effects = asked.answered(Answer::OffsetCommit(results)).effects;
+        if is_refused {
+            outcome.effects.push(Effect::Refused { group: self.group_id, limit: Limit::Metadata });
+        }
         outcome
     }
 

@@ -94,6 +94,7 @@ fn given_ids_count_as_well() {
     let given = outcomes.iter().filter(|outcome| *outcome == "79").count();
     assert!((200..300).contains(&given), "{given} ids of 30,000 bytes fit into 8 MiB");
     assert_eq!(outcomes.last().map(String::as_str), Some("81"));
+    assert_eq!(host.refused.last(), Some(&(text(GROUP), Limit::Group)));
     host.pass_ms(SESSION_MS as u64);
     assert_eq!(host.coordinator.members_bytes(), 0, "they have lapsed");
 }
@@ -115,6 +116,7 @@ fn who_finds_no_room_beside_other_groups_may_try_again() {
     assert_eq!(host.outcome(same), "0", "it takes nothing more");
     let longer = host.ask(join_with(0, &answer.member_id, 1001));
     assert_eq!((host.outcome(longer).as_str(), host.state()), ("15", GroupState::CompletingRebalance));
+    assert_eq!(host.refused, [(text(GROUP), Limit::Members), (text(GROUP), Limit::Members)], "the two are told of");
 }
 
 #[test]
@@ -151,6 +153,7 @@ fn an_assignment_counts_to_what_members_take() {
     let longer = host.ask(long_sync(2, &ids, 500_001, 0));
     assert_eq!((host.outcome(longer).as_str(), host.state()), ("15", GroupState::PreparingRebalance));
     assert_eq!(host.coordinator.members_bytes(), before_bytes, "it has to meet again");
+    assert_eq!(host.refused, [(text(GROUP), Limit::Members)]);
 }
 
 #[test]
@@ -161,6 +164,7 @@ fn who_brings_a_too_long_assignment_is_refused_with_all_who_wait_for_it() {
     let strangers = [&ids[..1], &[text("nobody")]].concat();
     let refused = host.ask(long_sync(1, &ids, 1_000_000, usize::MAX));
     assert_eq!((host.outcome(refused).as_str(), host.outcome(waiting).as_str()), ("-1", "-1"));
+    assert_eq!(host.refused, [(text(GROUP), Limit::Group)]);
     assert_eq!(host.state(), GroupState::PreparingRebalance);
     for (number, id) in (1..).zip(&ids) {
         host.ask(join(&format!("m{number}"), id));
@@ -188,6 +192,7 @@ fn metadata_that_finds_no_room_is_refused_unless_it_is_short() {
     assert_eq!(host.coordinator.metadata_bytes(), 214, "what is short is counted, too");
     let again = host.ask(commit(vec![with(100, 0), with(101, 0), with(65, 3)], 0));
     assert_eq!(host.answers[&again], Answer::OffsetCommit(vec![none, too_large, too_large]));
+    assert_eq!(host.refused, [(text(GROUP), Limit::Metadata), (text(GROUP), Limit::Metadata)], "once a commit");
     let shorter = host.ask(commit(vec![with(70, 0)], 0));
     assert_eq!((host.outcome(shorter).as_str(), host.coordinator.metadata_bytes()), ("0", 184));
     host.restart();

@@ -26,6 +26,8 @@ struct Host {
     now_ms: u64,
     log: Vec<Record>,
     answers: BTreeMap<Ticket, Answer>,
+    /// What was refused for want of room.
+    refused: Vec<(GroupId, Limit)>,
     asked: u64,
     /// Whether everything is looked through after each step.
     is_checked: bool,
@@ -49,6 +51,7 @@ impl Host {
             now_ms: 1_000_000,
             log: Vec::new(),
             answers: BTreeMap::new(),
+            refused: Vec::new(),
             asked: 0,
             is_checked: true,
         };
@@ -77,9 +80,14 @@ impl Host {
         if self.is_checked {
             self.coordinator.check();
         }
-        for Effect::Answer { ticket, answer } in outcome.effects {
-            assert!(ticket.0 <= self.asked, "nobody asked with {ticket:?}");
-            assert!(self.answers.insert(ticket, answer).is_none(), "{ticket:?} is answered once");
+        for effect in outcome.effects {
+            match effect {
+                Effect::Answer { ticket, answer } => {
+                    assert!(ticket.0 <= self.asked, "nobody asked with {ticket:?}");
+                    assert!(self.answers.insert(ticket, answer).is_none(), "{ticket:?} is answered once");
+                }
+                Effect::Refused { group, limit } => self.refused.push((group, limit)),
+            }
         }
     }
 

@@ -62,6 +62,75 @@ fn what_time_asks_for_is_tried_again_after_a_while() {
     assert_eq!(host.state(), GroupState::Empty);
 }
 
+fn group_of(record: &Record) -> &str {
+    let (Record::Group { group, .. } | Record::Offset { group, .. }) = record;
+    group
+}
+
+/// Lets time pass; what it asks for is not written where it is of `group`. Gives how often that was tried.
+fn pass_without(host: &mut Host, ms: u64, group: &str) -> usize {
+    let end_ms = host.now_ms + ms;
+    let mut tries = 0;
+    while let Some(deadline) =
+        host.coordinator.next_deadline().filter(|next| next.monotonic <= Now::at_ms(end_ms).monotonic)
+    {
+        host.now_ms = host.now_ms.max(deadline.monotonic.as_millis() as u64);
+        let mut outcome = host.coordinator.decide(host.now(), Input::Time);
+        match outcome.records.iter().position(|record| *group_of(record) == *group) {
+            None => host.carry_out(outcome),
+            Some(failed) => {
+                outcome.records.truncate(failed);
+                host.carry_out(Outcome { records: outcome.records, ..Outcome::default() });
+                let failure = Input::Time.failure();
+                host.decide(Input::WriteFailed { failure, error: ErrorCode::MessageTooLarge });
+                tries += 1;
+            }
+        }
+    }
+    host.now_ms = end_ms;
+    tries
+}
+
+fn join_alone(host: &mut Host, group: &str) {
+    host.ask(Request::JoinGroup(JoinGroup { group_id: text(group), requires_member_id: false, ..join_of("m", "") }));
+}
+
+fn state_of(host: &Host, group: &str) -> GroupState {
+    host.coordinator.describe_group(group).map_or(GroupState::Dead, |group| group.state)
+}
+
+#[test]
+fn a_group_that_cannot_be_written_stops_no_other_groups_timers() {
+    let mut host = Host::prompt();
+    for group in ["a", "b", "c"] {
+        join_alone(&mut host, group);
+        host.pass_ms(1);
+    }
+    let tries = pass_without(&mut host, SESSION_MS as u64 + 1000, "a");
+    let states = ["a", "b", "c"].map(|group| state_of(&host, group));
+    assert_eq!(states, [GroupState::CompletingRebalance, GroupState::Empty, GroupState::Empty]);
+    assert!((2..=3).contains(&tries), "it is tried twice a second, and was {tries} times in a second");
+    host.pass_ms(500);
+    assert_eq!(state_of(&host, "a"), GroupState::Empty);
+}
+
+#[test]
+fn offsets_that_cannot_be_forgotten_keep_no_other_groups_offsets() {
+    let mut host = Host::prompt();
+    for group in ["a", "b", "c"] {
+        host.ask(Request::OffsetCommit(OffsetCommit { group_id: text(group), ..commit_of("", -1, 5) }));
+    }
+    let (retention_ms, interval_ms) =
+        (host.settings.offsets_retention_ms as u64, host.settings.offsets_retention_check_interval_ms as u64);
+    host.now_ms += retention_ms;
+    // The search is due, and once more after the interval.
+    let tries = pass_without(&mut host, 2 * interval_ms - 1, "b");
+    let states = ["a", "b", "c"].map(|group| host.coordinator.fetch_all_offsets(group).len());
+    assert_eq!((states, tries), ([0, 1, 0], 2));
+    host.pass_ms(interval_ms);
+    assert!(host.coordinator.fetch_all_offsets("b").is_empty());
+}
+
 #[test]
 fn whoever_waits_is_told_that_another_broker_coordinates() {
     let mut host = Host::prompt();
