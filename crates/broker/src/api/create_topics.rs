@@ -63,7 +63,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         let answer = place.ask(command).await;
         let mut response = CreateTopicsResponse::default();
         let is_large = responder.version() >= SETTINGS_FROM && may_describe.len() >= LARGE_FROM;
-        let _turn = if is_large { Some(node.budgets.large_turn_of_parked().await) } else { None };
+        let _turn = if is_large { node.budgets.large_turn_of_parked().await } else { None };
         match answer {
             Ok(Answer::CreateTopics(results)) => {
                 response.topics = to_wire(&node, results, &may_describe, responder.version());

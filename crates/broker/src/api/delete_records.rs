@@ -52,8 +52,10 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         return request.reply(response);
     }
     let (partitions, responder) = (Arc::clone(&request.node.partitions), request.responder());
+    // On its own: nobody looks after a request that is parked while its client takes earlier answers, and others wait for it.
+    let written = tokio::spawn(async move { partitions.starts_moved.write(&partitions).await });
     Ok(Reply::Parked(Box::pin(async move {
-        partitions.starts_moved.write(&partitions).await;
+        let _ = written.await;
         responder.answer(response)
     })))
 }

@@ -83,7 +83,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     Ok(Reply::Parked(Box::pin(async move {
         node.create_missing_topics(&place, missing).await;
         let is_large = asked.is_large(&node.image());
-        let _turn = if is_large { Some(node.budgets.large_turn_of_parked().await) } else { None };
+        let _turn = if is_large { node.budgets.large_turn_of_parked().await } else { None };
         responder.answer(answer(&node, &asked))
     })))
 }

@@ -1,7 +1,7 @@
 //! What all requests together may hold of the memory, beside their frames ([`FrameMemory`]).
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -13,6 +13,10 @@ const PARKED_BYTES: usize = 16 * 1024 * 1024;
 
 /// How long a large request waits for others to read their answers. Then the slowest of them goes.
 pub const READ_GRACE: Duration = Duration::from_millis(500);
+
+/// How long a parked one waits for its turn, and how often it looks.
+const PARKED_WAITS: Duration = Duration::from_secs(1);
+const PARKED_LOOKS_EVERY: Duration = Duration::from_millis(5);
 
 /// One set for each broker.
 #[derive(Debug)]
@@ -51,11 +55,20 @@ impl Budgets {
         turn().await
     }
 
-    /// Waits for the turn to make a large answer to a request that was parked.
-    pub async fn large_turn_of_parked(&self) -> LargeTurn {
-        // Nobody waits with the turn in hand.
+    /// Waits for the turn to make a large answer to a request that was parked; not for ever.
+    ///
+    /// It does not wait in the queue: nobody looks after it while its client takes earlier answers, and the turn that it were given
+    /// then would be nobody's.
+    pub async fn large_turn_of_parked(&self) -> Option<LargeTurn> {
         let _ = tokio::time::timeout(READ_GRACE, self.answers.plentiful()).await;
-        self.large_turn(std::future::pending()).await
+        let begun = Instant::now();
+        loop {
+            let turn = self.try_large_turn();
+            if turn.is_some() || begun.elapsed() > PARKED_WAITS {
+                return turn;
+            }
+            tokio::time::sleep(PARKED_LOOKS_EVERY).await;
+        }
     }
 }
 
