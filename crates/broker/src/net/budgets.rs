@@ -15,7 +15,7 @@ const PARKED_BYTES: usize = 16 * 1024 * 1024;
 pub const READ_GRACE: Duration = Duration::from_millis(500);
 
 /// How long a parked one waits for its turn, and how often it looks.
-const PARKED_WAITS: Duration = Duration::from_secs(1);
+const PARKED_WAITS: Duration = Duration::from_secs(3);
 const PARKED_LOOKS_EVERY: Duration = Duration::from_millis(5);
 
 /// One set for each broker.
