@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ottla_base::Offset;
 use ottla_metadata::names;
@@ -23,6 +24,9 @@ use crate::request::Request;
 
 /// DeleteRecords.
 pub const API: Api = Api { key: ApiKey::DeleteRecords, versions: 0..=2, handle };
+
+/// A disk has so long to note where logs begin, whatever the client says.
+const TIMEOUT_MS_MIN: i32 = 1000;
 
 /// Stands for the high watermark.
 const ALL: i64 = -1;
@@ -52,10 +56,20 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         return request.reply(response);
     }
     let (partitions, responder) = (Arc::clone(&request.node.partitions), request.responder());
+    let limit = Duration::from_millis(asked.timeout_ms.max(TIMEOUT_MS_MIN) as u64);
     // On its own: nobody looks after a request that is parked while its client takes earlier answers, and others wait for it.
-    let written = tokio::spawn(async move { partitions.starts_moved.write(&partitions).await });
+    let written = tokio::spawn(async move {
+        let written = partitions.starts_moved.write(&partitions);
+        tokio::time::timeout(limit, written).await.is_ok()
+    });
     Ok(Reply::Parked(Box::pin(async move {
-        let _ = written.await;
+        let mut response = response;
+        if !written.await.unwrap_or(false) {
+            let deleted = response.topics.iter_mut().flat_map(|topic| &mut topic.partitions).filter(|one| is_done(one));
+            deleted.for_each(|partition| {
+                (partition.low_watermark, partition.error_code) = (-1, ErrorCode::RequestTimedOut.code());
+            });
+        }
         responder.answer(response)
     })))
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ottla_base::{Offset, TopicPartition};
 use ottla_storage::checkpoint::{self, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
 use ottla_storage::{Log, OpenLog, os};
+use tokio::sync::oneshot;
 use tracing::{error, warn};
 
 use super::Partitions;
@@ -45,21 +46,29 @@ pub struct StartsMoved {
     /// How often it was asked for, and how many of these are answered.
     asked: AtomicU64,
     written: AtomicU64,
-    turn: tokio::sync::Mutex<()>,
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl StartsMoved {
     /// Returns when it is. A disk that does not take it has told so.
     pub async fn write(&self, partitions: &Arc<Partitions>) {
         let asked = self.asked.fetch_add(1, Ordering::AcqRel) + 1;
-        let _turn = self.turn.lock().await;
+        let turn = Arc::clone(&self.turn).lock_owned().await;
         if self.written.load(Ordering::Acquire) >= asked {
             return;
         }
         let asked = self.asked.load(Ordering::Acquire);
-        let partitions = Arc::clone(partitions);
-        if tokio::task::spawn_blocking(move || write_log_starts(&partitions)).await.is_ok() {
-            self.written.store(asked, Ordering::Release);
+        let (partitions, (tell, told)) = (Arc::clone(partitions), oneshot::channel());
+        // Where the disk does not answer, this is the only thread that waits for it, and nobody waits for the thread.
+        let begun = std::thread::Builder::new().name("ottla-log-starts".to_owned()).spawn(move || {
+            write_log_starts(&partitions);
+            let _ = tell.send(());
+            drop(turn);
+        });
+        match begun {
+            Ok(_) if told.await.is_ok() => self.written.store(asked, Ordering::Release),
+            Ok(_) => {}
+            Err(error) => error!(%error, "where logs start is written down later: there can be no more threads"),
         }
     }
 }

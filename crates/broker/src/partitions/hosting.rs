@@ -293,6 +293,8 @@ impl Partitions {
     fn remove_unserved(&self, name: &TopicPartition, topic_id: Uuid, now_ms: Timestamp) -> Done {
         self.unopened().remove(name);
         drop(self.found().remove(name));
+        let copy = self.futures().remove(name);
+        copy.into_iter().for_each(|copy| self.doom(copy, now_ms));
         let mut done = Done::Nothing;
         for directory in self.directories.iter().filter(|directory| directory.is_online()) {
             let folder = directory.path().join(name.to_string());
@@ -429,6 +431,7 @@ impl Partitions {
         }
         let to = folder.with_file_name(PartitionFolder::name_of(name, FolderKind::Stray, Uuid::random(entropy)));
         tracing::warn!(folder = %folder.display(), to = %to.display(), "another topic's log is in the way");
+        self.unopened().remove(name);
         rename_folder(folder, &to)
     }
 

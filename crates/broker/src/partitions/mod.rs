@@ -313,8 +313,18 @@ impl Partitions {
         if target.path() == partition.home().path() {
             return self.doom(folder, now_ms);
         }
+        let id = read_partition_metadata(&folder).inspect_err(|error| target.on_error(error));
+        if matches!(id, Ok(Some(id)) if id != partition.topic_id) {
+            // Of a topic of this name that was deleted meanwhile.
+            return self.doom(folder, now_ms);
+        }
         let name = folder.file_name().expect("it lies in a directory").to_string_lossy().into_owned();
         let home = partition.home();
+        if !matches!(id, Ok(Some(_))) {
+            // It was just begun, or is damaged: nobody knows what it is a copy of.
+            self.doom(folder, now_ms);
+            return self.begin_anew(partition, target, now_ms);
+        }
         if partition.settings().compact || self.cleaner.has_compacted(home.path(), &partition.name) {
             // It may have been compacted while the copy could not be reached: what was copied may have no tombstone any more.
             self.doom(folder, now_ms);
@@ -324,7 +334,10 @@ impl Partitions {
         match partition.begin_move(target, name) {
             Ok(Begun::Anew(Some(copy))) => self.doom(copy, now_ms),
             Ok(_) => {}
-            Err(code) => return tracing::error!(partition = %partition.name, ?code, "cannot go on with a move"),
+            Err(code) => {
+                tracing::error!(partition = %partition.name, ?code, "cannot go on with a move");
+                return self.doom(folder, now_ms);
+            }
         }
         self.moves.add(partition);
     }

@@ -198,6 +198,22 @@ fn a_start_goes_on_with_a_move_and_forgets_those_of_topics_that_are_gone() {
     assert!(folder.path().join("a/t-0").exists() && !folder.path().join("b/t-0").exists());
 }
 
+#[test]
+fn the_copy_of_a_deleted_topic_is_no_copy_of_the_one_that_has_its_name_now() {
+    let folder = tempfile::tempdir().unwrap();
+    one_record_in_b(folder.path());
+    // What cannot be known is copied anew.
+    for (id, goes_on) in [(Some(Uuid(70)), false), (None, true)] {
+        let copy = folder.path().join("a").join(future(1));
+        fs::create_dir(&copy).unwrap();
+        id.inspect(|id| ottla_storage::write_partition_metadata(&copy, *id).unwrap());
+        let all = in_two_directories(folder.path()).unwrap();
+        assert_eq!(host(&all, folder.path()).moving().is_some(), goes_on, "{id:?}");
+        all.purge_doomed(i64::MAX).unwrap();
+        assert!(!copy.exists());
+    }
+}
+
 /// Makes what is at `path`, or comes there, a file that no disk can open.
 fn spoil(path: &Path) {
     _ = fs::remove_file(path);
