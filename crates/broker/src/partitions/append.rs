@@ -8,11 +8,12 @@
 use std::sync::Arc;
 
 use ottla_base::{Offset, Timestamp};
-use ottla_metadata::settings::topic::{TimestampType, TopicSettings};
+use ottla_metadata::settings::topic::{CompressionType, TimestampType, TopicSettings};
 use ottla_protocol::error::ErrorCode;
-use ottla_protocol::records::Batch;
 use ottla_protocol::records::compression::ZstdWindow;
+use ottla_protocol::records::repack::Target;
 use ottla_protocol::records::validate::{Depth, Rules, Validated};
+use ottla_protocol::records::{Batch, Compression};
 use ottla_storage::{Error as StorageError, LeaderAppend, SequenceError, Verdict};
 use tokio::sync::oneshot;
 
@@ -68,6 +69,8 @@ struct Terms {
     now_ms: Timestamp,
     log_append_time: bool,
     max_timestamp: Timestamp,
+    /// As it was sent.
+    received_bytes: usize,
 }
 
 impl Partition {
@@ -85,8 +88,8 @@ impl Partition {
         check: impl FnOnce(&Rules<'_>) -> Result<Validated, Failed>,
     ) -> Appending {
         let checked = self.check_room().and_then(|()| self.check(batch, acks, now_ms, check));
-        let terms = match checked {
-            Ok(terms) => terms,
+        let (terms, mut repacked) = match checked {
+            Ok(checked) => checked,
             Err(failed) => {
                 self.count_failed(&failed);
                 return Appending { outcome: Outcome::Done(Err(failed)), leaves_others: false };
@@ -94,17 +97,22 @@ impl Partition {
         };
         let mut queued = None;
         let turn = self.turns.enter(|| {
-            let share = (acks != Acks::None).then(|| memory.try_share(batch.bytes().len())).flatten()?;
+            let size_bytes = repacked.as_ref().map_or(batch.bytes().len(), Vec::len);
+            let share = (acks != Acks::None).then(|| memory.try_share(size_bytes)).flatten()?;
             let (done, outcome) = oneshot::channel();
             queued = Some(outcome);
-            Some(Queued { batch: batch.bytes().to_vec(), terms, done, _share: share })
+            let batch = repacked.take().unwrap_or_else(|| batch.bytes().to_vec());
+            Some(Queued { batch, terms, done, _share: share })
         });
         let Some(mut turn) = turn else {
             let outcome = Outcome::Queued(queued.expect("what was left was made"));
             return Appending { outcome, leaves_others: false };
         };
         turn.waiting().into_iter().for_each(|queued| self.write_queued(queued));
-        let placed = self.write(batch, terms);
+        let placed = match &repacked {
+            Some(repacked) => self.write(&whole(repacked), terms),
+            None => self.write(batch, terms),
+        };
         while let Some(queued) = turn.next() {
             self.write_queued(queued);
         }
@@ -119,8 +127,8 @@ impl Partition {
     /// It is written, and may still wait for a flush. Where there is little room left on the disk it is written nevertheless.
     pub fn append_own(self: &Arc<Self>, batch: &Batch<'_>, now_ms: Timestamp) -> Result<Placed, ErrorCode> {
         let max_timestamp = batch.header().max_timestamp;
-        let no_check = |_: &Rules<'_>| Ok(Validated { max_timestamp });
-        let terms = self.check(batch, Acks::All, now_ms, no_check).map_err(|failed| failed.code())?;
+        let no_check = |_: &Rules<'_>| Ok(Validated { max_timestamp, repacked: None });
+        let (terms, _) = self.check(batch, Acks::All, now_ms, no_check).map_err(|failed| failed.code())?;
         let mut turn = self.turns.enter(|| None).expect("who leaves nothing is let in");
         turn.waiting().into_iter().for_each(|queued| self.write_queued(queued));
         let placed = self.write(batch, terms);
@@ -184,7 +192,7 @@ impl Partition {
         acks: Acks,
         now_ms: Timestamp,
         check: impl FnOnce(&Rules<'_>) -> Result<Validated, Failed>,
-    ) -> Result<Terms, Failed> {
+    ) -> Result<(Terms, Option<Vec<u8>>), Failed> {
         let settings = self.settings();
         let log_start_offset = {
             let leading = self.leading();
@@ -198,13 +206,18 @@ impl Partition {
             _ => failed.at(log_start_offset),
         })?;
         let log_append_time = settings.message_timestamp_type == TimestampType::LogAppendTime;
-        Ok(Terms { now_ms, log_append_time, max_timestamp: validated.max_timestamp })
+        let terms = Terms {
+            now_ms,
+            log_append_time,
+            max_timestamp: validated.max_timestamp,
+            received_bytes: batch.bytes().len(),
+        };
+        Ok((terms, validated.repacked))
     }
 
     fn write_queued(&self, queued: Queued) {
-        let (batch, _) = Batch::parse(&queued.batch).expect("it was parsed before it was queued");
         // Where nobody waits any more, its connection has ended: as if the answer had been lost on the way.
-        let _ = queued.done.send(self.write(&batch, queued.terms));
+        let _ = queued.done.send(self.write(&whole(&queued.batch), queued.terms));
     }
 
     fn write(&self, batch: &Batch<'_>, terms: Terms) -> Result<Placed, Failed> {
@@ -250,7 +263,7 @@ impl Partition {
         self.leading().note(&mut state.log);
         self.touch();
         let messages = appended.last_offset.plus(1).0.abs_diff(appended.base_offset.0);
-        self.traffic.came(messages, batch.bytes().len() as u64);
+        self.traffic.came(messages, terms.received_bytes as u64);
         self.note_written(batch.bytes().len());
         Ok(Placed {
             base_offset: appended.base_offset,
@@ -287,7 +300,10 @@ impl Partition {
             max_decompressed_record_bytes: settings.max_decompressed_message_bytes as usize,
             depth: Depth::Header,
             zstd_window: ZstdWindow::Usual,
+            target: target(settings),
+            size_max_bytes: settings.max_message_bytes as usize,
         })?;
+        let size_bytes = validated.repacked.as_ref().map_or(size_bytes, Vec::len);
         if size_bytes > settings.segment_bytes as usize {
             let message = format!(
                 "Message batch size is {size_bytes} bytes in append to partition {}, which exceeds the maximum configured \
@@ -298,6 +314,24 @@ impl Partition {
         }
         Ok(validated)
     }
+}
+
+/// How the topic wants its batches packed, unless as they were sent.
+fn target(settings: &TopicSettings) -> Option<Target> {
+    let (codec, level) = match settings.compression_type {
+        CompressionType::Producer => return None,
+        CompressionType::Uncompressed => (Compression::None, None),
+        CompressionType::Gzip => (Compression::Gzip, settings.compression_gzip_level),
+        CompressionType::Snappy => (Compression::Snappy, None),
+        CompressionType::Lz4 => (Compression::Lz4, Some(settings.compression_lz4_level)),
+        CompressionType::Zstd => (Compression::Zstd, Some(settings.compression_zstd_level)),
+    };
+    Some(Target { codec, level })
+}
+
+/// What was a batch when it was checked.
+fn whole(bytes: &[u8]) -> Batch<'_> {
+    Batch::parse(bytes).expect("it was whole when it was checked").0
 }
 
 impl From<SequenceError> for Failed {

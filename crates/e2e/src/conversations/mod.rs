@@ -19,6 +19,7 @@ mod plain;
 mod producing;
 mod quotas;
 mod records;
+mod repacking;
 mod repeated;
 mod telemetry;
 mod topics;
@@ -65,6 +66,7 @@ pub fn all() -> Vec<Conversation> {
         altering::ALL,
         producing::ALL,
         records::ALL,
+        repacking::ALL,
         repeated::ALL,
         offsets::ALL,
         consuming::ALL,

@@ -31,7 +31,7 @@ const MAX_TIMESTAMP: usize = 35;
 const COUNT: usize = 57;
 
 /// The batch with other bytes at a place, and the checksum that goes with them.
-fn patched(batch: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {
+pub(super) fn patched(batch: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {
     let mut batch = batch.to_vec();
     batch[at..at + bytes.len()].copy_from_slice(bytes);
     let crc = crc_of(&batch);
@@ -40,7 +40,7 @@ fn patched(batch: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Produces; the order of partitions in the answer means nothing.
-fn produce(session: &mut Session, what: &str, version: i16, request: &ProduceRequest<'_>) {
+pub(super) fn produce(session: &mut Session, what: &str, version: i16, request: &ProduceRequest<'_>) {
     let Some(answer) = session.ask(what, ApiKey::Produce, version, request) else { return };
     let mut response: ProduceResponse<'_> = body(&answer, ApiKey::Produce, version);
     response.responses.iter_mut().for_each(|topic| topic.partition_responses.sort_by_key(|partition| partition.index));

@@ -53,7 +53,7 @@ pub(super) const TRANSACTIONAL_BIT: i16 = 1 << 4;
 pub(super) const CONTROL_BIT: i16 = 1 << 5;
 pub(super) const DELETE_HORIZON_BIT: i16 = 1 << 6;
 /// The others mean nothing.
-const KNOWN_BITS: i16 = (1 << 7) - 1;
+pub(super) const KNOWN_BITS: i16 = (1 << 7) - 1;
 
 /// The flags of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -4,7 +4,8 @@
 //! - [`record`]: the records, where they lie in memory; [`stream`]: their outlines, while they are being unpacked
 //! - [`compression`]: the codecs
 //! - [`builder`]: makes batches; [`control`]: what control records say
-//! - [`rewrite`]: a batch with other values in it; [`retain`]: what compaction leaves of one
+//! - [`rewrite`]: a batch with other values in it; [`retain`]: what compaction leaves of one;
+//!   [`repack`]: one in another codec
 //! - [`validate`]: what a leader checks before it appends
 //!
 //! Not here: the formats before magic 2. [`BatchError::Magic`] names them, nothing reads them.
@@ -14,6 +15,7 @@ pub mod builder;
 pub mod compression;
 pub mod control;
 pub mod record;
+pub mod repack;
 pub mod retain;
 pub mod rewrite;
 pub mod stream;

@@ -10,14 +10,14 @@ use std::io;
 
 use ottla_base::Timestamp;
 
-use super::batch::{Attributes, BatchHeader, DELETE_HORIZON_BIT, HEADER_BYTES, LENGTH_OVERHEAD_BYTES, set_crc};
+use super::batch::{
+    Attributes, BatchHeader, DELETE_HORIZON_BIT, HEADER_BYTES, KNOWN_BITS, LENGTH_OVERHEAD_BYTES, set_crc,
+};
 use super::builder::{Header, length, write_record};
 use super::compression::{Compression, Compressor};
 use super::record::Record;
 use crate::wire::Writer;
 
-/// What nothing is known of: the bits behind these are not written, as in Kafka.
-const KNOWN_BITS: i16 = 0x7f;
 /// The time of a record that has none, and the base timestamp of a batch without records.
 const NO_TIMESTAMP: Timestamp = -1;
 

@@ -16,6 +16,7 @@ use ottla_base::{Timestamp, TopicPartition};
 use super::batch::{Batch, BatchHeader, TimestampType, crc_of};
 use super::compression::{Compression, Decompressor, ZstdWindow};
 use super::record::{RecordError, RecordIter};
+use super::repack::{RepackError, Repacker, Target, Unpacked};
 use super::stream::{RecordStream, StreamError};
 use crate::error::ErrorCode;
 
@@ -27,6 +28,8 @@ const RECORD_ERRORS_MAX: usize = 10_000;
 const BUFFER_BYTES: usize = 16 * 1024;
 /// What is kept of a codec's memory from batch to batch: every connection has its own.
 const KEPT_BYTES: usize = 256 * 1024;
+/// What is kept of a codec's memory for packing: what zstd takes for a batch of a megabyte at its usual level.
+const KEPT_TO_PACK_BYTES: usize = 8 * 1024 * 1024;
 /// A batch may unpack to this ...
 pub const UNPACKED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// ... or to this multiple of its own size, if that is more. No data is as dense, only bombs are.
@@ -62,6 +65,10 @@ pub struct Rules<'a> {
     pub depth: Depth,
     /// How far back a zstd frame may reach; one that reaches further cannot be opened.
     pub zstd_window: ZstdWindow,
+    /// How it is packed in the log; `None` leaves it as it was sent.
+    pub target: Option<Target>,
+    /// The longest that a batch may be in the log.
+    pub size_max_bytes: usize,
 }
 
 /// How far compressed batches are looked into.
@@ -75,10 +82,12 @@ pub enum Depth {
 }
 
 /// A batch that may be appended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Validated {
     /// The largest timestamp of its records; of records that were left packed, what their header says it is.
     pub max_timestamp: Timestamp,
+    /// The whole batch as it is to be stored, where that is in another codec than it was sent in.
+    pub repacked: Option<Vec<u8>>,
 }
 
 /// A batch that may not.
@@ -97,6 +106,7 @@ pub struct Invalid {
 pub struct Scratch {
     buffer: Vec<u8>,
     decompressor: Decompressor,
+    repacker: Repacker,
     left_bytes: u64,
 }
 
@@ -114,7 +124,12 @@ impl Scratch {
 
 impl Default for Scratch {
     fn default() -> Self {
-        Self { buffer: Vec::new(), decompressor: Decompressor::default(), left_bytes: REQUEST_UNPACKED_BYTES_MAX }
+        Self {
+            buffer: Vec::new(),
+            decompressor: Decompressor::default(),
+            repacker: Repacker::default(),
+            left_bytes: REQUEST_UNPACKED_BYTES_MAX,
+        }
     }
 }
 
@@ -122,18 +137,54 @@ impl Default for Scratch {
 pub fn validate(batch: &Batch<'_>, rules: &Rules<'_>, scratch: &mut Scratch) -> Result<Validated, Invalid> {
     let header = batch.header();
     let codec = check_header(batch, rules)?;
+    let target = rules.target.filter(|target| target.codec != codec);
     let mut walk = Walk::new(header, rules);
+    let mut unpacked_bytes = batch.records().len() as u64;
     if codec == Compression::None {
         for record in RecordIter::new(header, batch.records()) {
             let record = record.map_err(|error| walk.malformed(codec, error))?;
+            walk.has_gap |= record.offset_delta != walk.index;
             walk.take(record.timestamp, record.offset.0, record.key.is_none());
         }
-    } else if rules.depth == Depth::Records || depends_on_records(header, rules, &walk) {
-        walk = walk_packed(batch, rules, codec, scratch)?;
+    } else if rules.depth == Depth::Records || target.is_some() || depends_on_records(header, rules, &walk) {
+        (walk, unpacked_bytes) = walk_packed(batch, rules, codec, scratch)?;
     } else {
         walk.max_timestamp = header.max_timestamp;
     }
-    walk.finish()
+    let unpacked = Unpacked { size_bytes: unpacked_bytes, has_gap: walk.has_gap };
+    let max_timestamp = walk.finish()?;
+    if unpacked.has_gap && codec != Compression::None && target.is_none() {
+        // Kafka would have to number them anew, which it fails to do with this code.
+        let name = rules.topic_partition;
+        let message = format!("The offsets in the compressed batch for {name} do not rise one by one from 0");
+        return Err(Invalid::new(ErrorCode::UnknownServerError, message));
+    }
+    let repacked = target.map(|target| repack(batch, rules, target, unpacked, scratch)).transpose()?;
+    Ok(Validated { max_timestamp, repacked })
+}
+
+fn repack(
+    batch: &Batch<'_>,
+    rules: &Rules<'_>,
+    target: Target,
+    unpacked: Unpacked,
+    scratch: &mut Scratch,
+) -> Result<Vec<u8>, Invalid> {
+    let unpacking = (&mut scratch.decompressor, rules.zstd_window);
+    let repacked = scratch.repacker.repack(batch, unpacked, target, rules.size_max_bytes, unpacking);
+    scratch.decompressor.trim(KEPT_BYTES);
+    scratch.repacker.trim(KEPT_TO_PACK_BYTES);
+    repacked.map_err(|error| match error {
+        RepackError::TooLarge { size_bytes } => {
+            let message = format!(
+                "Message batch size is {size_bytes} bytes in append to partition {} which exceeds the maximum configured \
+                 size of {}.",
+                rules.topic_partition, rules.size_max_bytes
+            );
+            Invalid::new(ErrorCode::MessageTooLarge, message)
+        }
+        RepackError::Unpack(error) => Invalid::new(ErrorCode::UnknownServerError, error.to_string()),
+    })
 }
 
 /// Whether a compressed batch must be opened, although its header is believed.
@@ -186,18 +237,18 @@ fn check_header(batch: &Batch<'_>, rules: &Rules<'_>) -> Result<Compression, Inv
     Ok(codec)
 }
 
-/// Walks over the records of a compressed batch.
+/// Walks over the records of a compressed batch, and says how much came out.
 fn walk_packed<'a>(
     batch: &Batch<'_>,
     rules: &'a Rules<'a>,
     codec: Compression,
     scratch: &mut Scratch,
-) -> Result<Walk<'a>, Invalid> {
+) -> Result<(Walk<'a>, u64), Invalid> {
     let mut walk = Walk::new(batch.header(), rules);
     let walked = walk_within(&mut walk, batch, codec, scratch);
     scratch.decompressor.trim(KEPT_BYTES);
     match walked {
-        Ok(()) => Ok(walk),
+        Ok(unpacked_bytes) => Ok((walk, unpacked_bytes)),
         Err(StreamError::Record(error)) => Err(walk.malformed(codec, error)),
         Err(error @ StreamError::Unpack(_)) => Err(walk.invalid(ErrorCode::UnknownServerError, &error)),
         Err(error @ (StreamError::TooLarge { .. } | StreamError::RecordTooLarge { .. })) => {
@@ -211,7 +262,7 @@ fn walk_within(
     batch: &Batch<'_>,
     codec: Compression,
     scratch: &mut Scratch,
-) -> Result<(), StreamError> {
+) -> Result<u64, StreamError> {
     let of_batch = UNPACKED_BYTES_MAX.max(batch.bytes().len() as u64 * UNPACKED_RATIO_MAX);
     scratch.buffer.resize(BUFFER_BYTES, 0);
     let window = walk.rules.zstd_window;
@@ -224,7 +275,7 @@ fn walk_within(
     let unpacked_bytes = records.unpacked_bytes();
     let spent_bytes = unpacked_bytes + reader.further_members() as u64 * GZIP_MEMBER_BYTES;
     scratch.left_bytes = scratch.left_bytes.saturating_sub(spent_bytes);
-    walked
+    walked.map(|()| unpacked_bytes)
 }
 
 fn walk_stream(walk: &mut Walk<'_>, records: &mut RecordStream<'_, impl io::Read>) -> Result<(), StreamError> {
@@ -317,7 +368,8 @@ impl<'a> Walk<'a> {
         Invalid::new(code, message)
     }
 
-    fn finish(self) -> Result<Validated, Invalid> {
+    /// The largest time of all records.
+    fn finish(self) -> Result<Timestamp, Invalid> {
         if self.is_time_wrong {
             let message = "One or more records have been rejected due to invalid timestamp".to_owned();
             return Err(Invalid { code: ErrorCode::InvalidTimestamp, message, record_errors: self.wrong });
@@ -332,13 +384,7 @@ impl<'a> Walk<'a> {
             );
             return Err(Invalid { code: ErrorCode::InvalidRecord, message, record_errors: self.wrong });
         }
-        if self.has_gap {
-            // Kafka would have to number them anew, which it fails to do with this code.
-            let name = self.rules.topic_partition;
-            let message = format!("The offsets in the compressed batch for {name} do not rise one by one from 0");
-            return Err(Invalid::new(ErrorCode::UnknownServerError, message));
-        }
-        Ok(Validated { max_timestamp: self.max_timestamp })
+        Ok(self.max_timestamp)
     }
 }
 

@@ -12,7 +12,7 @@ use std::path::Path;
 use ottla_base::{LeaderEpoch, PartitionIndex, ProducerEpoch, ProducerId};
 use ottla_protocol::internal::metadata::{MetadataRecord, PartitionRecord, TopicRecord};
 use ottla_protocol::records::control::ControlType;
-use ottla_protocol::records::validate::Validated;
+use ottla_protocol::records::validate::{Rules, Validated};
 use ottla_protocol::records::{Batch, BatchBuilder};
 use ottla_storage::{Left, LogConfig, MetaProperties, write_partition_metadata};
 
@@ -64,8 +64,9 @@ fn append(partition: &Arc<Partition>, builder: &BatchBuilder) -> Result<Placed, 
     let bytes = builder.build().unwrap();
     let (batch, _) = Batch::parse(&bytes).unwrap();
     let memory = FrameMemory::new(1 << 20);
-    let appending = partition
-        .append(&batch, Acks::All, 0, &memory, |_| Ok(Validated { max_timestamp: batch.header().max_timestamp }));
+    let max_timestamp = batch.header().max_timestamp;
+    let check = |_: &Rules<'_>| Ok(Validated { max_timestamp, repacked: None });
+    let appending = partition.append(&batch, Acks::All, 0, &memory, check);
     match appending.outcome {
         Outcome::Done(placed) => placed,
         Outcome::Queued(_) => panic!("nobody else appends"),

@@ -10,20 +10,21 @@
 //! Who packs or unpacks more than now and then keeps a [`Compressor`] or [`Decompressor`], which keep their memory.
 
 mod read;
+mod write;
 
 use std::fmt;
 use std::io::{self, Read, Write};
 
 use zstd::zstd_safe::zstd_sys::ZSTD_EndDirective;
-use zstd::zstd_safe::{CCtx, CParameter, DCtx, InBuffer, OutBuffer, ResetDirective, compress_bound};
+use zstd::zstd_safe::{CCtx, DCtx, InBuffer, OutBuffer, compress_bound};
 
 use super::batch::Batch;
 use super::record::RecordIter;
 pub use read::ZstdWindow;
-use read::{GzipReader, Lz4Reader, SnappyBlocks, SnappyReader, XERIAL_MAGIC, ZstdReader, zstd_error};
+use read::{GzipReader, Lz4Reader, SnappyBlocks, SnappyReader, ZstdReader, zstd_error};
+pub use write::Packing;
+use write::begin_zstd;
 
-const XERIAL_VERSION: i32 = 1;
-const XERIAL_BLOCK_BYTES: usize = 32 * 1024;
 /// Kafka's default for zstd.
 const ZSTD_DEFAULT_LEVEL: i32 = 3;
 /// zlib's default, which Kafka calls -1.
@@ -225,33 +226,18 @@ impl Compressor {
         bytes: &[u8],
         out: &mut Vec<u8>,
     ) -> io::Result<()> {
-        match codec {
-            Compression::None => {
-                out.extend_from_slice(bytes);
-                Ok(())
-            }
-            Compression::Gzip => {
-                let level = level.and_then(|level| u32::try_from(level).ok()).unwrap_or(GZIP_DEFAULT_LEVEL);
-                let level = flate2::Compression::new(level.min(GZIP_LEVEL_MAX));
-                let mut encoder = flate2::write::GzEncoder::new(out, level);
-                encoder.write_all(bytes)?;
-                encoder.finish().map(|_| ())
-            }
-            Compression::Snappy => {
-                compress_xerial(self.snappy.get_or_insert_with(|| Box::new(snap::raw::Encoder::new())), bytes, out)
-            }
-            Compression::Lz4 => {
-                let info = lz4_flex::frame::FrameInfo::new()
-                    .block_size(lz4_flex::frame::BlockSize::Max64KB)
-                    .block_mode(lz4_flex::frame::BlockMode::Independent);
-                let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(info, out);
-                encoder.write_all(bytes)?;
-                encoder.finish().map(|_| ()).map_err(io::Error::other)
-            }
-            Compression::Zstd => {
-                let context = self.zstd.get_or_insert_with(CCtx::create);
-                compress_zstd(context, level.unwrap_or(ZSTD_DEFAULT_LEVEL), bytes, out)
-            }
+        if codec == Compression::Zstd {
+            return compress_zstd(self.zstd.get_or_insert_with(CCtx::create), level, bytes, out);
+        }
+        let mut packing = self.packing(codec, level, bytes.len() as u64, out)?;
+        packing.write_all(bytes)?;
+        packing.finish()
+    }
+
+    /// Gives back what memory it has beyond `kept_bytes`.
+    pub fn trim(&mut self, kept_bytes: usize) {
+        if self.zstd.as_ref().is_some_and(|context| context.sizeof() > kept_bytes) {
+            self.zstd = None;
         }
     }
 }
@@ -345,25 +331,9 @@ fn grow(out: &mut Vec<u8>, more: usize, room: usize) {
     out.resize(out.len() + more, 0);
 }
 
-fn compress_xerial(encoder: &mut snap::raw::Encoder, bytes: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-    out.extend_from_slice(&XERIAL_MAGIC);
-    out.extend_from_slice(&XERIAL_VERSION.to_be_bytes());
-    out.extend_from_slice(&XERIAL_VERSION.to_be_bytes());
-    for piece in bytes.chunks(XERIAL_BLOCK_BYTES) {
-        let length_at = out.len();
-        let block_at = length_at + size_of::<i32>();
-        out.resize(block_at + snap::raw::max_compress_len(piece.len()), 0);
-        let length = encoder.compress(piece, &mut out[block_at..]).map_err(io::Error::other)?;
-        out[length_at..block_at].copy_from_slice(&(length as i32).to_be_bytes());
-        out.truncate(block_at + length);
-    }
-    Ok(())
-}
-
-fn compress_zstd(context: &mut CCtx<'static>, level: i32, bytes: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-    context.reset(ResetDirective::SessionOnly).map_err(zstd_error)?;
-    context.set_parameter(CParameter::CompressionLevel(level)).map_err(zstd_error)?;
-    context.set_pledged_src_size(Some(bytes.len() as u64)).map_err(zstd_error)?;
+/// All at once, which takes no buffers in between.
+fn compress_zstd(context: &mut CCtx<'static>, level: Option<i32>, bytes: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+    begin_zstd(context, level, bytes.len() as u64)?;
     out.reserve(compress_bound(bytes.len()));
     let mut input = InBuffer::around(bytes);
     let before = out.len();

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use super::read::XERIAL_MAGIC;
+use super::write::XERIAL_BLOCK_BYTES;
 use super::*;
 
 fn packed(codec: Compression, bytes: &[u8]) -> Vec<u8> {

@@ -13,6 +13,7 @@ use crate::records::{BatchBuilder, HEADER_BYTES};
 const NOW: Timestamp = 1_700_000_000_000;
 const HOUR_MS: i64 = 3_600_000;
 const LONGEST_RECORD: usize = 2 << 20;
+const LONGEST_BATCH: usize = 1 << 20;
 
 /// A topic, as the cases name it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,16 @@ enum Topic {
 }
 
 fn check_at(depth: Depth, topic: Topic, bytes: &[u8], scratch: &mut Scratch) -> Result<Validated, Invalid> {
+    check_for(None, depth, topic, bytes, scratch)
+}
+
+fn check_for(
+    target: Option<Target>,
+    depth: Depth,
+    topic: Topic,
+    bytes: &[u8],
+    scratch: &mut Scratch,
+) -> Result<Validated, Invalid> {
     let (batch, rest) = Batch::parse(bytes).unwrap();
     assert!(rest.is_empty());
     let rules = Rules {
@@ -37,6 +48,8 @@ fn check_at(depth: Depth, topic: Topic, bytes: &[u8], scratch: &mut Scratch) -> 
         max_decompressed_record_bytes: LONGEST_RECORD,
         depth,
         zstd_window: ZstdWindow::Usual,
+        target,
+        size_max_bytes: LONGEST_BATCH,
     };
     validate(&batch, &rules, scratch)
 }
@@ -450,4 +463,69 @@ fn an_answer_lists_so_many_records_and_counts_all() {
     let refused = check(Topic::Compacted, &packed(Compression::Lz4, &records, count as i32)).unwrap_err();
     assert_eq!(refused.record_errors.len(), RECORD_ERRORS_MAX);
     assert!(refused.message.contains("due to 10005 record errors in total"), "{}", refused.message);
+}
+
+#[test]
+fn a_batch_in_another_codec_than_the_topics_is_opened_and_packed_anew() {
+    let records = [record(0), made_at(7, 1), made_at(3, 2)].concat();
+    for target in Compression::ALL {
+        for codec in Compression::ALL {
+            let batch = packed(codec, &records, 3);
+            let mut scratch = Scratch::default();
+            let wanted = Some(Target { codec: target, level: None });
+            let validated = check_for(wanted, Depth::Header, Topic::Plain, &batch, &mut scratch).unwrap();
+            assert_eq!(validated.repacked.is_some(), codec != target, "{codec:?} {target:?}");
+            let Some(repacked) = validated.repacked else { continue };
+            let (repacked, _) = Batch::parse(&repacked).unwrap();
+            assert_eq!((repacked.header().compression(), repacked.is_crc_valid()), (Some(target), true));
+            let again = check_for(wanted, Depth::Records, Topic::Plain, repacked.bytes(), &mut scratch).unwrap();
+            assert_eq!((again.max_timestamp, again.repacked), (validated.max_timestamp, None));
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_inside_is_found_before_it_is_packed_anew() {
+    let wanted = Some(Target { codec: Compression::Gzip, level: None });
+    let refused = |batch: &[u8]| {
+        let checked = check_for(wanted, Depth::Header, Topic::Plain, batch, &mut Scratch::default());
+        checked.map(drop).map_err(|invalid| invalid.code)
+    };
+    assert_eq!(refused(&packed(Compression::Lz4, &record(0), 2)), Err(ErrorCode::InvalidRecord));
+    assert_eq!(refused(&packed(Compression::Lz4, &record(1), 2)), Err(ErrorCode::InvalidRecord));
+}
+
+#[test]
+fn what_is_too_long_in_the_topics_codec_is_refused() {
+    let mut builder = BatchBuilder::new();
+    builder.push(NOW, None, Some(&vec![0; LONGEST_BATCH]), &[]);
+    let plain = builder.build().unwrap();
+    let batch = packed(Compression::Zstd, &plain[HEADER_BYTES..], 1);
+    let checked = |codec| {
+        let wanted = Some(Target { codec, level: None });
+        check_for(wanted, Depth::Header, Topic::Plain, &batch, &mut Scratch::default()).map(drop)
+    };
+    assert_eq!(checked(Compression::Gzip), Ok(()));
+    let refused = checked(Compression::None).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::MessageTooLarge);
+    assert!(refused.message.contains(&format!("batch size is {} bytes", plain.len())), "{}", refused.message);
+}
+
+#[test]
+fn offsets_that_do_not_rise_one_by_one_are_numbered_anew_where_the_batch_is_packed_anew() {
+    let records = [record(1), record(1)].concat();
+    let wanted = |codec| Some(Target { codec, level: None });
+    for codec in [Compression::None, Compression::Gzip] {
+        let batch = packed(codec, &records, 2);
+        let mut scratch = Scratch::default();
+        let kept = check_for(wanted(codec), Depth::Records, Topic::Plain, &batch, &mut scratch).map(drop);
+        let is_stored = codec == Compression::None;
+        assert_eq!(kept.map_err(|it| it.code), if is_stored { Ok(()) } else { Err(ErrorCode::UnknownServerError) });
+        let validated = check_for(wanted(Compression::Lz4), Depth::Header, Topic::Plain, &batch, &mut scratch).unwrap();
+        let repacked = validated.repacked.unwrap();
+        let mut unpacked = Vec::new();
+        let (batch, _) = Batch::parse(&repacked).unwrap();
+        let records = scratch.decompressor.records(&batch, LONGEST_BATCH, &mut unpacked).unwrap();
+        assert_eq!(records.map(|record| record.unwrap().offset_delta).collect::<Vec<_>>(), [0, 1]);
+    }
 }
