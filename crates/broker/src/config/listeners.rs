@@ -10,6 +10,9 @@
 //! Names are compared in upper case. This version speaks plaintext only: other protocols are refused where a listener
 //! uses them, not where the map merely names them.
 //!
+//! An advertised listener without a host is reached by the name of this one; so is one on 0.0.0.0 that advertised.listeners
+//! leaves out, as the controllers' is in most configurations.
+//!
 //! Differs from Kafka: a node that is its own cluster needs no controller listener; a listener that
 //! advertised.listeners leaves out advertises itself.
 
@@ -19,6 +22,9 @@ use std::net::{IpAddr, ToSocketAddrs};
 
 use super::error::ConfigError;
 use super::written::Written;
+
+/// Every interface of IPv4. Nobody can connect to it.
+const EVERYWHERE: &str = "0.0.0.0";
 
 /// What is spoken on a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,11 +131,18 @@ pub fn read(written: &Written, host_name: &dyn Fn() -> String) -> Result<Listene
             );
             return Err(written.error("listeners", reason));
         }
-        let (advertised_host, advertised_port) = match advertised.get(&endpoint.name) {
-            Some(told) => (told.host.clone(), told.port),
-            None => (own_host(written, &endpoint, host_name)?, endpoint.port),
-        };
         let for_controllers = controller_names.contains(&endpoint.name);
+        let (told, port) = match advertised.get(&endpoint.name) {
+            Some(told) => (told.host.as_str(), told.port),
+            None if endpoint.host == EVERYWHERE && advertised.is_empty() && !for_controllers => {
+                let name = &endpoint.name;
+                let reason = format!("clients cannot connect to {EVERYWHERE}: set advertised.listeners for {name}");
+                return Err(written.error("listeners", reason));
+            }
+            None => (endpoint.host.as_str(), endpoint.port),
+        };
+        let advertised_host = if told.is_empty() || told == EVERYWHERE { host_name() } else { told.to_owned() };
+        let advertised_port = port;
         let Endpoint { name, host, port } = endpoint;
         let listener = Listener { name, host, port, protocol, advertised_host, advertised_port };
         if for_controllers { &mut listeners.controller } else { &mut listeners.broker }.push(listener);
@@ -247,25 +260,13 @@ fn advertised(written: &Written, bound: &[Endpoint]) -> Result<BTreeMap<String, 
         if bound.iter().all(|listener| listener.name != endpoint.name) {
             return Err(written.error(KEY, format!("listeners has no {}", endpoint.name)));
         }
-        if endpoint.host.is_empty() || endpoint.host == "0.0.0.0" {
-            let reason = format!("{} needs a host that clients can connect to", endpoint.name);
+        if endpoint.host == EVERYWHERE {
+            let reason = format!("{} needs a host that clients can connect to, not {EVERYWHERE}", endpoint.name);
             return Err(written.error(KEY, reason));
         }
         advertised.insert(endpoint.name.clone(), endpoint);
     }
     Ok(advertised)
-}
-
-/// Where a listener without an advertised one is reached.
-fn own_host(written: &Written, endpoint: &Endpoint, host_name: &dyn Fn() -> String) -> Result<String, ConfigError> {
-    match endpoint.host.as_str() {
-        "" => Ok(host_name()),
-        "0.0.0.0" => {
-            let reason = format!("clients cannot connect to 0.0.0.0: set advertised.listeners for {}", endpoint.name);
-            Err(written.error("listeners", reason))
-        }
-        host => Ok(host.to_owned()),
-    }
 }
 
 fn inter_broker(written: &Written, broker: &[Listener]) -> Result<String, ConfigError> {
@@ -281,4 +282,35 @@ fn inter_broker(written: &Written, broker: &[Listener]) -> Result<String, Config
         return Err(written.error(at, format!("there is no listener {name} for brokers; {by_name} may name another")));
     }
     Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What each listener is reached by, on a host called `here`.
+    fn told(text: &str) -> Result<String, String> {
+        let written = Written::from_text("server.properties", text).unwrap();
+        let listeners = read(&written, &|| "here".to_owned()).map_err(|error| error.to_string())?;
+        let all = listeners.broker.iter().chain(&listeners.controller);
+        let told = |it: &Listener| format!("{} {}:{}", it.name, it.advertised_host, it.advertised_port);
+        Ok(all.map(told).collect::<Vec<_>>().join(", "))
+    }
+
+    #[test]
+    fn the_configurations_of_containers_are_understood() {
+        let both = "controller.listener.names=CONTROLLER\nlisteners=PLAINTEXT://0.0.0.0:1,CONTROLLER://0.0.0.0:2\n";
+        let with = |advertised: &str| told(&format!("{both}advertised.listeners={advertised}\n"));
+        assert_eq!(with("PLAINTEXT://outside:9").as_deref(), Ok("PLAINTEXT outside:9, CONTROLLER here:2"));
+        let of_both = "PLAINTEXT://outside:9,CONTROLLER://inside:8";
+        assert_eq!(with(of_both).as_deref(), Ok("PLAINTEXT outside:9, CONTROLLER inside:8"));
+        assert_eq!(with("PLAINTEXT://:9").as_deref(), Ok("PLAINTEXT here:9, CONTROLLER here:2"));
+        assert!(with("PLAINTEXT://outside:9,CONTROLLER://0.0.0.0:2").is_err());
+        assert!(told(both).unwrap_err().contains("set advertised.listeners for PLAINTEXT"));
+        let wide = "controller.listener.names=C\nlisteners=PLAINTEXT://:1,C://:2\n";
+        assert_eq!(told(wide).as_deref(), Ok("PLAINTEXT here:1, C here:2"));
+        let several = "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,IN:PLAINTEXT\n\
+                       listeners=PLAINTEXT://0.0.0.0:1,IN://0.0.0.0:2\nadvertised.listeners=PLAINTEXT://outside:1\n";
+        assert_eq!(told(several).as_deref(), Ok("PLAINTEXT outside:1, IN here:2"));
+    }
 }

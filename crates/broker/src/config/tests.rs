@@ -209,6 +209,7 @@ fn listeners_must_make_sense() {
             "listeners=PLAINTEXT://0.0.0.0:9092",
             "listeners=PLAINTEXT://0.0.0.0:9092\nadvertised.listeners=PLAINTEXT://a:1",
             "advertised.listeners=PLAINTEXT://0.0.0.0:9092",
+            "advertised.listeners=PLAINTEXT://:9092",
             "advertised.listeners=OTHER://a:9092",
             "controller.listener.names=CONTROLLER",
             "controller.listener.names=plaintext",
@@ -231,7 +232,8 @@ fn listeners_must_make_sense() {
             server.properties line 4: listeners=PLAINTEXT://127.0.0.1:9092,B://127.0.0.1:9093: listener.security.protocol.map has no protocol for the listener B
             server.properties line 4: listeners=PLAINTEXT://0.0.0.0:9092: clients cannot connect to 0.0.0.0: set advertised.listeners for PLAINTEXT
             ok
-            server.properties line 4: advertised.listeners=PLAINTEXT://0.0.0.0:9092: PLAINTEXT needs a host that clients can connect to
+            server.properties line 4: advertised.listeners=PLAINTEXT://0.0.0.0:9092: PLAINTEXT needs a host that clients can connect to, not 0.0.0.0
+            ok
             server.properties line 4: advertised.listeners=OTHER://a:9092: listeners has no OTHER
             server.properties line 4: controller.listener.names=CONTROLLER: listeners has no CONTROLLER, which a node that is a controller must listen on
             server.properties line 3: listeners=PLAINTEXT://127.0.0.1:9092: there is no listener for clients, only for controllers
