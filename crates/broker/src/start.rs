@@ -88,7 +88,7 @@ impl Broker {
         let publisher = Publisher {
             config: config.clone(),
             connections: connections.clone(),
-            host_rates: HostRates::start(&connections, host_names::resolve).map_err(thread)?,
+            host_rates: HostRates::start(&connections, config.running.clone(), host_names::resolve).map_err(thread)?,
             partitions: partitions.clone(),
             groups: groups.clone(),
             telemetry: telemetry.clone(),
