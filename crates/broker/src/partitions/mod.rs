@@ -27,16 +27,15 @@ use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use ottla_base::{BrokerId, Offset, Timestamp, TopicPartition, Uuid};
 use ottla_metadata::controller::PlacedReplica;
-use ottla_metadata::image::{Image, Topic};
+use ottla_metadata::image::{self, Image, Topic};
 use ottla_metadata::settings::topic::TopicSettings;
 use ottla_protocol::error::ErrorCode;
 use ottla_storage::checkpoint::{self, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
 use ottla_storage::{
     Error as StorageError, FolderKind, Log, LogDirectory, OpenLog, PartitionFolder, ProducerCount, os,
-    read_partition_metadata,
+    read_partition_metadata, rename_folder,
 };
 
-use self::checkpoints::StartsMoved;
 use self::cleaner::Cleaner;
 use self::directories::{Directory, Watch};
 use self::mover::Moves;
@@ -61,10 +60,18 @@ struct Hosted {
     settings: Arc<TopicSettings>,
     /// By number; `None` where another broker has it, or its log is not made yet or cannot be opened.
     partitions: Vec<Option<Arc<Partition>>>,
-    /// Those whose log is being made, with the directory that was chosen for it if it is a new one.
-    making: BTreeMap<i32, Option<Arc<Directory>>>,
+    /// Those whose log is being made.
+    making: BTreeMap<i32, InMaking>,
     /// Those whose log cannot be opened, or lies in a log directory that is offline.
     failed: BTreeSet<i32>,
+}
+
+/// A partition whose log is being made.
+struct InMaking {
+    /// The directory that was chosen for it, if it is a new one.
+    home: Option<Arc<Directory>>,
+    /// As the metadata has it by now.
+    registration: Arc<image::Partition>,
 }
 
 /// A folder that waits to be removed, so that readers can finish.
@@ -534,6 +541,16 @@ impl Partitions {
     fn doomed(&self) -> MutexGuard<'_, Vec<Doomed>> {
         self.doomed.lock().expect("nobody panics while holding this lock")
     }
+}
+
+/// Gives the folder of a log the name of one that nobody here removes.
+fn set_folder_aside(name: &TopicPartition, folder: &Path) -> ottla_storage::Result<()> {
+    let to = folder.with_file_name(PartitionFolder::name_of(name, FolderKind::Stray, Uuid::random(entropy)));
+    tracing::warn!(
+        folder = %folder.display(), to = %to.display(),
+        "another topic's log is in the way: it is set aside, and stays until somebody removes the folder"
+    );
+    rename_folder(folder, &to)
 }
 
 /// What came of closing a log, and where it lies.
