@@ -96,6 +96,7 @@ impl Broker {
         };
         let mut host = Host::open(config.clone(), &cluster_id, publisher)?;
         blank.format(host.image(), config.node_id, &directory_ids)?;
+        partitions.settle_rivals(host.image())?;
         // Those that are hosted from now on may owe a flush at once.
         let flushers = Flushers::start(partitions.directories()).map_err(thread)?;
         let registration = join_cluster(&mut host, &config, &cluster_id, directory_ids, previous_epoch)?;

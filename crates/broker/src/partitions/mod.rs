@@ -36,6 +36,7 @@ use ottla_storage::{
     read_partition_metadata, rename_folder,
 };
 
+use self::checkpoints::StartsMoved;
 use self::cleaner::Cleaner;
 use self::directories::{Directory, Watch};
 use self::mover::Moves;
@@ -44,6 +45,8 @@ use self::partition::{Partition, Positions};
 use crate::config::Config;
 use crate::metrics::Traffic;
 use crate::node::entropy;
+
+use self::startup::Rival;
 
 pub use startup::{Loaded, open_directories};
 
@@ -90,6 +93,8 @@ pub struct Partitions {
     watch: Arc<Watch>,
     /// The logs that lie there, and for which there was no room when they were to be opened.
     unopened: Mutex<BTreeMap<TopicPartition, OpenLog>>,
+    /// Logs with the name of one that was found, and of other topics.
+    rivals: Mutex<Vec<Rival>>,
     /// Replicas that lie in another directory than the metadata says.
     misplaced: Mutex<Vec<PlacedReplica>>,
     /// The partitions that were there before the broker was started are hosted.
@@ -126,6 +131,7 @@ impl Partitions {
             directories: loaded.directories,
             watch: loaded.watch,
             unopened: Mutex::new(loaded.unopened),
+            rivals: Mutex::new(loaded.rivals),
             misplaced: Mutex::default(),
             has_started: AtomicBool::new(false),
             producer_id_expiration_ms: AtomicI64::new(config.running.get().producer_id_expiration_ms),
@@ -358,6 +364,39 @@ impl Partitions {
 
     fn futures(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, PathBuf>> {
         self.futures.lock().expect("nobody panics while holding this lock")
+    }
+
+    /// Of logs of one name that are of several topics, keeps the one of the topic that `image` knows, and sets the others aside.
+    /// Nothing is hosted before.
+    ///
+    /// # Errors
+    /// Two logs of one name are still there.
+    pub fn settle_rivals(&self, image: &Image) -> ottla_storage::Result<()> {
+        let rivals = std::mem::take(&mut *self.rivals.lock().expect("nobody panics while holding this lock"));
+        for Rival { folder, topic_id, options } in rivals {
+            let name = options.topic_partition.clone();
+            let counts = image.topic(&name.topic).is_some_and(|topic| topic.id == topic_id);
+            if counts {
+                drop(self.found().remove(&name));
+                self.unopened().insert(name.clone(), options);
+            }
+            for directory in self.directories.iter().filter(|directory| directory.is_online()) {
+                let other = directory.path().join(name.to_string());
+                let is_superfluous = (other == folder) != counts;
+                let exists = || os::exists(&other).map_err(StorageError::io("look for", &other));
+                let done = match is_superfluous.then(exists).transpose() {
+                    Ok(Some(true)) => set_folder_aside(&name, &other),
+                    done => done.map(drop),
+                };
+                if let Err(error) = done {
+                    directory.on_error(&error);
+                    if directory.is_online() {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// One of the logs that were found on the disk and are not hosted yet, if there are any.

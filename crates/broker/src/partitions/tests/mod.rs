@@ -417,12 +417,59 @@ fn a_log_that_cannot_be_claimed_is_not_replaced_by_an_empty_one_in_another_direc
 }
 
 #[test]
+fn of_two_logs_of_one_name_the_one_of_the_topic_counts_and_the_other_is_set_aside() {
+    for (ours, theirs) in [("a", "b"), ("b", "a")] {
+        let folder = tempfile::tempdir().unwrap();
+        one_record_in_b(folder.path());
+        let [in_a, in_b] = ["a", "b"].map(|name| folder.path().join(name).join("t-0"));
+        copy_folder(&in_b, &in_a);
+        // A topic of that name was deleted while its disk was away.
+        let stray = folder.path().join(theirs).join("t-0");
+        fs::remove_file(stray.join("partition.metadata")).unwrap();
+        write_partition_metadata(&stray, Uuid(70)).unwrap();
+        let all = in_two_directories(folder.path()).unwrap();
+        all.settle_rivals(&image_of_t()).unwrap();
+        all.set_strays_aside(&image_of_t());
+        let partition = host(&all, folder.path());
+        assert_eq!(partition.home().path(), folder.path().join(ours));
+        assert_eq!(partition.positions().log_end, Offset(1));
+        let names = |name: &str| {
+            let names = fs::read_dir(folder.path().join(name)).unwrap();
+            let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            names.filter(|name| name.starts_with("t-0")).collect::<Vec<_>>()
+        };
+        assert_eq!(names(ours), ["t-0"]);
+        assert!(names(theirs).len() == 1 && names(theirs)[0].ends_with("-stray"), "{:?}", names(theirs));
+    }
+}
+
+#[test]
+fn two_logs_of_one_name_whose_topics_are_gone_are_both_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    one_record_in_b(folder.path());
+    fs::create_dir(folder.path().join("a/t-0")).unwrap();
+    write_partition_metadata(&folder.path().join("a/t-0"), Uuid(70)).unwrap();
+    let all = in_two_directories(folder.path()).unwrap();
+    all.settle_rivals(&Image::new("c")).unwrap();
+    all.set_strays_aside(&Image::new("c"));
+    assert!(["a", "b"].iter().all(|name| !folder.path().join(name).join("t-0").exists()));
+}
+
+#[test]
 fn two_logs_of_one_partition_stop_the_start() {
     let folder = tempfile::tempdir().unwrap();
     one_record_in_b(folder.path());
     fs::create_dir(folder.path().join("a/t-0")).unwrap();
     let error = in_two_directories(folder.path()).err().unwrap().to_string();
     assert!(error.contains("/a and ") && error.contains("/b hold a log of t-0"), "{error}");
+}
+
+/// Copies a partition's folder. (A program that did it would hold the locks of log directories until it has begun.)
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
 }
 
 #[test]

@@ -492,8 +492,7 @@ fn a_partition_is_led_on_in_the_epoch_of_a_later_election() {
 /// What a crash between the two renames leaves: `t-0` in both directories, with the mark in `a`.
 fn twice(folder: &Path, longer: &str) {
     one_record_in_b(folder);
-    let copy = std::process::Command::new("cp").arg("-r").arg(folder.join("b/t-0")).arg(folder.join("a/t-0")).status();
-    assert!(copy.unwrap().success());
+    copy_folder(&folder.join("b/t-0"), &folder.join("a/t-0"));
     fs::write(folder.join("a/t-0").join(MOVED), "/b").unwrap();
     if !longer.is_empty() {
         let mut log = open_log(&folder.join(longer), LogConfig::default());
