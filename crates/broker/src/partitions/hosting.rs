@@ -295,6 +295,8 @@ impl Partitions {
     fn remove(&self, partition: &Partition, now_ms: Timestamp) -> Done {
         let delay_ms = partition.settings().file_delete_delay_ms;
         let name = PartitionFolder::name_of(&partition.name, FolderKind::Deleted, Uuid::random(entropy));
+        // Where it has just moved, its old folder is still to be renamed.
+        let _leaving = partition.move_state.leaving();
         let renamed = partition.rename_folder(&name);
         // Nobody begins another move now: the partition is known to be gone.
         if let Some(copy) = partition.cancel_move() {
