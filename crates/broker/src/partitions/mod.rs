@@ -460,7 +460,8 @@ impl Partitions {
     /// The first failure; all other logs were closed nevertheless. No directory may be marked as left cleanly then, and
     /// the checkpoints of the one that failed stay as they were.
     pub fn close(self, now_ms: Timestamp) -> ottla_storage::Result<Vec<LogDirectory>> {
-        let all = self.all();
+        // Nothing is written any more where the disk has failed.
+        let all: Vec<_> = self.all().into_iter().filter(|partition| partition.is_online()).collect();
         self.topics.write().expect("nobody panics while holding this lock").clear();
         let mut positions = Vec::with_capacity(all.len());
         let mut failed: Vec<(PathBuf, ottla_storage::Error)> = Vec::new();
