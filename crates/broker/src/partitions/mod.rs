@@ -36,7 +36,6 @@ use ottla_storage::{
     read_partition_metadata, rename_folder,
 };
 
-use self::checkpoints::StartsMoved;
 use self::cleaner::Cleaner;
 use self::directories::{Directory, Watch};
 use self::mover::Moves;
@@ -113,8 +112,6 @@ pub struct Partitions {
     futures: Mutex<BTreeMap<TopicPartition, PathBuf>>,
     /// Directories that were asked for before the replica was there.
     wishes: Mutex<BTreeMap<TopicPartition, Arc<Directory>>>,
-    /// Where logs start that begin later now.
-    pub starts_moved: StartsMoved,
     /// The partitions that are being moved to another directory.
     pub moves: Moves,
     /// What was counted for partitions that are gone.
@@ -143,7 +140,6 @@ impl Partitions {
             doomed: Mutex::default(),
             futures: Mutex::new(loaded.futures),
             wishes: Mutex::default(),
-            starts_moved: StartsMoved::default(),
             moves: Moves::default(),
             departed: Traffic::default(),
             cleaner: Cleaner::default(),
@@ -171,13 +167,6 @@ impl Partitions {
     pub fn all(&self) -> Vec<Arc<Partition>> {
         let topics = self.topics.read().expect("nobody panics while holding this lock");
         topics.values().flat_map(|hosted| hosted.partitions.iter().flatten().cloned()).collect()
-    }
-
-    /// Those whose log is being opened or made.
-    fn making(&self) -> Vec<TopicPartition> {
-        let topics = self.topics.read().expect("nobody panics while holding this lock");
-        let making = topics.iter().flat_map(|(topic, hosted)| hosted.making.keys().map(move |index| (topic, *index)));
-        making.map(|(topic, index)| TopicPartition::new(topic.as_str(), index)).collect()
     }
 
     /// How many cannot be served because their logs cannot be opened, or lie in a log directory that is offline.
@@ -535,8 +524,12 @@ impl Partitions {
         let write = |file, offset: fn(&Positions) -> Offset, known: fn(&OpenLog) -> Offset| {
             let closed = here().map(|(_, name, positions)| (name.clone(), offset(positions)));
             let mut offsets: BTreeMap<_, _> = closed.collect();
-            let left = unopened.iter().filter(|(name, _)| directory.path().join(name.to_string()).exists());
-            offsets.extend(left.map(|(name, options)| (name.clone(), known(options))));
+            for (name, options) in unopened.iter() {
+                let folder = directory.path().join(name.to_string());
+                if os::exists(&folder).map_err(StorageError::io("look for", &folder))? {
+                    offsets.insert(name.clone(), known(options));
+                }
+            }
             checkpoint::write_offsets(&directory.path().join(file), &offsets)
         };
         write(RECOVERY_POINT_CHECKPOINT, |positions| positions.log_end, |options| options.recovery_point)?;
@@ -544,28 +537,27 @@ impl Partitions {
         write(HIGH_WATERMARK_CHECKPOINT, |positions| positions.high_watermark, |_| Offset(0))
     }
 
-    /// Removes the folders whose time has come. Those that cannot be removed are tried again later.
+    /// Removes the folders of a directory whose time has come. Those that cannot be removed are tried again later.
     ///
     /// # Errors
     /// The first failure; the other folders were removed nevertheless.
-    pub fn purge_doomed(&self, now_ms: Timestamp) -> ottla_storage::Result<()> {
-        let is_in_a_full_one =
-            |folder: &Path| self.directories.iter().any(|directory| directory.is_full() && directory.holds(folder));
-        let is_due =
-            |doomed: &mut Doomed| doomed.due_ms <= now_ms || !doomed.is_stuck && is_in_a_full_one(&doomed.folder);
+    pub fn purge_doomed_in(&self, directory: &Directory, now_ms: Timestamp) -> ottla_storage::Result<()> {
+        let is_due = |doomed: &mut Doomed| {
+            let is_time = doomed.due_ms <= now_ms || !doomed.is_stuck && directory.is_full();
+            is_time && directory.holds(&doomed.folder)
+        };
         let due: Vec<Doomed> = self.doomed().extract_if(.., is_due).collect();
         let mut done = Ok(());
         for Doomed { folder, .. } in due {
-            let home = self.directories.iter().find(|directory| directory.holds(&folder));
-            if home.is_some_and(|home| !home.is_online()) {
-                continue;
+            if !directory.is_online() {
+                break;
             }
             match os::remove_folder(&folder) {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => {
                     let due_ms = now_ms.saturating_add(REMOVED_AGAIN_AFTER_MS);
                     self.doomed().push(Doomed { folder: folder.clone(), due_ms, is_stuck: true });
                     let error = StorageError::Io { operation: "remove", path: folder, source };
-                    home.inspect(|home| home.on_error(&error));
+                    directory.on_error(&error);
                     done = done.and(Err(error));
                 }
                 _ => {}

@@ -149,9 +149,9 @@ impl Move {
         self.is_going_on.load(Ordering::Relaxed)
     }
 
-    /// Whether its copy is about to take the log's place in `directory`.
-    pub fn arrives_in(&self, directory: &Directory) -> bool {
-        self.future().as_ref().is_some_and(|future| future.is_arriving && future.home.path() == directory.path())
+    /// The directory in which its copy is about to take the log's place.
+    pub fn arriving_in(&self) -> Option<Arc<Directory>> {
+        self.future().as_ref().filter(|future| future.is_arriving).map(|future| future.home.clone())
     }
 
     fn future(&self) -> MutexGuard<'_, Option<Future>> {

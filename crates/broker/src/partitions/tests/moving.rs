@@ -299,7 +299,7 @@ fn records_that_were_deleted_do_not_come_back_with_a_move_and_a_kill() {
     all.move_to(&partition, &a, 0).unwrap();
     copy_all(&partition);
     partition.delete_records(Some(Offset(2))).unwrap();
-    checkpoints::write_log_starts(&all);
+    all.directories().iter().for_each(|directory| checkpoints::write_log_starts(&all, directory).unwrap());
     all.finish_move(&partition, 0, |_| ()).unwrap();
     assert!(partition.take_start_moved(), "it is written down anew, as it may have moved since");
     drop((partition, all, a));
@@ -319,7 +319,7 @@ fn what_is_written_down_of_a_log_that_arrives_is_kept_until_it_does() {
     let arrives = |to: &Directory| {
         checkpoints::note_arrival(to, &partition.name, Offset(1))?;
         partition.delete_records(Some(Offset(2))).unwrap();
-        checkpoints::write(&all);
+        write_checkpoints(&all);
         assert_eq!(starts(), BTreeMap::from([(partition.name.clone(), Offset(2))]));
         Ok(())
     };
@@ -532,6 +532,25 @@ fn a_log_whose_last_records_were_compacted_away_moves_too() {
         let slice = read_from(&partition, Reader::Uncommitted, from_end).slice.unwrap();
         assert_eq!(slice.first_offset, Offset(20));
     }
+}
+
+#[test]
+fn where_a_log_starts_that_is_about_to_arrive_is_written_down_in_both_directories() {
+    let folder = tempfile::tempdir().unwrap();
+    let (partition, b) = in_a(folder.path(), LogConfig::default(), 3);
+    let places = || {
+        let directories = partition.start_directories();
+        directories.iter().map(|one| one.path().file_name().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    partition.begin_move(&b, future(1)).unwrap();
+    copy_all(&partition);
+    assert_eq!(places(), ["a"]);
+    let arrives = |_: &Directory| {
+        assert_eq!(places(), ["b", "a"]);
+        Ok(())
+    };
+    assert!(matches!(partition.finish_move(0, arrives), Ok(Finished::Moved(_))));
+    assert_eq!(places(), ["b"]);
 }
 
 #[test]
