@@ -38,8 +38,9 @@ use crate::net::workers::Workers;
 use crate::node::{Node, ProducerIds, PublishedImage, clock, entropy};
 use crate::partitions::disks::{Disks, Watching};
 use crate::partitions::flusher::Flushers;
+use crate::partitions::housekeeping::Housekeeping;
 use crate::partitions::mover::{Mover, MoverThread};
-use crate::partitions::{Partitions, cleaner, housekeeping, open_directories};
+use crate::partitions::{Partitions, cleaner, open_directories};
 use crate::registration::Registration;
 use crate::telemetry::Telemetry;
 
@@ -54,7 +55,7 @@ pub struct Broker {
     stopping: watch::Sender<bool>,
     listeners: Vec<Task<()>>,
     workers: Arc<Workers>,
-    housekeeping: (mpsc::Sender<()>, JoinHandle<()>),
+    housekeeping: Housekeeping,
     flushers: Flushers,
     mover: MoverThread,
     /// Looks after the log directories, and says why the broker cannot go on with those that are left.
@@ -88,7 +89,7 @@ impl Broker {
         let publisher = Publisher {
             config: config.clone(),
             connections: connections.clone(),
-            host_rates: HostRates::start(&connections, host_names::resolve).map_err(thread)?,
+            host_rates: HostRates::start(&connections, config.running.clone(), host_names::resolve).map_err(thread)?,
             partitions: partitions.clone(),
             groups: groups.clone(),
             telemetry: telemetry.clone(),
@@ -96,6 +97,7 @@ impl Broker {
         };
         let mut host = Host::open(config.clone(), &cluster_id, publisher)?;
         blank.format(host.image(), config.node_id, &directory_ids)?;
+        partitions.settle_rivals(host.image())?;
         // Those that are hosted from now on may owe a flush at once.
         let flushers = Flushers::start(partitions.directories()).map_err(thread)?;
         let registration = join_cluster(&mut host, &config, &cluster_id, directory_ids, previous_epoch)?;
@@ -119,7 +121,7 @@ impl Broker {
             node_id: config.node_id,
         };
         let mover = mover.run().map_err(thread)?;
-        let housekeeping = start_housekeeping(partitions.clone(), config.clone()).map_err(thread)?;
+        let housekeeping = Housekeeping::start(&partitions, &config).map_err(thread)?;
         let cleaner = start_cleaner(partitions.clone(), config.clone()).map_err(thread)?;
         let node = Arc::new(Node {
             authorizer: Box::new(AllowAll),
@@ -222,9 +224,8 @@ impl Broker {
             }
         }
         let workers = self.workers;
-        let (stop, housekeeping) = self.housekeeping;
+        let housekeeping = self.housekeeping;
         let (flushers, mover, (disks, _)) = (self.flushers, self.mover, self.disks);
-        drop(stop);
         let (stop, cleaner) = self.cleaner;
         drop(stop);
         let (partitions, epoch) = (self.node.partitions.clone(), self.node.registration.epoch());
@@ -238,7 +239,7 @@ impl Broker {
             drop(mover);
             drop(disks);
             drop(flushers);
-            housekeeping.join().expect("the housekeeping does not panic");
+            drop(housekeeping);
             cleaner.join().expect("who looks after the cleaner's threads does not panic");
             // The metadata log is read in full by every start: the others may be left cleanly though it was not.
             let ended = running.join();
@@ -321,15 +322,6 @@ fn join_cluster(
         other => return Err(refused(format!("{other:?}"))),
     }
     Ok(Registration::new(register, epoch))
-}
-
-fn start_housekeeping(
-    partitions: Arc<Partitions>,
-    config: Arc<Config>,
-) -> std::io::Result<(mpsc::Sender<()>, JoinHandle<()>)> {
-    let (stop, stopped) = mpsc::channel();
-    let thread = std::thread::Builder::new().name("ottla-housekeeping".to_owned());
-    Ok((stop, thread.spawn(move || housekeeping::run(&partitions, &config, &stopped))?))
 }
 
 fn start_cleaner(

@@ -219,7 +219,8 @@ impl EpochsFile {
 }
 
 impl UnwrittenEpochs {
-    /// Writes them, and returns when they are on the disk; or, for want of room or of files, leaves that to the next flush.
+    /// Writes them, and returns when they are on the disk; or, for want of room or of files, leaves that to the next flush. That
+    /// writes another file: what an fsync of this one has lost is not missed.
     ///
     /// # Errors
     /// The disk is to blame.
@@ -228,18 +229,12 @@ impl UnwrittenEpochs {
         if self.file.written.load(Ordering::Acquire) >= self.changes {
             return Ok(());
         }
-        let staged = small_file::stage(&path, self.text.as_bytes());
-        if let Err(error) = &staged
-            && !error.is_of_disk()
-        {
-            tracing::warn!(%error, "leader epochs are to be written with the next flush");
-            return Ok(());
-        }
-        match staged.and_then(Replacement::finish) {
+        match small_file::stage(&path, self.text.as_bytes()).and_then(Replacement::finish) {
             Ok(()) => self.file.written.store(self.changes, Ordering::Release),
             // The folder may have another name meanwhile, because its topic was deleted.
             Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+            Err(error) if error.is_of_disk() => return Err(error),
+            Err(error) => tracing::warn!(%error, "leader epochs are to be written with the next flush"),
         }
         Ok(())
     }

@@ -41,5 +41,5 @@ pub use partition_metadata::{
 pub use producers::{
     EndMarker, EndedTransaction, PRODUCERS_MAX, ProducerBatch, ProducerCount, Producers, SequenceError, Verdict,
 };
-pub use small_file::{Replacement, replace as replace_file};
+pub use small_file::{Replacement, read as read_file, replace as replace_file};
 pub use time_index::{TimeIndex, TimestampOffset};

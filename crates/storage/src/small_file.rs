@@ -15,7 +15,7 @@ use crate::os;
 const FILE_BYTES_MAX: u64 = 256 << 20;
 
 /// All bytes of the file, or `None` if there is no such file.
-pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     let file = match os::open_read_only(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ use ottla_protocol::messages::delete_records_response::{DeleteRecordsResponse, P
 use super::Api;
 use crate::access::{Operation, Resource};
 use crate::dispatch::{Refused, Reply};
+use crate::partitions::Partitions;
+use crate::partitions::directories::Directory;
 use crate::request::Request;
 
 /// DeleteRecords.
@@ -39,42 +42,79 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         let partitions = topic.partitions.iter().map(|partition| (partition.partition_index, partition.offset));
         offsets.entry(&topic.name).or_default().extend(partitions);
     }
+    // Of each partition of which something was deleted, the directories that have to know.
+    let mut places: Vec<Vec<PathBuf>> = Vec::new();
+    let mut writing = BTreeMap::new();
+    let limit = Duration::from_millis(asked.timeout_ms.max(TIMEOUT_MS_MIN) as u64);
     let topics = offsets.into_iter().map(|(name, partitions)| {
         let partitions = partitions.into_iter().map(|(partition_index, offset)| {
             let done = delete(request, name, partition_index, offset);
+            if let Ok((_, directories)) = &done {
+                places.push(directories.iter().map(|directory| directory.path().to_owned()).collect());
+                writing.extend(directories.iter().map(|directory| (directory.path().to_owned(), directory.clone())));
+            }
             Partition {
                 partition_index,
-                low_watermark: done.map_or(-1, |low_watermark| low_watermark.0),
+                low_watermark: done.as_ref().map_or(-1, |(low_watermark, _)| low_watermark.0),
                 error_code: done.err().unwrap_or(ErrorCode::None).code(),
             }
         });
         Topic { name: Cow::Owned(name.to_owned()), partitions: partitions.collect() }
     });
     let response = DeleteRecordsResponse { topics: topics.collect(), ..Default::default() };
-    let is_done = |partition: &Partition| partition.error_code == ErrorCode::None.code();
-    if !response.topics.iter().flat_map(|topic| &topic.partitions).any(is_done) {
+    if places.is_empty() {
         return request.reply(response);
     }
-    let (partitions, responder) = (Arc::clone(&request.node.partitions), request.responder());
-    let limit = Duration::from_millis(asked.timeout_ms.max(TIMEOUT_MS_MIN) as u64);
-    // On its own: nobody looks after a request that is parked while its client takes earlier answers, and others wait for it.
-    let written = tokio::spawn(async move {
-        let written = partitions.starts_moved.write(&partitions);
-        tokio::time::timeout(limit, written).await.is_ok()
-    });
+    let begin = |(path, directory): (PathBuf, Arc<Directory>)| {
+        let partitions = Arc::clone(&request.node.partitions);
+        // On its own: nobody looks after a request that is parked while its client takes earlier answers, and others wait for it.
+        (path, tokio::spawn(async move { write_down(&partitions, &directory, limit).await }))
+    };
+    let writing: Vec<_> = writing.into_iter().map(begin).collect();
+    let responder = request.responder();
     Ok(Reply::Parked(Box::pin(async move {
         let mut response = response;
-        if !written.await.unwrap_or(false) {
-            let deleted = response.topics.iter_mut().flat_map(|topic| &mut topic.partitions).filter(|one| is_done(one));
-            deleted.for_each(|partition| {
-                (partition.low_watermark, partition.error_code) = (-1, ErrorCode::RequestTimedOut.code());
-            });
+        let mut failed = BTreeMap::new();
+        for (path, written) in writing {
+            if let Err(code) = written.await.unwrap_or(Err(ErrorCode::KafkaStorageError)) {
+                failed.insert(path, code);
+            }
+        }
+        let all = response.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+        let deleted = all.filter(|partition| partition.error_code == ErrorCode::None.code());
+        for (partition, places) in deleted.zip(places) {
+            if let Some(code) = places.iter().find_map(|place| failed.get(place)) {
+                (partition.low_watermark, partition.error_code) = (-1, code.code());
+            }
         }
         responder.answer(response)
     })))
 }
 
-fn delete(request: &Request<'_>, topic: &str, index: i32, offset: i64) -> Result<Offset, ErrorCode> {
+/// Has it on the disk where the logs of a directory start.
+///
+/// # Errors
+/// REQUEST_TIMED_OUT where the disk does not answer in time, KAFKA_STORAGE_ERROR where it has no room, or has failed: clients ask
+/// again after both.
+async fn write_down(
+    partitions: &Arc<Partitions>,
+    directory: &Arc<Directory>,
+    limit: Duration,
+) -> Result<(), ErrorCode> {
+    match tokio::time::timeout(limit, directory.starts_moved.write(partitions, directory)).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(ErrorCode::KafkaStorageError),
+        Err(_) => Err(ErrorCode::RequestTimedOut),
+    }
+}
+
+/// Gives the first offset from now on, and the directories in which it has to be written down.
+fn delete(
+    request: &Request<'_>,
+    topic: &str,
+    index: i32,
+    offset: i64,
+) -> Result<(Offset, Vec<Arc<Directory>>), ErrorCode> {
     if !request.may(Operation::Delete, Resource::Topic(topic)) {
         return Err(ErrorCode::TopicAuthorizationFailed);
     }
@@ -82,5 +122,6 @@ fn delete(request: &Request<'_>, topic: &str, index: i32, offset: i64) -> Result
     if names::is_internal(topic) {
         return Err(ErrorCode::InvalidTopicException);
     }
-    partition.delete_records((offset != ALL).then_some(Offset(offset)))
+    let log_start = partition.delete_records((offset != ALL).then_some(Offset(offset)))?;
+    Ok((log_start, partition.start_directories()))
 }

@@ -43,6 +43,8 @@ pub use listeners::{Listener, Listeners, SecurityProtocol};
 pub use running::{CleanerSettings, ListenerLimits, Newest, Running};
 pub use written::{Written, WrittenValue};
 
+use limits::HostLimits;
+
 /// What "never" is where a time is needed: a hundred years.
 pub const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
@@ -192,7 +194,8 @@ impl Config {
         warnings.extend(rules::warnings(&written));
         let listeners = listeners::read(&written, &listeners::host_name)?;
         let names = listeners.broker.iter().map(|listener| &*listener.name);
-        let running = Newest::new(Running::new(&written, names, limits::per_ip_overrides(&written)?));
+        let host_limits = HostLimits::looked_up(&written)?;
+        let running = Newest::new(Running::new(&written, names, host_limits.by_address()), host_limits);
         let log_dirs = log_dirs(&written);
         let metadata_log_dir = match written.text("metadata.log.dir") {
             unset if unset.is_empty() => log_dirs[0].clone(),

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Duration;
 
-use super::{Values, Written, limits};
+use super::limits::HostLimits;
+use super::{Values, Written};
 
 const CREATION_RATE: &str = "max.connection.creation.rate";
 
@@ -21,7 +22,7 @@ pub struct Running {
     listeners: BTreeMap<String, ListenerLimits>,
     /// `max.connections.per.ip`.
     pub max_connections_per_ip: usize,
-    /// `max.connections.per.ip.overrides`, with names resolved.
+    /// `max.connections.per.ip.overrides`, with those names of which the addresses are known.
     pub max_connections_per_ip_overrides: BTreeMap<IpAddr, usize>,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: i64,
@@ -63,11 +64,12 @@ pub struct CleanerSettings {
 #[derive(Clone, Debug)]
 pub struct Newest {
     running: Arc<RwLock<Arc<Running>>>,
+    /// Held while they are replaced.
+    host_limits: Arc<Mutex<HostLimits>>,
 }
 
 impl Running {
-    /// What `written` says, for the listeners of these names too. Of addresses that nobody knows nothing is said: names are
-    /// resolved when the broker starts, and each time they change.
+    /// What `written` says, for the listeners of these names too.
     pub fn new<'n>(
         written: &Written,
         listeners: impl Iterator<Item = &'n str>,
@@ -128,8 +130,8 @@ impl CleanerSettings {
 
 impl Newest {
     /// Begins with what the broker was started with.
-    pub fn new(running: Running) -> Self {
-        Self { running: Arc::new(RwLock::new(Arc::new(running))) }
+    pub fn new(running: Running, host_limits: HostLimits) -> Self {
+        Self { running: Arc::new(RwLock::new(Arc::new(running))), host_limits: Arc::new(Mutex::new(host_limits)) }
     }
 
     /// What holds now.
@@ -137,16 +139,39 @@ impl Newest {
         self.running.read().expect("nobody panics while holding this lock").clone()
     }
 
-    /// Takes over what was set. Values that do not pass (another program wrote them) count as not set.
+    /// Takes over what was set. Values that do not pass (another program wrote them) count as not set. Limits of
+    /// [`Self::named_hosts`] act for the addresses that they had before.
     pub fn take_over(&self, values: &Values<'_>) -> Arc<Running> {
         let written = values.in_force();
-        let overrides = limits::per_ip_overrides(&written).unwrap_or_else(|error| {
+        let mut host_limits = self.host_limits();
+        if let Err(error) = host_limits.replace(&written) {
             tracing::warn!(%error, "the limits of single addresses stay as they are");
-            self.get().max_connections_per_ip_overrides.clone()
-        });
+        }
         let before = self.get();
-        let running = Arc::new(Running::new(&written, before.listeners.keys().map(String::as_str), overrides));
+        let listeners = before.listeners.keys().map(String::as_str);
+        self.set(Running::new(&written, listeners, host_limits.by_address()))
+    }
+
+    /// The hosts with limits of their own whose addresses are to be looked up now, which may take long.
+    pub fn named_hosts(&self) -> Vec<String> {
+        self.host_limits().named()
+    }
+
+    /// Takes over the addresses of one of them.
+    pub fn take_over_addresses(&self, host: &str, addresses: Vec<IpAddr>) {
+        let mut host_limits = self.host_limits();
+        host_limits.found(host, addresses);
+        let max_connections_per_ip_overrides = host_limits.by_address();
+        self.set(Running { max_connections_per_ip_overrides, ..(*self.get()).clone() });
+    }
+
+    fn set(&self, running: Running) -> Arc<Running> {
+        let running = Arc::new(running);
         *self.running.write().expect("nobody panics while holding this lock") = running.clone();
         running
+    }
+
+    fn host_limits(&self) -> MutexGuard<'_, HostLimits> {
+        self.host_limits.lock().expect("nobody panics while holding this lock")
     }
 }

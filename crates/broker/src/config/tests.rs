@@ -365,6 +365,27 @@ fn addresses_have_their_own_limit_on_connections() {
 }
 
 #[test]
+fn limits_of_hosts_that_are_named_act_when_their_addresses_are_found() {
+    let (config, _) = load(LEAST).unwrap();
+    let limit = |address: &str| config.running.get().max_connections_from(address.parse().unwrap());
+    let set = |text: &str| {
+        config.running.take_over(&config.values(&map(&[("max.connections.per.ip.overrides", text)]), &map(&[])));
+    };
+    let found = |host, addresses: &[&str]| {
+        let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        config.running.take_over_addresses(host, addresses);
+    };
+    set("one.example:5,192.0.2.9:3,two.example:6");
+    assert_eq!(config.running.named_hosts(), ["one.example", "two.example"]);
+    assert_eq!([limit("192.0.2.1"), limit("192.0.2.9")], [2_147_483_647, 3]);
+    found("one.example", &["192.0.2.1", "::ffff:192.0.2.2"]);
+    assert_eq!([limit("192.0.2.1"), limit("192.0.2.2")], [5, 5]);
+    set("one.example:4");
+    found("two.example", &["192.0.2.3"]);
+    assert_eq!([limit("192.0.2.1"), limit("192.0.2.3")], [4, 2_147_483_647], "it has no limit any more");
+}
+
+#[test]
 fn negative_numbers_mean_never_or_leave_it_to_the_system() {
     let text = "connections.max.idle.ms=-1\nsocket.send.buffer.bytes=-1\nmetadata.max.retention.bytes=-1\n\
                 metadata.log.max.snapshot.interval.ms=0";

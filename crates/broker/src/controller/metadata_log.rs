@@ -22,7 +22,7 @@ use ottla_protocol::records::batch::Batches;
 use ottla_protocol::records::control::ControlType;
 use ottla_protocol::records::{Batch, BatchBuilder, RecordIter};
 use ottla_protocol::{Message, Writer};
-use ottla_storage::{Left, Log, LogConfig, OpenLog, ProducerCount, os, replace_file};
+use ottla_storage::{Left, Log, LogConfig, OpenLog, ProducerCount, os, read_file, replace_file};
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
@@ -65,7 +65,7 @@ impl MetadataLog {
         let extent = intact::check(folder)?;
         let newest = snapshot::newest(folder)?;
         let snapshot_end = newest.as_ref().map_or(Offset(0), |snapshot| snapshot.end);
-        let voter = read_quorum_state(folder);
+        let voter = read_quorum_state(folder)?;
         let end = extent.map_or(snapshot_end, |extent| extent.end.max(snapshot_end));
         if end < voter.applied_offset {
             return Err(Error::ShortMetadata { path: folder.to_owned(), end, noted: voter.applied_offset });
@@ -248,14 +248,14 @@ struct VoterState {
 }
 
 /// The voter's state; zeros where there is none.
-fn read_quorum_state(folder: &Path) -> VoterState {
-    let text = std::fs::read_to_string(folder.join(QUORUM_STATE)).unwrap_or_default();
-    let state: Value = serde_json::from_str(&text).unwrap_or_default();
+fn read_quorum_state(folder: &Path) -> Result<VoterState> {
+    let bytes = read_file(&folder.join(QUORUM_STATE))?.unwrap_or_default();
+    let state: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     let number = |field| state.get(field).and_then(Value::as_i64).unwrap_or(0);
-    VoterState {
+    Ok(VoterState {
         epoch: LeaderEpoch(number("leaderEpoch").try_into().unwrap_or(0)),
         applied_offset: Offset(number("appliedOffset")),
-    }
+    })
 }
 
 /// Applies what the log holds to `image`, from where the image ends.

@@ -50,6 +50,9 @@ impl Publisher {
             let (own, cluster) = broker_configs(newer, self.config.node_id);
             let running = self.config.running.take_over(&self.config.values(&own, &cluster));
             self.connections.limits_changed();
+            if !self.config.running.named_hosts().is_empty() {
+                self.host_rates.look_up_numbers();
+            }
             self.partitions.set_producer_id_expiration_ms(running.producer_id_expiration_ms);
         }
         self.limit_rates(newer, &delta.client_quotas);

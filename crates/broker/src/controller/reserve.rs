@@ -23,7 +23,7 @@ const FREE_BYTES_MIN: u64 = 4 * RESERVE_BYTES;
 /// Does `start`; where the disk is full, once more without the reserve in `folder`.
 pub fn with_reserve<T>(folder: &Path, start: impl Fn() -> Result<T>) -> Result<T> {
     match start() {
-        Err(error) if is_full(&error) && std::fs::remove_file(folder.join(RESERVE)).is_ok() => {
+        Err(error) if is_full(&error) && os::remove(&folder.join(RESERVE)).is_ok() => {
             warn!(%error, folder = %folder.display(), "the disk is full: starting with the room that was kept for that");
             start()
         }
@@ -42,7 +42,7 @@ pub fn keep(folder: &Path) {
     if let Err(error) = kept {
         debug!(%error, "no room is kept for a start on a full disk");
         // What is there would be taken for a reserve.
-        let _ = std::fs::remove_file(path);
+        let _ = os::remove(&path);
     }
 }
 

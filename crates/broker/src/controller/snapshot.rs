@@ -55,7 +55,7 @@ pub fn remove_before(folder: &Path, end: Offset) -> Result<()> {
     for entry in entries(folder)? {
         let path = folder.join(&entry.name);
         if parse(folder, &entry.name).is_some_and(|snapshot| snapshot.end < end) || entry.name.ends_with(UNFINISHED) {
-            std::fs::remove_file(&path).map_err(|source| Error::remove(&path, source))?;
+            os::remove(&path).map_err(|source| Error::remove(&path, source))?;
         }
     }
     Ok(())

@@ -1,8 +1,10 @@
-//! Whether hosts have addresses, which the operating system finds out, and how fast hosts that are named may connect.
+//! Whether hosts have addresses, which the operating system finds out, and how fast and how often hosts that are named may
+//! connect.
 //!
 //! ```text
 //!   handler ----- name --> a thread for it, a few at a time --> its address, if it is found in time
 //!   controller -- name, rate --> [queue] --> one thread: looks up, then sets the rate of the addresses
+//!       settings have changed --> [queue] -/                  or how many connections these may have
 //! ```
 //!
 //! To look a name up may take minutes, and nothing ends it. So it happens in threads that nobody waits for: not the
@@ -15,11 +17,13 @@ use std::pin::pin;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Weak};
 
+use ottla_metadata::controller::CONNECTION_CREATION_RATE;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::warn;
 
 use super::connection_quotas::ConnectionQuotas;
 use super::memory::{FrameMemory, Share};
+use crate::config::Newest;
 
 /// Names that are looked up for handlers at the same time.
 const LOOK_UPS_MAX: usize = 4;
@@ -40,13 +44,18 @@ pub struct HostNames {
     waiting: Arc<FrameMemory>,
 }
 
-/// Sets the rates at which named hosts may connect.
+/// Sets the rates at which named hosts may connect, and how many connections they may have.
 pub struct HostRates {
-    waiting: SyncSender<HostRate>,
+    waiting: SyncSender<Wanted>,
 }
 
-/// A host, and how many connections a second may come from there.
-type HostRate = (String, Option<u32>);
+/// What is to be looked up.
+enum Wanted {
+    /// A host, and how many connections a second may come from there.
+    Rate(String, Option<u32>),
+    /// All that `max.connections.per.ip.overrides` names.
+    Numbers,
+}
 
 impl HostNames {
     /// Looks up with `resolve`, usually [`resolve`].
@@ -101,41 +110,74 @@ impl HostRates {
     /// Starts a thread that ends when nobody has `connections` any more, or this.
     pub fn start(
         connections: &Arc<ConnectionQuotas>,
+        running: Newest,
         resolve: impl Fn(&str) -> Vec<IpAddr> + Send + 'static,
     ) -> io::Result<Self> {
         let (waiting, rates) = mpsc::sync_channel(RATES_WAITING_MAX);
         let connections = Arc::downgrade(connections);
-        let work = move || set_rates(&rates, &connections, resolve);
+        let work = move || set_limits(&rates, &connections, &running, resolve);
         std::thread::Builder::new().name("ottla-host-rates".to_owned()).spawn(work)?;
         Ok(Self { waiting })
     }
 
     /// Has the rate of a host set, or taken away, behind those that were given before.
     pub fn set(&self, name: &str, most_per_s: Option<u32>) {
-        if name.len() > NAME_BYTES_MAX || self.waiting.try_send((name.to_owned(), most_per_s)).is_err() {
-            warn_of(name);
+        let is_waiting = || self.waiting.try_send(Wanted::Rate(name.to_owned(), most_per_s)).is_ok();
+        if name.len() > NAME_BYTES_MAX || !is_waiting() {
+            warn_of(CONNECTION_CREATION_RATE, name);
+        }
+    }
+
+    /// Has the hosts looked up for which the settings have numbers of connections.
+    pub fn look_up_numbers(&self) {
+        if self.waiting.try_send(Wanted::Numbers).is_err() {
+            warn!("too many hosts wait to be looked up: max.connections.per.ip.overrides acts for addresses alone");
         }
     }
 }
 
-fn set_rates(rates: &Receiver<HostRate>, quotas: &Weak<ConnectionQuotas>, resolve: impl Fn(&str) -> Vec<IpAddr>) {
-    for (name, most_per_s) in rates {
-        if quotas.strong_count() == 0 {
-            return;
-        }
-        let addresses = resolve(&name);
-        let Some(quotas) = quotas.upgrade() else { return };
-        if addresses.is_empty() {
-            warn_of(&name);
-        }
-        for address in addresses {
-            quotas.limit_rate_from(Some(address.to_canonical()), most_per_s);
+fn set_limits(
+    wanted: &Receiver<Wanted>,
+    quotas: &Weak<ConnectionQuotas>,
+    running: &Newest,
+    resolve: impl Fn(&str) -> Vec<IpAddr>,
+) {
+    for wanted in wanted {
+        let names = match &wanted {
+            Wanted::Rate(name, _) => vec![name.clone()],
+            Wanted::Numbers => running.named_hosts(),
+        };
+        for name in names {
+            if quotas.strong_count() == 0 {
+                return;
+            }
+            let addresses = resolve(&name);
+            let Some(quotas) = quotas.upgrade() else { return };
+            match wanted {
+                _ if addresses.is_empty() => warn_of(wanted.setting(), &name),
+                Wanted::Rate(_, most_per_s) => addresses
+                    .iter()
+                    .for_each(|address| quotas.limit_rate_from(Some(address.to_canonical()), most_per_s)),
+                Wanted::Numbers => {
+                    running.take_over_addresses(&name, addresses);
+                    quotas.limits_changed();
+                }
+            }
         }
     }
 }
 
-fn warn_of(name: &str) {
-    warn!(name, "the connection_creation_rate of this host does not act: set it for its address");
+impl Wanted {
+    fn setting(&self) -> &'static str {
+        match self {
+            Self::Rate(..) => CONNECTION_CREATION_RATE,
+            Self::Numbers => "max.connections.per.ip.overrides",
+        }
+    }
+}
+
+fn warn_of(setting: &str, name: &str) {
+    warn!(setting, name, "what is set for this host does not act, since it has no address: set it for the address");
 }
 
 /// Asks the operating system, which may take long.
@@ -149,10 +191,15 @@ mod tests {
     use std::sync::Mutex;
     use std::sync::mpsc::Sender;
 
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::config::{Config, Written};
     use crate::net::connection_quotas::{Admission, Limits};
     use crate::net::connection_rate::Windows;
 
+    const LEAST: &str =
+        "process.roles=broker,controller\nnode.id=1\nlisteners=PLAINTEXT://127.0.0.1:0\nlog.dirs=/data\n";
     const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 
     /// Tells which names it is asked for; hosts whose names begin with "slow" are found when something is sent, or never.
@@ -166,6 +213,27 @@ mod tests {
             if is_found && !name.starts_with("no") { vec![ADDRESS] } else { Vec::new() }
         };
         (resolve, asked, go_on)
+    }
+
+    fn running() -> Newest {
+        Config::new(Written::from_text("server.properties", LEAST).unwrap()).unwrap().0.running
+    }
+
+    #[test]
+    fn numbers_of_connections_of_hosts_are_set_behind_the_back_of_whoever_changes_settings() {
+        let (resolve, asked, go_on) = slowly();
+        let (quotas, running) = (ConnectionQuotas::new(Windows::new(11, 1)), running());
+        let rates = HostRates::start(&quotas, running.clone(), resolve).unwrap();
+        let own = [("max.connections.per.ip.overrides".to_owned(), "slow:3,no-host:4".to_owned())];
+        let least = Config::new(Written::from_text("server.properties", LEAST).unwrap()).unwrap().0;
+        running.take_over(&least.values(&own.into(), &BTreeMap::new()));
+        rates.look_up_numbers();
+        assert_eq!(asked.recv().unwrap(), "slow");
+        let before = running.get().max_connections_from(ADDRESS);
+        assert!(before > 3, "it is still being looked up");
+        go_on.send(()).unwrap();
+        assert_eq!(asked.recv().unwrap(), "no-host");
+        assert_eq!(running.get().max_connections_from(ADDRESS), 3);
     }
 
     fn names(names: impl IntoIterator<Item = impl ToString>) -> BTreeSet<String> {
@@ -230,7 +298,7 @@ mod tests {
     fn rates_of_hosts_are_set_behind_the_back_of_whoever_gives_them() {
         let (resolve, asked, go_on) = slowly();
         let quotas = ConnectionQuotas::new(Windows::new(11, 1));
-        let rates = HostRates::start(&quotas, resolve).unwrap();
+        let rates = HostRates::start(&quotas, running(), resolve).unwrap();
         let come = || {
             let limits = Limits {
                 most: usize::MAX,

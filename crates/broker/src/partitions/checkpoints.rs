@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ottla_base::{Offset, TopicPartition};
 use ottla_storage::checkpoint::{self, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
-use ottla_storage::{Log, OpenLog, os};
+use ottla_storage::{Error as StorageError, Log, OpenLog, os};
 use tokio::sync::oneshot;
 use tracing::{error, warn};
 
@@ -24,23 +24,28 @@ const CHECKPOINTS: [&str; 2] = [RECOVERY_POINT_CHECKPOINT, LOG_START_CHECKPOINT]
 /// The names that these checkpoints of a directory may have lines for; not known before they were read or written.
 pub type Named = Option<BTreeSet<TopicPartition>>;
 
-/// Writes where each log starts, and up to where it is on the disk.
-pub fn write(partitions: &Partitions) {
+/// Writes where each log of a directory starts, and up to where it is on the disk.
+pub fn write(partitions: &Partitions, directory: &Directory) {
     let recovery_points = Offsets {
         led: |partition| partition.with_log(|log, _| log.recovery_checkpoint()),
         found: &|_, log| log.recovery_checkpoint(),
         unopened: |options| options.recovery_point,
         of_arriving: false,
     };
-    write_each(partitions, &[(RECOVERY_POINT_CHECKPOINT, &recovery_points), (LOG_START_CHECKPOINT, &LOG_STARTS)]);
+    let files = [(RECOVERY_POINT_CHECKPOINT, &recovery_points), (LOG_START_CHECKPOINT, &LOG_STARTS)];
+    // What failed was told.
+    let _ = write_files(partitions, directory, &files);
 }
 
-/// Writes where each log starts.
-pub fn write_log_starts(partitions: &Partitions) {
-    write_each(partitions, &[(LOG_START_CHECKPOINT, &LOG_STARTS)]);
+/// Writes where each log of a directory starts.
+///
+/// # Errors
+/// It is not written down; the directory was told.
+pub fn write_log_starts(partitions: &Partitions, directory: &Directory) -> ottla_storage::Result<()> {
+    write_files(partitions, directory, &[(LOG_START_CHECKPOINT, &LOG_STARTS)])
 }
 
-/// Has it on the disk where each log starts now, before DeleteRecords is answered: once for all that ask at a time.
+/// Has it on the disk where each log of a directory starts now, before DeleteRecords is answered: once for all that ask at a time.
 #[derive(Debug, Default)]
 pub struct StartsMoved {
     /// How often it was asked for, and how many of these are answered.
@@ -50,32 +55,35 @@ pub struct StartsMoved {
 }
 
 impl StartsMoved {
-    /// Returns when it is. A disk that does not take it has told so.
-    pub async fn write(&self, partitions: &Arc<Partitions>) {
+    /// Returns when it is; false if `directory`, whose this is, does not take it now.
+    pub async fn write(&self, partitions: &Arc<Partitions>, directory: &Arc<Directory>) -> bool {
         let asked = self.asked.fetch_add(1, Ordering::AcqRel) + 1;
         let turn = Arc::clone(&self.turn).lock_owned().await;
         if self.written.load(Ordering::Acquire) >= asked {
-            return;
+            return true;
         }
         let asked = self.asked.load(Ordering::Acquire);
-        let (partitions, (tell, told)) = (Arc::clone(partitions), oneshot::channel());
+        let (partitions, directory, (tell, told)) = (Arc::clone(partitions), Arc::clone(directory), oneshot::channel());
         // Where the disk does not answer, this is the only thread that waits for it, and nobody waits for the thread.
         let begun = std::thread::Builder::new().name("ottla-log-starts".to_owned()).spawn(move || {
-            write_log_starts(&partitions);
-            let _ = tell.send(());
+            let _ = tell.send(write_log_starts(&partitions, &directory).is_ok());
             drop(turn);
         });
-        match begun {
-            Ok(_) if told.await.is_ok() => self.written.store(asked, Ordering::Release),
-            Ok(_) => {}
-            Err(error) => error!(%error, "where logs start is written down later: there can be no more threads"),
+        if let Err(error) = begun {
+            error!(%error, "where logs start is written down later: there can be no more threads");
+            return false;
         }
+        let is_written = told.await == Ok(true);
+        if is_written {
+            self.written.store(asked, Ordering::Release);
+        }
+        is_written
     }
 }
 
-/// Writes the high watermarks. A partition without other replicas finds its own again from its log, so that a broker
-/// that leads only such ones spares the disk an fsync every five seconds.
-pub fn write_high_watermarks(partitions: &Partitions) {
+/// Writes the high watermarks of a directory. A partition without other replicas finds its own again from its log, so that a
+/// broker that leads only such ones spares the disk an fsync every five seconds.
+pub fn write_high_watermarks(partitions: &Partitions, directory: &Directory) {
     let known = |name: &TopicPartition| partitions.high_watermarks.get(name).copied().unwrap_or_default();
     let high_watermarks = Offsets {
         led: |partition| partition.positions().high_watermark,
@@ -83,7 +91,7 @@ pub fn write_high_watermarks(partitions: &Partitions) {
         unopened: |_| Offset(0),
         of_arriving: false,
     };
-    write_each(partitions, &[(HIGH_WATERMARK_CHECKPOINT, &high_watermarks)]);
+    let _ = write_files(partitions, directory, &[(HIGH_WATERMARK_CHECKPOINT, &high_watermarks)]);
 }
 
 /// Takes the line of an earlier log of this name out of a directory's checkpoints, and with it those of all logs of its topic
@@ -147,34 +155,64 @@ const LOG_STARTS: Offsets<'static> = Offsets {
     of_arriving: true,
 };
 
-/// Writes checkpoints in each directory that is online.
-fn write_each(partitions: &Partitions, files: &[(&str, &Offsets<'_>)]) {
-    for directory in partitions.directories().iter().filter(|directory| directory.is_online()) {
-        let mut named = directory.named();
-        let mut write = |(file, offsets): &(&str, &Offsets<'_>)| {
-            let path = directory.path().join(file);
-            let entries = entries_of(partitions, directory, offsets, || read(&path))?;
-            write_if_changed(&path, &entries).map(|()| entries.into_keys())
-        };
-        let written: ottla_storage::Result<Vec<_>> = files.iter().map(&mut write).collect();
-        match (written, &mut *named) {
-            (Ok(names), known) if files.len() == CHECKPOINTS.len() => {
-                *known = Some(names.into_iter().flatten().collect());
-            }
-            (Ok(names), Some(known)) => known.extend(names.into_iter().flatten()),
-            (Ok(_), None) => {}
-            (Err(error), known) => {
-                // What they say now is found out when somebody asks.
-                *known = None;
-                drop(named);
-                error!(%error, "cannot write a checkpoint");
-                directory.on_error(&error);
-            }
+/// Writes checkpoints in a directory.
+fn write_files(
+    partitions: &Partitions,
+    directory: &Directory,
+    files: &[(&str, &Offsets<'_>)],
+) -> ottla_storage::Result<()> {
+    if let Some(failure) = directory.failure() {
+        return Err(StorageError::Unusable { path: directory.path().to_owned(), detail: failure.to_owned() });
+    }
+    let mut named = directory.named();
+    let mut write = |(file, offsets): &(&str, &Offsets<'_>)| {
+        let path = directory.path().join(file);
+        let entries = entries_of(partitions, directory, offsets, || read(&path))?;
+        write_if_changed(&path, &entries).map(|()| entries.into_keys())
+    };
+    let written: ottla_storage::Result<Vec<_>> = files.iter().map(&mut write).collect();
+    match (written, &mut *named) {
+        (Ok(names), known) if files.len() == CHECKPOINTS.len() => {
+            *known = Some(names.into_iter().flatten().collect());
+        }
+        (Ok(names), Some(known)) => known.extend(names.into_iter().flatten()),
+        (Ok(_), None) => {}
+        (Err(error), known) => {
+            // What they say now is found out when somebody asks.
+            *known = None;
+            drop(named);
+            error!(%error, "cannot write a checkpoint");
+            directory.on_error(&error);
+            return Err(error);
         }
     }
+    Ok(())
 }
 
 type Entries = BTreeMap<TopicPartition, Offset>;
+
+/// All logs that are known, at one time: one that is just taken up, or put back, is in one of these lists.
+struct Known {
+    making: Vec<TopicPartition>,
+    led: Vec<Arc<Partition>>,
+    /// Of the directory that was asked for.
+    found: Entries,
+    unopened: BTreeMap<TopicPartition, OpenLog>,
+}
+
+impl Known {
+    fn of(partitions: &Partitions, directory: &Directory, offsets: &Offsets<'_>) -> Self {
+        // While this is held, none is announced, or said to be made or not.
+        let topics = partitions.topics.read().expect("nobody panics while holding this lock");
+        let making = topics.iter().flat_map(|(topic, hosted)| hosted.making.keys().map(move |index| (topic, *index)));
+        let making = making.map(|(topic, index)| TopicPartition::new(topic.as_str(), index)).collect();
+        let led = topics.values().flat_map(|hosted| hosted.partitions.iter().flatten().cloned()).collect();
+        let found = partitions.found();
+        let found_here = found.iter().filter(|(_, log)| directory.holds(log.folder()));
+        let found = found_here.map(|(name, log)| (name.clone(), (offsets.found)(name, log))).collect();
+        Self { making, led, found, unopened: partitions.unopened().clone() }
+    }
+}
 
 fn entries_of(
     partitions: &Partitions,
@@ -182,23 +220,24 @@ fn entries_of(
     offsets: &Offsets<'_>,
     written: impl FnOnce() -> ottla_storage::Result<Entries>,
 ) -> ottla_storage::Result<Entries> {
-    // They are somewhere between where they were found and where they are led.
-    let making = partitions.making();
-    let all = partitions.all();
+    let Known { making, led, found, unopened } = Known::of(partitions, directory, offsets);
     let is_here = |partition: &&Arc<Partition>| {
-        let arrives = offsets.of_arriving && partition.move_state.arrives_in(directory);
-        !partition.is_gone() && (arrives || partition.with_log(|log, _| directory.holds(log.folder())))
+        // In this order: a log that arrives is here from then on.
+        let arrives = partition.move_state.arriving_in();
+        let arrives = arrives.is_some_and(|arrives| arrives.path() == directory.path());
+        // The logs of other directories may be waiting for their disks.
+        let is_here = || partition.lies_in(directory) && partition.with_log(|log, _| directory.holds(log.folder()));
+        (offsets.of_arriving && arrives) || (is_here() && !partition.is_gone())
     };
-    let led = all.iter().filter(is_here);
+    let led = led.iter().filter(is_here);
     let mut entries: Entries = led.map(|partition| (partition.name.clone(), (offsets.led)(partition))).collect();
-    let found = partitions.found();
-    let found_here = found.iter().filter(|(_, log)| directory.holds(log.folder()));
-    entries.extend(found_here.map(|(name, log)| (name.clone(), (offsets.found)(name, log))));
-    drop(found);
-    let unopened = partitions.unopened();
-    let left = unopened.iter().filter(|(name, _)| directory.path().join(name.to_string()).exists());
-    entries.extend(left.map(|(name, options)| (name.clone(), (offsets.unopened)(options))));
-    drop(unopened);
+    entries.extend(found);
+    for (name, options) in unopened {
+        let folder = directory.path().join(name.to_string());
+        if os::exists(&folder).map_err(StorageError::io("look for", &folder))? {
+            entries.insert(name, (offsets.unopened)(&options));
+        }
+    }
     if !making.is_empty() {
         let written = written()?;
         for name in making {

@@ -14,7 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -113,6 +113,26 @@ struct Busy<'a> {
     partition: &'a Partition,
     cleaner: &'a Cleaner,
     running: &'a Newest,
+}
+
+/// A partition that nobody else takes until this is dropped.
+struct WorkedOn<'a> {
+    partition: &'a Partition,
+    cleaner: &'a Cleaner,
+}
+
+impl Drop for WorkedOn<'_> {
+    fn drop(&mut self) {
+        // The housekeeping flushes what is new, and unlinks what was replaced.
+        self.partition.touch();
+        let name = &self.partition.name;
+        let mut state = self.cleaner.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.busy.remove(name);
+        if std::thread::panicking() {
+            error!(partition = %name, "a bug: compacting this log has panicked; it is left alone until the next start");
+            state.uncleanable.insert(name.clone(), self.partition.topic_id);
+        }
+    }
 }
 
 /// Cleans until `stop` says so or is dropped.
@@ -287,10 +307,9 @@ impl Cleaner {
             now_ms: clock::now_ms(),
         };
         let busy = Busy { partition: &job.partition, cleaner: self, running };
+        let worked_on = WorkedOn { partition: &job.partition, cleaner: self };
         let cleaned = clean(&busy, &job.checkpoint, &request);
-        // The housekeeping flushes what is new, and unlinks what was replaced.
-        job.partition.touch();
-        self.state().busy.remove(name);
+        drop(worked_on);
         match cleaned {
             Ok(cleaned) => {
                 let took = begun.elapsed();
@@ -425,4 +444,32 @@ fn directory_of(log: &Log) -> &Path {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("nobody panics while holding this lock")
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_storage::LogConfig;
+
+    use super::super::tests::{lead, open_log};
+    use super::*;
+
+    #[test]
+    fn a_log_whose_cleaning_panics_is_left_alone_and_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cleaner, partition) =
+            (Cleaner::default(), lead(folder.path(), open_log(folder.path(), LogConfig::default())));
+        for panics in [false, true] {
+            cleaner.state().busy.insert(partition.name.clone());
+            assert!(!cleaner.may_clean(&partition));
+            let worked_on = || {
+                let _worked_on = WorkedOn { partition: &partition, cleaner: &cleaner };
+                assert!(!panics, "a bug");
+            };
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(worked_on));
+            assert_eq!((done.is_err(), cleaner.may_clean(&partition)), (panics, !panics));
+            assert!(cleaner.state().busy.is_empty());
+        }
+        let uncleanable = cleaner.figures(&[partition]).uncleanable;
+        assert_eq!(uncleanable.values().map(|(count, _)| *count).collect::<Vec<_>>(), [1]);
+    }
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use ottla_base::Uuid;
 use ottla_storage::{Error as StorageError, LogDirectory};
 
-use super::checkpoints::Named;
+use super::checkpoints::{Named, StartsMoved};
 use super::flusher::Flusher;
 
 /// Where the operator did not say: so much room is kept free ...
@@ -25,8 +25,8 @@ const RESERVE_BYTES: u64 = 256 << 20;
 const RESERVE_ONE_IN: u64 = 100;
 /// ... but never more than this part: a small volume is there to be used.
 const RESERVE_AT_MOST_ONE_IN: u64 = 4;
-/// A directory is full until so much more is free than the reserve, as a part of it: so that it does not become full again at
-/// once.
+/// A directory that was found full is so until so much more is free than the reserve, as a part of it: so that it does not become
+/// full again at once.
 const AGAIN_ONE_IN: u64 = 8;
 
 /// Compaction, which gives room back but takes some first, leaves this part of the reserve to others.
@@ -39,7 +39,11 @@ pub struct Directory {
     id: Option<Uuid>,
     /// Flushes what lies in it.
     pub flusher: Flusher,
+    /// Has it on the disk where its logs start.
+    pub starts_moved: StartsMoved,
     is_full: AtomicBool,
+    /// That was found by a look, or by a write that found no room; and not only by counting what was written since.
+    was_found_full: AtomicBool,
     /// What may still be written before the reserve is reached, as of the last look.
     room_bytes: AtomicI64,
     failure: OnceLock<String>,
@@ -48,7 +52,7 @@ pub struct Directory {
     named: Mutex<Named>,
 }
 
-/// What wakes the thread that looks after the directories.
+/// What wakes the threads that look after the directories.
 #[derive(Debug, Default)]
 pub struct Watch {
     state: Mutex<Watched>,
@@ -81,7 +85,9 @@ impl Directory {
             path,
             id,
             flusher: Flusher::default(),
+            starts_moved: StartsMoved::default(),
             is_full: AtomicBool::new(false),
+            was_found_full: AtomicBool::new(false),
             room_bytes: AtomicI64::new(i64::MAX),
             failure: OnceLock::new(),
             watch,
@@ -128,6 +134,7 @@ impl Directory {
     /// Looks at what failed in it: whether the whole directory cannot be trusted any more, or has no room.
     pub fn on_error(&self, error: &StorageError) {
         if error.is_full() {
+            self.was_found_full.store(true, Ordering::Relaxed);
             self.set_full(true, &|| error.to_string());
         } else if error.is_of_disk() && self.failure.set(error.to_string()).is_ok() {
             tracing::error!(
@@ -154,10 +161,12 @@ impl Directory {
         let reserve_bytes = reserve(total_bytes, reserve_bytes);
         let room_bytes = i64::try_from(free_bytes.saturating_sub(reserve_bytes)).unwrap_or(i64::MAX);
         self.room_bytes.store(room_bytes, Ordering::Relaxed);
-        let was_full = self.is_full();
-        let needed_bytes = if was_full { reserve_bytes + reserve_bytes / AGAIN_ONE_IN } else { reserve_bytes };
+        let (was_full, was_found_full) = (self.is_full(), self.was_found_full.load(Ordering::Relaxed));
+        // Where the count alone said so, as much was deleted meanwhile, and there may never be more room than now.
+        let needed_bytes = if was_found_full { reserve_bytes + reserve_bytes / AGAIN_ONE_IN } else { reserve_bytes };
         // Where nothing is kept free, a write that finds no room says when it is full.
-        let is_full = free_bytes < needed_bytes || (was_full && free_bytes == 0);
+        let is_full = free_bytes < needed_bytes || (was_found_full && free_bytes == 0);
+        self.was_found_full.store(is_full, Ordering::Relaxed);
         self.set_full(is_full, &|| {
             format!("{free_bytes} bytes are free, and {reserve_bytes} are kept (ottla.disk.reserve.bytes)")
         });
@@ -176,6 +185,12 @@ impl Directory {
     /// Gives back what holds it, which it can do once.
     pub fn take_held(&self) -> Option<LogDirectory> {
         self.held.lock().expect("nobody panics while holding this lock").take()
+    }
+
+    /// Has whoever looks at it wait, as for a disk that does not answer.
+    #[cfg(test)]
+    pub fn hang(&self) -> MutexGuard<'_, Option<LogDirectory>> {
+        self.held.lock().expect("no panic")
     }
 
     fn set_full(&self, is_full: bool, because: &dyn Fn() -> String) {
@@ -210,13 +225,20 @@ impl Watch {
     /// Something has changed that is to be looked at.
     fn wake(&self) {
         self.state.lock().expect("nobody panics while holding this lock").is_changed = true;
-        self.changed.notify_one();
+        self.changed.notify_all();
     }
 
-    /// The thread ends.
+    /// The threads end.
     pub fn stop(&self) {
         self.state.lock().expect("nobody panics while holding this lock").is_stopping = true;
-        self.changed.notify_one();
+        self.changed.notify_all();
+    }
+
+    /// Sleeps for so long. False once the thread is to end.
+    pub fn rest(&self, long: Duration) -> bool {
+        let state = self.state.lock().expect("nobody panics while holding this lock");
+        let waited = self.changed.wait_timeout_while(state, long, |state| !state.is_stopping);
+        !waited.expect("nobody panics while holding this lock").0.is_stopping
     }
 
     /// Sleeps for `at_most`, or until something changes. False once the thread is to end.
@@ -277,10 +299,12 @@ mod tests {
         assert!(!directory.is_full());
         directory.on_written(51);
         assert!(directory.is_full());
-        assert!(
-            directory.on_room(10_000, 1000, Some(800)),
-            "less was taken than was thought: it was deleted, or packed"
-        );
+        // Less was taken than was thought: it was deleted, or packed.
+        assert!(directory.on_room(10_000, 810, Some(800)));
+        directory.on_written(11);
+        assert!(directory.is_full());
+        assert!(!directory.on_room(10_000, 799, Some(800)), "a look has found it so");
+        assert!(!directory.on_room(10_000, 810, Some(800)) && directory.on_room(10_000, 900, Some(800)));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Looks after the log directories: how much room is left in them, and what follows where one fails.
 //!
 //! ```text
-//!   every second, or sooner near the reserve: is it still there? statvfs --> full, or room again
+//!   of each, every second, or sooner near the reserve: is it still there? statvfs --> full, or room again
 //!       room again, or files where the process had none left --> what could not be opened is tried again
 //!   a failure: wake whoever waits for its partitions --> tell the controller --> stop, if it was the last, or the metadata's
 //! ```
@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tracing::error;
 
 use super::Partitions;
-use super::directories::{Directory, reserve};
+use super::directories::{Directory, Watch, reserve};
 use crate::config::Newest;
 use crate::controller::Controller;
 use crate::node::PublishedImage;
@@ -39,28 +39,49 @@ pub struct Disks {
     pub metadata_path: PathBuf,
 }
 
-/// The thread that does it. Dropped, it ends.
+/// Looks at the room in one directory.
+pub struct Room {
+    pub directory: Arc<Directory>,
+    pub running: Newest,
+}
+
+/// What a look has found.
+struct Look {
+    /// The reserve is near.
+    is_near: bool,
+    is_room_again: bool,
+}
+
+/// The threads that do it. Dropped, they end.
 pub struct Watching {
     partitions: Arc<Partitions>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Disks {
-    /// Goes on in a thread of its own. Says there why the broker has to stop, if it has to.
+    /// Goes on in threads of its own. Says there why the broker has to stop, if it has to.
     ///
     /// # Errors
     /// There can be no more threads.
     pub fn run(self) -> std::io::Result<(Watching, oneshot::Receiver<String>)> {
         let (fatal, failed) = oneshot::channel();
-        // Nobody is to write before it is known that there is room.
-        self.look_at_room();
-        let partitions = self.partitions.clone();
+        let mut watching = Watching { partitions: self.partitions.clone(), threads: Vec::new() };
+        let (partitions, controller) = (self.partitions.clone(), self.controller.clone());
+        let host_again = move || {
+            if !partitions.failed_topics().is_empty() {
+                controller.host_again();
+            }
+        };
+        for directory in self.partitions.directories().iter().filter(|directory| directory.is_online()) {
+            let room = Room { directory: directory.clone(), running: self.running.clone() };
+            watching.threads.push(room.look_after(self.partitions.watch(), host_again.clone())?);
+        }
         let thread = std::thread::Builder::new().name("ottla-disks".to_owned());
-        let thread = thread.spawn(move || self.work(fatal))?;
-        Ok((Watching { partitions, thread: Some(thread) }, failed))
+        watching.threads.push(thread.spawn(move || self.work(fatal, host_again))?);
+        Ok((watching, failed))
     }
 
-    fn work(self, fatal: oneshot::Sender<String>) {
+    fn work(self, fatal: oneshot::Sender<String>, host_again: impl Fn()) {
         let mut fatal = Some(fatal);
         let mut told = vec![false; self.partitions.directories().len()];
         // Those that were offline at the start never were registered.
@@ -68,7 +89,6 @@ impl Disks {
             *told = directory.id().is_none();
         }
         loop {
-            let is_near = self.look_at_room();
             for (told, directory) in told.iter_mut().zip(self.partitions.directories()) {
                 if !directory.is_online() && !std::mem::replace(told, true) {
                     self.tell(directory);
@@ -80,32 +100,14 @@ impl Disks {
                 // Whoever stops already does not listen.
                 let _ = fatal.send(reason);
             }
-            if !self.partitions.watch().wait(if is_near { LOOK_OFTEN } else { LOOK_EVERY }) {
+            if self.partitions.take_lacks_files() {
+                // There may be files again.
+                host_again();
+            }
+            if !self.partitions.watch().wait(LOOK_EVERY) {
                 return;
             }
         }
-    }
-
-    /// Compares the free room with what is to be kept, and says whether some directory is near that.
-    fn look_at_room(&self) -> bool {
-        let set_bytes = self.running.get().disk_reserve_bytes;
-        let (mut is_near, mut has_room_again) = (false, false);
-        // There may be files again.
-        let lacked_files = self.partitions.take_lacks_files();
-        for directory in self.partitions.directories().iter().filter(|directory| directory.is_online()) {
-            let volume = || os::volume_bytes(directory.path()).map_err(StorageError::io("look at", directory.path()));
-            match directory.check_there().and_then(|()| volume()) {
-                Ok((total, free)) => {
-                    has_room_again |= directory.on_room(total, free, set_bytes);
-                    is_near |= free < reserve(total, set_bytes).saturating_add(NEAR_BYTES);
-                }
-                Err(error) => directory.on_error(&error),
-            }
-        }
-        if (has_room_again || lacked_files) && !self.partitions.failed_topics().is_empty() {
-            self.controller.host_again();
-        }
-        is_near
     }
 
     fn tell(&self, directory: &Directory) {
@@ -136,14 +138,56 @@ impl Disks {
     }
 }
 
+impl Room {
+    /// Looks at it now, since nobody is to write before it is known that there is room, and goes on in a thread of its own: a disk
+    /// that does not answer holds up the looks at no other. Calls `has_room_again` where it was full before.
+    pub fn look_after(
+        self,
+        watch: &Arc<Watch>,
+        has_room_again: impl Fn() + Send + 'static,
+    ) -> std::io::Result<JoinHandle<()>> {
+        let (watch, mut look) = (Arc::clone(watch), self.look());
+        let work = move || {
+            while let Some(Look { is_near, is_room_again }) = look {
+                if is_room_again {
+                    has_room_again();
+                }
+                if !watch.rest(if is_near { LOOK_OFTEN } else { LOOK_EVERY }) {
+                    return;
+                }
+                look = self.look();
+            }
+        };
+        std::thread::Builder::new().name("ottla-disk-room".to_owned()).spawn(work)
+    }
+
+    /// Compares the free room with what is to be kept; nothing is found where the directory is offline.
+    fn look(&self) -> Option<Look> {
+        let (directory, set_bytes) = (&self.directory, self.running.get().disk_reserve_bytes);
+        let volume = || os::volume_bytes(directory.path()).map_err(StorageError::io("look at", directory.path()));
+        match directory.check_there().and_then(|()| volume()) {
+            Ok((total, free)) => {
+                let is_room_again = directory.on_room(total, free, set_bytes);
+                let is_near = free < reserve(total, set_bytes).saturating_add(NEAR_BYTES);
+                directory.is_online().then_some(Look { is_near, is_room_again })
+            }
+            Err(error) => {
+                directory.on_error(&error);
+                directory.is_online().then_some(Look { is_near: false, is_room_again: false })
+            }
+        }
+    }
+}
+
 impl Drop for Watching {
     fn drop(&mut self) {
         self.partitions.watch().stop();
-        if let Some(thread) = self.thread.take()
-            && let Err(panic) = thread.join()
-            && !std::thread::panicking()
-        {
-            std::panic::resume_unwind(panic);
+        for thread in self.threads.drain(..) {
+            if let Err(panic) = thread.join()
+                && !std::thread::panicking()
+            {
+                std::panic::resume_unwind(panic);
+            }
         }
     }
 }

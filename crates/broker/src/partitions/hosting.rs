@@ -10,7 +10,7 @@
 //! answered when it is there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -20,12 +20,12 @@ use ottla_metadata::image::{self, MIGRATING_DIRECTORY, Topic, UNASSIGNED_DIRECTO
 use ottla_metadata::settings::topic::TopicSettings;
 use ottla_storage::{
     Error as StorageError, FolderKind, Left, Log, LogConfig, OpenLog, PartitionFolder, os, read_partition_metadata,
-    rename_folder, write_partition_metadata, write_partition_metadata_unnamed,
+    write_partition_metadata, write_partition_metadata_unnamed,
 };
 
 use super::directories::Directory;
 use super::partition::Partition;
-use super::{Hosted, Partitions, checkpoints};
+use super::{Hosted, InMaking, Partitions, checkpoints, set_folder_aside};
 use crate::node::entropy;
 
 /// A partition, as the metadata knows it.
@@ -74,6 +74,15 @@ pub struct Opened {
     is_new: bool,
 }
 
+impl Change {
+    /// What is to be said if nobody knows what came of it.
+    pub fn if_unknown(&self) -> Done {
+        let Self::Make(making) = self else { return Done::Nothing };
+        let (path, detail) = (making.name().to_string().into(), "who was to make it has panicked".to_owned());
+        Done::Failed(making.topic.clone(), making.index, StorageError::Unusable { path, detail })
+    }
+}
+
 impl Making {
     fn name(&self) -> TopicPartition {
         TopicPartition::new(&*self.topic.name, self.index.0)
@@ -109,7 +118,7 @@ impl Partitions {
         let hosted = topics.get_mut(&*topic.name).expect("only the controller's thread adds and removes topics");
         hosted.making.extend(making.iter().map(|making| {
             let home = making.home.as_ref().ok().cloned().flatten();
-            (making.index.0, home)
+            (making.index.0, InMaking { home, registration: making.registration.clone() })
         }));
         making.into_iter().map(Change::Make).collect()
     }
@@ -143,22 +152,12 @@ impl Partitions {
     /// The first failure of all; such a partition answers KAFKA_STORAGE_ERROR, and is tried again when its topic changes, or when
     /// there is room, or are files, again.
     pub fn settle(&self, done: Vec<Done>, now_ms: Timestamp) -> ottla_storage::Result<()> {
-        let touched: Vec<&Arc<Directory>> = done.iter().filter_map(Done::touched).collect();
-        let is_touched = |directory: &&Arc<Directory>| touched.iter().any(|touched| touched.path() == directory.path());
-        let mut unflushed = BTreeMap::new();
-        for directory in self.directories.iter().filter(is_touched) {
-            let path = directory.path();
-            if let Err(error) = os::sync_folder(path).map_err(StorageError::io("flush", path)) {
-                tracing::error!(directory = %path.display(), %error, "what was made there may be lost again");
-                directory.on_error(&error);
-                unflushed.insert(path.to_owned(), error);
-            }
-        }
-        let mut failure = None;
+        let mut unflushed = self.flush_touched(&done);
+        let (mut failure, mut given_up) = (None, Vec::new());
         for done in done {
             match done {
                 Done::Opened(opened) => match unflushed.get(opened.home.path()).filter(|_| opened.is_new) {
-                    None => self.lead(*opened, now_ms),
+                    None => given_up.extend(self.lead(*opened, now_ms)),
                     Some(error) => self.note_failed(&opened.topic, opened.index, error),
                 },
                 Done::Failed(topic, index, error) => {
@@ -168,8 +167,25 @@ impl Partitions {
                 Done::Removed(_) | Done::Nothing => {}
             }
         }
+        unflushed.append(&mut self.flush_touched(&given_up));
         let failure = failure.or_else(|| unflushed.into_values().next());
         failure.map_or(Ok(()), Err)
+    }
+
+    /// Has the names on the disk that were changed in the log directories; gives those that could not be flushed.
+    fn flush_touched(&self, done: &[Done]) -> BTreeMap<PathBuf, StorageError> {
+        let touched: Vec<&Arc<Directory>> = done.iter().filter_map(Done::touched).collect();
+        let is_touched = |directory: &&Arc<Directory>| touched.iter().any(|touched| touched.path() == directory.path());
+        let mut unflushed = BTreeMap::new();
+        for directory in self.directories.iter().filter(is_touched) {
+            let path = directory.path();
+            if let Err(error) = os::sync_folder(path).map_err(StorageError::io("flush", path)) {
+                tracing::error!(directory = %path.display(), %error, "what was made or removed there may not stay so");
+                directory.on_error(&error);
+                unflushed.insert(path.to_owned(), error);
+            }
+        }
+        unflushed
     }
 
     /// Takes a topic into the list with what is led of it; gives the partitions that are there, and those that are to be.
@@ -197,8 +213,9 @@ impl Partitions {
                 None => {
                     // It answers as before while it is tried again.
                     hosted.failed.extend(failed_before.get(&index.0));
-                    if !hosted.making.contains_key(&index.0) {
-                        wanted.push((index, registration.clone()));
+                    match hosted.making.get_mut(&index.0) {
+                        Some(making) => making.registration = registration.clone(),
+                        None => wanted.push((index, registration.clone())),
                     }
                 }
             }
@@ -224,9 +241,9 @@ impl Partitions {
         }
     }
 
-    /// Leads a log from now on; or gives it up, if its topic was deleted meanwhile.
-    fn lead(&self, opened: Opened, now_ms: Timestamp) {
-        let Opened { topic, index, registration, mut settings, log, home, .. } = opened;
+    /// Leads a log from now on; or gives it up, if its topic was deleted meanwhile: what came of that is given back.
+    fn lead(&self, opened: Opened, now_ms: Timestamp) -> Option<Done> {
+        let Opened { topic, index, mut registration, mut settings, log, home, .. } = opened;
         self.note_place(topic.id, index, &registration, &home);
         let checkpointed = self.high_watermarks.get(log.topic_partition()).copied().unwrap_or_default();
         let partition = Partition::lead(topic.id, log, home, settings.clone(), self.local, &registration, checkpointed);
@@ -234,6 +251,13 @@ impl Partitions {
         loop {
             let mut topics = self.topics.write().expect("nobody panics while holding this lock");
             let Some(hosted) = topics.get_mut(&*topic.name).filter(|hosted| hosted.id == topic.id) else { break };
+            if let Some(making) = hosted.making.get(&index.0)
+                && !Arc::ptr_eq(&making.registration, &registration)
+            {
+                // There was an election since.
+                registration = making.registration.clone();
+                partition.lead_on(&registration);
+            }
             if Arc::ptr_eq(&hosted.settings, &settings) {
                 let place = usize::try_from(index.0).expect("partitions are numbered from 0");
                 hosted.making.remove(&index.0);
@@ -241,7 +265,7 @@ impl Partitions {
                 hosted.partitions[place] = Some(partition.clone());
                 drop(topics);
                 self.go_on_moving(&partition, now_ms);
-                return;
+                return None;
             }
             // They were changed since it was opened.
             settings = hosted.settings.clone();
@@ -249,7 +273,7 @@ impl Partitions {
             partition.configure(settings.clone(), self.log_config(&settings));
         }
         partition.end();
-        self.remove(&partition, now_ms);
+        Some(self.remove(&partition, now_ms))
     }
 
     fn note_failed(&self, topic: &Topic, index: PartitionIndex, error: &StorageError) {
@@ -271,6 +295,8 @@ impl Partitions {
     fn remove(&self, partition: &Partition, now_ms: Timestamp) -> Done {
         let delay_ms = partition.settings().file_delete_delay_ms;
         let name = PartitionFolder::name_of(&partition.name, FolderKind::Deleted, Uuid::random(entropy));
+        // Where it has just moved, its old folder is still to be renamed.
+        let _leaving = partition.move_state.leaving();
         let renamed = partition.rename_folder(&name);
         // Nobody begins another move now: the partition is known to be gone.
         if let Some(copy) = partition.cancel_move() {
@@ -429,10 +455,8 @@ impl Partitions {
         if !exists || read_partition_metadata(folder)?.is_none_or(|id| id == topic_id) {
             return Ok(());
         }
-        let to = folder.with_file_name(PartitionFolder::name_of(name, FolderKind::Stray, Uuid::random(entropy)));
-        tracing::warn!(folder = %folder.display(), to = %to.display(), "another topic's log is in the way");
         self.unopened().remove(name);
-        rename_folder(folder, &to)
+        set_folder_aside(name, folder)
     }
 
     /// Where the partition's folder lies already, in whatever state, or where a new one is to be: in the directory that was asked
@@ -516,7 +540,8 @@ impl Partitions {
         };
         // Any name will do for a folder that is not there yet.
         let topics = self.topics.read().expect("nobody panics while holding this lock");
-        let making = topics.values().flat_map(|hosted| hosted.making.values().flatten());
+        let making = topics.values().flat_map(|hosted| hosted.making.values());
+        let making = making.filter_map(|making| making.home.as_ref());
         making.for_each(|directory| count(&directory.path().join("new")));
         drop(topics);
         for partition in self.all() {

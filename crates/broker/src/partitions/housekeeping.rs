@@ -1,19 +1,23 @@
 //! What happens to logs without any request asking for it: flushing, checkpoints, retention, and removing what was deleted.
 //!
-//! One thread does it all, on the timers of Kafka's own settings; it stops within [`TICK`].
+//! Each log directory has a thread for it, on the timers of Kafka's own settings; it stops within [`TICK`]. A disk that does not
+//! answer holds up its own logs alone: nothing is asked of the logs of another directory but what needs no disk.
 //!
 //! Differs from Kafka: retention by time does not wait for `log.retention.check.interval.ms` where `retention.ms` is short; what is
 //! too much goes when a segment was rolled. After records were deleted on request, their files go, and where the log starts is
 //! written down, at the next [`TICK`].
 
+use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ottla_base::Offset;
 use ottla_storage::{Deleted, Log};
 use tracing::{error, info};
 
+use super::directories::Directory;
 use super::partition::Partition;
 use super::{Partitions, checkpoints};
 use crate::config::{Config, NEVER};
@@ -45,9 +49,48 @@ impl Timer {
     }
 }
 
-/// Works until `stop` says so or is dropped.
-pub fn run(partitions: &Partitions, config: &Config, stop: &Receiver<()>) {
-    let (begun, first) = (Instant::now(), config.log_initial_task_delay);
+/// The threads, one a log directory. Dropped, they end.
+pub struct Housekeeping {
+    /// Gone when they are to end.
+    stop: Vec<Sender<()>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Housekeeping {
+    /// Starts the threads of all directories that are online.
+    ///
+    /// # Errors
+    /// There can be no more threads.
+    pub fn start(partitions: &Arc<Partitions>, config: &Arc<Config>) -> io::Result<Self> {
+        let (begun, mut this) = (Instant::now(), Self { stop: Vec::new(), threads: Vec::new() });
+        for directory in partitions.directories().iter().filter(|directory| directory.is_online()) {
+            let (stop, stopped) = mpsc::channel();
+            let (partitions, config, directory) = (Arc::clone(partitions), Arc::clone(config), Arc::clone(directory));
+            let thread = std::thread::Builder::new().name("ottla-housekeeping".to_owned());
+            this.stop.push(stop);
+            this.threads.push(thread.spawn(move || run(&partitions, &directory, &config, begun, &stopped))?);
+        }
+        Ok(this)
+    }
+}
+
+impl Drop for Housekeeping {
+    fn drop(&mut self) {
+        self.stop.clear();
+        for thread in self.threads.drain(..) {
+            if let Err(panic) = thread.join()
+                && !std::thread::panicking()
+            {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+}
+
+/// Looks after the logs of one directory until it fails or somebody says stop. All directories count their time from `begun`,
+/// since logs move between them.
+fn run(partitions: &Partitions, directory: &Directory, config: &Config, begun: Instant, stop: &Receiver<()>) {
+    let first = config.log_initial_task_delay;
     let most_ms = config.log_retention_check_interval.as_millis() as i64;
     let retention = Retention { first_ms: most_ms.min(first.as_millis() as i64), most_ms };
     let mut idle_files = Timer::new(config.log_retention_check_interval, config.log_retention_check_interval);
@@ -59,34 +102,34 @@ pub fn run(partitions: &Partitions, config: &Config, stop: &Receiver<()>) {
     // Differs from Kafka, which obeys no flush.ms there.
     let flushes_anytime = config.log_flush_scheduler_interval >= NEVER;
     let mut producers = Timer::new(config.producer_id_expiration_check_interval, first);
-    while matches!(stop.recv_timeout(TICK), Err(RecvTimeoutError::Timeout)) {
+    while matches!(stop.recv_timeout(TICK), Err(RecvTimeoutError::Timeout)) && directory.is_online() {
         let (now, now_ms) = (Instant::now(), clock::now_ms());
-        let all: Vec<_> = partitions.all().into_iter().filter(|partition| partition.is_online()).collect();
-        look_after_touched(&all, flushes_anytime || flushes.is_due(now), now_ms);
-        retention.enforce_due(&all, (now - begun).as_millis() as i64, now_ms);
+        let here: Vec<_> = partitions.all().into_iter().filter(|partition| partition.lies_in(directory)).collect();
+        look_after_touched(&here, flushes_anytime || flushes.is_due(now), now_ms);
+        retention.enforce_due(&here, (now - begun).as_millis() as i64, now_ms);
         if idle_files.is_due(now) {
-            all.iter().for_each(|partition| partition.with_log(|log, _| log.close_idle_files()));
+            here.iter().for_each(|partition| partition.with_log(|log, _| log.close_idle_files()));
         }
-        if delete_before_starts(&all, now_ms) || starts.is_due(now) {
-            checkpoints::write_log_starts(partitions);
+        if delete_before_starts(&here, now_ms) || starts.is_due(now) {
+            // What failed was told.
+            let _ = checkpoints::write_log_starts(partitions, directory);
         }
-        let full: Vec<_> = all.iter().filter(|partition| partition.is_full()).cloned().collect();
-        if !full.is_empty() && retention_when_full.is_due(now) {
-            for partition in &full {
+        if directory.is_full() && retention_when_full.is_due(now) {
+            for partition in &here {
                 delete(partition, |log, high_watermark| log.enforce_retention(now_ms, high_watermark));
             }
         }
-        report("remove the folders of deleted partitions", partitions.purge_doomed(now_ms));
+        report("remove the folders of deleted partitions", partitions.purge_doomed_in(directory, now_ms));
         if producers.is_due(now) {
-            for partition in &all {
+            for partition in &here {
                 partition.with_log(|log, _| log.expire_producers(now_ms));
             }
         }
         if points.is_due(now) {
-            checkpoints::write(partitions);
+            checkpoints::write(partitions, directory);
         }
-        if high_watermarks.is_due(now) && all.iter().any(|partition| partition.is_replicated()) {
-            checkpoints::write_high_watermarks(partitions);
+        if high_watermarks.is_due(now) && here.iter().any(|partition| partition.is_replicated()) {
+            checkpoints::write_high_watermarks(partitions, directory);
         }
     }
 }

@@ -131,12 +131,13 @@ impl Shared {
         while let Some(step) = self.next() {
             match step {
                 Step::CarryOut(id, change) => {
-                    let done = self.partitions.carry_out(change, clock::now_ms());
-                    self.queue().on_done(id, done);
+                    let if_unknown = change.if_unknown();
+                    let done = unless_panicked(|| self.partitions.carry_out(change, clock::now_ms()));
+                    self.queue().on_done(id, done.unwrap_or(if_unknown));
                 }
                 Step::Settle(job) => {
                     // What failed was told, and is tried again.
-                    let _ = self.partitions.settle(job.done, clock::now_ms());
+                    let _ = unless_panicked(|| self.partitions.settle(job.done, clock::now_ms()));
                     self.queue().on_settled(job.id, &job.topics);
                     (job.tell)();
                 }
@@ -159,6 +160,15 @@ impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue<Change, Done>> {
         self.queue.lock().expect("nobody panics while holding this lock")
     }
+}
+
+/// Does something for others, who wait for it to be done whatever comes of it; nothing comes of it where it panics.
+fn unless_panicked<T>(work: impl FnOnce() -> T) -> Option<T> {
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    done.inspect_err(|_| {
+        tracing::error!("a bug: whoever makes and removes logs has panicked, and goes on with the next");
+    })
+    .ok()
 }
 
 impl<C, D> Default for Queue<C, D> {

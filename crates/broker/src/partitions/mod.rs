@@ -27,16 +27,15 @@ use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use ottla_base::{BrokerId, Offset, Timestamp, TopicPartition, Uuid};
 use ottla_metadata::controller::PlacedReplica;
-use ottla_metadata::image::{Image, Topic};
+use ottla_metadata::image::{self, Image, Topic};
 use ottla_metadata::settings::topic::TopicSettings;
 use ottla_protocol::error::ErrorCode;
 use ottla_storage::checkpoint::{self, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
 use ottla_storage::{
     Error as StorageError, FolderKind, Log, LogDirectory, OpenLog, PartitionFolder, ProducerCount, os,
-    read_partition_metadata,
+    read_partition_metadata, rename_folder,
 };
 
-use self::checkpoints::StartsMoved;
 use self::cleaner::Cleaner;
 use self::directories::{Directory, Watch};
 use self::mover::Moves;
@@ -45,6 +44,8 @@ use self::partition::{Partition, Positions};
 use crate::config::Config;
 use crate::metrics::Traffic;
 use crate::node::entropy;
+
+use self::startup::Rival;
 
 pub use startup::{Loaded, open_directories};
 
@@ -61,10 +62,18 @@ struct Hosted {
     settings: Arc<TopicSettings>,
     /// By number; `None` where another broker has it, or its log is not made yet or cannot be opened.
     partitions: Vec<Option<Arc<Partition>>>,
-    /// Those whose log is being made, with the directory that was chosen for it if it is a new one.
-    making: BTreeMap<i32, Option<Arc<Directory>>>,
+    /// Those whose log is being made.
+    making: BTreeMap<i32, InMaking>,
     /// Those whose log cannot be opened, or lies in a log directory that is offline.
     failed: BTreeSet<i32>,
+}
+
+/// A partition whose log is being made.
+struct InMaking {
+    /// The directory that was chosen for it, if it is a new one.
+    home: Option<Arc<Directory>>,
+    /// As the metadata has it by now.
+    registration: Arc<image::Partition>,
 }
 
 /// A folder that waits to be removed, so that readers can finish.
@@ -83,6 +92,8 @@ pub struct Partitions {
     watch: Arc<Watch>,
     /// The logs that lie there, and for which there was no room when they were to be opened.
     unopened: Mutex<BTreeMap<TopicPartition, OpenLog>>,
+    /// Logs with the name of one that was found, and of other topics.
+    rivals: Mutex<Vec<Rival>>,
     /// Replicas that lie in another directory than the metadata says.
     misplaced: Mutex<Vec<PlacedReplica>>,
     /// The partitions that were there before the broker was started are hosted.
@@ -101,8 +112,6 @@ pub struct Partitions {
     futures: Mutex<BTreeMap<TopicPartition, PathBuf>>,
     /// Directories that were asked for before the replica was there.
     wishes: Mutex<BTreeMap<TopicPartition, Arc<Directory>>>,
-    /// Where logs start that begin later now.
-    pub starts_moved: StartsMoved,
     /// The partitions that are being moved to another directory.
     pub moves: Moves,
     /// What was counted for partitions that are gone.
@@ -119,6 +128,7 @@ impl Partitions {
             directories: loaded.directories,
             watch: loaded.watch,
             unopened: Mutex::new(loaded.unopened),
+            rivals: Mutex::new(loaded.rivals),
             misplaced: Mutex::default(),
             has_started: AtomicBool::new(false),
             producer_id_expiration_ms: AtomicI64::new(config.running.get().producer_id_expiration_ms),
@@ -130,7 +140,6 @@ impl Partitions {
             doomed: Mutex::default(),
             futures: Mutex::new(loaded.futures),
             wishes: Mutex::default(),
-            starts_moved: StartsMoved::default(),
             moves: Moves::default(),
             departed: Traffic::default(),
             cleaner: Cleaner::default(),
@@ -158,13 +167,6 @@ impl Partitions {
     pub fn all(&self) -> Vec<Arc<Partition>> {
         let topics = self.topics.read().expect("nobody panics while holding this lock");
         topics.values().flat_map(|hosted| hosted.partitions.iter().flatten().cloned()).collect()
-    }
-
-    /// Those whose log is being opened or made.
-    fn making(&self) -> Vec<TopicPartition> {
-        let topics = self.topics.read().expect("nobody panics while holding this lock");
-        let making = topics.iter().flat_map(|(topic, hosted)| hosted.making.keys().map(move |index| (topic, *index)));
-        making.map(|(topic, index)| TopicPartition::new(topic.as_str(), index)).collect()
     }
 
     /// How many cannot be served because their logs cannot be opened, or lie in a log directory that is offline.
@@ -353,6 +355,39 @@ impl Partitions {
         self.futures.lock().expect("nobody panics while holding this lock")
     }
 
+    /// Of logs of one name that are of several topics, keeps the one of the topic that `image` knows, and sets the others aside.
+    /// Nothing is hosted before.
+    ///
+    /// # Errors
+    /// Two logs of one name are still there.
+    pub fn settle_rivals(&self, image: &Image) -> ottla_storage::Result<()> {
+        let rivals = std::mem::take(&mut *self.rivals.lock().expect("nobody panics while holding this lock"));
+        for Rival { folder, topic_id, options } in rivals {
+            let name = options.topic_partition.clone();
+            let counts = image.topic(&name.topic).is_some_and(|topic| topic.id == topic_id);
+            if counts {
+                drop(self.found().remove(&name));
+                self.unopened().insert(name.clone(), options);
+            }
+            for directory in self.directories.iter().filter(|directory| directory.is_online()) {
+                let other = directory.path().join(name.to_string());
+                let is_superfluous = (other == folder) != counts;
+                let exists = || os::exists(&other).map_err(StorageError::io("look for", &other));
+                let done = match is_superfluous.then(exists).transpose() {
+                    Ok(Some(true)) => set_folder_aside(&name, &other),
+                    done => done.map(drop),
+                };
+                if let Err(error) = done {
+                    directory.on_error(&error);
+                    if directory.is_online() {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// One of the logs that were found on the disk and are not hosted yet, if there are any.
     pub fn any_found(&self) -> Option<TopicPartition> {
         self.found().keys().next().cloned()
@@ -414,7 +449,8 @@ impl Partitions {
     /// The first failure; all other logs were closed nevertheless. No directory may be marked as left cleanly then, and
     /// the checkpoints of the one that failed stay as they were.
     pub fn close(self, now_ms: Timestamp) -> ottla_storage::Result<Vec<LogDirectory>> {
-        let all = self.all();
+        // Nothing is written any more where the disk has failed.
+        let all: Vec<_> = self.all().into_iter().filter(|partition| partition.is_online()).collect();
         self.topics.write().expect("nobody panics while holding this lock").clear();
         let mut positions = Vec::with_capacity(all.len());
         let mut failed: Vec<(PathBuf, ottla_storage::Error)> = Vec::new();
@@ -488,8 +524,12 @@ impl Partitions {
         let write = |file, offset: fn(&Positions) -> Offset, known: fn(&OpenLog) -> Offset| {
             let closed = here().map(|(_, name, positions)| (name.clone(), offset(positions)));
             let mut offsets: BTreeMap<_, _> = closed.collect();
-            let left = unopened.iter().filter(|(name, _)| directory.path().join(name.to_string()).exists());
-            offsets.extend(left.map(|(name, options)| (name.clone(), known(options))));
+            for (name, options) in unopened.iter() {
+                let folder = directory.path().join(name.to_string());
+                if os::exists(&folder).map_err(StorageError::io("look for", &folder))? {
+                    offsets.insert(name.clone(), known(options));
+                }
+            }
             checkpoint::write_offsets(&directory.path().join(file), &offsets)
         };
         write(RECOVERY_POINT_CHECKPOINT, |positions| positions.log_end, |options| options.recovery_point)?;
@@ -497,28 +537,27 @@ impl Partitions {
         write(HIGH_WATERMARK_CHECKPOINT, |positions| positions.high_watermark, |_| Offset(0))
     }
 
-    /// Removes the folders whose time has come. Those that cannot be removed are tried again later.
+    /// Removes the folders of a directory whose time has come. Those that cannot be removed are tried again later.
     ///
     /// # Errors
     /// The first failure; the other folders were removed nevertheless.
-    pub fn purge_doomed(&self, now_ms: Timestamp) -> ottla_storage::Result<()> {
-        let is_in_a_full_one =
-            |folder: &Path| self.directories.iter().any(|directory| directory.is_full() && directory.holds(folder));
-        let is_due =
-            |doomed: &mut Doomed| doomed.due_ms <= now_ms || !doomed.is_stuck && is_in_a_full_one(&doomed.folder);
+    pub fn purge_doomed_in(&self, directory: &Directory, now_ms: Timestamp) -> ottla_storage::Result<()> {
+        let is_due = |doomed: &mut Doomed| {
+            let is_time = doomed.due_ms <= now_ms || !doomed.is_stuck && directory.is_full();
+            is_time && directory.holds(&doomed.folder)
+        };
         let due: Vec<Doomed> = self.doomed().extract_if(.., is_due).collect();
         let mut done = Ok(());
         for Doomed { folder, .. } in due {
-            let home = self.directories.iter().find(|directory| directory.holds(&folder));
-            if home.is_some_and(|home| !home.is_online()) {
-                continue;
+            if !directory.is_online() {
+                break;
             }
             match os::remove_folder(&folder) {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => {
                     let due_ms = now_ms.saturating_add(REMOVED_AGAIN_AFTER_MS);
                     self.doomed().push(Doomed { folder: folder.clone(), due_ms, is_stuck: true });
                     let error = StorageError::Io { operation: "remove", path: folder, source };
-                    home.inspect(|home| home.on_error(&error));
+                    directory.on_error(&error);
                     done = done.and(Err(error));
                 }
                 _ => {}
@@ -534,6 +573,16 @@ impl Partitions {
     fn doomed(&self) -> MutexGuard<'_, Vec<Doomed>> {
         self.doomed.lock().expect("nobody panics while holding this lock")
     }
+}
+
+/// Gives the folder of a log the name of one that nobody here removes.
+fn set_folder_aside(name: &TopicPartition, folder: &Path) -> ottla_storage::Result<()> {
+    let to = folder.with_file_name(PartitionFolder::name_of(name, FolderKind::Stray, Uuid::random(entropy)));
+    tracing::warn!(
+        folder = %folder.display(), to = %to.display(),
+        "another topic's log is in the way: it is set aside, and stays until somebody removes the folder"
+    );
+    rename_folder(folder, &to)
 }
 
 /// What came of closing a log, and where it lies.

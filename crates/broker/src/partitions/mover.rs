@@ -142,6 +142,7 @@ impl Partitions {
         now_ms: Timestamp,
         told: impl FnOnce(&Directory),
     ) -> ottla_storage::Result<()> {
+        let _leaving = partition.move_state.leaving();
         let from = partition.home();
         let arrives = |to: &Directory| {
             self.cleaner.carry(&partition.name, from.path(), to.path())?;
@@ -218,8 +219,7 @@ impl Mover {
                     if !turn.has_failed(error.to_string(), Instant::now()) {
                         error!(partition = %partition.name, %error, "the partition cannot be moved on; it is tried again");
                     }
-                    if !partition.is_online() || partition.moving().is_none_or(|moving| !moving.home.is_online()) {
-                        partition.give_up_move();
+                    if partition.give_up_move() {
                         continue;
                     }
                 }

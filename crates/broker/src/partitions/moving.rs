@@ -42,10 +42,13 @@ const FLUSHES_MAX: usize = 8;
 /// The move of a partition, while there is one. Nobody holds `future` while a file is read or written.
 #[derive(Default)]
 pub struct Move {
-    /// The copy that is to take the log's place, in another directory; locked before the log.
+    /// The copy that is to take the log's place, in another directory; locked behind the log, whose disk may let others wait.
     future: Mutex<Option<Future>>,
     /// Held while the copy takes the log's place: the move cannot be ended then. Locked before `future`.
     finishing: Mutex<()>,
+    /// Held from before that until the old folder has its other name: a topic that is deleted meanwhile is not gone before, or the
+    /// folder of the next one of its name would be taken for it. Locked before all others.
+    leaving: Mutex<()>,
     is_going_on: AtomicBool,
 }
 
@@ -146,9 +149,9 @@ impl Move {
         self.is_going_on.load(Ordering::Relaxed)
     }
 
-    /// Whether its copy is about to take the log's place in `directory`.
-    pub fn arrives_in(&self, directory: &Directory) -> bool {
-        self.future().as_ref().is_some_and(|future| future.is_arriving && future.home.path() == directory.path())
+    /// The directory in which its copy is about to take the log's place.
+    pub fn arriving_in(&self) -> Option<Arc<Directory>> {
+        self.future().as_ref().filter(|future| future.is_arriving).map(|future| future.home.clone())
     }
 
     fn future(&self) -> MutexGuard<'_, Option<Future>> {
@@ -157,6 +160,10 @@ impl Move {
 
     fn finishing(&self) -> MutexGuard<'_, ()> {
         self.finishing.lock().expect("nobody panics while holding this lock")
+    }
+
+    pub(super) fn leaving(&self) -> MutexGuard<'_, ()> {
+        self.leaving.lock().expect("nobody panics while holding this lock")
     }
 
     fn forget(&self, future: &mut Option<Future>) -> Option<Future> {
@@ -197,32 +204,39 @@ impl Partition {
     /// UNKNOWN_TOPIC_OR_PARTITION if its topic was deleted.
     pub fn begin_move(&self, home: &Arc<Directory>, folder: String) -> Result<Begun, ErrorCode> {
         let _finishing = self.move_state.finishing();
-        let mut future = self.move_state.future();
         // Who deletes the topic says so first, and ends its move then.
         if self.is_gone() {
             return Err(ErrorCode::UnknownTopicOrPartition);
         }
+        let mut future = self.move_state.future();
         let goes_there = future.as_ref().is_some_and(|future| future.home.path() == home.path());
         if goes_there || self.home().path() == home.path() {
             return Ok(Begun::Before);
         }
-        let ended = self.move_state.forget(&mut future).and_then(|future| end(future, &self.name));
+        let ended = self.move_state.forget(&mut future);
         *future = Some(Future { home: home.clone(), folder, copy: None, size_bytes: 0, end: None, is_arriving: false });
         self.move_state.is_going_on.store(true, Ordering::Relaxed);
-        Ok(Begun::Anew(ended))
+        drop(future);
+        Ok(Begun::Anew(ended.and_then(|future| end(future, &self.name))))
     }
 
     /// Ends a move, if there is one, and gives back the folder to be removed.
     pub fn cancel_move(&self) -> Option<PathBuf> {
         let _finishing = self.move_state.finishing();
-        let mut future = self.move_state.future();
-        self.move_state.forget(&mut future).and_then(|future| end(future, &self.name))
+        let ended = self.move_state.forget(&mut self.move_state.future());
+        ended.and_then(|future| end(future, &self.name))
     }
 
-    /// A move cannot go on in this life of the broker: one of its disks is gone. What was copied stays for the next.
-    pub fn give_up_move(&self) {
+    /// Ends a move that cannot go on in this life of the broker, since one of its disks is gone, and says whether it is one: by now
+    /// the partition may be on its way elsewhere. What was copied stays for the next start.
+    pub fn give_up_move(&self) -> bool {
         let _finishing = self.move_state.finishing();
-        drop(self.move_state.forget(&mut self.move_state.future()));
+        let mut future = self.move_state.future();
+        let is_lost = !self.is_online() || future.as_ref().is_some_and(|future| !future.home.is_online());
+        if is_lost {
+            drop(self.move_state.forget(&mut future));
+        }
+        is_lost
     }
 
     /// Where it is being moved to, and how far that is; `None` where it stays.
@@ -420,11 +434,12 @@ impl Partition {
             let _ = os::rename(&path, of_copy.log.folder());
             return Err(Fault::Target(error));
         }
-        let mut future = self.move_state.future();
         let mut state = self.lock();
+        let mut future = self.move_state.future();
         let mut log = copy.take().expect("it was opened").log;
         self.move_state.forget(&mut future);
         if state.is_gone() {
+            drop(future);
             drop(state);
             return Ok(Finished::Ended(Some(set_aside(&mut log, &self.name, home).unwrap_or(path))));
         }
@@ -446,10 +461,15 @@ impl Partition {
     fn prepare_copy(&self, copy: &mut Copy, now_ms: Timestamp) -> Result<(), Fault> {
         while let Copied::Some(_) = self.copy_into(copy, now_ms)? {}
         let (end, log_end) = (copy.log.end_offset(), self.with_log(|log, _| log.end_offset()));
-        if end != log_end {
-            let detail = format!(
-                "it has no batches from {end} to its end at {log_end}: it can be moved when more was written to it"
-            );
+        let is_empty_from = |offset| {
+            let last = self.with_log(|log, _| log.segments().last());
+            last.is_some_and(|last| last.base_offset == offset && last.size_bytes == 0)
+        };
+        if end < log_end && is_empty_from(log_end) {
+            // What lay before it was compacted away.
+            copy.log.roll_to(log_end, now_ms).map_err(Fault::Target)?;
+        } else if end != log_end {
+            let detail = format!("it has no batches from {end} to its end at {log_end}");
             return Err(Fault::Source(StorageError::Corrupt {
                 path: self.home().path().join(self.name.to_string()),
                 detail,
@@ -513,11 +533,12 @@ impl Moved {
     }
 }
 
-/// Gives a log's folder the name of what is to be removed; `None` if it has to keep its own.
+/// Gives a log's folder the name of what is to be removed; `None` if it has to keep its own, or is gone.
 fn set_aside(log: &mut Log, name: &TopicPartition, home: &Directory) -> Option<PathBuf> {
     let to = log.folder().with_file_name(PartitionFolder::name_of(name, FolderKind::Deleted, Uuid::random(entropy)));
     match log.rename_folder(&to) {
         Ok(()) => Some(to),
+        Err(error) if is_gone(&error) => None,
         Err(error) => {
             error!(partition = %name, %error, "cannot rename the folder of a log that was moved");
             home.on_error(&error);
@@ -539,12 +560,19 @@ fn end(future: Future, name: &TopicPartition) -> Option<PathBuf> {
     };
     match renamed {
         Ok(()) => Some(to),
+        // Whoever was working on the copy has removed it.
+        Err(error) if is_gone(&error) => None,
         Err(error) => {
             error!(partition = %name, %error, "cannot rename the folder of a move that has ended");
             home.on_error(&error);
             None
         }
     }
+}
+
+/// Whether what was to be renamed is not there, which is no fault of its disk.
+fn is_gone(error: &StorageError) -> bool {
+    matches!(error, StorageError::Io { operation: "rename", source, .. } if source.kind() == std::io::ErrorKind::NotFound)
 }
 
 /// Takes the mark away, since the other folder is gone.

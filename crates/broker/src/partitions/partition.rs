@@ -264,6 +264,20 @@ impl Partition {
         self.home.read().expect("nobody panics while holding this lock").clone()
     }
 
+    /// Whether that is `directory`.
+    pub(super) fn lies_in(&self, directory: &Directory) -> bool {
+        self.home.read().expect("nobody panics while holding this lock").path() == directory.path()
+    }
+
+    /// The log directories in which it has to be written down where the log starts: the one that it lies in, and the one in which
+    /// it is about to arrive, where that was written down before.
+    pub fn start_directories(&self) -> Vec<Arc<Directory>> {
+        // In this order: a log that arrives meanwhile has written down what holds now.
+        let (arriving, home) = (self.move_state.arriving_in(), self.home());
+        let arriving = arriving.filter(|directory| directory.path() != home.path());
+        arriving.into_iter().chain([home]).collect()
+    }
+
     pub(super) fn home_mut(&self) -> RwLockWriteGuard<'_, Arc<Directory>> {
         self.home.write().expect("nobody panics while holding this lock")
     }

@@ -19,7 +19,7 @@ use ottla_metadata::image::Image;
 use ottla_storage::checkpoint::{HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
 use ottla_storage::{
     CleanShutdown, Error as StorageError, FolderKind, Left, Log, LogConfig, LogDirectory, MetaProperties, OpenLog,
-    PartitionFolder, ProducerCount, os,
+    PartitionFolder, ProducerCount, os, read_partition_metadata,
 };
 use tracing::{error, info, warn};
 
@@ -53,6 +53,8 @@ pub struct Loaded {
     pub logs: BTreeMap<TopicPartition, Log>,
     /// Those that could not be opened because there is no room on their disk.
     pub unopened: BTreeMap<TopicPartition, OpenLog>,
+    /// Logs with the name of another one, of another topic.
+    pub rivals: Vec<Rival>,
     /// Copies on their way to another directory.
     pub futures: BTreeMap<TopicPartition, PathBuf>,
     /// The high watermarks that were written last.
@@ -61,6 +63,17 @@ pub struct Loaded {
     pub producers: ProducerCount,
     /// The broker's epoch in its last life, where that ended cleanly in every directory (KIP-966).
     pub previous_broker_epoch: Option<i64>,
+}
+
+/// A log that has the name of one in another directory, and is of another topic: that was deleted, and made again, while one of
+/// the disks was away. The metadata tells which one counts.
+pub struct Rival {
+    /// Where it lies.
+    pub folder: PathBuf,
+    /// Whose it is.
+    pub topic_id: Uuid,
+    /// How it is to be opened.
+    pub options: OpenLog,
 }
 
 /// Directories that a node which has others already finds empty: added by its owner, or the place of a disk that is not
@@ -130,6 +143,7 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
         cluster_id,
         logs,
         unopened: opened.unopened,
+        rivals: opened.rivals,
         futures: opened.futures,
         high_watermarks: opened.high_watermarks,
         producers,
@@ -244,6 +258,7 @@ struct Listed<'a> {
     logs: Vec<Unopened<'a>>,
     /// Second logs of partitions, which a move has left.
     twice: Vec<Unopened<'a>>,
+    rivals: Vec<Rival>,
     futures: BTreeMap<TopicPartition, PathBuf>,
     high_watermarks: BTreeMap<TopicPartition, Offset>,
     previous_broker_epoch: Option<i64>,
@@ -254,6 +269,7 @@ struct Listed<'a> {
 struct Opened {
     logs: BTreeMap<TopicPartition, Log>,
     unopened: BTreeMap<TopicPartition, OpenLog>,
+    rivals: Vec<Rival>,
     futures: BTreeMap<TopicPartition, PathBuf>,
     high_watermarks: BTreeMap<TopicPartition, Offset>,
     previous_broker_epoch: Option<i64>,
@@ -269,6 +285,7 @@ fn list<'a>(
     let mut listed = Listed {
         logs: Vec::new(),
         twice: Vec::new(),
+        rivals: Vec::new(),
         futures: BTreeMap::new(),
         high_watermarks: BTreeMap::new(),
         previous_broker_epoch: None,
@@ -306,11 +323,15 @@ fn list<'a>(
                 now_ms: clock::now_ms(),
                 producers: producers.clone(),
             };
-            let earlier = places.insert(partition.clone(), directory.path());
+            let first = *places.entry(partition.clone()).or_insert(directory.path());
             let log = Unopened { directory: directory.path(), partition, options };
-            match earlier {
-                None => listed.logs.push(log),
-                Some(other) => listed.twice.push(unless_unknown(other, log)?),
+            if first == directory.path() {
+                listed.logs.push(log);
+            } else if let Some(topic_id) = other_topic(&first.join(&folder.name), &log.directory.join(&folder.name)) {
+                let (folder, options) = (log.directory.join(&folder.name), log.options);
+                listed.rivals.push(Rival { folder, topic_id, options });
+            } else {
+                listed.twice.push(unless_unknown(first, log, offline)?);
             }
         }
     }
@@ -343,16 +364,16 @@ fn open_all(
     let unopened = left_for_later(failed, offline)?;
     for directory in directories {
         if !offline.failures.contains_key(directory.path()) {
-            let noted = note_opened(directory, &logs, &unopened);
+            let noted = note_opened(directory, &logs, &unopened, &listed.rivals);
             offline.unless_of_disk(directory.path(), noted)?;
         }
     }
     if !listed.logs.is_empty() {
         info!(logs = listed.logs.len(), clean = listed.all_clean, took = ?begun.elapsed(), "opened the logs");
     }
-    let Listed { futures, high_watermarks, previous_broker_epoch, all_clean, .. } = listed;
+    let Listed { rivals, futures, high_watermarks, previous_broker_epoch, all_clean, .. } = listed;
     let previous_broker_epoch = previous_broker_epoch.filter(|_| all_clean && offline.failures.is_empty());
-    Ok(Opened { logs, unopened, futures, high_watermarks, previous_broker_epoch })
+    Ok(Opened { logs, unopened, rivals, futures, high_watermarks, previous_broker_epoch })
 }
 
 /// Checks that all directories belong to this node and one cluster, and gives those of a new node their papers.
@@ -457,18 +478,32 @@ fn left_for_later(failed: Failures<'_, '_>, offline: &mut Offline<'_>) -> Result
     Ok(later)
 }
 
+/// The topic of the log in the folder `second`, where that in `first` is of another one.
+fn other_topic(first: &Path, second: &Path) -> Option<Uuid> {
+    // What cannot be read is found out when the logs are opened.
+    let [first, second] = [first, second].map(|folder| read_partition_metadata(folder).ok().flatten());
+    second.filter(|second| first.is_some_and(|first| first != *second))
+}
+
 /// A second log of a partition that has one in `other` already: a crash interrupted a move from one to the other, which left
 /// a mark.
 ///
 /// # Errors
 /// `TwoLogs` where it did not, and nobody knows which one counts.
-fn unless_unknown<'a>(other: &Path, log: Unopened<'a>) -> Result<Unopened<'a>> {
-    let is_marked = |directory: &Path| directory.join(log.partition.to_string()).join(MOVED).exists();
-    if is_marked(other) || is_marked(log.directory) {
-        return Ok(log);
+fn unless_unknown<'a>(other: &Path, log: Unopened<'a>, offline: &mut Offline<'_>) -> Result<Unopened<'a>> {
+    for directory in [other, log.directory] {
+        let marked = is_marked(&directory.join(log.partition.to_string()));
+        if offline.unless_of_disk(directory, marked)?.unwrap_or(true) {
+            return Ok(log);
+        }
     }
     let directories = [other.to_owned(), log.directory.to_owned()];
     Err(Error::TwoLogs { partition: log.partition, directories })
+}
+
+fn is_marked(folder: &Path) -> ottla_storage::Result<bool> {
+    let mark = folder.join(MOVED);
+    os::exists(&mark).map_err(StorageError::io("look for", &mark))
 }
 
 /// Of the log of a partition and another one, between which it was being moved, keeps the one that is longer, which was written
@@ -482,7 +517,8 @@ fn choose(logs: &mut BTreeMap<TopicPartition, Log>, other: &Unopened<'_>, offlin
         return Ok(());
     };
     let is_longer = second.end_offset() > first.end_offset();
-    let is_target = second.end_offset() == first.end_offset() && second.folder().join(MOVED).exists();
+    let Some(is_marked) = offline.unless_of_disk(other.directory, is_marked(second.folder()))? else { return Ok(()) };
+    let is_target = second.end_offset() == first.end_offset() && is_marked;
     if is_longer || is_target {
         std::mem::swap(first, &mut second);
     }
@@ -557,11 +593,19 @@ fn note_opened(
     directory: &LogDirectory,
     logs: &BTreeMap<TopicPartition, Log>,
     unopened: &BTreeMap<TopicPartition, OpenLog>,
+    rivals: &[Rival],
 ) -> ottla_storage::Result<()> {
     let here = logs.iter().filter(|(_, log)| log.folder().parent() == Some(directory.path()));
     let mut points: BTreeMap<_, _> = here.map(|(name, log)| (name.clone(), log.recovery_checkpoint())).collect();
-    let left = unopened.iter().filter(|(name, _)| directory.path().join(name.to_string()).exists());
-    let left: Vec<_> = left.map(|(name, options)| (name.clone(), options.recovery_point)).collect();
+    let rivals = rivals.iter().filter(|rival| rival.folder.parent() == Some(directory.path()));
+    let rivals = rivals.map(|rival| (&rival.options.topic_partition, &rival.options));
+    let mut left = Vec::new();
+    for (name, options) in unopened.iter().chain(rivals) {
+        let folder = directory.path().join(name.to_string());
+        if os::exists(&folder).map_err(StorageError::io("look for", &folder))? {
+            left.push((name.clone(), options.recovery_point));
+        }
+    }
     let all_are_open = left.is_empty();
     points.extend(left);
     let path = directory.path().join(RECOVERY_POINT_CHECKPOINT);

@@ -106,6 +106,19 @@ impl Log {
         self.roll_at(self.end_offset(), now_ms)
     }
 
+    /// Begins a new segment at `base_offset`, where the log's end is or before which all from there on was compacted away.
+    pub fn roll_to(&mut self, base_offset: Offset, now_ms: Timestamp) -> Result<()> {
+        self.check_usable()?;
+        let (log_start, log_end) = (self.start_offset, self.end_offset());
+        if base_offset < log_end {
+            return Err(Error::OffsetOutOfRange { offset: base_offset, log_start, log_end });
+        }
+        self.roll_at(base_offset, now_ms)?;
+        // Where it had no records, it begins there too.
+        self.start_offset = self.start_offset.max(self.segment(0).base_offset());
+        Ok(())
+    }
+
     fn roll_if_due(
         &mut self,
         size_bytes: usize,

@@ -22,7 +22,6 @@ use crate::aborted::AbortedIndex;
 use crate::cleaner::{Begun, CompactionSettings, Dirt, Ends, LastOf, Piece, Room, Source};
 use crate::error::{Error, Result};
 use crate::os;
-use crate::segment::scan::{LOOKUP_CHUNK_BYTES, Scan};
 use crate::segment::{Sealed, Segment};
 
 /// What the files of a new segment are called until they are whole.
@@ -52,8 +51,10 @@ impl Log {
                 piece.largest_timestamp = segment.largest()?.timestamp;
             }
             if index >= dirty_from && settings.max_compaction_lag_ms.is_some() {
-                piece.first_timestamp = first_timestamp(segment)?;
-                self.keep_few_open(base_offset);
+                piece.first_timestamp = segment.first_timestamp()?;
+                if segment.is_open() {
+                    self.keep_few_open(base_offset);
+                }
             }
             pieces.push(piece);
         }
@@ -211,11 +212,4 @@ pub(crate) fn remove_unfinished(folder: &Path) -> Result<()> {
     let is_unfinished = |name: &str| name.rsplit_once('.').is_some_and(|(_, end)| [CLEANED, SWAP].contains(&end));
     let unfinished = entries.iter().filter(|entry| !entry.is_folder && is_unfinished(&entry.name));
     unfinished.map(|entry| folder.join(&entry.name)).try_for_each(|path| remove(&path))
-}
-
-/// The largest timestamp of a segment's first batch.
-fn first_timestamp(segment: &Sealed) -> Result<Timestamp> {
-    let file = segment.file()?;
-    let first = Scan::new(&file, segment.path(), 0, segment.size(), LOOKUP_CHUNK_BYTES).next()?;
-    Ok(first.map_or(-1, |batch| batch.max_timestamp()))
 }

@@ -296,7 +296,8 @@ fn index_limits(config: &LogConfig) -> IndexLimits {
 }
 
 fn preallocated_bytes(config: &LogConfig) -> u32 {
-    if config.preallocate { config.segment_bytes } else { 0 }
+    let most = config.segment_bytes_max().min(i32::MAX as u64) as u32;
+    if config.preallocate { most } else { 0 }
 }
 
 /// Makes a segment without records at `base_offset`, as `config` wants it.

@@ -7,16 +7,24 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use super::Call;
 
 thread_local! {
     static CALLS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-    static FAILING: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    static FAILING: RefCell<Vec<(String, Errno)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The next call of this thread that is named so fails; the one after it goes through again, as on a real disk.
+/// The next call of this thread that is named so fails, by fault of the disk; the one after it goes through again, as on a real
+/// one.
 pub fn fail_once(call: &str) {
-    FAILING.with_borrow_mut(|failing| failing.push(call.to_owned()));
+    fail_once_with(call, Errno::IO);
+}
+
+/// The same, for another reason.
+pub fn fail_once_with(call: &str, errno: Errno) {
+    FAILING.with_borrow_mut(|failing| failing.push((call.to_owned(), errno)));
 }
 
 /// The calls of this thread while `work` runs, in order.
@@ -43,11 +51,11 @@ fn note_named(operation: &str, path: &Path) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let call = format!("{operation} {name}");
     let failing = FAILING.with_borrow_mut(|failing| {
-        let place = failing.iter().position(|next| *next == call);
-        place.map(|place| failing.remove(place)).is_some()
+        let place = failing.iter().position(|(next, _)| *next == call);
+        place.map(|place| failing.remove(place).1)
     });
     CALLS.with_borrow_mut(|calls| calls.push(call));
-    if failing { Err(io::Error::other("made to fail by a test")) } else { Ok(()) }
+    failing.map_or(Ok(()), |errno| Err(errno.into()))
 }
 
 fn path_of(file: &File) -> io::Result<PathBuf> {

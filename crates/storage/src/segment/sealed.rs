@@ -30,6 +30,9 @@ struct Opened {
     indexes: Option<Box<Indexes>>,
     /// An entry was wrong: the files are not to be believed again.
     distrusted: bool,
+    /// Once they were looked up: whoever looks for what is due asks again and again.
+    first_timestamp: Option<Timestamp>,
+    largest: Option<TimestampOffset>,
 }
 
 #[derive(Debug)]
@@ -61,7 +64,7 @@ impl Sealed {
         base_offset: Offset,
     ) -> Self {
         let indexes = Some(Box::new(Indexes { offset, time }));
-        let opened = Opened { file: Some(file), indexes, distrusted: false };
+        let opened = Opened { file: Some(file), indexes, ..Opened::default() };
         Self { base_offset, path, size, limits, opened: Mutex::new(opened) }
     }
 
@@ -75,6 +78,18 @@ impl Sealed {
     pub fn end_offset(&self) -> Result<Offset> {
         let last = self.batch_near(Offset(i64::MAX))?;
         Ok(last.map_or(self.base_offset, |batch| batch.last_offset().plus(1)))
+    }
+
+    /// The largest timestamp of the first batch, or -1.
+    pub fn first_timestamp(&self) -> Result<Timestamp> {
+        if let Some(known) = self.opened().first_timestamp {
+            return Ok(known);
+        }
+        let file = self.file()?;
+        let first = Scan::new(&file, &self.path, 0, self.size, LOOKUP_CHUNK_BYTES).next()?;
+        let found = first.map_or(-1, |batch| batch.max_timestamp());
+        self.opened().first_timestamp = Some(found);
+        Ok(found)
     }
 
     /// Whether the log file is open.
@@ -194,7 +209,7 @@ impl Segment for Sealed {
     fn distrust_index(&self, OffsetPosition { offset, position }: OffsetPosition) {
         tracing::warn!(segment = %self.path.display(), %offset, position, "an index entry points to no batch");
         let mut opened = self.opened();
-        (opened.indexes, opened.distrusted) = (None, true);
+        (opened.indexes, opened.distrusted, opened.largest) = (None, true, None);
     }
 
     fn bound_of(&self, position: u32) -> Result<Option<Offset>> {
@@ -206,6 +221,11 @@ impl Segment for Sealed {
     }
 
     fn largest(&self) -> Result<TimestampOffset> {
-        self.with_indexes(|indexes| Ok(indexes.time.last()))
+        if let Some(known) = self.opened().largest {
+            return Ok(known);
+        }
+        let found = self.with_indexes(|indexes| Ok(indexes.time.last()))?;
+        self.opened().largest = Some(found);
+        Ok(found)
     }
 }

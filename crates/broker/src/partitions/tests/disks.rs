@@ -2,7 +2,11 @@
 
 use ottla_metadata::image::{MIGRATING_DIRECTORY, UNASSIGNED_DIRECTORY};
 use rustix::io::Errno;
+use std::time::{Duration, Instant};
 
+use super::super::directories::Watch;
+use super::super::disks::Room;
+use super::super::housekeeping::Housekeeping;
 use super::*;
 
 fn failure(path: &Path, errno: Errno) -> StorageError {
@@ -61,6 +65,133 @@ fn partitions_of_a_directory_that_failed_answer_that_storage_is_at_fault_and_oth
     assert_eq!(left.iter().map(|left| left.path()).collect::<Vec<_>>(), [good.path()]);
     assert!(good.path().join(RECOVERY_POINT_CHECKPOINT).exists());
     assert!(!bad.path().join(RECOVERY_POINT_CHECKPOINT).exists());
+    assert!(!bad.path().join("t-0/00000000000000000001.snapshot").exists(), "nothing is written there any more");
+}
+
+/// Makes a file that whoever reads it waits for, as for a disk that does not answer, until it is given to [`go_on`].
+fn hang(path: &Path) {
+    let _ = fs::remove_file(path);
+    let may = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, may, 0).unwrap();
+}
+
+fn go_on(path: &Path) {
+    let held = fs::File::options().read(true).write(true).open(path).unwrap();
+    fs::remove_file(path).unwrap();
+    drop(held);
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+/// A partition in each of the directories `a` and `b`.
+fn one_in_each(folder: &Path) -> (Arc<Partitions>, [Arc<Partition>; 2]) {
+    let all = in_two_directories(folder).unwrap();
+    let (mut topic, settings) = topic(folder);
+    topic.partitions.insert(PartitionIndex(1), Arc::new(registration()));
+    all.host(&topic, &settings, 0).unwrap();
+    let mut both = [0, 1].map(|index| all.find("t", index).unwrap());
+    both.sort_by_key(|partition| partition.home().path().to_owned());
+    (Arc::new(all), both)
+}
+
+#[test]
+fn the_housekeeping_of_a_disk_that_does_not_answer_holds_up_that_of_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let (all, [slow, fast]) = one_in_each(folder.path());
+    let [a, b] = [&slow, &fast].map(|partition| partition.home());
+    let mut config = config(folder.path());
+    config.log_initial_task_delay = Duration::ZERO;
+    config.log_flush_offset_checkpoint_interval = Duration::from_millis(1);
+    let small =
+        LogConfig { segment_bytes: 1, retention_bytes: Some(0), file_delete_delay_ms: 0, ..LogConfig::default() };
+    fast.configure(fast.settings(), small);
+    let fifo = a.path().join(LOG_START_CHECKPOINT);
+    hang(&fifo);
+    let housekeeping = Housekeeping::start(&all, &Arc::new(config)).unwrap();
+    // More than one turn: in the first, `a` may come later.
+    for turn in 1..4 {
+        append(&fast, &one_record(BatchBuilder::new())).unwrap();
+        append(&fast, &one_record(BatchBuilder::new())).unwrap();
+        let doomed = b.path().join(format!("doomed{turn}"));
+        fs::create_dir(&doomed).unwrap();
+        all.doom(doomed.clone(), 0);
+        wait_until("what was deleted is removed", || !doomed.exists());
+        wait_until("retention goes on", || fast.positions().log_start == Offset(2 * turn));
+        wait_until("checkpoints are written", || {
+            let starts = checkpoint::read_offsets(&b.path().join(LOG_START_CHECKPOINT)).unwrap();
+            starts.get(&fast.name) == Some(&Offset(2 * turn))
+        });
+    }
+    assert!(fifo.exists(), "no checkpoint came into its place");
+    go_on(&fifo);
+    drop(housekeeping);
+}
+
+#[test]
+fn a_disk_that_cannot_be_looked_at_keeps_no_other_from_being_found_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, watch) = (config(folder.path()), Arc::new(Watch::default()));
+    let [a, b] = ["a", "b"].map(|name| {
+        let path = folder.path().join(name);
+        fs::create_dir(&path).unwrap();
+        Arc::new(Directory::unheld(path, None, Arc::clone(&watch)))
+    });
+    let (tell, told) = std::sync::mpsc::channel();
+    let threads = [&a, &b].map(|directory| {
+        let room = Room { directory: Arc::clone(directory), running: config.running.clone() };
+        let tell = tell.clone();
+        room.look_after(&watch, move || tell.send(()).unwrap()).unwrap()
+    });
+    let does_not_answer = a.hang();
+    let set = |bytes: &str| {
+        let own = BTreeMap::from([("ottla.disk.reserve.bytes".to_owned(), bytes.to_owned())]);
+        config.running.take_over(&config.values(&own, &BTreeMap::new()));
+    };
+    set("9223372036854775807");
+    wait_until("it is full", || b.is_full());
+    assert!(!a.is_full());
+    set("0");
+    told.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert!(!b.is_full());
+    drop(does_not_answer);
+    watch.stop();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+#[tokio::test]
+async fn where_logs_start_is_written_down_in_each_directory_by_itself_and_told_if_it_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let (all, [slow, fast]) = one_in_each(folder.path());
+    let [a, b] = [&slow, &fast].map(|partition| partition.home());
+    append(&fast, &one_record(BatchBuilder::new())).unwrap();
+    let fifo = a.path().join(LOG_START_CHECKPOINT);
+    hang(&fifo);
+    let waiting = tokio::spawn({
+        let (all, a) = (Arc::clone(&all), Arc::clone(&a));
+        async move { a.starts_moved.write(&all, &a).await }
+    });
+    tokio::task::yield_now().await;
+    assert!(b.starts_moved.write(&all, &b).await);
+    assert!(!waiting.is_finished());
+    go_on(&fifo);
+    assert!(waiting.await.unwrap());
+
+    fast.delete_records(None).unwrap();
+    let obstacle = b.path().join(format!("{LOG_START_CHECKPOINT}.tmp"));
+    fs::create_dir(&obstacle).unwrap();
+    assert!(!b.starts_moved.write(&all, &b).await);
+    fs::remove_dir(&obstacle).unwrap();
+    assert!(b.starts_moved.write(&all, &b).await);
+    let starts = checkpoint::read_offsets(&b.path().join(LOG_START_CHECKPOINT)).unwrap();
+    assert_eq!(starts[&fast.name], Offset(1));
+    b.on_error(&failure(b.path(), Errno::IO));
+    assert!(!b.starts_moved.write(&all, &b).await);
 }
 
 #[test]
@@ -197,7 +328,7 @@ fn a_log_for_which_there_is_no_room_is_opened_when_there_is() {
     assert!(loaded.logs.remove(&name).is_some());
     loaded.unopened.insert(name.clone(), options);
     let all = Partitions::new(&config(folder.path()), loaded);
-    checkpoints::write(&all);
+    write_checkpoints(&all);
     let starts = checkpoint::read_offsets(&folder.path().join(LOG_START_CHECKPOINT)).unwrap();
     assert_eq!(starts[&name], Offset(2), "what is known of it is kept");
     let positions = host(&all, folder.path()).positions();

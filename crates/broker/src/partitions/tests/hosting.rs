@@ -1,6 +1,10 @@
 //! What changes between a command and the end of what it asked for.
 
+use std::sync::mpsc;
+use std::time::Duration;
+
 use super::super::hosting::Done;
+use super::super::makers::{Changes, Makers};
 use super::*;
 
 fn carry_out(all: &Partitions, changes: Vec<super::super::hosting::Change>) -> Vec<Done> {
@@ -44,6 +48,41 @@ fn settings_that_change_while_a_log_is_made_are_followed() {
     let partition = all.find("t", 0).unwrap();
     assert!(Arc::ptr_eq(&partition.settings(), &newer));
     assert_eq!(partition.with_log(|log, _| log.config().segment_bytes), 4711);
+}
+
+#[test]
+fn an_election_while_a_log_is_made_is_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = partitions(folder.path());
+    let (mut topic, settings) = topic(folder.path());
+    let done = carry_out(&all, all.announce(&Arc::new(topic.clone()), &settings));
+    for epoch in [3, 4] {
+        let elected = ottla_metadata::image::Partition { leader_epoch: LeaderEpoch(epoch), ..registration() };
+        topic.partitions.insert(PartitionIndex(0), Arc::new(elected));
+        assert!(all.announce(&Arc::new(topic.clone()), &settings).is_empty());
+    }
+    all.settle(done, 0).unwrap();
+    let partition = all.find("t", 0).unwrap();
+    assert!(partition.end_of_epoch(LeaderEpoch(4), LeaderEpoch(4)).is_ok());
+    assert_eq!(partition.end_of_epoch(LeaderEpoch(0), LeaderEpoch(0)), Err(ErrorCode::FencedLeaderEpoch));
+}
+
+#[test]
+fn whoever_waits_for_a_log_is_told_where_making_it_panics() {
+    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let all = Arc::new(partitions(folder.path()));
+    // In none of the log directories, which cannot be.
+    all.found().insert(TopicPartition::new("t", 0), open_log(elsewhere.path(), LogConfig::default()));
+    let makers = Makers::start(Arc::clone(&all)).unwrap();
+    let (topic, settings) = topic(folder.path());
+    for expected in [Some(ErrorCode::KafkaStorageError), None] {
+        let mut changes = Changes::default();
+        changes.extend(&topic.name, all.announce(&Arc::new(topic.clone()), &settings));
+        let (tell, told) = mpsc::channel();
+        makers.begin(changes, move || tell.send(()).unwrap());
+        told.recv_timeout(Duration::from_secs(30)).unwrap();
+        assert_eq!(all.find("t", 0).err(), expected, "it is tried again, as any other");
+    }
 }
 
 #[test]

@@ -184,10 +184,19 @@ impl Partitions {
         self.settle(done, now_ms)
     }
 
+    fn purge_doomed(&self, now_ms: Timestamp) -> ottla_storage::Result<()> {
+        self.directories().iter().try_for_each(|directory| self.purge_doomed_in(directory, now_ms))
+    }
+
     fn drop_topic(&self, topic: &str, now_ms: Timestamp) {
         let done = self.withdraw(topic).into_iter().map(|change| self.carry_out(change, now_ms)).collect();
         self.settle(done, now_ms).unwrap();
     }
+}
+
+/// Writes the checkpoints of all directories.
+fn write_checkpoints(all: &Partitions) {
+    all.directories().iter().for_each(|directory| checkpoints::write(all, directory));
 }
 
 /// Hosts it.
@@ -406,7 +415,7 @@ fn a_log_that_cannot_be_claimed_is_not_replaced_by_an_empty_one_in_another_direc
     let points = || checkpoint::read_offsets(&folder.path().join("b").join(RECOVERY_POINT_CHECKPOINT)).unwrap();
     // The segment that is written to is read after a kill, as its indexes are flushed when it is rolled.
     let known = |offset| BTreeMap::from([(TopicPartition::new("t", 0), Offset(offset))]);
-    checkpoints::write(&all);
+    write_checkpoints(&all);
     assert_eq!(points(), known(0), "it is not forgotten");
     all.close(0).unwrap();
     assert_eq!(points(), known(1), "it counts as left cleanly");
@@ -417,6 +426,14 @@ fn a_log_that_cannot_be_claimed_is_not_replaced_by_an_empty_one_in_another_direc
     assert_eq!(host(&all, folder.path()).positions().log_end, Offset(1));
 }
 
+/// Copies a partition's folder. (A program that did it would hold the locks of log directories until it has begun.)
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
 #[test]
 fn two_logs_of_one_partition_stop_the_start() {
     let folder = tempfile::tempdir().unwrap();
@@ -424,6 +441,45 @@ fn two_logs_of_one_partition_stop_the_start() {
     fs::create_dir(folder.path().join("a/t-0")).unwrap();
     let error = in_two_directories(folder.path()).err().unwrap().to_string();
     assert!(error.contains("/a and ") && error.contains("/b hold a log of t-0"), "{error}");
+}
+
+#[test]
+fn of_two_logs_of_one_name_the_one_of_the_topic_counts_and_the_other_is_set_aside() {
+    for (ours, theirs) in [("a", "b"), ("b", "a")] {
+        let folder = tempfile::tempdir().unwrap();
+        one_record_in_b(folder.path());
+        let [in_a, in_b] = ["a", "b"].map(|name| folder.path().join(name).join("t-0"));
+        copy_folder(&in_b, &in_a);
+        // A topic of that name was deleted while its disk was away.
+        let stray = folder.path().join(theirs).join("t-0");
+        fs::remove_file(stray.join("partition.metadata")).unwrap();
+        write_partition_metadata(&stray, Uuid(70)).unwrap();
+        let all = in_two_directories(folder.path()).unwrap();
+        all.settle_rivals(&image_of_t()).unwrap();
+        all.set_strays_aside(&image_of_t());
+        let partition = host(&all, folder.path());
+        assert_eq!(partition.home().path(), folder.path().join(ours));
+        assert_eq!(partition.positions().log_end, Offset(1));
+        let names = |name: &str| {
+            let names = fs::read_dir(folder.path().join(name)).unwrap();
+            let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            names.filter(|name| name.starts_with("t-0")).collect::<Vec<_>>()
+        };
+        assert_eq!(names(ours), ["t-0"]);
+        assert!(names(theirs).len() == 1 && names(theirs)[0].ends_with("-stray"), "{:?}", names(theirs));
+    }
+}
+
+#[test]
+fn two_logs_of_one_name_whose_topics_are_gone_are_both_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    one_record_in_b(folder.path());
+    fs::create_dir(folder.path().join("a/t-0")).unwrap();
+    write_partition_metadata(&folder.path().join("a/t-0"), Uuid(70)).unwrap();
+    let all = in_two_directories(folder.path()).unwrap();
+    all.settle_rivals(&Image::new("c")).unwrap();
+    all.set_strays_aside(&Image::new("c"));
+    assert!(["a", "b"].iter().all(|name| !folder.path().join(name).join("t-0").exists()));
 }
 
 #[test]
@@ -469,7 +525,7 @@ fn begun_at_two(folder: &Path) -> Partitions {
     let held = host(&all, folder);
     (0..3).for_each(|_| _ = append(&held, &one_record(BatchBuilder::new())).unwrap());
     held.delete_records(Some(Offset(2))).unwrap();
-    checkpoints::write(&all);
+    write_checkpoints(&all);
     all
 }
 
@@ -499,7 +555,7 @@ fn what_is_known_of_a_log_is_not_forgotten_while_it_is_taken_up() {
     let (topic, settings) = topic(folder.path());
     let changes = all.announce(&Arc::new(topic), &settings);
     let done: Vec<_> = changes.into_iter().map(|change| all.carry_out(change, 0)).collect();
-    checkpoints::write(&all);
+    write_checkpoints(&all);
     // Killed just then.
     drop((all, done));
     let all = in_two_directories(folder.path()).unwrap();

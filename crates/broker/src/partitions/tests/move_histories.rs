@@ -122,7 +122,7 @@ impl World {
                 }
             }
             5 => {
-                checkpoints::write(&all);
+                write_checkpoints(&all);
                 self.start_on_disk = self.start;
             }
             6..8 => {

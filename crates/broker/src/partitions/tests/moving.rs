@@ -299,7 +299,7 @@ fn records_that_were_deleted_do_not_come_back_with_a_move_and_a_kill() {
     all.move_to(&partition, &a, 0).unwrap();
     copy_all(&partition);
     partition.delete_records(Some(Offset(2))).unwrap();
-    checkpoints::write_log_starts(&all);
+    all.directories().iter().for_each(|directory| checkpoints::write_log_starts(&all, directory).unwrap());
     all.finish_move(&partition, 0, |_| ()).unwrap();
     assert!(partition.take_start_moved(), "it is written down anew, as it may have moved since");
     drop((partition, all, a));
@@ -319,7 +319,7 @@ fn what_is_written_down_of_a_log_that_arrives_is_kept_until_it_does() {
     let arrives = |to: &Directory| {
         checkpoints::note_arrival(to, &partition.name, Offset(1))?;
         partition.delete_records(Some(Offset(2))).unwrap();
-        checkpoints::write(&all);
+        write_checkpoints(&all);
         assert_eq!(starts(), BTreeMap::from([(partition.name.clone(), Offset(2))]));
         Ok(())
     };
@@ -450,6 +450,110 @@ fn a_partition_whose_directory_has_failed_does_not_come_back_by_a_move() {
 }
 
 #[test]
+fn a_move_that_was_begun_since_is_not_given_up_for_one_whose_disk_has_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (partition, b) = in_a(folder.path(), LogConfig::default(), 3);
+    partition.begin_move(&b, future(1)).unwrap();
+    b.on_error(&StorageError::io("write", b.path())(rustix::io::Errno::IO.into()));
+    // Meanwhile, the operator sends it elsewhere.
+    let c = folder.path().join("c");
+    fs::create_dir(&c).unwrap();
+    let c = Arc::new(Directory::unheld(c, Some(Uuid(3)), Arc::default()));
+    partition.begin_move(&c, future(2)).unwrap();
+    assert!(!partition.give_up_move());
+    assert_eq!(partition.moving().unwrap().home.path(), c.path());
+    partition.cancel_move();
+    assert!(!partition.give_up_move(), "there is none");
+}
+
+#[test]
+fn a_topic_that_is_made_again_while_its_partition_arrives_elsewhere_keeps_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let (all, partition, a) = three_records_in_b(folder.path());
+    let (all, b) = (Arc::new(all), partition.home());
+    all.move_to(&partition, &a, 0).unwrap();
+    copy_all(&partition);
+    let (mut again, settings) = topic(folder.path());
+    again.id = Uuid(78);
+    let placed = ottla_metadata::image::Partition { directories: vec![b.id().unwrap()], ..registration() };
+    again.partitions.insert(PartitionIndex(0), Arc::new(placed));
+    let (tell, told) = std::sync::mpsc::channel();
+    let mut making = None;
+    let arrived = |_: &Directory| {
+        let (all, partition) = (Arc::clone(&all), Arc::clone(&partition));
+        making = Some(std::thread::spawn(move || {
+            all.drop_topic("t", 0);
+            all.host(&again, &settings, 0).unwrap();
+            let _ = tell.send(partition);
+        }));
+        // It has to wait until the old folder has another name.
+        let _ = told.recv_timeout(std::time::Duration::from_millis(300));
+    };
+    all.finish_move(&partition, 0, arrived).unwrap();
+    making.unwrap().join().unwrap();
+    let made = all.find("t", 0).unwrap();
+    assert_eq!((made.topic_id, made.home().path()), (Uuid(78), b.path()));
+    assert!(b.path().join("t-0").exists() && !a.path().join("t-0").exists());
+    assert_eq!(append(&made, &two_records()).unwrap().base_offset, Offset(0));
+    all.purge_doomed(i64::MAX).unwrap();
+    assert!(b.path().join("t-0").exists());
+}
+
+#[test]
+fn that_an_old_folder_is_gone_is_no_fault_of_its_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let (partition, b) = in_a(folder.path(), LogConfig::default(), 3);
+    let a = partition.home();
+    partition.begin_move(&b, future(1)).unwrap();
+    copy_all(&partition);
+    let Finished::Moved(moved) = partition.finish_move(0, |_| Ok(())).unwrap() else { panic!("nobody ends it") };
+    fs::remove_dir_all(a.path().join(NAME)).unwrap();
+    assert_eq!(moved.leave(&partition.name), None);
+    assert!(a.is_online() && b.is_online());
+}
+
+#[test]
+fn a_log_whose_last_records_were_compacted_away_moves_too() {
+    for batches in [0, 4] {
+        let folder = tempfile::tempdir().unwrap();
+        let (partition, b) = in_a(folder.path(), LogConfig::default(), batches);
+        // As Kafka leaves it, which keeps no empty batches.
+        partition.with_log(|log, _| log.roll_to(Offset(20), 0)).unwrap();
+        partition.begin_move(&b, future(1)).unwrap();
+        copy_all(&partition);
+        finish(&partition).unwrap().unwrap();
+        let positions = partition.positions();
+        let log_start = if batches == 0 { Offset(20) } else { Offset(0) };
+        assert_eq!((positions.log_start, positions.log_end), (log_start, Offset(20)));
+        assert_eq!(partition.home().path(), b.path());
+        partition.with_log(|log, _| log.check());
+        assert_eq!(append(&partition, &two_records()).unwrap().base_offset, Offset(20));
+        let from_end = if batches == 0 { 20 } else { 8 };
+        let slice = read_from(&partition, Reader::Uncommitted, from_end).slice.unwrap();
+        assert_eq!(slice.first_offset, Offset(20));
+    }
+}
+
+#[test]
+fn where_a_log_starts_that_is_about_to_arrive_is_written_down_in_both_directories() {
+    let folder = tempfile::tempdir().unwrap();
+    let (partition, b) = in_a(folder.path(), LogConfig::default(), 3);
+    let places = || {
+        let directories = partition.start_directories();
+        directories.iter().map(|one| one.path().file_name().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    partition.begin_move(&b, future(1)).unwrap();
+    copy_all(&partition);
+    assert_eq!(places(), ["a"]);
+    let arrives = |_: &Directory| {
+        assert_eq!(places(), ["b", "a"]);
+        Ok(())
+    };
+    assert!(matches!(partition.finish_move(0, arrives), Ok(Finished::Moved(_))));
+    assert_eq!(places(), ["b"]);
+}
+
+#[test]
 fn of_a_topic_that_is_deleted_while_it_moves_nothing_is_left() {
     let folder = tempfile::tempdir().unwrap();
     let (partition, b) = in_a(folder.path(), LogConfig::default(), 3);
@@ -492,8 +596,7 @@ fn a_partition_is_led_on_in_the_epoch_of_a_later_election() {
 /// What a crash between the two renames leaves: `t-0` in both directories, with the mark in `a`.
 fn twice(folder: &Path, longer: &str) {
     one_record_in_b(folder);
-    let copy = std::process::Command::new("cp").arg("-r").arg(folder.join("b/t-0")).arg(folder.join("a/t-0")).status();
-    assert!(copy.unwrap().success());
+    copy_folder(&folder.join("b/t-0"), &folder.join("a/t-0"));
     fs::write(folder.join("a/t-0").join(MOVED), "/b").unwrap();
     if !longer.is_empty() {
         let mut log = open_log(&folder.join(longer), LogConfig::default());

@@ -1,5 +1,7 @@
 //! What is left when a call to the operating system fails.
 
+use rustix::io::Errno;
+
 use super::*;
 use crate::os::trace;
 
@@ -219,14 +221,14 @@ fn a_new_epoch_waits_for_no_disk_and_the_recovery_point_for_it() {
     assert_eq!(calls, Vec::<String>::new(), "nothing is made, renamed or flushed");
     assert_eq!(log.latest_epoch(), Some(LeaderEpoch(5)));
 
-    trace::fail_once("create leader-epoch-checkpoint.tmp");
-    log.flush(0).unwrap();
-    assert_eq!(
-        (log.flushed_offset(), log.recovery_point()),
-        (Offset(10), Offset(0)),
-        "a start finds it in the batches"
-    );
-    append(&mut log, &Made::sized(10, 500));
+    let calls = ["create", "sync", "rename"].map(|operation| format!("{operation} leader-epoch-checkpoint.tmp"));
+    for (call, end) in calls.iter().zip([10, 20, 30]) {
+        trace::fail_once_with(call, Errno::NOSPC);
+        log.flush(0).unwrap();
+        let (flushed, recovered) = (log.flushed_offset(), log.recovery_point());
+        assert_eq!((flushed, recovered), (Offset(end), Offset(0)), "{call}: a start finds it in the batches");
+        append(&mut log, &Made::sized(10, 500));
+    }
     let ((), calls) = trace::calls_of(|| log.flush(0).unwrap());
     let order = [
         "sync 00000000000000000000.log",
@@ -235,7 +237,7 @@ fn a_new_epoch_waits_for_no_disk_and_the_recovery_point_for_it() {
         "sync-folder t-0",
     ];
     assert_in_order(&calls, &order);
-    assert_eq!(log.recovery_point(), Offset(20));
+    assert_eq!(log.recovery_point(), Offset(40));
     let text = fs::read_to_string(fixture.path().join("leader-epoch-checkpoint")).unwrap();
     assert_eq!(text, "0\n1\n5 0\n");
     append(&mut log, &Made::sized(10, 500));

@@ -134,13 +134,39 @@ fn a_last_write_that_is_torn_is_cut_off_and_told() {
             fs::write(file_path(&fixture.path(), Offset(0), "log"), &torn).unwrap();
             let (log, recovery) = reopen(&fixture);
             assert_eq!(log.end_offset(), Offset(2990), "{written} bytes of the last batch");
-            assert_eq!(recovery.cut.is_some(), written > 0 || preallocate);
+            // Of the offset, the first six bytes are zeros.
+            assert_eq!(recovery.cut.is_some(), written > if preallocate { 6 } else { 0 });
             if let Some(cut) = recovery.cut.filter(|_| preallocate && written > 61) {
                 assert_eq!((cut.end_offset, cut.lost_end), (Offset(2990), Offset(3000)));
                 expect!["the batch of offset 2990 has a wrong checksum"].assert_eq(&cut.detail);
             }
         }
     }
+}
+
+#[test]
+fn room_that_is_reserved_is_no_loss() {
+    let config = LogConfig { preallocate: true, ..one_segment() };
+    let reserved = |fixture: &Fixture| log_file(fixture).metadata().unwrap().len();
+    let retained = LogConfig { retention_bytes: Some(20 << 20), ..config.clone() };
+    assert_eq!(reserved(&killed(retained, 1)), 2 << 20, "a segment becomes no larger");
+    for batches in [0, 1, 300] {
+        let fixture = killed(config.clone(), batches);
+        assert_eq!(reserved(&fixture), 1 << 30);
+        let (log, recovery) = reopen(&fixture);
+        assert_eq!(recovery.cut, None);
+        check_all(&log, batches);
+        log.close(0).unwrap();
+        assert_eq!(reserved(&fixture), batches as u64 * batch_bytes());
+    }
+    // What is checked lies before the end of what was written.
+    let fixture = killed(config, 3);
+    let at = batch_bytes() + 300;
+    let mut byte = [0];
+    log_file(&fixture).read_exact_at(&mut byte, at).unwrap();
+    log_file(&fixture).write_all_at(&[byte[0] ^ 4], at).unwrap();
+    let (log, recovery) = reopen(&fixture);
+    assert_eq!((log.end_offset(), recovery.cut.unwrap().lost_end), (Offset(10), Offset(30)));
 }
 
 #[test]

@@ -15,6 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ottla_base::{Offset, Timestamp};
+use ottla_protocol::records::HEADER_BYTES;
 
 use super::{Active, IndexLimits, length_of};
 use crate::error::{Error, Result};
@@ -125,6 +126,7 @@ impl Active {
         each: &mut dyn FnMut(&BatchAt) -> Result<()>,
     ) -> Result<Option<Torn>> {
         let (file, path) = (Arc::clone(&self.file), self.path.clone());
+        let length = if intact == Intact::AllButLast { self.written_end(length)? } else { length };
         let only_headers = matches!(intact, Intact::AllButLast | Intact::ALL);
         let chunk_bytes = if only_headers { LOOKUP_CHUNK_BYTES } else { WHOLE_CHUNK_BYTES };
         let mut scan = Scan::new(&file, &path, self.size, length, chunk_bytes);
@@ -159,13 +161,40 @@ impl Active {
             }
             waiting = Some(batch);
         };
-        let Some(detail) = detail else { return Ok(None) };
+        let Some(mut detail) = detail else { return Ok(None) };
+        if self.is_empty_at(self.size, length)? {
+            detail = "zeros follow, because room was reserved (preallocate) or records are lost".to_owned();
+        }
         let mut claimed_end = self.end_offset;
         let mut rest = Scan::new(&file, &path, self.size, length, LOOKUP_CHUNK_BYTES);
         while let Ok(Some(batch)) = rest.next() {
             claimed_end = claimed_end.max(batch.last_offset().plus(1));
         }
         Ok(Some(Torn { bytes: length - self.size, claimed_end, detail }))
+    }
+}
+
+impl Active {
+    /// Where what was written ends, of a file that is `length` bytes long: zeros may follow that were reserved, and are not torn.
+    fn written_end(&self, length: u32) -> Result<u32> {
+        if !self.is_empty_at(length.saturating_sub(HEADER_BYTES as u32).max(self.size), length)? {
+            return Ok(length);
+        }
+        let mut scan = Scan::new(&self.file, &self.path, self.size, length, LOOKUP_CHUNK_BYTES);
+        let mut end = self.size;
+        while let Ok(Some(batch)) = scan.next() {
+            end = batch.end();
+        }
+        Ok(if self.is_empty_at(end, length)? { end } else { length })
+    }
+
+    /// Whether nothing was written at `position`, before `end`: no header has zeros alone.
+    fn is_empty_at(&self, position: u32, end: u32) -> Result<bool> {
+        let mut bytes = [0; HEADER_BYTES];
+        let wanted = ((end - position) as usize).min(HEADER_BYTES);
+        let read = os::read_at_most(&self.file, &mut bytes[..wanted], u64::from(position));
+        let count = read.map_err(Error::io("read", &self.path))?;
+        Ok(count > 0 && bytes[..count].iter().all(|byte| *byte == 0))
     }
 }
 
