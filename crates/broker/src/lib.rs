@@ -16,6 +16,7 @@ mod metrics;
 mod net;
 mod node;
 mod partitions;
+mod producer_ids;
 mod registration;
 mod request;
 mod start;

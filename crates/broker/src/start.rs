@@ -35,7 +35,7 @@ use crate::net::host_names::{self, HostNames, HostRates};
 use crate::net::listener;
 use crate::net::memory::FrameMemory;
 use crate::net::workers::Workers;
-use crate::node::{Node, ProducerIds, PublishedImage, clock, entropy};
+use crate::node::{Node, PublishedImage, clock, entropy};
 use crate::partitions::disks::{Disks, Watching};
 use crate::partitions::flusher::Flushers;
 use crate::partitions::mover::{Mover, MoverThread};
@@ -129,7 +129,7 @@ impl Broker {
             connections,
             host_names: HostNames::new(host_names::resolve),
             fetch_sessions: FetchSessions::new(config.max_incremental_fetch_session_cache_slots, entropy()),
-            producer_ids: ProducerIds::default(),
+            producer_ids: Arc::default(),
             telemetry,
             config,
             partitions,

@@ -50,8 +50,10 @@ const BYTES_PER_BYTE: usize = 8;
 /// So many replicas are assigned to their directories in one batch of records.
 const ASSIGNED_AT_ONCE: usize = 1000;
 
-/// Where an answer goes.
-type Answering = oneshot::Sender<std::result::Result<Answer, Unanswered>>;
+/// What the controller says.
+type Answered = std::result::Result<Answer, Unanswered>;
+/// Where that goes. Where nobody answers any more, it is dropped.
+type Answering = Box<dyn FnOnce(Answered) + Send>;
 
 /// What is on its way to the controller.
 enum Asked {
@@ -69,7 +71,7 @@ enum Asked {
 pub enum Unanswered {
     /// The controller has stopped.
     Stopped,
-    /// What was decided could not be written, and nothing of it is there.
+    /// What was decided could not be written: nothing of it is there.
     NotWritten,
 }
 
@@ -124,9 +126,14 @@ impl Controller {
 
     /// Has a command of the broker's own carried out, whatever is answered.
     pub fn tell(&self, command: Command) {
-        let (answer, _) = oneshot::channel();
+        self.ask_then(command, |_| ());
+    }
+
+    /// Has a command of the broker's own carried out, and the answer used on the controller's thread, whoever waits for what
+    /// follows from it.
+    pub fn ask_then(&self, command: Command, then: impl FnOnce(Answered) + Send + 'static) {
         // Without a controller the broker stops.
-        let _ = self.way.0.send(Asked::Command(Box::new(command), answer));
+        let _ = self.way.0.send(Asked::Command(Box::new(command), Box::new(then)));
     }
 
     /// Has those partitions hosted whose logs could not be opened before.
@@ -143,8 +150,10 @@ pub fn command_bytes(entries: usize, request_bytes: usize) -> usize {
 
 impl Place {
     /// Asks, and waits for the answer. The place may be kept until that has been used up.
-    pub async fn ask(&self, command: Command) -> std::result::Result<Answer, Unanswered> {
-        let (answer, answered) = oneshot::channel();
+    pub async fn ask(&self, command: Command) -> Answered {
+        let (tell, answered) = oneshot::channel();
+        // Whoever asked may have gone away.
+        let answer = Box::new(move |answer| drop(tell.send(answer)));
         self.way.0.send(Asked::Command(Box::new(command), answer)).map_err(|_| Unanswered::Stopped)?;
         answered.await.unwrap_or(Err(Unanswered::Stopped))
     }
@@ -290,12 +299,11 @@ impl Host {
     /// The metadata log takes no more.
     fn answer(&mut self, command: Command, answer: Answering, back: &Sender<Asked>) -> Result<()> {
         match self.carry_out(command) {
-            // Whoever asked may have gone away.
-            Ok((decided, changes)) if changes.is_empty() => drop(answer.send(Ok(decided))),
+            Ok((decided, changes)) if changes.is_empty() => answer(Ok(decided)),
             Ok((decided, changes)) => self.begin(changes, Some((decided, answer)), back),
             Err(failure) => {
                 self.unless_fatal(failure)?;
-                drop(answer.send(Err(Unanswered::NotWritten)));
+                answer(Err(Unanswered::NotWritten));
             }
         }
         Ok(())
@@ -310,7 +318,7 @@ impl Host {
     fn answer_made(&mut self, answered: Option<(Answer, Answering)>) -> Result<()> {
         let noted = self.on_made();
         if let Some((decided, answer)) = answered {
-            drop(answer.send(Ok(decided)));
+            answer(Ok(decided));
         }
         noted.or_else(|failure| self.unless_fatal(failure))
     }
