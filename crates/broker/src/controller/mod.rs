@@ -17,6 +17,7 @@ mod metadata_log;
 mod publish;
 mod reserve;
 mod snapshot;
+mod snapshot_times;
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -34,6 +35,8 @@ use tracing::{error, info};
 
 pub use self::metadata_log::MetadataLog;
 pub use self::publish::{Publisher, broker_configs, configs};
+
+use self::snapshot_times::SnapshotTimes;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -109,7 +112,7 @@ pub struct Host {
     /// What follows from commands of its own.
     unasked: Changes,
     config: Arc<Config>,
-    last_snapshot: Instant,
+    snapshot_times: SnapshotTimes,
 }
 
 impl Controller {
@@ -173,7 +176,8 @@ impl Host {
         let makers = Makers::start(publisher.partitions.clone())
             .map_err(|source| Error::Io { what: "start a thread".to_owned(), source })?;
         let unasked = Changes::default();
-        Ok(Self { log, machine, publisher, makers, unasked, config, last_snapshot: Instant::now() })
+        let snapshot_times = SnapshotTimes::new(Instant::now());
+        Ok(Self { log, machine, publisher, makers, unasked, config, snapshot_times })
     }
 
     /// What the metadata log says.
@@ -334,14 +338,12 @@ impl Host {
     }
 
     fn take_snapshot_if_due(&mut self) {
-        let large = self.log.bytes_since_snapshot() >= self.config.metadata_log_max_record_bytes_between_snapshots;
-        let old =
-            self.config.metadata_log_max_snapshot_interval.is_some_and(|most| self.last_snapshot.elapsed() >= most);
-        if !large && !old {
+        if !self.snapshot_times.is_due(Instant::now(), self.log.bytes_since_snapshot(), &self.config) {
             return;
         }
-        self.last_snapshot = Instant::now();
-        match self.log.take_snapshot(self.machine.image(), clock::now_ms()) {
+        let taken = self.log.take_snapshot(self.machine.image(), clock::now_ms());
+        self.snapshot_times.tried(Instant::now(), taken.is_err());
+        match taken {
             Ok(()) => info!(end = %self.log.end(), "wrote a snapshot of the metadata"),
             Err(failure) => error!(%failure, "cannot write a snapshot of the metadata; the log is kept"),
         }
