@@ -21,6 +21,7 @@ mod registration;
 mod request;
 mod start;
 mod telemetry;
+mod threads;
 
 pub use error::{Error, Result};
 pub use start::Broker;
