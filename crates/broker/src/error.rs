@@ -76,7 +76,7 @@ pub enum Error {
         /// The segment.
         path: PathBuf,
         /// Where the first batch lies that is not as it must be.
-        position: usize,
+        position: u64,
         /// What is wrong with it.
         detail: String,
     },
@@ -113,6 +113,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Reading `path` failed.
+    pub(crate) fn read(path: &Path, source: io::Error) -> Self {
+        Self::Io { what: format!("read {}", path.display()), source }
+    }
+
     /// Removing `path` failed.
     pub(crate) fn remove(path: &Path, source: io::Error) -> Self {
         Self::Io { what: format!("remove {}", path.display()), source }

@@ -16,10 +16,12 @@ mod metrics;
 mod net;
 mod node;
 mod partitions;
+mod producer_ids;
 mod registration;
 mod request;
 mod start;
 mod telemetry;
+mod threads;
 
 pub use error::{Error, Result};
 pub use start::Broker;

@@ -1,7 +1,7 @@
 //! What every handler reaches: settings, the metadata image, the hosted partitions, and the way to the controller.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, RwLock};
 
 use ottla_base::BrokerId;
 use ottla_metadata::controller::{AllocateProducerIds, Answer, Command, CreateTopics, NewTopic};
@@ -19,6 +19,7 @@ use crate::net::connection_quotas::ConnectionQuotas;
 use crate::net::host_names::HostNames;
 use crate::net::memory::FrameMemory;
 use crate::partitions::Partitions;
+use crate::producer_ids::{ProducerIds, Refill};
 use crate::registration::Registration;
 use crate::telemetry::Telemetry;
 
@@ -45,7 +46,7 @@ pub struct Node {
     /// The groups it coordinates.
     pub groups: Arc<GroupCoordinators>,
     /// The producer ids it may give away.
-    pub producer_ids: ProducerIds,
+    pub producer_ids: Arc<ProducerIds>,
     /// The clients that push their metrics.
     pub telemetry: Arc<Telemetry>,
     /// The way to the controller.
@@ -75,12 +76,6 @@ pub struct BrokerEndpoint {
     pub rack: Option<String>,
 }
 
-/// A block of producer ids that the controller gave to this broker (KIP-730).
-#[derive(Debug, Default)]
-pub struct ProducerIds {
-    block: Mutex<std::ops::Range<i64>>,
-}
-
 impl PublishedImage {
     /// The newest image.
     pub fn get(&self) -> Arc<Image> {
@@ -90,21 +85,6 @@ impl PublishedImage {
     /// Replaces it.
     pub fn set(&self, image: Arc<Image>) {
         *self.newest.write().expect("nobody panics while holding this lock") = image;
-    }
-}
-
-impl ProducerIds {
-    /// The next id, if the block still holds one.
-    pub fn take(&self) -> Option<i64> {
-        self.block.lock().expect("nobody panics while holding this lock").next()
-    }
-
-    /// A new block. Ids of the old one that were not given away are lost, as in Kafka.
-    pub fn refill(&self, block: std::ops::Range<i64>) {
-        let mut current = self.block.lock().expect("nobody panics while holding this lock");
-        if current.is_empty() {
-            *current = block;
-        }
     }
 }
 
@@ -162,27 +142,21 @@ impl Node {
         }
     }
 
-    /// The next producer id, from a new block where the old one is used up. `None` where the controller gives none.
+    /// The next producer id. `None` where the controller gives none.
     pub async fn next_producer_id(&self) -> Option<i64> {
-        let place = self.controller.place(1, 0)?;
-        // Others may take the whole new block first; so many times in a row, only if something is wrong.
-        for _ in 0..8 {
-            if let Some(id) = self.producer_ids.take() {
-                return Some(id);
+        self.producer_ids.next(|refill| self.ask_for_producer_ids(refill)).await
+    }
+
+    fn ask_for_producer_ids(&self, refill: Refill) {
+        let command = AllocateProducerIds { broker: self.config.node_id, epoch: self.registration.epoch() };
+        self.controller.ask_then(Command::AllocateProducerIds(command), move |answer| match answer {
+            Ok(Answer::AllocateProducerIds(Ok(block))) => refill.with(block.first.0..block.first.0 + block.count),
+            Ok(Answer::AllocateProducerIds(Err(refusal))) => {
+                tracing::warn!(?refusal, "the controller gave no producer ids");
             }
-            let command = AllocateProducerIds { broker: self.config.node_id, epoch: self.registration.epoch() };
-            match place.ask(Command::AllocateProducerIds(command)).await.ok()? {
-                Answer::AllocateProducerIds(Ok(block)) => {
-                    self.producer_ids.refill(block.first.0..block.first.0 + block.count);
-                }
-                Answer::AllocateProducerIds(Err(refusal)) => {
-                    tracing::warn!(?refusal, "the controller gave no producer ids");
-                    return None;
-                }
-                other => unreachable!("AllocateProducerIds is answered as such, not by {other:?}"),
-            }
-        }
-        None
+            Ok(other) => unreachable!("AllocateProducerIds is answered as such, not by {other:?}"),
+            Err(error) => tracing::warn!(%error, "the controller gave no producer ids"),
+        });
     }
 }
 

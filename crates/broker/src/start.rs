@@ -7,8 +7,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ottla_base::{BrokerEpoch, Uuid};
@@ -23,7 +21,7 @@ use tracing::{info, warn};
 use crate::access::AllowAll;
 use crate::api::fetch_sessions::FetchSessions;
 use crate::config::{Config, HttpListener, Listener};
-use crate::controller::{Host, Publisher, Running, epoch_of};
+use crate::controller::{Controller, Host, Publisher, Running, epoch_of};
 use crate::coordinators::{GroupCoordinators, Threads as GroupThreads};
 use crate::error::{Error, Result};
 use crate::features;
@@ -35,14 +33,12 @@ use crate::net::host_names::{self, HostNames, HostRates};
 use crate::net::listener;
 use crate::net::memory::FrameMemory;
 use crate::net::workers::Workers;
-use crate::node::{Node, ProducerIds, PublishedImage, clock, entropy};
-use crate::partitions::disks::{Disks, Watching};
+use crate::node::{Node, PublishedImage, clock, entropy};
 use crate::partitions::flusher::Flushers;
-use crate::partitions::housekeeping::Housekeeping;
-use crate::partitions::mover::{Mover, MoverThread};
-use crate::partitions::{Partitions, cleaner, open_directories};
+use crate::partitions::{Partitions, open_directories};
 use crate::registration::Registration;
 use crate::telemetry::Telemetry;
+use crate::threads::Threads;
 
 /// How long connections may take to end.
 const CONNECTIONS_END_WITHIN: Duration = Duration::from_secs(5);
@@ -55,20 +51,35 @@ pub struct Broker {
     stopping: watch::Sender<bool>,
     listeners: Vec<Task<()>>,
     workers: Arc<Workers>,
-    housekeeping: Housekeeping,
-    flushers: Flushers,
-    mover: MoverThread,
-    /// Looks after the log directories, and says why the broker cannot go on with those that are left.
-    disks: (Watching, oneshot::Receiver<String>),
-    cleaner: (mpsc::Sender<()>, JoinHandle<()>),
+    threads: Threads,
+    /// Hears from the disks why the broker cannot go on with those that are left.
+    disks_failed: oneshot::Receiver<String>,
     controller: Running,
-    group_threads: GroupThreads,
     /// Locked for as long as this is here.
     metadata_directory: Option<LogDirectory>,
 }
 
+/// What the controller and the handlers share.
+#[derive(Clone)]
+struct Shared {
+    config: Arc<Config>,
+    partitions: Arc<Partitions>,
+    groups: Arc<GroupCoordinators>,
+    telemetry: Arc<Telemetry>,
+    connections: Arc<ConnectionQuotas>,
+    published: Arc<PublishedImage>,
+}
+
+/// What serves clients.
+struct Serving {
+    node: Arc<Node>,
+    workers: Arc<Workers>,
+    threads: Threads,
+    disks_failed: oneshot::Receiver<String>,
+}
+
 impl Broker {
-    /// Starts a broker. When this returns, it answers.
+    /// Starts a broker. When this returns, it answers; or, where it failed, it has ended.
     pub async fn start(config: Config) -> Result<Self> {
         let begun = Instant::now();
         let mut config = config;
@@ -79,103 +90,44 @@ impl Broker {
         let metadata_directory = loaded.metadata_directory.take();
         let (cluster_id, directory_ids) = (loaded.cluster_id.clone(), loaded.directory_ids.clone());
         let (previous_epoch, blank) = (loaded.previous_broker_epoch, std::mem::take(&mut loaded.blank));
-        let partitions = Arc::new(Partitions::new(&config, loaded));
-        let published = Arc::new(PublishedImage::default());
-        let thread = |source| Error::Io { what: "start a thread".to_owned(), source };
-        let (groups, group_threads) = GroupCoordinators::start(config.clone()).map_err(thread)?;
-        let telemetry = Arc::new(Telemetry::default());
-        let connections =
-            ConnectionQuotas::new(Windows::new(config.quota_window_num, config.quota_window_size_seconds));
-        let publisher = Publisher {
-            config: config.clone(),
-            connections: connections.clone(),
-            host_rates: HostRates::start(&connections, config.running.clone(), host_names::resolve).map_err(thread)?,
-            partitions: partitions.clone(),
-            groups: groups.clone(),
-            telemetry: telemetry.clone(),
-            published: published.clone(),
-        };
-        let mut host = Host::open(config.clone(), &cluster_id, publisher)?;
+        let (groups, group_threads) = GroupCoordinators::start(config.clone()).map_err(no_thread)?;
+        let shared = Shared::new(&config, Partitions::new(&config, loaded), groups);
+        let mut host = Host::open(config.clone(), &cluster_id, shared.publisher()?)?;
         blank.format(host.image(), config.node_id, &directory_ids)?;
-        partitions.settle_rivals(host.image())?;
+        shared.partitions.settle_rivals(host.image())?;
         // Those that are hosted from now on may owe a flush at once.
-        let flushers = Flushers::start(partitions.directories()).map_err(thread)?;
+        let flushers = Flushers::start(shared.partitions.directories()).map_err(no_thread)?;
         let registration = join_cluster(&mut host, &config, &cluster_id, directory_ids, previous_epoch)?;
-        partitions.set_strays_aside(&published.get());
-        partitions.has_started();
-        let (controller, running) = host.run().map_err(thread)?;
-        let disks = Disks {
-            partitions: partitions.clone(),
-            running: config.running.clone(),
-            controller: controller.clone(),
-            node_id: config.node_id,
-            published: published.clone(),
-            metadata_path: config.metadata_log_dir.clone(),
+        let image = shared.published.get();
+        assert_eq!(image.end(), host.image().end(), "what is not in the image is taken for a stray");
+        shared.partitions.set_strays_aside(&image);
+        shared.partitions.has_started();
+        let (controller, running) = host.run().map_err(no_thread)?;
+        let serving = Serving::start(shared, registration, controller, (group_threads, flushers));
+        let Serving { node, workers, threads, disks_failed } = match serving {
+            Ok(serving) => serving,
+            Err(error) => {
+                // Nobody has a way to it any more.
+                running.join()?;
+                return Err(no_thread(error));
+            }
         };
-        let disks = disks.run().map_err(thread)?;
-        let mover = Mover {
-            partitions: partitions.clone(),
-            running: config.running.clone(),
-            controller: controller.clone(),
-            published: published.clone(),
-            node_id: config.node_id,
-        };
-        let mover = mover.run().map_err(thread)?;
-        let housekeeping = Housekeeping::start(&partitions, &config).map_err(thread)?;
-        let cleaner = start_cleaner(partitions.clone(), config.clone()).map_err(thread)?;
-        let node = Arc::new(Node {
-            authorizer: Box::new(AllowAll),
-            metrics: Metrics::new(),
-            frame_memory: FrameMemory::new(config.request_memory_bytes),
-            budgets: Budgets::default(),
-            connections,
-            host_names: HostNames::new(host_names::resolve),
-            fetch_sessions: FetchSessions::new(config.max_incremental_fetch_session_cache_slots, entropy()),
-            producer_ids: ProducerIds::default(),
-            telemetry,
-            config,
-            partitions,
-            groups,
-            controller,
-            registration,
-            published,
-        });
-        let workers = Arc::new(Workers::start().map_err(thread)?);
         let (stopping, _) = watch::channel(false);
-        let mut addresses = Vec::new();
-        let mut listeners = Vec::new();
-        for (socket, listener) in bound {
-            let (host, port) = (&listener.advertised_host, listener.advertised_port);
-            addresses.push(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") });
-            let task = listener::serve(
-                node.clone(),
-                workers.clone(),
-                socket,
-                listener.name.as_str().into(),
-                stopping.subscribe(),
-            );
-            listeners.push(tokio::spawn(task));
-        }
-        if let Some(http) = http {
-            listeners.push(tokio::spawn(metrics::http::serve(node.clone(), http, stopping.subscribe())));
-        }
+        let (addresses, listeners) = listen(&node, &workers, bound, http, &stopping);
         info!(
             node = %node.config.node_id, cluster = %cluster_id, addresses = %addresses.join(","), took = ?begun.elapsed(),
             "started"
         );
+        let controller = running;
         Ok(Self {
             node,
             addresses,
             stopping,
             listeners,
             workers,
-            housekeeping,
-            flushers,
-            mover,
-            disks,
-            cleaner,
-            controller: running,
-            group_threads,
+            threads,
+            disks_failed,
+            controller,
             metadata_directory,
         })
     }
@@ -197,7 +149,7 @@ impl Broker {
     pub async fn failed(&mut self) -> String {
         let controller = async { format!("the controller has ended: {}", self.controller.ended().await) };
         let disks = async {
-            match (&mut self.disks.1).await {
+            match (&mut self.disks_failed).await {
                 Ok(reason) => reason,
                 // It ends with the broker.
                 Err(_) => std::future::pending().await,
@@ -223,32 +175,100 @@ impl Broker {
                 let _ = listener.await;
             }
         }
-        let workers = self.workers;
-        let housekeeping = self.housekeeping;
-        let (flushers, mover, (disks, _)) = (self.flushers, self.mover, self.disks);
-        let (stop, cleaner) = self.cleaner;
-        drop(stop);
-        let (partitions, epoch) = (self.node.partitions.clone(), self.node.registration.epoch());
-        // The last way to the controller is in the node.
-        drop(self.node);
-        let (running, groups, metadata_directory) = (self.controller, self.group_threads, self.metadata_directory);
+        let Self { node, workers, mut threads, controller, metadata_directory, .. } = self;
+        threads.stop_soon();
+        let (partitions, epoch) = (node.partitions.clone(), node.registration.epoch());
+        // The last way to the controller, but for those of the threads, is in the node.
+        drop(node);
         let closed = tokio::task::spawn_blocking(move || {
             drop(workers);
-            drop(groups);
-            // These have a way to the controller.
-            drop(mover);
-            drop(disks);
-            drop(flushers);
-            drop(housekeeping);
-            cleaner.join().expect("who looks after the cleaner's threads does not panic");
+            drop(threads);
             // The metadata log is read in full by every start: the others may be left cleanly though it was not.
-            let ended = running.join();
+            let ended = controller.join();
             close(partitions, epoch)?;
             metadata_directory.map_or(Ok(()), LogDirectory::unlock)?;
             ended
         });
         closed.await.expect("closing does not panic")
     }
+}
+
+impl Shared {
+    fn new(config: &Arc<Config>, partitions: Partitions, groups: Arc<GroupCoordinators>) -> Self {
+        let windows = Windows::new(config.quota_window_num, config.quota_window_size_seconds);
+        Self {
+            config: config.clone(),
+            partitions: Arc::new(partitions),
+            groups,
+            telemetry: Arc::default(),
+            connections: ConnectionQuotas::new(windows),
+            published: Arc::default(),
+        }
+    }
+
+    fn publisher(&self) -> Result<Publisher> {
+        let host_rates = HostRates::start(&self.connections, self.config.running.clone(), host_names::resolve).map_err(no_thread)?;
+        let Self { config, partitions, groups, telemetry, connections, published } = self.clone();
+        Ok(Publisher { config, connections, host_rates, partitions, groups, telemetry, published })
+    }
+}
+
+impl Serving {
+    /// Where it fails, nobody is left who has a way to the controller.
+    fn start(
+        shared: Shared,
+        registration: Registration,
+        controller: Controller,
+        begun: (GroupThreads, Flushers),
+    ) -> std::io::Result<Self> {
+        let Shared { config, partitions, groups, telemetry, connections, published } = shared;
+        let (threads, disks_failed) = Threads::start(&config, &partitions, &published, &controller, begun)?;
+        let workers = Arc::new(Workers::start()?);
+        let node = Node {
+            authorizer: Box::new(AllowAll),
+            metrics: Metrics::new(),
+            frame_memory: FrameMemory::new(config.request_memory_bytes),
+            budgets: Budgets::default(),
+            connections,
+            host_names: HostNames::new(host_names::resolve),
+            fetch_sessions: FetchSessions::new(config.max_incremental_fetch_session_cache_slots, entropy()),
+            producer_ids: Arc::default(),
+            telemetry,
+            config,
+            partitions,
+            groups,
+            controller,
+            registration,
+            published,
+        };
+        Ok(Self { node: Arc::new(node), workers, threads, disks_failed })
+    }
+}
+
+fn no_thread(source: std::io::Error) -> Error {
+    Error::Io { what: "start a thread".to_owned(), source }
+}
+
+/// Serves what has been bound, and says under which addresses.
+fn listen(
+    node: &Arc<Node>,
+    workers: &Arc<Workers>,
+    bound: Vec<(TcpListener, Listener)>,
+    http: Option<TcpListener>,
+    stopping: &watch::Sender<bool>,
+) -> (Vec<String>, Vec<Task<()>>) {
+    let (mut addresses, mut listeners) = (Vec::new(), Vec::new());
+    for (socket, listener) in bound {
+        let (host, port) = (&listener.advertised_host, listener.advertised_port);
+        addresses.push(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") });
+        let name = listener.name.as_str().into();
+        let task = listener::serve(node.clone(), workers.clone(), socket, name, stopping.subscribe());
+        listeners.push(tokio::spawn(task));
+    }
+    if let Some(http) = http {
+        listeners.push(tokio::spawn(metrics::http::serve(node.clone(), http, stopping.subscribe())));
+    }
+    (addresses, listeners)
 }
 
 /// Binds every listener, and fills in the ports that the operating system chose.
@@ -322,15 +342,6 @@ fn join_cluster(
         other => return Err(refused(format!("{other:?}"))),
     }
     Ok(Registration::new(register, epoch))
-}
-
-fn start_cleaner(
-    partitions: Arc<Partitions>,
-    config: Arc<Config>,
-) -> std::io::Result<(mpsc::Sender<()>, JoinHandle<()>)> {
-    let (stop, stopped) = mpsc::channel();
-    let thread = std::thread::Builder::new().name("ottla-cleaner".to_owned());
-    Ok((stop, thread.spawn(move || cleaner::run(&partitions, &config, &stopped))?))
 }
 
 /// Closes every log and leaves the marker of a clean stop in every directory.

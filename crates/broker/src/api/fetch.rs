@@ -15,6 +15,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use ottla_base::{LeaderEpoch, Offset, Uuid};
+use ottla_metadata::image::Image;
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::messages::fetch_request::FetchRequest;
 use ottla_protocol::messages::fetch_response::{self, DivergingEpoch, FetchResponse, Response};
@@ -39,6 +40,8 @@ pub const API: Api = Api { key: ApiKey::Fetch, versions: 4..=18, handle };
 const STORAGE_ERROR_FROM: i16 = 6;
 /// The first version that names topics by id.
 const TOPIC_IDS_FROM: i16 = 13;
+/// The first version in which a replica names itself in a field of its own.
+const REPLICA_STATE_FROM: i16 = 15;
 /// The replica id of a debugging consumer, which may read up to the log's end.
 const DEBUG_CONSUMER: i32 = -2;
 /// No request waits longer, whatever it asks for.
@@ -82,25 +85,9 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let fetch: FetchRequest<'_> = request.decode()?;
     let version = request.version();
     let by_id = version >= TOPIC_IDS_FROM;
-    let key = |name: &Cow<'_, str>, id: Uuid| match by_id {
-        true => TopicKey::Id(id),
-        false => TopicKey::Name(name.as_ref().into()),
-    };
-    let mut wanted = Vec::new();
-    for topic in &fetch.topics {
-        let key = key(&topic.topic, topic.topic_id);
-        wanted.extend(topic.partitions.iter().map(|partition| Wanted {
-            topic: key.clone(),
-            partition: partition.partition,
-            offset: partition.fetch_offset,
-            max_bytes: partition.partition_max_bytes,
-            current_leader_epoch: partition.current_leader_epoch,
-            last_fetched_epoch: partition.last_fetched_epoch,
-        }));
-    }
-    let wanted = once_each(wanted);
+    let wanted = wanted_of(&fetch, by_id, &request.node.image());
     let forgotten = fetch.forgotten_topics_data.iter().flat_map(|topic| {
-        let key = key(&topic.topic, topic.topic_id);
+        let key = topic_key(by_id, &topic.topic, topic.topic_id);
         topic.partitions.iter().map(move |&partition| (key.clone(), partition))
     });
     let session = (fetch.session_id, fetch.session_epoch);
@@ -122,23 +109,17 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
             return request.reply(FetchResponse { error_code: code.code(), ..Default::default() });
         }
     };
-    let replica_id = if version >= 15 { fetch.replica_state.replica_id } else { fetch.replica_id };
+    let replica_id = if version >= REPLICA_STATE_FROM { fetch.replica_state.replica_id } else { fetch.replica_id };
     let reader = match (replica_id, fetch.isolation_level) {
         (DEBUG_CONSUMER, _) => Reader::Debug,
         (_, 1) => Reader::Committed,
         _ => Reader::Uncommitted,
     };
-    let find = |wanted: &Wanted| match replica_id {
-        // There are no other replicas yet, so whoever claims to be one is not.
-        0.. => Err(ErrorCode::NotLeaderOrFollower),
-        _ => find_partition(request, wanted),
-    };
-    let partitions: Vec<_> = opened.wanted.iter().map(find).collect();
     let records_max_bytes = |asked| records_max_bytes(asked, request.node.config.fetch_max_bytes, is_old_reader);
     // An old reader is given nothing when it has waited, so it does not wait for more of what is there.
     let min_bytes = if is_old_reader { fetch.min_bytes.min(1) } else { fetch.min_bytes };
     let looking = Fetch {
-        partitions,
+        partitions: opened.wanted.iter().map(|wanted| find_partition(request, wanted, replica_id)).collect(),
         opened,
         reader,
         is_old_reader,
@@ -158,6 +139,29 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     }
     let rewritten = looking.rewrite(&mut look);
     looking.answer(look, &rewritten, responder).map(Reply::Ready)
+}
+
+fn topic_key(by_id: bool, name: &str, id: Uuid) -> TopicKey {
+    if by_id { TopicKey::Id(id) } else { TopicKey::Name(name.into()) }
+}
+
+/// The partitions that a request names.
+fn wanted_of(fetch: &FetchRequest<'_>, by_id: bool, image: &Image) -> Vec<Wanted> {
+    let mut wanted = Vec::new();
+    for topic in &fetch.topics {
+        let key = topic_key(by_id, &topic.topic, topic.topic_id);
+        let known = if by_id { image.topic_by_id(topic.topic_id) } else { None };
+        wanted.extend(topic.partitions.iter().map(|partition| Wanted {
+            topic: key.clone(),
+            name: known.map(|topic| topic.name.clone()),
+            partition: partition.partition,
+            offset: partition.fetch_offset,
+            max_bytes: partition.partition_max_bytes,
+            current_leader_epoch: partition.current_leader_epoch,
+            last_fetched_epoch: partition.last_fetched_epoch,
+        }));
+    }
+    once_each(wanted)
 }
 
 /// Each partition once, where it was named first and as it was named last; as Kafka does.
@@ -195,20 +199,24 @@ fn is_expected(code: ErrorCode) -> bool {
     )
 }
 
-fn find_partition(request: &Request<'_>, wanted: &Wanted) -> Result<Arc<Partition>, ErrorCode> {
-    let image = request.node.image();
-    let (name, id) = match &wanted.topic {
-        TopicKey::Name(name) => (&**name, None),
-        TopicKey::Id(id) => (&*image.topic_by_id(*id).ok_or(ErrorCode::UnknownTopicId)?.name, Some(*id)),
+fn find_partition(request: &Request<'_>, wanted: &Wanted, replica_id: i32) -> Result<Arc<Partition>, ErrorCode> {
+    let is_replica = replica_id >= 0;
+    if is_replica && !request.may(Operation::ClusterAction, Resource::Cluster) {
+        return Err(ErrorCode::TopicAuthorizationFailed);
+    }
+    let name = match (&wanted.topic, &wanted.name) {
+        (TopicKey::Name(name), _) | (TopicKey::Id(_), Some(name)) => name,
+        (TopicKey::Id(_), None) => return Err(ErrorCode::UnknownTopicId),
     };
-    if !request.may(Operation::Read, Resource::Topic(name)) {
+    if !is_replica && !request.may(Operation::Read, Resource::Topic(name)) {
         return Err(ErrorCode::TopicAuthorizationFailed);
     }
     let partition = request.node.partitions.find(name, wanted.partition)?;
-    match id {
-        Some(id) if partition.topic_id != id => Err(ErrorCode::InconsistentTopicId),
-        _ => Ok(partition),
+    if matches!(wanted.topic, TopicKey::Id(id) if partition.topic_id != id) {
+        return Err(ErrorCode::InconsistentTopicId);
     }
+    // There are no other replicas yet, so whoever claims to be one is not.
+    if is_replica { Err(partition.refuse_replica(epoch_or_none(wanted.current_leader_epoch))) } else { Ok(partition) }
 }
 
 impl Fetch {
@@ -392,8 +400,8 @@ fn to_wire(aborted: &AbortedTransaction) -> fetch_response::AbortedTransaction {
 
 /// Whether the log was not even asked. As in Kafka, where the list is empty then, and absent where the log refused.
 fn is_of_request(code: ErrorCode) -> bool {
-    use ErrorCode::{InconsistentTopicId, TopicAuthorizationFailed, UnknownTopicId, UnknownTopicOrPartition};
-    matches!(code, InconsistentTopicId | TopicAuthorizationFailed | UnknownTopicId | UnknownTopicOrPartition)
+    use ErrorCode::{TopicAuthorizationFailed, UnknownTopicId, UnknownTopicOrPartition};
+    matches!(code, TopicAuthorizationFailed | UnknownTopicId | UnknownTopicOrPartition)
 }
 
 fn partition_data(
@@ -461,6 +469,7 @@ mod tests {
         let parked_bytes = |topic: TopicKey| {
             let wanted = (0..100).map(|partition| Wanted {
                 topic: topic.clone(),
+                name: None,
                 partition,
                 offset: 0,
                 max_bytes: 1,

@@ -43,6 +43,9 @@ pub enum TopicKey {
 pub struct Wanted {
     /// Its topic.
     pub topic: TopicKey,
+    /// The name of a topic that is asked for by its id, as it was when that was asked first: a topic that is deleted later, or
+    /// made anew, is known by it, and so says Kafka's code for that. It is shared with the image.
+    pub name: Option<Arc<str>>,
     /// Its number.
     pub partition: i32,
     /// The first offset wanted.
@@ -287,7 +290,8 @@ impl Session {
         let key = (wanted.topic.clone(), wanted.partition);
         if let Some(place) = self.index.get(&key) {
             let remembered = self.order.get_mut(place).expect("the index names places that exist");
-            remembered.wanted = wanted;
+            let name = remembered.wanted.name.take().or(wanted.name);
+            remembered.wanted = Wanted { name, ..wanted };
             return true;
         }
         if !self.used_bytes.take(wanted.topic.memory_bytes(), memory_bytes) {
@@ -374,7 +378,8 @@ mod tests {
 
     fn wanted(topic: &str, partition: i32) -> Wanted {
         let topic = TopicKey::Name(topic.into());
-        Wanted { topic, partition, offset: 0, max_bytes: 1, current_leader_epoch: -1, last_fetched_epoch: -1 }
+        let (current_leader_epoch, last_fetched_epoch) = (-1, -1);
+        Wanted { topic, name: None, partition, offset: 0, max_bytes: 1, current_leader_epoch, last_fetched_epoch }
     }
 
     fn said(high_watermark: i64, has_records: bool) -> Said {
@@ -393,6 +398,19 @@ mod tests {
         let next = sessions.open(now, (full.session_id, 2), false, vec![], []).expect("known");
         assert_eq!(order(&next), [1, 0], "what gave data goes last");
         assert_eq!(next.say(&[said(0, false), said(7, false)]), [false, true]);
+    }
+
+    #[test]
+    fn the_name_that_an_id_had_is_remembered() {
+        let (sessions, now) = (FetchSessions::new(10, 1), Instant::now());
+        let named =
+            |name: Option<&str>| Wanted { topic: TopicKey::Id(Uuid(7)), name: name.map(Into::into), ..wanted("", 0) };
+        let id = sessions.open(now, (0, 0), true, vec![named(Some("a"))], []).expect("new").session_id;
+        for (epoch, again) in [(1, vec![]), (2, vec![Wanted { offset: 5, ..named(None) }]), (3, vec![])] {
+            let opened = sessions.open(now, (id, epoch), true, again, []).expect("known");
+            assert_eq!(opened.wanted[0].name.as_deref(), Some("a"));
+            assert_eq!(opened.wanted[0].offset, if epoch == 1 { 0 } else { 5 });
+        }
     }
 
     #[test]

@@ -35,16 +35,20 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
 }
 
 fn check(request: &Request<'_>, asked: &InitProducerIdRequest<'_>) -> Result<(), ErrorCode> {
+    let transactional_id = asked.transactional_id.as_deref();
+    match transactional_id {
+        Some(id) if !request.may(Operation::Write, Resource::TransactionalId(id)) => {
+            return Err(ErrorCode::TransactionalIdAuthorizationFailed);
+        }
+        None if !may_write_idempotently(request) => return Err(ErrorCode::ClusterAuthorizationFailed),
+        _ => {}
+    }
     if (asked.producer_id == -1) != (asked.producer_epoch == -1) {
         return Err(ErrorCode::InvalidRequest);
     }
-    match asked.transactional_id.as_deref() {
+    match transactional_id {
         Some("") => Err(ErrorCode::InvalidRequest),
-        Some(id) if !request.may(Operation::Write, Resource::TransactionalId(id)) => {
-            Err(ErrorCode::TransactionalIdAuthorizationFailed)
-        }
         Some(_) => Err(ErrorCode::UnsupportedVersion),
-        None if !may_write_idempotently(request) => Err(ErrorCode::ClusterAuthorizationFailed),
         None => Ok(()),
     }
 }

@@ -79,6 +79,9 @@ enum Until {
     Safe(Offset),
 }
 
+/// The answer of a partition, and what it still waits for.
+type Told = (PartitionResponse<'static>, Option<(Arc<Partition>, Until)>);
+
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let mut produce: ProduceRequest<'_> = request.decode()?;
     once_each(&mut produce.topic_data);
@@ -103,29 +106,13 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
                 .as_deref()
                 .map_err(|&code| Failed::from(code))
                 .and_then(|name| append(request, name, topic.topic_id, data, acks, zstd_window));
-            failures |= matches!(appended, Err(_) | Ok((_, Outcome::Done(Err(_)))));
-            let (answer, later) = match appended {
-                Err(mut failed) | Ok((_, Outcome::Done(Err(mut failed)))) => {
-                    failed.record_errors.truncate(record_errors_left);
-                    record_errors_left -= failed.record_errors.len();
-                    (failure(data.index, failed), None)
-                }
-                Ok((partition, Outcome::Done(Ok(placed)))) => {
-                    let until = Until::Safe(placed.next_offset);
-                    match partition.is_acknowledged(acks.unwrap_or(Acks::None), placed.next_offset) {
-                        Ok(true) => (success(data.index, placed), None),
-                        Ok(false) => (success(data.index, placed), Some((partition, until))),
-                        Err(code) => {
-                            failures = true;
-                            (failure(data.index, code.into()), None)
-                        }
-                    }
-                }
-                Ok((partition, Outcome::Queued(done))) => {
-                    let answer = PartitionResponse { index: data.index, ..Default::default() };
-                    (answer, Some((partition, Until::Appended(done))))
-                }
-            };
+            let told = appended.and_then(|(partition, outcome)| tell(data.index, acks, partition, outcome));
+            let (answer, later) = told.unwrap_or_else(|mut failed| {
+                failures = true;
+                failed.record_errors.truncate(record_errors_left);
+                record_errors_left -= failed.record_errors.len();
+                (failure(data.index, failed), None)
+            });
             answers.push(answer);
             waiting.extend(later.map(|(partition, until)| Waiting { partition, until, topic_place, partition_place }));
         }
@@ -152,6 +139,21 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     }
 }
 
+/// What is told of a batch that went so far.
+fn tell(index: i32, acks: Option<Acks>, partition: Arc<Partition>, outcome: Outcome) -> Result<Told, Failed> {
+    match outcome {
+        Outcome::Done(placed) => {
+            let placed = placed?;
+            let until = Until::Safe(placed.next_offset);
+            let is_safe = partition.is_acknowledged(acks.unwrap_or(Acks::None), placed.next_offset)?;
+            Ok((success(index, placed), (!is_safe).then_some((partition, until))))
+        }
+        Outcome::Queued(done) => {
+            Ok((PartitionResponse { index, ..Default::default() }, Some((partition, Until::Appended(done)))))
+        }
+    }
+}
+
 fn topic_name(request: &Request<'_>, name: &str, id: Uuid) -> Result<String, ErrorCode> {
     if request.version() < TOPIC_IDS_FROM {
         return Ok(name.to_owned());
@@ -171,22 +173,27 @@ fn append(
     if !request.may(Operation::Write, Resource::Topic(topic)) {
         return Err(ErrorCode::TopicAuthorizationFailed.into());
     }
-    if ottla_metadata::names::is_internal(topic) && request.client_id() != ADMIN_CLIENT {
-        return Err(ErrorCode::InvalidTopicException.into());
-    }
-    let partition = request.node.partitions.find(topic, data.index)?;
-    if request.version() >= TOPIC_IDS_FROM && partition.topic_id != topic_id {
-        return Err(ErrorCode::UnknownTopicId.into());
-    }
+    // As in Kafka, whether a partition exists is looked at before the batch, and whether it can be written to behind it.
+    let partition = match request.node.partitions.find(topic, data.index) {
+        Err(code @ ErrorCode::UnknownTopicOrPartition) => return Err(code.into()),
+        found => found,
+    };
     let batch = only_batch(bytes_of(data))?;
+    if batch.header().compression() == Some(Compression::Zstd) && request.version() < ZSTD_FROM {
+        return Err(ErrorCode::UnsupportedCompressionType.into());
+    }
     if batch.header().attributes.is_transactional() {
         // There are no transactions yet, so no partition was ever added to one.
         return Err(ErrorCode::InvalidTxnState.into());
     }
-    if batch.header().compression() == Some(Compression::Zstd) && request.version() < ZSTD_FROM {
-        return Err(ErrorCode::UnsupportedCompressionType.into());
-    }
     let acks = acks.ok_or(ErrorCode::InvalidRequiredAcks)?;
+    if ottla_metadata::names::is_internal(topic) && request.client_id() != ADMIN_CLIENT {
+        return Err(ErrorCode::InvalidTopicException.into());
+    }
+    let partition = partition?;
+    if request.version() >= TOPIC_IDS_FROM && partition.topic_id != topic_id {
+        return Err(ErrorCode::UnknownTopicId.into());
+    }
     let Request { node, client, .. } = request;
     let Appending { outcome, leaves_others } =
         partition.append(&batch, acks, clock::now_ms(), &node.frame_memory, |rules| {
@@ -194,6 +201,8 @@ fn append(
         });
     if leaves_others {
         let partition = partition.clone();
+        // Whoever waits for these may be on another thread, so no connection can look after them. It belongs to this worker, and
+        // ends with it: when all connections have ended that could wait.
         tokio::spawn(async move {
             while partition.append_left() {
                 // This thread's own connections come between.

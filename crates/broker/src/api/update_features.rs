@@ -50,6 +50,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         validate_only: asked.validate_only,
         controller: request.node.config.node_id.0,
         supported: features::supported(),
+        min_in_sync_replicas: request.node.config.min_insync_replicas,
     };
     let responder = request.responder();
     Ok(Reply::Parked(Box::pin(async move {

@@ -8,13 +8,19 @@
 //!
 //! Every append is on the disk before it is answered, so only the very end can honestly be torn.
 
-use std::fs;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use ottla_base::{LeaderEpoch, Offset};
-use ottla_protocol::records::Batch;
+use ottla_protocol::records::batch::HEADER_BYTES;
+use ottla_protocol::records::{Batch, BatchHeader};
+use ottla_storage::os;
 
+use super::snapshot::BATCH_BYTES_MAX;
 use crate::error::{Error, Result};
+
+/// So much of a segment is read at once; more, where a batch is larger.
+const READ_BYTES: usize = 1 << 20;
 
 /// From where to where a log reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +36,7 @@ struct Walked {
     end: Offset,
     epoch: LeaderEpoch,
     /// Where the first batch lies that is not as it must be, and why.
-    stopped: Option<(usize, Stopped)>,
+    stopped: Option<(u64, Stopped)>,
 }
 
 enum Stopped {
@@ -42,25 +48,29 @@ enum Stopped {
 
 /// Fails where the log in `folder` is damaged in front of its end. `None` where there is no log.
 pub fn check(folder: &Path) -> Result<Option<Extent>> {
+    check_in_steps(folder, READ_BYTES)
+}
+
+fn check_in_steps(folder: &Path, read_bytes: usize) -> Result<Option<Extent>> {
     let segments = segments(folder)?;
     let Some(&(start, _)) = segments.first() else { return Ok(None) };
     let last = segments.len() - 1;
     let (mut end, mut epoch, mut has_batches) = (start, LeaderEpoch::NONE, false);
     for (place, (base, path)) in segments.iter().enumerate() {
         let damaged = |position, detail| Err(Error::DamagedMetadata { path: path.clone(), position, detail });
-        let bytes = fs::read(path).map_err(|source| Error::Io { what: format!("read {}", path.display()), source })?;
+        let mut segment = Window::open(path, read_bytes)?;
         // A roll that failed half way leaves an empty segment, and the one before it goes on.
-        if bytes.is_empty() && (place < last || *base < end) {
+        if segment.length == 0 && (place < last || *base < end) {
             continue;
         }
         if *base != end && has_batches {
             return damaged(0, format!("the segment does not follow the one before it, which ends at offset {end}"));
         }
-        let walked = walk(&bytes, *base, epoch);
+        let walked = walk(&mut segment, *base, epoch)?;
         (end, epoch, has_batches) = (walked.end, walked.epoch, true);
         match walked.stopped {
             Some((position, Stopped::OutOfPlace(detail))) => return damaged(position, detail),
-            Some((position, Stopped::NotWhole)) if place < last || !is_torn_end(&bytes[position..]) => {
+            Some((position, Stopped::NotWhole)) if place < last || !is_torn_end(&mut segment, position)? => {
                 return damaged(position, "the batch is not whole, and whole ones follow it".to_owned());
             }
             _ => {}
@@ -71,30 +81,21 @@ pub fn check(folder: &Path) -> Result<Option<Extent>> {
 
 /// The segments, in order.
 fn segments(folder: &Path) -> Result<Vec<(Offset, PathBuf)>> {
-    let io = |source| Error::Io { what: format!("read {}", folder.display()), source };
-    let mut segments: Vec<(Offset, PathBuf)> = Vec::new();
-    for entry in fs::read_dir(folder).map_err(io)? {
-        let path = entry.map_err(io)?.path();
-        let is_segment = path.extension().is_some_and(|extension| extension == "log");
-        let base = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).filter(|_| is_segment);
-        segments.extend(base.map(|base| (Offset(base), path)));
-    }
+    let entries = os::list(folder).map_err(|source| Error::read(folder, source))?;
+    let segment = |name: &str| Some((Offset(name.strip_suffix(".log")?.parse().ok()?), folder.join(name)));
+    let mut segments: Vec<_> = entries.iter().filter_map(|entry| segment(&entry.name)).collect();
     segments.sort();
     Ok(segments)
 }
 
 /// Goes from batch to batch: each begins where the one before it ended, in the same epoch or a later one.
-fn walk(bytes: &[u8], base: Offset, epoch: LeaderEpoch) -> Walked {
+fn walk(segment: &mut Window<'_>, base: Offset, epoch: LeaderEpoch) -> Result<Walked> {
     let mut walked = Walked { end: base, epoch, stopped: None };
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let position = bytes.len() - rest.len();
-        let (header, after) = match Batch::parse(rest) {
-            Ok((batch, after)) if batch.is_crc_valid() => (*batch.header(), after),
-            _ => {
-                walked.stopped = Some((position, Stopped::NotWhole));
-                break;
-            }
+    let mut position = 0;
+    while position < segment.length {
+        let Some(header) = segment.whole_batch(position)? else {
+            walked.stopped = Some((position, Stopped::NotWhole));
+            break;
         };
         let (offset, epoch) = (header.base_offset, header.partition_leader_epoch);
         if offset != walked.end || epoch < walked.epoch {
@@ -106,18 +107,74 @@ fn walk(bytes: &[u8], base: Offset, epoch: LeaderEpoch) -> Walked {
             break;
         }
         (walked.end, walked.epoch) = (header.next_offset(), epoch);
-        rest = after;
+        position += header.size_bytes() as u64;
     }
-    walked
+    Ok(walked)
 }
 
-/// Whether these bytes may be what a last append left that did not get to its end: no whole batch comes after their begin.
-fn is_torn_end(bytes: &[u8]) -> bool {
-    (1..bytes.len()).all(|at| !Batch::parse(&bytes[at..]).is_ok_and(|(batch, _)| batch.is_crc_valid()))
+/// Whether what is there from `position` on may be what a last append left that did not get to its end: no whole batch comes
+/// after its begin.
+fn is_torn_end(segment: &mut Window<'_>, position: u64) -> Result<bool> {
+    for position in position + 1..segment.length {
+        if segment.whole_batch(position)?.is_some() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// A piece of a segment, that moves from its beginning to its end: a log that was taken over from Kafka may have segments of a
+/// gigabyte.
+struct Window<'p> {
+    path: &'p Path,
+    file: File,
+    length: u64,
+    /// What is read of it, from this position on.
+    start: u64,
+    bytes: Vec<u8>,
+    read_bytes: usize,
+}
+
+impl<'p> Window<'p> {
+    fn open(path: &'p Path, read_bytes: usize) -> Result<Self> {
+        let io = |source| Error::read(path, source);
+        let file = os::open_read_only(path).map_err(io)?;
+        let length = os::length(&file).map_err(io)?;
+        Ok(Self { path, file, length, start: 0, bytes: Vec::new(), read_bytes })
+    }
+
+    /// The header of the batch at `position`, if that is whole; no later `position` lies before it.
+    fn whole_batch(&mut self, position: u64) -> Result<Option<BatchHeader>> {
+        let Ok(header) = BatchHeader::parse(self.at(position, HEADER_BYTES)?) else { return Ok(None) };
+        let size_bytes = header.size_bytes();
+        if size_bytes as u64 > BATCH_BYTES_MAX.min(self.length - position) {
+            return Ok(None);
+        }
+        let parsed = Batch::parse(self.at(position, size_bytes)?);
+        Ok(parsed.is_ok_and(|(batch, _)| batch.is_crc_valid()).then_some(header))
+    }
+
+    /// So many bytes from `position` on, or what is left.
+    fn at(&mut self, position: u64, count: usize) -> Result<&[u8]> {
+        let left = |bytes: usize| bytes.min(usize::try_from(self.length - position).unwrap_or(usize::MAX));
+        let (count, with_next) = (left(count), left(count + self.read_bytes));
+        let mut from = usize::try_from(position - self.start).expect("the window has moved from byte to byte");
+        if from + count > self.bytes.len() {
+            self.bytes.drain(..from.min(self.bytes.len()));
+            (self.start, from) = (position, 0);
+            let kept = self.bytes.len();
+            self.bytes.resize(with_next, 0);
+            os::read_exact_at(&self.file, &mut self.bytes[kept..], position + kept as u64)
+                .map_err(|source| Error::read(self.path, source))?;
+        }
+        Ok(&self.bytes[from..from + count])
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use ottla_protocol::records::BatchBuilder;
 
     use super::*;
@@ -137,7 +194,10 @@ mod tests {
         for (base, bytes) in segments {
             fs::write(folder.path().join(format!("{base:020}.log")), bytes).expect("the folder is ours");
         }
-        check(folder.path())
+        let checked = check(folder.path());
+        let in_small_steps = check_in_steps(folder.path(), 7);
+        assert_eq!(checked.as_ref().ok(), in_small_steps.as_ref().ok(), "however much is read at once");
+        checked
     }
 
     /// From where to where the log reaches, if it is not damaged.
@@ -193,5 +253,23 @@ mod tests {
         assert_eq!(checked(&[(1, &first)]), None, "a segment is named after its first offset");
         let error = extent(&[(0, &first), (4, &third)]).expect_err("a segment is missing").to_string();
         assert!(error.contains("00000000000000000004.log") && error.contains("ends at offset 2"), "{error}");
+    }
+
+    #[test]
+    fn a_long_segment_is_not_read_into_memory_at_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("0.log");
+        let all = batches(0..1000);
+        fs::write(&path, &all).expect("the folder is ours");
+        let mut segment = Window::open(&path, 1000).expect("it is there");
+        let mut position = 0;
+        while position < segment.length {
+            let header = segment.whole_batch(position).expect("it can be read").expect("it is whole");
+            position += header.size_bytes() as u64;
+            assert!(segment.bytes.len() < 1500, "{} of {} bytes", segment.bytes.len(), all.len());
+        }
+        let mut segment = Window::open(&path, 1000).expect("it is there");
+        assert!(!is_torn_end(&mut segment, all.len() as u64 / 2).expect("it can be read"));
+        assert!(segment.bytes.len() < 1500, "{} bytes", segment.bytes.len());
     }
 }

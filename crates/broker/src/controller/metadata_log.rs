@@ -36,7 +36,8 @@ const TOPIC: &str = "__cluster_metadata";
 const QUORUM_STATE: &str = "quorum-state";
 /// So much of the log is read at once.
 const READ_BYTES: u32 = 1 << 20;
-/// How often, and how soon, a flush is tried again for which the process has no files left.
+/// How often, and how soon, flushes are tried again for which the process has no files left, until one succeeds. The controller
+/// does nothing else meanwhile: all that it could do has to be flushed too.
 const FLUSHED_AGAIN_MAX: usize = 20;
 const FLUSHED_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
@@ -48,6 +49,8 @@ pub struct MetadataLog {
     /// Where the newest snapshot ends, and how much was appended since.
     snapshot_end: Offset,
     bytes_since_snapshot: u64,
+    /// How often flushes may still be tried again, before one succeeds.
+    flushes_left: usize,
 }
 
 impl MetadataLog {
@@ -103,7 +106,8 @@ impl MetadataLog {
         let last_epoch = voter.epoch.max(image.epoch());
         let epoch = LeaderEpoch(last_epoch.0 + 1);
         let bytes_since_snapshot = log.size_bytes();
-        let mut opened = Self { log, node: config.node_id, epoch, snapshot_end, bytes_since_snapshot };
+        let (node, flushes_left) = (config.node_id, FLUSHED_AGAIN_MAX);
+        let mut opened = Self { log, node, epoch, snapshot_end, bytes_since_snapshot, flushes_left };
         opened.write_quorum_state()?;
         opened.begin_epoch(&mut image, now_ms)?;
         Ok((opened, image, is_new))
@@ -208,18 +212,10 @@ impl MetadataLog {
         Ok(())
     }
 
-    /// Waits until all is on the disk; for a while also where the process has no files left to open what is to be flushed.
+    /// Waits until all is on the disk; for a while also where the process has no files left to open what is to be flushed. What
+    /// comes behind one for which that was too short fails at once, so that those who ask, or stop the broker, do not wait in turn.
     fn flush(&mut self, now_ms: Timestamp) -> ottla_storage::Result<()> {
-        for _ in 0..FLUSHED_AGAIN_MAX {
-            match self.log.flush(now_ms) {
-                Err(error) if error.lacks_files() => {
-                    warn!(%error, "the metadata log waits for a file");
-                    std::thread::sleep(FLUSHED_AGAIN_AFTER);
-                }
-                done => return done,
-            }
-        }
-        self.log.flush(now_ms)
+        flush_patiently(&mut self.flushes_left, || self.log.flush(now_ms), || std::thread::sleep(FLUSHED_AGAIN_AFTER))
     }
 
     /// The state of a static quorum (kraft.version 0), on the disk before the epoch begins.
@@ -239,6 +235,27 @@ impl MetadataLog {
     }
 }
 
+fn flush_patiently(
+    left: &mut usize,
+    mut flush: impl FnMut() -> ottla_storage::Result<()>,
+    wait: impl Fn(),
+) -> ottla_storage::Result<()> {
+    loop {
+        match flush() {
+            Err(error) if error.lacks_files() && *left > 0 => {
+                warn!(%error, "the metadata log waits for a file");
+                *left -= 1;
+                wait();
+            }
+            Err(error) => return Err(error),
+            Ok(()) => {
+                *left = FLUSHED_AGAIN_MAX;
+                return Ok(());
+            }
+        }
+    }
+}
+
 /// What a voter remembers beside the log.
 struct VoterState {
     /// The last epoch it knew.
@@ -248,14 +265,25 @@ struct VoterState {
 }
 
 /// The voter's state; zeros where there is none.
+///
+/// # Errors
+/// It is there and cannot be read: it may say that the log is too short, or which epochs are used up.
 fn read_quorum_state(folder: &Path) -> Result<VoterState> {
-    let bytes = read_file(&folder.join(QUORUM_STATE))?.unwrap_or_default();
-    let state: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-    let number = |field| state.get(field).and_then(Value::as_i64).unwrap_or(0);
-    Ok(VoterState {
-        epoch: LeaderEpoch(number("leaderEpoch").try_into().unwrap_or(0)),
-        applied_offset: Offset(number("appliedOffset")),
-    })
+    let path = folder.join(QUORUM_STATE);
+    let Some(text) = read_file(&path)? else {
+        return Ok(VoterState { epoch: LeaderEpoch(0), applied_offset: Offset(0) });
+    };
+    let state: Value = serde_json::from_slice(&text).unwrap_or_default();
+    let epoch = state.get("leaderEpoch").and_then(Value::as_i64).and_then(|epoch| i32::try_from(epoch).ok());
+    let epoch = epoch.ok_or_else(|| {
+        let path = path.display();
+        let detail =
+            format!("{path} names no leaderEpoch. Restore that file from a copy, or remove it to start without");
+        Error::Metadata { detail }
+    })?;
+    // Only this broker and older versions of Kafka note it.
+    let applied_offset = state.get("appliedOffset").and_then(Value::as_i64).unwrap_or(0);
+    Ok(VoterState { epoch: LeaderEpoch(epoch), applied_offset: Offset(applied_offset) })
 }
 
 /// Applies what the log holds to `image`, from where the image ends.
@@ -266,7 +294,7 @@ fn replay(log: &Log, image: &mut Image) -> Result<()> {
         let slice = log.read(image.end(), READ_BYTES, end, true)?;
         buffer.resize(slice.length as usize, 0);
         os::read_exact_at(&slice.file, &mut buffer, slice.position)
-            .map_err(|source| Error::Io { what: format!("read {}", log.folder().display()), source })?;
+            .map_err(|source| Error::read(log.folder(), source))?;
         let before = image.end();
         for batch in Batches::new(&buffer) {
             let batch = batch.map_err(|error| damaged(log.folder(), image.end(), &error))?;
@@ -304,7 +332,11 @@ fn damaged(folder: &Path, at: Offset, detail: &dyn std::fmt::Display) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::io;
+
     use ottla_protocol::internal::metadata::NoOpRecord;
+    use ottla_storage::Error as StorageError;
 
     use super::*;
     use crate::config::Written;
@@ -359,6 +391,48 @@ mod tests {
             let (log, ..) = open(folder.path()).expect("that was the advice");
             assert_eq!((log.end(), log.epoch()), (Offset(4), LeaderEpoch(2)));
         }
+    }
+
+    #[test]
+    fn those_who_come_behind_a_flush_that_found_no_files_do_not_wait_in_turn() {
+        let (mut left, waits, files) = (FLUSHED_AGAIN_MAX, Cell::new(0), Cell::new(usize::MAX));
+        let mut flush = || {
+            let lacking = || StorageError::io("open", Path::new("log"))(io::Error::from_raw_os_error(24));
+            let flush = || if waits.get() < files.get() { Err(lacking()) } else { Ok(()) };
+            let before = waits.get();
+            let done = flush_patiently(&mut left, flush, || waits.set(waits.get() + 1));
+            (done.is_ok(), waits.get() - before)
+        };
+        assert_eq!(flush(), (false, FLUSHED_AGAIN_MAX));
+        assert_eq!([flush(), flush()], [(false, 0); 2]);
+        files.set(0);
+        assert_eq!(flush(), (true, 0));
+        files.set(waits.get() + 3);
+        assert_eq!(flush(), (true, 3), "there are files again, so the next lack is waited for");
+    }
+
+    #[test]
+    fn a_state_of_the_voter_that_cannot_be_read_is_not_taken_for_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (log, ..) = open(folder.path()).expect("it is new");
+        let path = log.folder().join(QUORUM_STATE);
+        log.close(1).expect("it is closed");
+        let state = std::fs::read(&path).expect("it was written");
+        let why = || open(folder.path()).map(|(log, ..)| log.end()).expect_err("it cannot be read").to_string();
+        for wrong in [&b""[..], &b"\xff"[..], &state[..state.len() / 2], &b"{\"leaderEpoch\": \"1\"}"[..]] {
+            std::fs::write(&path, wrong).expect("the folder is ours");
+            let error = why();
+            assert!(error.contains(&*path.to_string_lossy()) && error.contains("from a copy"), "{error}");
+        }
+        std::fs::remove_file(&path).expect("it is there");
+        std::fs::create_dir(&path).expect("the folder is ours");
+        assert!(why().starts_with("cannot read "), "{}", why());
+        std::fs::remove_dir(&path).expect("it is there");
+        // That of a cluster with a dynamic quorum.
+        std::fs::write(&path, r#"{"leaderId":1,"leaderEpoch":7,"votedId":1,"data_version":1}"#)
+            .expect("the folder is ours");
+        let (log, ..) = open(folder.path()).expect("it can be read");
+        assert_eq!(log.epoch(), LeaderEpoch(8));
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod metadata_log;
 mod publish;
 mod reserve;
 mod snapshot;
+mod snapshot_times;
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -35,6 +36,8 @@ use tracing::{error, info};
 pub use self::metadata_log::MetadataLog;
 pub use self::publish::{Publisher, broker_configs, configs};
 
+use self::snapshot_times::SnapshotTimes;
+
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::net::memory::{FrameMemory, Share};
@@ -50,8 +53,10 @@ const BYTES_PER_BYTE: usize = 8;
 /// So many replicas are assigned to their directories in one batch of records.
 const ASSIGNED_AT_ONCE: usize = 1000;
 
-/// Where an answer goes.
-type Answering = oneshot::Sender<std::result::Result<Answer, Unanswered>>;
+/// What the controller says.
+type Answered = std::result::Result<Answer, Unanswered>;
+/// Where that goes. Where nobody answers any more, it is dropped.
+type Answering = Box<dyn FnOnce(Answered) + Send>;
 
 /// What is on its way to the controller.
 enum Asked {
@@ -69,7 +74,7 @@ enum Asked {
 pub enum Unanswered {
     /// The controller has stopped.
     Stopped,
-    /// What was decided could not be written, and nothing of it is there.
+    /// What was decided could not be written: nothing of it is there.
     NotWritten,
 }
 
@@ -107,7 +112,7 @@ pub struct Host {
     /// What follows from commands of its own.
     unasked: Changes,
     config: Arc<Config>,
-    last_snapshot: Instant,
+    snapshot_times: SnapshotTimes,
 }
 
 impl Controller {
@@ -124,9 +129,14 @@ impl Controller {
 
     /// Has a command of the broker's own carried out, whatever is answered.
     pub fn tell(&self, command: Command) {
-        let (answer, _) = oneshot::channel();
+        self.ask_then(command, |_| ());
+    }
+
+    /// Has a command of the broker's own carried out, and the answer used on the controller's thread, whoever waits for what
+    /// follows from it.
+    pub fn ask_then(&self, command: Command, then: impl FnOnce(Answered) + Send + 'static) {
         // Without a controller the broker stops.
-        let _ = self.way.0.send(Asked::Command(Box::new(command), answer));
+        let _ = self.way.0.send(Asked::Command(Box::new(command), Box::new(then)));
     }
 
     /// Has those partitions hosted whose logs could not be opened before.
@@ -143,8 +153,10 @@ pub fn command_bytes(entries: usize, request_bytes: usize) -> usize {
 
 impl Place {
     /// Asks, and waits for the answer. The place may be kept until that has been used up.
-    pub async fn ask(&self, command: Command) -> std::result::Result<Answer, Unanswered> {
-        let (answer, answered) = oneshot::channel();
+    pub async fn ask(&self, command: Command) -> Answered {
+        let (tell, answered) = oneshot::channel();
+        // Whoever asked may have gone away.
+        let answer = Box::new(move |answer| drop(tell.send(answer)));
         self.way.0.send(Asked::Command(Box::new(command), answer)).map_err(|_| Unanswered::Stopped)?;
         answered.await.unwrap_or(Err(Unanswered::Stopped))
     }
@@ -164,7 +176,8 @@ impl Host {
         let makers = Makers::start(publisher.partitions.clone())
             .map_err(|source| Error::Io { what: "start a thread".to_owned(), source })?;
         let unasked = Changes::default();
-        Ok(Self { log, machine, publisher, makers, unasked, config, last_snapshot: Instant::now() })
+        let snapshot_times = SnapshotTimes::new(Instant::now());
+        Ok(Self { log, machine, publisher, makers, unasked, config, snapshot_times })
     }
 
     /// What the metadata log says.
@@ -290,12 +303,11 @@ impl Host {
     /// The metadata log takes no more.
     fn answer(&mut self, command: Command, answer: Answering, back: &Sender<Asked>) -> Result<()> {
         match self.carry_out(command) {
-            // Whoever asked may have gone away.
-            Ok((decided, changes)) if changes.is_empty() => drop(answer.send(Ok(decided))),
+            Ok((decided, changes)) if changes.is_empty() => answer(Ok(decided)),
             Ok((decided, changes)) => self.begin(changes, Some((decided, answer)), back),
             Err(failure) => {
                 self.unless_fatal(failure)?;
-                drop(answer.send(Err(Unanswered::NotWritten)));
+                answer(Err(Unanswered::NotWritten));
             }
         }
         Ok(())
@@ -310,7 +322,7 @@ impl Host {
     fn answer_made(&mut self, answered: Option<(Answer, Answering)>) -> Result<()> {
         let noted = self.on_made();
         if let Some((decided, answer)) = answered {
-            drop(answer.send(Ok(decided)));
+            answer(Ok(decided));
         }
         noted.or_else(|failure| self.unless_fatal(failure))
     }
@@ -326,14 +338,12 @@ impl Host {
     }
 
     fn take_snapshot_if_due(&mut self) {
-        let large = self.log.bytes_since_snapshot() >= self.config.metadata_log_max_record_bytes_between_snapshots;
-        let old =
-            self.config.metadata_log_max_snapshot_interval.is_some_and(|most| self.last_snapshot.elapsed() >= most);
-        if !large && !old {
+        if !self.snapshot_times.is_due(Instant::now(), self.log.bytes_since_snapshot(), &self.config) {
             return;
         }
-        self.last_snapshot = Instant::now();
-        match self.log.take_snapshot(self.machine.image(), clock::now_ms()) {
+        let taken = self.log.take_snapshot(self.machine.image(), clock::now_ms());
+        self.snapshot_times.tried(Instant::now(), taken.is_err());
+        match taken {
             Ok(()) => info!(end = %self.log.end(), "wrote a snapshot of the metadata"),
             Err(failure) => error!(%failure, "cannot write a snapshot of the metadata; the log is kept"),
         }

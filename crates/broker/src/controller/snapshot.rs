@@ -32,7 +32,7 @@ const BATCH_RECORDS: usize = 1000;
 /// ... which is ended sooner where it has so many bytes.
 const BATCH_BYTES: usize = 256 << 10;
 /// No batch of another writer is larger: Kafka's controller keeps to 8 MiB.
-const BATCH_BYTES_MAX: u64 = 64 << 20;
+pub const BATCH_BYTES_MAX: u64 = 64 << 20;
 
 /// A snapshot on the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ pub fn load(snapshot: &Snapshot, cluster_id: &str) -> Result<Image> {
         let path = snapshot.path.display();
         Error::Metadata { detail: format!("the snapshot {path} is damaged: {detail}. Restore that file from a copy") }
     };
-    let io = |source| Error::Io { what: format!("read {}", snapshot.path.display()), source };
+    let io = |source| Error::read(&snapshot.path, source);
     let file = os::open_read_only(&snapshot.path).map_err(io)?;
     let (length, mut position) = (os::length(&file).map_err(io)?, 0);
     let mut image = Image::new(cluster_id);

@@ -218,16 +218,20 @@ mod tests {
 
     use super::*;
 
+    /// Whether it is told to go. Afterwards it is later; the clock only goes on where nothing else does.
     async fn is_evicted(held: &Held) -> bool {
-        tokio::time::timeout(Duration::from_millis(1), held.evicted()).await.is_ok()
+        let is_told = tokio::time::timeout(Duration::from_millis(1), held.evicted()).await.is_ok();
+        tokio::time::advance(Duration::from_millis(1)).await;
+        is_told
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn who_has_taken_nothing_for_longest_goes() {
         let memory = AnswerMemory::with_limit(10_000);
         let (a, b, c) = (memory.hold(), memory.hold(), memory.hold());
         a.set(5000);
         b.set(5000);
+        tokio::time::advance(Duration::from_millis(1)).await;
         a.progressed();
         assert!(!is_evicted(&a).await && !is_evicted(&b).await);
         assert!(!memory.is_plentiful());
@@ -250,7 +254,7 @@ mod tests {
         assert_eq!(memory.used_bytes.load(Ordering::SeqCst), 0);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn who_was_told_to_go_for_what_it_has_got_rid_of_may_stay() {
         let memory = AnswerMemory::with_limit(10_000);
         let (a, b) = (memory.hold(), memory.hold());
@@ -264,7 +268,7 @@ mod tests {
         assert!(is_evicted(&a).await, "now it is the slowest again");
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn nothing_new_is_made_before_those_who_go_are_gone() {
         let memory = AnswerMemory::with_limit(10_000_000);
         let (a, b) = (memory.hold(), memory.hold());
@@ -280,7 +284,7 @@ mod tests {
         waiting.await.expect("it does not panic");
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn there_is_room_again_when_somebody_has_read_his_answer() {
         let memory = AnswerMemory::with_limit(10_000);
         let (a, b) = (memory.hold(), memory.hold());
@@ -298,7 +302,7 @@ mod tests {
         waiting.await.expect("it does not panic");
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn small_answers_are_not_counted() {
         let memory = AnswerMemory::with_limit(10);
         let held = memory.hold();

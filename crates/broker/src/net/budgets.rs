@@ -1,9 +1,10 @@
 //! What all requests together may hold of the memory, beside their frames ([`FrameMemory`]).
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use super::answer_memory::AnswerMemory;
 use super::memory::FrameMemory;
@@ -89,6 +90,22 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_parked_request_does_not_wait_for_its_turn_for_ever() {
+        let budgets = Budgets::default();
+        let begun = Instant::now();
+        assert!(budgets.large_turn_of_parked().await.is_some());
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        let turn = budgets.try_large_turn().expect("nobody has it");
+        assert!(budgets.large_turn_of_parked().await.is_none());
+        assert!((PARKED_WAITS..2 * PARKED_WAITS).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+        let (later, ()) = tokio::join!(budgets.large_turn_of_parked(), async {
+            tokio::time::sleep(PARKED_WAITS / 2).await;
+            drop(turn);
+        });
+        assert!(later.is_some());
+    }
 
     #[tokio::test]
     async fn who_has_gone_does_not_hold_up_who_is_there() {

@@ -129,85 +129,85 @@ impl Connection {
                 next = next(&self.node, &mut self.frames, &self.transport, self.waits_since.is_some()), if may_read => next,
                 () = check_time(), if !may_read => Ok(Step::Check),
             };
-            match step {
-                Ok(Step::Send) => {
-                    if let Err(ended) = self.send_ready().await {
-                        return ended;
-                    }
-                }
-                Ok(Step::Handle(Some(size), mut turn)) => {
-                    if !self.held.memory().is_settled() {
-                        // Nobody waits with the turn in hand.
-                        drop(turn);
-                        match settled(&self.held, &self.client.hurry).await {
-                            true => continue,
-                            false => return Ended::Evicted,
-                        }
-                    }
-                    let now = Instant::now();
-                    let begun = self.waits_since.unwrap_or(now);
-                    if turn.is_some() && !self.held.memory().is_plentiful() && begun.elapsed() < READ_GRACE {
-                        drop(turn);
-                        let grace = (begun + READ_GRACE).into();
-                        let _ = tokio::time::timeout_at(grace, self.held.memory().plentiful()).await;
-                        continue;
-                    }
-                    self.waits_since = None;
-                    let frame = self.frames.frame(size);
-                    let reply = dispatch::dispatch(&self.node, &mut self.client, frame, begun, &mut turn);
-                    if let (Ok(Reply::Ready(answer)), Some(_)) = (&reply, &turn) {
-                        // The next large one is made when this is counted.
-                        self.held.set(self.queue.memory_bytes() + answer.memory_bytes());
-                    }
-                    drop(turn);
-                    if reply.as_ref().is_err_and(|refused| *refused == Refused::NotYet) {
-                        self.waits_since = Some(begun);
-                        continue;
-                    }
-                    self.frames.consume(size);
-                    if now.elapsed() > HOG {
-                        // The worker's other connections come first; this one may have the next request there already.
-                        tokio::task::yield_now().await;
-                    }
-                    match reply {
-                        Ok(Reply::Ready(answer)) if self.queue.is_empty() => {
-                            if let Err(ended) = self.send(answer).await {
-                                return ended;
-                            }
-                        }
-                        Ok(Reply::Ready(answer)) => {
-                            self.queue.push_ready(answer);
-                            self.account();
-                        }
-                        Ok(Reply::Parked(parked)) => self.queue.push_parked(parked, 0),
-                        Ok(Reply::Holding(parked, memory_bytes)) => {
-                            self.queue.push_parked(parked, memory_bytes);
-                            self.account();
-                        }
-                        Ok(Reply::None) => {}
-                        Err(refused) => return self.refuse(refused).await,
-                    }
-                }
-                Ok(Step::Hurry) => {
-                    // What it holds is behind a parked request: the client could not have taken it. In a hurry that request
-                    // has ended by now, if it is one that can.
-                    if self.client.hurry.swap(true, Ordering::Relaxed) || !self.held.stay() {
-                        return Ended::Evicted;
-                    }
-                }
+            let done = match step {
+                Ok(Step::Send) => self.send_ready().await,
+                Ok(Step::Handle(size, turn)) => self.handle(size, turn).await,
+                Ok(Step::Hurry) => self.go_on_in_a_hurry(),
                 Ok(Step::Check) => {
                     self.frames.trim();
                     if self.frames.is_in_the_way() {
                         self.client.hurry.store(true, Ordering::Relaxed);
                     }
+                    Ok(())
                 }
-                Ok(Step::Handle(None, _)) => return Ended::Closed,
+                Ok(Step::End) => return self.answer_rest(stop).await,
                 Err(error @ ReadError::TooLarge(..)) => {
                     let _ = self.drain().await;
-                    return Ended::Read(error);
+                    Err(Ended::Read(error))
                 }
-                Err(error) => return Ended::Read(error),
+                Err(error) => Err(Ended::Read(error)),
+            };
+            if let Err(ended) = done {
+                return ended;
             }
+        }
+    }
+
+    /// Handles the frame of `size` bytes that has come, with the `turn` of the large requests if it has waited for that.
+    async fn handle(&mut self, size: usize, mut turn: Option<LargeTurn>) -> Result<(), Ended> {
+        if !self.held.memory().is_settled() {
+            // Nobody waits with the turn in hand.
+            drop(turn);
+            return settled(&self.held, &self.client.hurry).await.then_some(()).ok_or(Ended::Evicted);
+        }
+        let now = Instant::now();
+        let begun = self.waits_since.unwrap_or(now);
+        if turn.is_some() && !self.held.memory().is_plentiful() && begun.elapsed() < READ_GRACE {
+            drop(turn);
+            let grace = (begun + READ_GRACE).into();
+            let _ = tokio::time::timeout_at(grace, self.held.memory().plentiful()).await;
+            return Ok(());
+        }
+        self.waits_since = None;
+        let frame = self.frames.frame(size);
+        let reply = dispatch::dispatch(&self.node, &mut self.client, frame, begun, &mut turn);
+        if let (Ok(Reply::Ready(answer)), Some(_)) = (&reply, &turn) {
+            // The next large one is made when this is counted.
+            self.held.set(self.queue.memory_bytes() + answer.memory_bytes());
+        }
+        drop(turn);
+        if reply.as_ref().is_err_and(|refused| *refused == Refused::NotYet) {
+            self.waits_since = Some(begun);
+            return Ok(());
+        }
+        self.frames.consume(size);
+        if now.elapsed() > HOG {
+            // The worker's other connections come first; this one may have the next request there already.
+            tokio::task::yield_now().await;
+        }
+        match reply {
+            Ok(Reply::Ready(answer)) if self.queue.is_empty() => self.send(answer).await?,
+            Ok(Reply::Ready(answer)) => {
+                self.queue.push_ready(answer);
+                self.account();
+            }
+            Ok(Reply::Parked(parked)) => self.queue.push_parked(parked, 0),
+            Ok(Reply::Holding(parked, memory_bytes)) => {
+                self.queue.push_parked(parked, memory_bytes);
+                self.account();
+            }
+            Ok(Reply::None) => {}
+            Err(refused) => return Err(self.refuse(refused).await),
+        }
+        Ok(())
+    }
+
+    /// What it holds is behind a parked request: the client could not have taken it. In a hurry that request has ended by now,
+    /// if it is one that can.
+    fn go_on_in_a_hurry(&self) -> Result<(), Ended> {
+        match self.client.hurry.swap(true, Ordering::Relaxed) || !self.held.stay() {
+            true => Err(Ended::Evicted),
+            false => Ok(()),
         }
     }
 
@@ -267,28 +267,47 @@ impl Connection {
         Ended::Refused(refused)
     }
 
+    /// The client sends no more. As in Kafka, what it has asked for is answered, however long that takes: it may still read. But
+    /// what waits for records does not wait any longer, since the client is more likely to be gone.
+    async fn answer_rest(&mut self, stop: impl Future<Output = bool>) -> Ended {
+        match self.send_rest(stop).await {
+            Some(ended) => ended,
+            None => self.drain().await,
+        }
+    }
+
     /// Sends what is left. Requests that wait for records do not wait any longer.
     async fn drain(&mut self) -> Ended {
+        let never = std::future::pending();
+        tokio::time::timeout(DRAIN, self.send_rest(never)).await.ok().flatten().unwrap_or(Ended::Closed)
+    }
+
+    /// Sends all that is queued; nothing where it is told to `stop`, which it hears of between two answers only.
+    async fn send_rest(&mut self, stop: impl Future<Output = bool>) -> Option<Ended> {
+        let mut stop = pin!(stop);
         self.is_ending = true;
         self.client.hurry.store(true, Ordering::Relaxed);
-        let all = async {
-            while !self.queue.is_empty() {
-                tokio::select! {
-                    biased;
-                    () = self.queue.progressed() => self.send_ready().await?,
-                    () = self.held.evicted() => return Err(Ended::Evicted),
-                }
+        while !self.queue.is_empty() {
+            tokio::select! {
+                biased;
+                _ = &mut stop => return None,
+                () = self.queue.progressed() => {}
+                () = self.held.evicted() => return Some(Ended::Evicted),
             }
-            Ok(Ended::Closed)
-        };
-        tokio::time::timeout(DRAIN, all).await.unwrap_or(Ok(Ended::Closed)).unwrap_or_else(|ended| ended)
+            if let Err(ended) = self.send_ready().await {
+                return Some(ended);
+            }
+        }
+        Some(Ended::Closed)
     }
 }
 
 enum Step {
     Send,
     /// A frame of this size, and the turn of the large requests if that is what it is.
-    Handle(Option<usize>, Option<LargeTurn>),
+    Handle(usize, Option<LargeTurn>),
+    /// The client sends no more.
+    End,
     Check,
     Hurry,
 }
@@ -297,7 +316,7 @@ enum Step {
 /// wait for theirs. Whoever is called away meanwhile waits anew.
 async fn next(node: &Node, frames: &mut FrameReader, transport: &Transport, is_large: bool) -> Result<Step, ReadError> {
     let turn = if is_large { Some(node.budgets.large_turn(transport.gone()).await) } else { None };
-    Ok(Step::Handle(frames.next(transport).await?, turn))
+    Ok(frames.next(transport).await?.map_or(Step::End, |size| Step::Handle(size, turn)))
 }
 
 /// Waits until there is memory for one more answer. Meanwhile this connection itself may be told to go, for what it has

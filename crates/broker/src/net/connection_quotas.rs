@@ -40,6 +40,19 @@ pub struct Limits {
     pub is_protected: bool,
 }
 
+#[cfg(test)]
+impl Limits {
+    /// As good as none.
+    pub const NONE: Self = Self {
+        most: usize::MAX,
+        most_of_listener: usize::MAX,
+        most_from_address: usize::MAX,
+        most_per_s: i32::MAX as u32,
+        most_per_s_of_listener: i32::MAX as u32,
+        is_protected: false,
+    };
+}
+
 /// What becomes of a connection.
 #[derive(Debug)]
 pub enum Admission {
@@ -219,15 +232,6 @@ impl Counts {
 mod tests {
     use super::*;
 
-    const UNLIMITED: Limits = Limits {
-        most: usize::MAX,
-        most_of_listener: usize::MAX,
-        most_from_address: usize::MAX,
-        most_per_s: i32::MAX as u32,
-        most_per_s_of_listener: i32::MAX as u32,
-        is_protected: false,
-    };
-
     struct Fixture {
         quotas: Arc<ConnectionQuotas>,
         listeners: [Arc<str>; 2],
@@ -258,7 +262,7 @@ mod tests {
     #[test]
     fn connections_are_counted_until_they_end() {
         let mut fixture = Fixture::new();
-        let limits = Limits { most: 3, most_from_address: 2, ..UNLIMITED };
+        let limits = Limits { most: 3, most_from_address: 2, ..Limits::NONE };
         let mut come = |address| fixture.come(0, address, limits);
         assert_eq!([1, 1, 1, 2, 2].map(&mut come), ["in", "in", "too many", "in", "waits 0"]);
         assert_eq!(fixture.quotas.all(), 3);
@@ -271,14 +275,14 @@ mod tests {
 
     #[test]
     fn nobody_comes_from_an_address_that_may_have_none() {
-        let limits = Limits { most_from_address: 0, ..UNLIMITED };
+        let limits = Limits { most_from_address: 0, ..Limits::NONE };
         assert_eq!(Fixture::new().come(0, 1, limits), "too many");
     }
 
     #[test]
     fn a_listener_is_full_for_itself() {
         let mut fixture = Fixture::new();
-        let limits = Limits { most_of_listener: 1, ..UNLIMITED };
+        let limits = Limits { most_of_listener: 1, ..Limits::NONE };
         let mut come = |listener| fixture.come(listener, 1, limits);
         assert_eq!([0, 0, 1, 1].map(&mut come), ["in", "waits 0", "in", "waits 0"]);
     }
@@ -286,18 +290,18 @@ mod tests {
     #[test]
     fn a_listener_is_slowed_down_for_itself_and_the_broker_for_all() {
         let mut fixture = Fixture::new();
-        let slow = Limits { most_per_s_of_listener: 1, ..UNLIMITED };
+        let slow = Limits { most_per_s_of_listener: 1, ..Limits::NONE };
         let waiting: Vec<String> = (0..12).map(|_| fixture.come(0, 1, slow)).filter(|came| came != "in").collect();
         assert_eq!(waiting, ["waits 1000", "waits 1000"]);
         assert_eq!(fixture.come(1, 1, slow), "in");
-        let slow = Limits { most_per_s: 1, ..UNLIMITED };
+        let slow = Limits { most_per_s: 1, ..Limits::NONE };
         assert_eq!([0, 1].map(|listener| fixture.come(listener, 1, slow)), ["waits 1000", "waits 1000"]);
     }
 
     #[test]
     fn the_listener_of_brokers_is_not_held_up_by_others() {
         let mut fixture = Fixture::new();
-        let clients = Limits { most: 1, most_per_s: 1, ..UNLIMITED };
+        let clients = Limits { most: 1, most_per_s: 1, ..Limits::NONE };
         let brokers = Limits { is_protected: true, ..clients };
         assert_eq!([0, 0].map(|listener| fixture.come(listener, 1, clients)), ["in", "waits 0"]);
         assert!((0..30).all(|_| fixture.come(1, 1, brokers) == "in"), "neither full nor too fast");
@@ -308,7 +312,7 @@ mod tests {
     fn what_comes_too_fast_from_one_address_slows_nobody_else_down() {
         let mut fixture = Fixture::new();
         fixture.quotas.limit_rate_from(Some(IpAddr::from([127, 0, 0, 1])), Some(1));
-        let limits = Limits { most_per_s: 2, ..UNLIMITED };
+        let limits = Limits { most_per_s: 2, ..Limits::NONE };
         let came: Vec<String> = (0..100).map(|_| fixture.come(0, 1, limits)).collect();
         assert!(came[..10].iter().all(|came| came == "in"), "{came:?}");
         assert!(came[10..].iter().all(|came| came == "too fast 1000"), "{came:?}");
@@ -320,12 +324,12 @@ mod tests {
     #[tokio::test]
     async fn who_waits_comes_in_when_another_ends_or_there_is_more_room() {
         let mut fixture = Fixture::new();
-        let limits = Limits { most: 1, ..UNLIMITED };
+        let limits = Limits { most: 1, ..Limits::NONE };
         assert_eq!(fixture.come(0, 1, limits), "in");
         let most = Arc::new(Mutex::new(1));
         let wait = |quotas: &Arc<ConnectionQuotas>, until| {
             let (quotas, most) = (Arc::clone(quotas), Arc::clone(&most));
-            let limits = move || Limits { most: *most.lock().unwrap(), ..UNLIMITED };
+            let limits = move || Limits { most: *most.lock().unwrap(), ..Limits::NONE };
             tokio::spawn(async move { quotas.room(until, "CLIENTS", limits).await })
         };
         let waiting = wait(&fixture.quotas, Instant::now());

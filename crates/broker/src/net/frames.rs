@@ -92,6 +92,7 @@ pub struct FrameReader {
     last_active: Instant,
     checked_bytes: usize,
     is_excused: bool,
+    waits_for_memory: bool,
     check: Pin<Box<Sleep>>,
 }
 
@@ -108,6 +109,7 @@ impl FrameReader {
             last_active: now,
             checked_bytes: 0,
             is_excused: false,
+            waits_for_memory: false,
             check: Box::pin(tokio::time::sleep_until(now + max_idle.min(CHECK_EVERY))),
         }
     }
@@ -230,7 +232,11 @@ impl FrameReader {
         let whole = buffered + missing;
         let target = if missing > 0 { grown.min(whole) } else { grown }.max(FREE_BYTES);
         if !self.share.try_grow_to(target - FREE_BYTES) {
+            // It may be called away meanwhile, and find memory at once when it is called again.
+            self.waits_for_memory = true;
             self.share.grow_to(target - FREE_BYTES).await;
+        }
+        if std::mem::take(&mut self.waits_for_memory) {
             // While it waited, its client could not get on.
             self.check.as_mut().reset(Instant::now() + CHECK_EVERY);
         }
@@ -316,33 +322,39 @@ mod tests {
         assert!(matches!(reader.next(&transport).await, Ok(None)));
     }
 
-    #[tokio::test]
+    /// Waits until so many bytes have come that nobody has read.
+    async fn have_come(transport: &Transport, bytes: usize) {
+        let Transport::Plain(stream) = transport;
+        let mut seen = vec![0; bytes];
+        while stream.peek(&mut seen).await.expect("it is open") < bytes {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The clock only goes on where nothing else does.
+    #[tokio::test(start_paused = true)]
     async fn waiting_for_memory_is_not_held_against_a_client() {
         let memory = FrameMemory::new(200_000);
-        let (mut first, mut overdrawn) = (memory.share(), memory.share());
-        first.grow_to(200_000).await;
+        let mut held: Vec<Share> = (0..4).map(|_| memory.try_share(50_000).expect("there is room")).collect();
+        let mut overdrawn = memory.share();
         overdrawn.grow_to(1).await;
         let (transport, mut client) = pair().await;
         let mut reader = FrameReader::new(memory.share(), 1 << 20, Duration::from_secs(600));
-        client.write_i32(100_000).await.expect("it is open");
+        client.write_i32(40_000).await.expect("it is open");
         client.write_all(&[1; 10_000]).await.expect("it is open");
-        let moment = Duration::from_millis(20);
-        assert!(tokio::time::timeout(moment, reader.next(&transport)).await.is_err(), "there is no memory");
-        // Others wait all the time, and this one has waited for longer than between two checks.
+        have_come(&transport, 10_004).await;
+        // It has waited for longer than between two checks.
+        let waits = tokio::time::timeout(2 * CHECK_EVERY, reader.next(&transport)).await;
+        assert!(waits.is_err() && reader.share.bytes() == 0, "there is no memory: {waits:?}");
+        // Others wait all the time.
         let waiter = tokio::spawn(async move { memory.share().grow_to(1_000_000).await });
-        reader.check.as_mut().reset(Instant::now());
-        let free = async {
-            tokio::task::yield_now().await;
-            drop(first);
-            tokio::time::sleep(moment).await;
-        };
-        tokio::select! {
-            biased;
-            frame = reader.next(&transport) => panic!("it does not wait for its client: {frame:?}"),
-            () = free => {}
-        }
-        client.write_all(&[1; 90_000]).await.expect("it is open");
-        assert!(matches!(reader.next(&transport).await, Ok(Some(100_000))));
+        tokio::task::yield_now().await;
+        held.pop();
+        let waits = tokio::time::timeout(CHECK_EVERY / 2, reader.next(&transport)).await;
+        assert!(waits.is_err() && reader.share.memory().is_short(), "it waits for its client: {waits:?}");
+        client.write_all(&[1; 30_000]).await.expect("it is open");
+        have_come(&transport, 30_000).await;
+        assert!(matches!(reader.next(&transport).await, Ok(Some(40_000))));
         waiter.abort();
     }
 
@@ -414,10 +426,10 @@ mod tests {
         assert!(matches!(reader.next(&transport).await, Err(ReadError::TooLarge(3, bytes)) if bytes == 50 << 20));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn whoever_has_just_taken_an_answer_is_not_idle() {
         let (transport, _client) = pair().await;
-        let max_idle = Duration::from_millis(400);
+        let max_idle = Duration::from_secs(600);
         let mut reader = FrameReader::new(FrameMemory::new(1 << 20).share(), 1000, max_idle);
         tokio::time::sleep(max_idle).await;
         reader.client_is_active();

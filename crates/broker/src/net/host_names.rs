@@ -300,15 +300,8 @@ mod tests {
         let quotas = ConnectionQuotas::new(Windows::new(11, 1));
         let rates = HostRates::start(&quotas, running(), resolve).unwrap();
         let come = || {
-            let limits = Limits {
-                most: usize::MAX,
-                most_of_listener: usize::MAX,
-                most_from_address: usize::MAX,
-                most_per_s: i32::MAX as u32,
-                most_per_s_of_listener: i32::MAX as u32,
-                is_protected: false,
-            };
-            let came = |_: &usize| matches!(quotas.arrive(&"X".into(), ADDRESS, limits, 0), Admission::Admitted(_));
+            let arrive = || quotas.arrive(&"X".into(), ADDRESS, Limits::NONE, 0);
+            let came = |_: &usize| matches!(arrive(), Admission::Admitted(_));
             (0..50).filter(came).count()
         };
         rates.set("slow", Some(2));

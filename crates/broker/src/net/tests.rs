@@ -1,7 +1,7 @@
 //! Connections of a whole broker, whose inside is at hand.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
@@ -77,6 +77,17 @@ async fn start_with(folder: &Path, settings: &str) -> Broker {
     Broker::start(config).await.unwrap()
 }
 
+fn new_topic(name: &str) -> NewTopic<'_> {
+    NewTopic { name: name.into(), num_partitions: 1, replication_factor: 1, ..Default::default() }
+}
+
+/// Waits so long for a record of `topic`.
+fn long_poll(topic: &str, max_wait_ms: i32) -> FetchRequest<'_> {
+    let partition = Partition { partition_max_bytes: 1, ..Default::default() };
+    let topics = vec![Topic { topic: topic.into(), partitions: vec![partition], ..Default::default() }];
+    FetchRequest { session_epoch: -1, topics, max_wait_ms, min_bytes: 1, max_bytes: 1, ..Default::default() }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn large_requests_wait_for_each_other_and_nobody_waits_for_them() {
     let folder = tempfile::tempdir().unwrap();
@@ -140,21 +151,35 @@ async fn who_waited_long_for_an_answer_was_not_idle() {
     let folder = tempfile::tempdir().unwrap();
     let broker = start_with(folder.path(), "connections.max.idle.ms=3000").await;
     let mut client = Client::new(&broker);
-    let topic = NewTopic { name: "t".into(), num_partitions: 1, replication_factor: 1, ..Default::default() };
-    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1000, validate_only: false };
+    let request = CreateTopicsRequest { topics: vec![new_topic("t")], timeout_ms: 1000, validate_only: false };
     client.send((ApiKey::CreateTopics, 7), 1, &request);
     assert_eq!(client.answered(), 1);
-    let partition = Partition { partition_max_bytes: 1, ..Default::default() };
-    let topics = vec![Topic { topic: "t".into(), partitions: vec![partition], ..Default::default() }];
-    let request =
-        FetchRequest { session_epoch: -1, topics, max_wait_ms: 2500, min_bytes: 1, max_bytes: 1, ..Default::default() };
-    client.send((ApiKey::Fetch, 12), 2, &request);
+    client.send((ApiKey::Fetch, 12), 2, &long_poll("t", 2500));
     assert_eq!(client.answered(), 2);
     // Longer than what is left of the time since the request.
     assert!(!gone_within(&client, Duration::from_millis(1500)));
     client.send((ApiKey::ApiVersions, 0), 3, &ApiVersionsRequest::default());
     assert_eq!(client.answered(), 3);
     assert!(gone_within(&client, Duration::from_secs(60)), "now it is idle");
+    drop(client);
+    broker.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sends_no_more_is_answered_and_then_let_go() {
+    const HOUR_MS: i32 = 3_600_000;
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start(folder.path()).await;
+    let mut client = Client::new(&broker);
+    let create = |name| CreateTopicsRequest { topics: vec![new_topic(name)], timeout_ms: 1000, validate_only: false };
+    client.send((ApiKey::CreateTopics, 7), 1, &create("t"));
+    assert_eq!(client.answered(), 1);
+    client.send((ApiKey::Fetch, 12), 2, &long_poll("t", HOUR_MS));
+    client.send((ApiKey::CreateTopics, 7), 3, &create("u"));
+    client.0.shutdown(Shutdown::Write).unwrap();
+    assert_eq!([client.answered(), client.answered()], [2, 3]);
+    assert!(broker.node.image().topic("u").is_some());
+    assert!(gone_within(&client, Duration::from_secs(60)));
     drop(client);
     broker.stop().await.unwrap();
 }
@@ -252,9 +277,8 @@ async fn a_topic_that_is_to_be_created_in_no_time_is_not_created() {
     let mut client = Client::new(&broker);
     let api = (ApiKey::CreateTopics, 7);
     let mut create = |timeout_ms| {
-        let topic = NewTopic { name: "t".into(), num_partitions: 1, replication_factor: 1, ..Default::default() };
-        let answer =
-            ask(&mut client, api, &CreateTopicsRequest { topics: vec![topic], timeout_ms, validate_only: false });
+        let topics = vec![new_topic("t")];
+        let answer = ask(&mut client, api, &CreateTopicsRequest { topics, timeout_ms, validate_only: false });
         let answer = CreateTopicsResponse::decode(&mut Reader::new(&answer), api.1).unwrap();
         answer.topics[0].error_code
     };

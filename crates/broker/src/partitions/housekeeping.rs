@@ -72,11 +72,16 @@ impl Housekeeping {
         }
         Ok(this)
     }
+
+    /// Tells them to end, and does not wait for it.
+    pub fn stop_soon(&mut self) {
+        self.stop.clear();
+    }
 }
 
 impl Drop for Housekeeping {
     fn drop(&mut self) {
-        self.stop.clear();
+        self.stop_soon();
         for thread in self.threads.drain(..) {
             if let Err(panic) = thread.join()
                 && !std::thread::panicking()

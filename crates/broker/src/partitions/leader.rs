@@ -90,6 +90,16 @@ impl Leader {
         }
     }
 
+    /// What a broker is told that fetches as a replica, and is none. As in Kafka, which of the two is behind is not known where
+    /// it names an epoch.
+    pub fn refuse_replica(&self, believed: LeaderEpoch) -> ErrorCode {
+        match self.check_epoch(believed) {
+            Err(code) => code,
+            Ok(()) if believed == LeaderEpoch::NONE => ErrorCode::NotLeaderOrFollower,
+            Ok(()) => ErrorCode::UnknownLeaderEpoch,
+        }
+    }
+
     /// The local log now ends at `end`. Says whether the high watermark moved.
     pub fn on_appended(&mut self, end: Offset) -> bool {
         if self.in_sync != [self.local] {
@@ -178,6 +188,12 @@ mod tests {
         assert_eq!(leader.check_epoch(LeaderEpoch(3)), Ok(()));
         assert_eq!(leader.check_epoch(LeaderEpoch(2)), Err(ErrorCode::FencedLeaderEpoch));
         assert_eq!(leader.check_epoch(LeaderEpoch(4)), Err(ErrorCode::UnknownLeaderEpoch));
+    }
+
+    #[test]
+    fn who_is_no_replica_is_told_so_by_the_epoch_it_names() {
+        let told = [-1, 2, 3, 4].map(|epoch| alone(0).refuse_replica(LeaderEpoch(epoch)).code());
+        assert_eq!(told, [6, 74, 75, 75]);
     }
 
     #[test]

@@ -333,6 +333,11 @@ impl Partition {
         Ok(())
     }
 
+    /// See [`Leader::refuse_replica`].
+    pub fn refuse_replica(&self, believed: LeaderEpoch) -> ErrorCode {
+        self.leading().leader.refuse_replica(believed)
+    }
+
     /// Wakes the requests that wait for what has changed since this was last called.
     pub(super) fn wake(&self) {
         if self.leading().take_changes().1 {

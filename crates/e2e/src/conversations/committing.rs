@@ -2,7 +2,6 @@
 
 use ottla_base::Uuid;
 use ottla_protocol::ApiKey;
-use ottla_protocol::messages::delete_topics_request::DeleteTopicsRequest;
 use ottla_protocol::messages::offset_commit_request::{OffsetCommitRequest, Partition, Topic};
 use ottla_protocol::messages::offset_commit_response::OffsetCommitResponse;
 use ottla_protocol::messages::offset_delete_request::{self, OffsetDeleteRequest};
@@ -271,9 +270,7 @@ fn deleted_topics(session: &mut Session) {
     let offsets = of_nobody(GROUP, vec![of_topic(TOPIC, &[(0, 5, Some("m"))])]);
     exchange!(session, "before", OffsetCommit 9, &offsets => OffsetCommitResponse<'_>);
     fetch(session, "before", 8, &[(GROUP, None)]);
-    let request = DeleteTopicsRequest { topic_names: vec![TOPIC.into()], timeout_ms: 10_000, ..Default::default() };
-    session.client.ask(ApiKey::DeleteTopics, 5, &request).expect("it is answered");
-    std::thread::sleep(10 * session.settled);
+    session.delete(TOPIC);
     fetch(session, "after", 8, &[(GROUP, None)]);
     let request = of_nobody(GROUP, vec![of_topic(TOPIC, &[(0, 5, Some("m"))])]);
     exchange!(session, "after", OffsetCommit 9, &request => OffsetCommitResponse<'_>);

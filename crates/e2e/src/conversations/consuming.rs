@@ -16,6 +16,8 @@ pub(super) const ALL: &[Conversation] = &[
     Conversation::new("fetch-epochs", epochs),
     Conversation::new("fetch-sessions", sessions),
     Conversation::new("fetch-ids", ids),
+    Conversation::new("fetch-as-a-replica", as_a_replica),
+    Conversation::new("fetch-deleted", deleted),
 ];
 
 const ENOUGH: i32 = 1 << 20;
@@ -212,4 +214,46 @@ fn ids(session: &mut Session) {
         ..of("fetch-i", vec![])
     };
     fetch(session, "with an unknown id", 17, &unknown);
+}
+
+fn as_a_replica(session: &mut Session) {
+    session.topic("fetch-r", 1, &[]);
+    fill(session, "fetch-r", 0);
+    for (what, topic, partition, current_leader_epoch) in [
+        ("no epoch", "fetch-r", 0, -1),
+        ("this epoch", "fetch-r", 0, 0),
+        ("a later epoch", "fetch-r", 0, 5),
+        ("a partition that is not there", "fetch-r", 7, 0),
+        ("a topic that is not there", "fetch-none", 0, 0),
+    ] {
+        let partition = Partition { current_leader_epoch, ..from(partition, 8) };
+        fetch(session, what, 12, &FetchRequest { replica_id: 5, ..of(topic, vec![partition]) });
+    }
+    let id = session.id_of("fetch-r");
+    for (what, topic_id) in [("by id", id), ("by an unknown id", Uuid(77))] {
+        let topic = Topic { topic: "".into(), topic_id, partitions: vec![from(0, 8)] };
+        let request = FetchRequest { replica_id: 5, topics: vec![topic], ..of("fetch-r", vec![]) };
+        fetch(session, what, 14, &request);
+    }
+}
+
+fn deleted(session: &mut Session) {
+    session.topic("fetch-d", 1, &[]);
+    let id = session.id_of("fetch-d");
+    let topic = |partitions| vec![Topic { topic: "".into(), topic_id: id, partitions }];
+    let full = FetchRequest { session_epoch: 0, topics: topic(vec![from(0, 0)]), ..of("fetch-d", vec![]) };
+    let session_id = fetch(session, "a new session", 17, &full);
+    let next = |session_epoch, partitions| FetchRequest {
+        session_id,
+        session_epoch,
+        topics: if partitions { topic(vec![from(0, 1)]) } else { vec![] },
+        ..of("fetch-d", vec![])
+    };
+    session.delete("fetch-d");
+    fetch(session, "the topic is deleted", 17, &next(1, false));
+    fetch(session, "it is wanted once more", 17, &next(2, true));
+    session.topic("fetch-d", 1, &[]);
+    fetch(session, "there is another one of its name", 17, &next(3, false));
+    fetch(session, "the old one is wanted once more", 17, &next(4, true));
+    fetch(session, "the old one, without a session", 17, &FetchRequest { session_epoch: -1, ..full });
 }

@@ -34,6 +34,7 @@ use std::time::Duration;
 use ottla_base::Uuid;
 use ottla_protocol::messages::create_topics_request::{Config, CreateTopicsRequest, Topic as NewTopic};
 use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
+use ottla_protocol::messages::delete_topics_request::DeleteTopicsRequest;
 use ottla_protocol::messages::metadata_request::{MetadataRequest, Topic as AskedTopic};
 use ottla_protocol::messages::metadata_response::MetadataResponse;
 use ottla_protocol::messages::produce_request::{PartitionData, ProduceRequest, TopicData};
@@ -257,6 +258,13 @@ impl Session {
         let response: CreateTopicsResponse<'_> = body(&answer, ApiKey::CreateTopics, 7);
         assert_eq!(response.topics[0].error_code, 0, "{response:?}");
         self.wait_until_led(name, partitions);
+    }
+
+    /// Deletes a topic, and waits until it is forgotten.
+    pub fn delete(&mut self, name: &str) {
+        let request = DeleteTopicsRequest { topic_names: vec![name.into()], timeout_ms: 10_000, ..Default::default() };
+        self.client.ask(ApiKey::DeleteTopics, 5, &request).expect("it is answered");
+        std::thread::sleep(10 * self.settled);
     }
 
     /// Waits until every partition answers as its leader.

@@ -83,6 +83,10 @@ fn requests(session: &mut Session) {
     produce(session, "no records at all", 9, &produce_request("produce-r", 0, 1, &[]));
     let twice = [&batch[..], &batch[..]].concat();
     produce(session, "two batches", 9, &produce_request("produce-r", 0, 1, &twice));
+    for (what, partition, bytes) in [("partition 9", 9, &batch[..]), ("two batches", 0, &twice), ("no records", 0, &[])]
+    {
+        produce(session, &format!("acks 2, {what}"), 9, &produce_request("produce-r", partition, 2, bytes));
+    }
     let no_topics = ProduceRequest { topic_data: vec![], ..produce_request("produce-r", 0, 1, &batch) };
     produce(session, "no topics", 9, &no_topics);
     let mut no_partitions = produce_request("produce-r", 0, 1, &batch);

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::internal::metadata::{ClearElrRecord, ConfigRecord, MetadataRecord};
 
-use super::{Draft, Refusal, kept};
-use crate::image::{ConfigResource, ELIGIBLE_LEADER_REPLICAS_VERSION, Image, ResourceKind, bytes_of_configs};
+use super::{Draft, Refusal, kept, min_in_sync_replicas};
+use crate::image::{ConfigResource, Image, ResourceKind, bytes_of_configs};
 use crate::names;
 use crate::records::OwnedRecord;
 use crate::settings::group::GroupLimits;
@@ -23,8 +23,6 @@ use crate::settings::{self, Kind, Setting};
 
 /// The longest value, in bytes: strings in records have 16-bit lengths.
 pub const MAX_CONFIG_VALUE: usize = 32_767;
-
-const MIN_IN_SYNC_REPLICAS: &str = "min.insync.replicas";
 
 /// Asks for changes of configs.
 #[derive(Clone, Debug)]
@@ -157,7 +155,8 @@ impl ResourceAlteration {
         let always = resource.kind == ResourceKind::Broker;
         let written = values.into_iter().filter(|(key, value)| always || present.get(*key) != value.as_ref());
         let written: NewValues<'_> = written.collect();
-        check_min_in_sync_replicas(image, &resource, &written)?;
+        let changes = written.iter().map(|(key, value)| (*key, value.as_deref()));
+        min_in_sync_replicas::check(image, &resource, changes)?;
         Ok(records(image, &resource, written))
     }
 
@@ -302,33 +301,8 @@ pub(super) fn check_length(value: &str) -> Result<(), Refusal> {
     Err(Refusal::new(ErrorCode::InvalidConfig, message))
 }
 
-/// Whether configs with these keys make the eligible leader replicas void.
-pub(super) fn clears_eligible_leader_replicas<'a>(image: &Image, mut keys: impl Iterator<Item = &'a str>) -> bool {
-    image.feature(ELIGIBLE_LEADER_REPLICAS_VERSION) > 0 && keys.any(|key| key == MIN_IN_SYNC_REPLICAS)
-}
-
-/// With eligible leader replicas the controller must know every topic's `min.insync.replicas`: no broker has its own, and the
-/// cluster always has one.
-fn check_min_in_sync_replicas(
-    image: &Image,
-    resource: &ConfigResource,
-    written: &NewValues<'_>,
-) -> Result<(), Refusal> {
-    if resource.kind != ResourceKind::Broker || image.feature(ELIGIBLE_LEADER_REPLICAS_VERSION) == 0 {
-        return Ok(());
-    }
-    let message = match written.iter().find(|(key, _)| *key == MIN_IN_SYNC_REPLICAS) {
-        Some(_) if !resource.name.is_empty() => {
-            "Broker-level min.insync.replicas cannot be altered while ELR is enabled."
-        }
-        Some((_, None)) => "Cluster-level min.insync.replicas cannot be removed while ELR is enabled.",
-        _ => return Ok(()),
-    };
-    Err(Refusal::new(ErrorCode::InvalidConfig, message))
-}
-
 fn records(image: &Image, resource: &ConfigResource, written: NewValues<'_>) -> Vec<OwnedRecord> {
-    let clears = clears_eligible_leader_replicas(image, written.iter().map(|(key, _)| *key));
+    let clears = min_in_sync_replicas::clears_eligible(image, written.iter().map(|(key, _)| *key));
     let config = |(key, value): (&str, Option<String>)| {
         MetadataRecord::Config(ConfigRecord {
             resource_type: resource.kind.as_i8(),

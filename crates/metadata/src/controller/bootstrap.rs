@@ -6,18 +6,20 @@
 //!   Config broker "" min.insync.replicas        with eligible leader replicas, which need it (KIP-966)
 //!   EndTransaction
 //! ```
+//!
+//! A transaction that the last controller did not end is aborted first: until then nobody is given the image.
 
 use ottla_protocol::internal::metadata::{
-    BeginTransactionRecord, ConfigRecord, EndTransactionRecord, FeatureLevelRecord, MetadataRecord,
+    AbortTransactionRecord, BeginTransactionRecord, EndTransactionRecord, FeatureLevelRecord, MetadataRecord,
 };
 
-use super::Draft;
-use crate::image::{ConfigResource, ELIGIBLE_LEADER_REPLICAS_VERSION, METADATA_VERSION};
+use super::{Draft, min_in_sync_replicas};
+use crate::image::{ELIGIBLE_LEADER_REPLICAS_VERSION, METADATA_VERSION};
 
 /// The metadata.version of Kafka 4.4: 4.4-IV2.
 pub const LATEST_METADATA_VERSION: i16 = 33;
 
-/// Asks for the first records. Does nothing where a metadata.version is finalised already.
+/// Asks for the first records. Where a metadata.version is finalised already, they are there.
 #[derive(Clone, Debug)]
 pub struct Bootstrap {
     /// The features to finalise beside metadata.version, with their levels.
@@ -34,6 +36,10 @@ impl Bootstrap {
     }
 
     pub(super) fn decide(mut self, draft: &mut Draft) {
+        if draft.image().is_in_transaction() {
+            let reason = Some("Controller failover".into());
+            draft.push(MetadataRecord::AbortTransaction(AbortTransactionRecord { reason }));
+        }
         if draft.image().feature(METADATA_VERSION) != 0 {
             return;
         }
@@ -45,13 +51,7 @@ impl Bootstrap {
             draft.push(MetadataRecord::FeatureLevel(FeatureLevelRecord { name: name.into(), feature_level }));
         }
         if draft.image().feature(ELIGIBLE_LEADER_REPLICAS_VERSION) > 0 {
-            let resource = ConfigResource::all_brokers();
-            draft.push(MetadataRecord::Config(ConfigRecord {
-                resource_type: resource.kind.as_i8(),
-                resource_name: resource.name.into(),
-                name: "min.insync.replicas".into(),
-                value: Some(self.min_in_sync_replicas.to_string().into()),
-            }));
+            min_in_sync_replicas::make_known(draft, self.min_in_sync_replicas);
         }
         draft.push(MetadataRecord::EndTransaction(EndTransactionRecord {}));
     }

@@ -10,7 +10,9 @@ use ottla_base::{BrokerId, PartitionIndex, Random, Uuid};
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::internal::metadata::{ClearElrRecord, ConfigRecord, MetadataRecord, TopicRecord};
 
-use super::{Draft, MAX_PARTITIONS_PER_REQUEST, Refusal, alter_configs, kept, repeated, replica_lists};
+use super::{
+    Draft, MAX_PARTITIONS_PER_REQUEST, Refusal, alter_configs, kept, min_in_sync_replicas, repeated, replica_lists,
+};
 use crate::image::{ConfigResource, Image, Partition, bytes_of_configs, partition_record};
 use crate::names;
 use crate::records::OwnedRecord;
@@ -244,7 +246,7 @@ fn records(topic: &NewTopic, created: &CreatedTopic, partitions: &[Partition], i
         })
     });
     records.extend(configs);
-    if alter_configs::clears_eligible_leader_replicas(image, created.configs.keys().map(String::as_str)) {
+    if min_in_sync_replicas::clears_eligible(image, created.configs.keys().map(String::as_str)) {
         records.push(MetadataRecord::ClearElr(ClearElrRecord { topic_name: name() }));
     }
     records.extend(partitions.iter().zip(0..).map(|(partition, index)| {

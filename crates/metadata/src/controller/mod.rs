@@ -23,6 +23,7 @@ mod elections;
 mod fail_directories;
 mod fence_broker;
 mod kept;
+mod min_in_sync_replicas;
 mod register_broker;
 mod replica_lists;
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! UpdateFeatures (KIP-584, KIP-778): which levels of features the cluster goes by. Written: a FeatureLevelRecord for each
 //! that changes, once every update of the request is found to be possible.
 //!
-//! Without eligible leader replicas nobody keeps them up to date: where the feature goes, they are cleared.
+//! Without eligible leader replicas nobody keeps them up to date: where the feature goes, they are cleared. Where it comes, the
+//! cluster gets the `min.insync.replicas` that it needs, and no broker keeps one of its own.
 
 use std::collections::BTreeMap;
 
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::internal::metadata::{ClearElrRecord, FeatureLevelRecord, MetadataRecord};
 
-use super::{Draft, Refusal};
+use super::{Draft, Refusal, min_in_sync_replicas};
 use crate::image::{ELIGIBLE_LEADER_REPLICAS_VERSION, FeatureRange, Image, METADATA_VERSION};
 
 /// The oldest metadata.version that Kafka 4 speaks, of Kafka 3.3.
@@ -25,6 +26,8 @@ pub struct UpdateFeatures {
     pub controller: i32,
     /// What it can speak.
     pub supported: BTreeMap<String, FeatureRange>,
+    /// The `min.insync.replicas` that the node was started with.
+    pub min_in_sync_replicas: i32,
 }
 
 /// Asks for another level of one feature.
@@ -51,6 +54,9 @@ pub enum UpgradeType {
 
 impl UpdateFeatures {
     pub(super) fn decide(self, draft: &mut Draft) -> Result<(), Refusal> {
+        if self.updates.iter().any(|update| update.feature == ELIGIBLE_LEADER_REPLICAS_VERSION && update.level > 0) {
+            min_in_sync_replicas::make_known(draft, self.min_in_sync_replicas);
+        }
         for update in &self.updates {
             let checked = update.check(draft.image(), &self.supported, self.controller);
             if let Err(wrong) = checked {

@@ -235,7 +235,7 @@ fn reassignments_are_refused_in_kafkas_words() {
     .assert_eq(&refused);
 }
 
-fn update(updates: &[(&str, i16, UpgradeType)]) -> Command {
+pub(super) fn update(updates: &[(&str, i16, UpgradeType)]) -> Command {
     let update = |(feature, level, upgrade_type): &(&str, i16, UpgradeType)| FeatureUpdate {
         feature: (*feature).to_owned(),
         level: *level,
@@ -243,7 +243,13 @@ fn update(updates: &[(&str, i16, UpgradeType)]) -> Command {
     };
     let updates = updates.iter().map(update).collect();
     let supported = registration(1, None).features;
-    Command::UpdateFeatures(UpdateFeatures { updates, validate_only: false, controller: 1, supported })
+    Command::UpdateFeatures(UpdateFeatures {
+        updates,
+        validate_only: false,
+        controller: 1,
+        supported,
+        min_in_sync_replicas: 2,
+    })
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use expect_test::expect;
 
+use super::administration::update;
 use super::*;
 
 const TOPIC: i8 = 2;
@@ -257,6 +258,34 @@ fn a_change_of_min_in_sync_replicas_makes_eligible_replicas_void() {
     "#]],
     );
     assert_eq!(cluster.image().min_in_sync_replicas("u"), 2);
+}
+
+#[test]
+fn eligible_replicas_come_with_a_minimum_in_sync_that_is_known() {
+    let mut cluster = cluster();
+    let eligible = "eligible.leader.replicas.version";
+    cluster.run(update(&[(eligible, 0, UpgradeType::SafeDowngrade)]));
+    let key = "min.insync.replicas";
+    let own = |value| edits(&[(key, Set, Some(value)), ("log.cleaner.threads", Set, Some("2"))]);
+    cluster.run(alter([(BROKER, "", edits(&[(key, Delete, None)])), (BROKER, "1", own("3")), (BROKER, "9", own("4"))]));
+    let wrong = [(eligible, 1, UpgradeType::Upgrade), ("nope", 1, UpgradeType::Upgrade)];
+    assert_eq!(cluster.run(update(&wrong)).1, "", "all or nothing");
+    cluster.check(
+        update(&[(eligible, 1, UpgradeType::Upgrade)]),
+        &expect![[r#"
+            features: ok
+            Config 0 4 "" min.insync.replicas = Some("2")
+            Config 0 4 "1" min.insync.replicas = None
+            Config 0 4 "9" min.insync.replicas = None
+            FeatureLevel(FeatureLevelRecord { name: "eligible.leader.replicas.version", feature_level: 1 }) 0
+        "#]],
+    );
+    cluster.check(
+        update(&[(eligible, 1, UpgradeType::Upgrade)]),
+        &expect![[r#"
+            features: ok
+        "#]],
+    );
 }
 
 #[test]

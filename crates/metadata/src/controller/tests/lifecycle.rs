@@ -1,6 +1,7 @@
 //! New clusters, brokers that come and go, producer ids. What is expected was seen in the metadata log of a Kafka 4.4.
 
 use expect_test::expect;
+use ottla_protocol::internal::metadata::{BeginTransactionRecord, TopicRecord};
 
 use super::*;
 
@@ -25,6 +26,31 @@ fn a_new_cluster_begins_as_kafkas() {
         bootstrap: ok
     "#]],
     );
+}
+
+#[test]
+fn a_transaction_that_nobody_ended_is_aborted_before_anything_else() {
+    let mut cluster = Cluster::of_brokers([1]);
+    let before = cluster.image().clone();
+    let begin = BeginTransactionRecord { name: Some("half a migration".into()) };
+    let records = [
+        MetadataRecord::BeginTransaction(begin),
+        MetadataRecord::Topic(TopicRecord { name: "half".into(), topic_id: Uuid(77) }),
+    ];
+    for record in records {
+        cluster.controller.replay(cluster.image().end(), &record);
+    }
+    assert!(cluster.image().is_in_transaction() && cluster.image().topic("half").is_some());
+    cluster.check(
+        Command::Bootstrap(Bootstrap::new(1)),
+        &expect![[r#"
+            bootstrap: ok
+            AbortTransaction(AbortTransactionRecord { reason: Some("Controller failover") }) 0
+        "#]],
+    );
+    let mut expected = before;
+    expected.advance(cluster.image().end(), LeaderEpoch(0));
+    assert_eq!(*cluster.image(), expected);
 }
 
 #[test]

@@ -50,7 +50,13 @@ fn administration() -> impl Strategy<Value = Command> {
         let feature = "eligible.leader.replicas.version".to_owned();
         let supported = registration(1, None).features;
         let updates = vec![FeatureUpdate { feature, level, upgrade_type }];
-        Command::UpdateFeatures(UpdateFeatures { updates, validate_only, controller: 1, supported })
+        Command::UpdateFeatures(UpdateFeatures {
+            updates,
+            validate_only,
+            controller: 1,
+            supported,
+            min_in_sync_replicas: 1,
+        })
     });
     prop_oneof![
         2 => quota,

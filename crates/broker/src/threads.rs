@@ -1,0 +1,118 @@
+//! The threads that work beside those who serve connections, and how they end.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+
+use crate::config::Config;
+use crate::controller::Controller;
+use crate::coordinators::Threads as GroupThreads;
+use crate::node::PublishedImage;
+use crate::partitions::disks::{Disks, Watching};
+use crate::partitions::flusher::Flushers;
+use crate::partitions::housekeeping::Housekeeping;
+use crate::partitions::mover::{Mover, MoverThread};
+use crate::partitions::{Partitions, cleaner};
+
+/// All of them. Dropped, they end in this order, and have ended; whoever drops it waits for that.
+pub struct Threads {
+    _groups: GroupThreads,
+    // These have a way to the controller.
+    _mover: MoverThread,
+    _disks: Watching,
+    _flushers: Flushers,
+    housekeeping: Housekeeping,
+    cleaner: Periodic,
+}
+
+/// A thread that works now and then, until it is told to stop. Dropped, it is, and has ended.
+struct Periodic {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Threads {
+    /// Begins those that are not yet there, and says whom the disks tell why the broker cannot go on.
+    ///
+    /// # Errors
+    /// There can be no more threads; those that were there have ended.
+    pub fn start(
+        config: &Arc<Config>,
+        partitions: &Arc<Partitions>,
+        published: &Arc<PublishedImage>,
+        controller: &Controller,
+        (groups, flushers): (GroupThreads, Flushers),
+    ) -> std::io::Result<(Self, oneshot::Receiver<String>)> {
+        let disks = Disks {
+            partitions: partitions.clone(),
+            running: config.running.clone(),
+            controller: controller.clone(),
+            node_id: config.node_id,
+            published: published.clone(),
+            metadata_path: config.metadata_log_dir.clone(),
+        };
+        let (disks, failed) = disks.run()?;
+        let mover = Mover {
+            partitions: partitions.clone(),
+            running: config.running.clone(),
+            controller: controller.clone(),
+            published: published.clone(),
+            node_id: config.node_id,
+        };
+        let mover = mover.run()?;
+        let housekeeping = Housekeeping::start(partitions, config)?;
+        let (partitions, config) = (partitions.clone(), config.clone());
+        let work = move |stop: &Receiver<()>| cleaner::run(&partitions, &config, stop);
+        let cleaner = Periodic::start("ottla-cleaner", work)?;
+        let threads =
+            Self { _groups: groups, _mover: mover, _disks: disks, _flushers: flushers, housekeeping, cleaner };
+        Ok((threads, failed))
+    }
+
+    /// Tells those to stop that take longest to hear of it.
+    pub fn stop_soon(&mut self) {
+        self.housekeeping.stop_soon();
+        self.cleaner.stop.take();
+    }
+}
+
+impl Periodic {
+    fn start(name: &str, work: impl FnOnce(&Receiver<()>) + Send + 'static) -> std::io::Result<Self> {
+        let (stop, stopped) = mpsc::channel();
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || work(&stopped))?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Periodic {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take()
+            && let Err(panic) = thread.join()
+            && !std::thread::panicking()
+        {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_dropped_has_ended() {
+        let (tell, told) = mpsc::channel();
+        let work = move |stop: &Receiver<()>| {
+            // It is the sender that goes.
+            assert!(stop.recv().is_err());
+            tell.send("ended").unwrap();
+        };
+        let periodic = Periodic::start("test", work).unwrap();
+        assert!(told.try_recv().is_err(), "it goes on");
+        drop(periodic);
+        assert_eq!(told.try_recv(), Ok("ended"));
+    }
+}
