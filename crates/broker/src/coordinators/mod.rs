@@ -14,6 +14,7 @@ pub mod offsets_topic;
 pub mod old_readers;
 mod refusals;
 pub mod reply;
+mod seldom;
 mod shard;
 #[cfg(test)]
 mod tests;
@@ -194,7 +195,7 @@ impl GroupCoordinators {
         self.host(partitions, newer.topic(offsets_topic::NAME).map(|topic| &**topic));
     }
 
-    /// Forgets the offsets of topics that are gone. After the image is published: from then on nobody commits to them. Groups
+    /// Forgets the offsets of topics that are gone. After they were taken over: from then on nobody commits to them. Groups
     /// that are not loaded yet compare their offsets with the topics once they are.
     pub fn forget_topics(&self, delta: &BrokerDelta) {
         let deleted = delta.deleted_topics.iter().filter(|topic| &*topic.name != offsets_topic::NAME);

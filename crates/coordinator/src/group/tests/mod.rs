@@ -220,6 +220,7 @@ fn commit_of(id: &str, generation: i32, offset: i64) -> OffsetCommit {
         offset,
         leader_epoch: 3,
         metadata: Some(text("note")),
+        is_topic_gone: false,
     };
     OffsetCommit {
         group_id: text(GROUP),
