@@ -14,6 +14,7 @@ mod csv;
 mod delete;
 mod describe;
 mod list;
+mod re2;
 mod reset;
 #[cfg(test)]
 mod tests;
