@@ -21,7 +21,7 @@ use ottla_protocol::{ApiKey, Str};
 use serde_json::Value;
 
 use crate::client::leaders::{ByPartition, on_leaders};
-use crate::client::{Cluster, Error};
+use crate::client::{Cluster, Error, by_topic};
 use crate::connection::Connection;
 use crate::java_order::{DEFAULT_CAPACITY, hash_of_partition, sort_as_in_java};
 use crate::screen::Screen;
@@ -126,12 +126,10 @@ fn delete(cluster: &mut Cluster, offsets: &BTreeMap<TopicPartition, i64>) -> Res
         cluster,
         &partitions,
         |connection, partitions| {
-            let topics = partitions.chunk_by(|one, other| one.topic == other.topic).map(|of_topic| {
-                let partition =
-                    |of: &TopicPartition| Partition { partition_index: of.partition.0, offset: offsets[of] };
-                Topic { name: Str::Borrowed(&of_topic[0].topic), partitions: of_topic.iter().map(partition).collect() }
-            });
-            let request = DeleteRecordsRequest { topics: topics.collect(), timeout_ms };
+            let partition = |of: &TopicPartition| Partition { partition_index: of.partition.0, offset: offsets[of] };
+            let topics = by_topic(partitions.iter().map(|of| (of.topic.as_str(), partition(of)))).into_iter();
+            let topics = topics.map(|(name, partitions)| Topic { name: Str::Borrowed(name), partitions }).collect();
+            let request = DeleteRecordsRequest { topics, timeout_ms };
             connection.send(ApiKey::DeleteRecords, i16::MAX, &request)
         },
         |answer| {

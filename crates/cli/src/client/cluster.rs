@@ -205,6 +205,19 @@ impl Default for Options {
 }
 
 impl TopicDescription {
+    /// The one of this name among topics that are in order, as [`Cluster::topics`] gives them.
+    pub fn of_name<'t>(topics: &'t [Self], name: &str) -> Option<&'t Self> {
+        topics.binary_search_by(|topic| topic.name.as_str().cmp(name)).ok().map(|place| &topics[place])
+    }
+
+    /// Its partition of this number.
+    pub fn partition(&self, index: i32) -> Option<&PartitionDescription> {
+        self.partitions
+            .binary_search_by_key(&index, |partition| partition.index)
+            .ok()
+            .map(|place| &self.partitions[place])
+    }
+
     fn of(topic: &ottla_protocol::messages::metadata_response::Topic<'_>) -> Self {
         let mut partitions: Vec<_> = topic
             .partitions
