@@ -37,7 +37,7 @@ impl Client {
             name: format!("c{number}"),
             instance: (number % 4 == 3).then(|| text(&format!("i{number}"))),
             session_timeout_ms: [SESSION_MS, 6000, 30_000][number / 4 % 3],
-            reads_u: number % 5 == 0,
+            reads_u: number.is_multiple_of(5),
             id: text(""),
             generation: -1,
             plan: Plan::Join,
