@@ -22,7 +22,7 @@ use serde_json::Value;
 
 use crate::client::leaders::{ByPartition, on_leaders};
 use crate::client::{Cluster, Error, by_topic};
-use crate::connection::Connection;
+use crate::connection::{self, Connection};
 use crate::java_order::{DEFAULT_CAPACITY, hash_of_partition, sort_as_in_java};
 use crate::screen::Screen;
 
@@ -64,7 +64,7 @@ fn execute(arguments: &Arguments, bootstrap: &str, path: &Path, screen: &mut Scr
     let text = fs::read_to_string(path).map_err(|_| format!("Unable to read file {}", path.display()))?;
     let offsets = read(&text)?;
     let options = arguments.connection.options("ottla-delete-records")?;
-    let mut cluster = Cluster::connect(bootstrap, &options).map_err(|error| error.to_string())?;
+    let mut cluster = connection::connect(bootstrap, &options).map_err(|error| error.told())?;
     screen.say("Executing records delete operation");
     let deleted = delete(&mut cluster, &offsets).map_err(|error| error.to_string())?;
     screen.say("Records delete operation completed:");

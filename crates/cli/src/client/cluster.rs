@@ -4,6 +4,7 @@
 //! the caller knows whether that is safe.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::time::Duration;
 
 use ottla_base::Uuid;
@@ -180,7 +181,14 @@ impl Cluster {
                 }
             }
             if self.any.is_none() {
-                return Err(failure.unwrap_or(Error::Unreachable(tried)));
+                let has_no_address = |(_, error): &(Address, io::Error)| error.kind() == io::ErrorKind::NotFound;
+                return Err(match failure {
+                    Some(failure) => failure,
+                    None if tried.iter().all(has_no_address) => {
+                        Error::Unresolvable(tried.into_iter().map(|(address, _)| address).collect())
+                    }
+                    None => Error::Unreachable(tried),
+                });
             }
         }
         Ok(self.any.as_mut().expect("it was there, or has been opened"))
