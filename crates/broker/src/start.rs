@@ -207,7 +207,8 @@ impl Shared {
     }
 
     fn publisher(&self) -> Result<Publisher> {
-        let host_rates = HostRates::start(&self.connections, self.config.running.clone(), host_names::resolve).map_err(no_thread)?;
+        let host_rates =
+            HostRates::start(&self.connections, self.config.running.clone(), host_names::resolve).map_err(no_thread)?;
         let Self { config, partitions, groups, telemetry, connections, published } = self.clone();
         Ok(Publisher { config, connections, host_rates, partitions, groups, telemetry, published })
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::client::Options;
+use crate::client::{Cluster, Error, Options};
 use crate::properties::Properties;
 
 // No documentation of its own: it would be told as what the tool does.
@@ -28,5 +28,45 @@ impl Connection {
         let options = properties.take_connection_options(client_id)?;
         properties.warn_of_the_rest_in_administration();
         Ok(options)
+    }
+}
+
+/// Connects a tool of administrators. Names without an address are told of, and there is no client where none has one.
+pub fn connect(bootstrap: &str, options: &Options) -> Result<Cluster, Error> {
+    Cluster::connect(bootstrap, options).map_err(|error| match error {
+        Error::Unresolvable(tried) => {
+            for address in tried {
+                let host = &address.host;
+                eprintln!(
+                    "WARN Couldn't resolve server {address} from bootstrap.servers as DNS resolution failed for {host}"
+                );
+            }
+            Error::NoAdminClient
+        }
+        other => other,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    #[test]
+    fn a_name_without_an_address_makes_no_client() {
+        let error = connect("no-such-host.invalid:9092", &Options::default()).unwrap_err();
+        expect![[r#"
+            Failed to create new KafkaAdminClient
+            org.apache.kafka.common.KafkaException: Failed to create new KafkaAdminClient
+            Caused by: org.apache.kafka.common.config.ConfigException: No resolvable bootstrap urls given in bootstrap.servers"#]]
+        .assert_eq(&error.told());
+    }
+
+    #[test]
+    fn a_host_that_does_not_answer_is_another_matter() {
+        // Nobody listens there.
+        let error = connect("127.0.0.1:1", &Options::default()).unwrap_err();
+        assert!(matches!(error, Error::Unreachable(_)), "{error}");
     }
 }

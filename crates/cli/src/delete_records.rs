@@ -21,8 +21,8 @@ use ottla_protocol::{ApiKey, Str};
 use serde_json::Value;
 
 use crate::client::leaders::{ByPartition, on_leaders};
-use crate::client::{Cluster, Error};
-use crate::connection::Connection;
+use crate::client::{Cluster, Error, by_topic};
+use crate::connection::{self, Connection};
 use crate::java_order::{DEFAULT_CAPACITY, hash_of_partition, sort_as_in_java};
 use crate::screen::Screen;
 
@@ -64,7 +64,7 @@ fn execute(arguments: &Arguments, bootstrap: &str, path: &Path, screen: &mut Scr
     let text = fs::read_to_string(path).map_err(|_| format!("Unable to read file {}", path.display()))?;
     let offsets = read(&text)?;
     let options = arguments.connection.options("ottla-delete-records")?;
-    let mut cluster = Cluster::connect(bootstrap, &options).map_err(|error| error.to_string())?;
+    let mut cluster = connection::connect(bootstrap, &options).map_err(|error| error.told())?;
     screen.say("Executing records delete operation");
     let deleted = delete(&mut cluster, &offsets).map_err(|error| error.to_string())?;
     screen.say("Records delete operation completed:");
@@ -126,12 +126,10 @@ fn delete(cluster: &mut Cluster, offsets: &BTreeMap<TopicPartition, i64>) -> Res
         cluster,
         &partitions,
         |connection, partitions| {
-            let topics = partitions.chunk_by(|one, other| one.topic == other.topic).map(|of_topic| {
-                let partition =
-                    |of: &TopicPartition| Partition { partition_index: of.partition.0, offset: offsets[of] };
-                Topic { name: Str::Borrowed(&of_topic[0].topic), partitions: of_topic.iter().map(partition).collect() }
-            });
-            let request = DeleteRecordsRequest { topics: topics.collect(), timeout_ms };
+            let partition = |of: &TopicPartition| Partition { partition_index: of.partition.0, offset: offsets[of] };
+            let topics = by_topic(partitions.iter().map(|of| (of.topic.as_str(), partition(of)))).into_iter();
+            let topics = topics.map(|(name, partitions)| Topic { name: Str::Borrowed(name), partitions }).collect();
+            let request = DeleteRecordsRequest { topics, timeout_ms };
             connection.send(ApiKey::DeleteRecords, i16::MAX, &request)
         },
         |answer| {

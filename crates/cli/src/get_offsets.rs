@@ -12,8 +12,8 @@ use ottla_base::TopicPartition;
 use crate::client::offsets::{
     self, EARLIEST, EARLIEST_LOCAL, EARLIEST_PENDING_UPLOAD, LATEST, LATEST_TIERED, MAX_TIMESTAMP,
 };
-use crate::client::{Address, Cluster, Error, Topics};
-use crate::connection::Connection;
+use crate::client::{Address, Error, Topics};
+use crate::connection::{self, Connection};
 use crate::screen::Screen;
 use crate::topic_filter::TopicFilter;
 
@@ -100,7 +100,10 @@ fn execute(arguments: &Arguments, screen: &mut Screen) -> Result<(), Failure> {
     let (timestamp, rules) = arguments.read().map_err(Failure::Failed)?;
     let options = arguments.connection.options("GetOffsetShell").map_err(Failure::Failed)?;
     let failed = |error: Error| Failure::Failed(error.exception());
-    let mut cluster = Cluster::connect(bootstrap, &options).map_err(failed)?;
+    let mut cluster = connection::connect(bootstrap, &options).map_err(|error| match error {
+        Error::NoAdminClient => Failure::Failed(error.told()),
+        other => failed(other),
+    })?;
     let mut partitions = Vec::new();
     for topic in cluster.topics(Topics::All).map_err(failed)? {
         if !(topic.is_internal && arguments.exclude_internal_topics) {

@@ -18,6 +18,7 @@ mod consumer_groups;
 mod delete_records;
 mod dump_log;
 mod get_offsets;
+mod internal_records;
 mod java_number;
 mod java_order;
 mod java_time;

@@ -16,8 +16,8 @@ use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
 use ottla_protocol::messages::describe_log_dirs_response::{DescribeLogDirsResponse, DescribeLogDirsResult, Partition};
 use ottla_protocol::{ApiKey, ErrorCode};
 
-use crate::client::{Cluster, Error, exception};
-use crate::connection::Connection;
+use crate::client::{Error, exception};
+use crate::connection::{self, Connection};
 use crate::java_order::{DEFAULT_CAPACITY, hash_code, hash_of_partition, sort_as_in_java};
 use crate::screen::Screen;
 
@@ -61,7 +61,10 @@ fn execute(arguments: &Arguments, screen: &mut Screen) -> Result<(), String> {
     let bootstrap = arguments.connection.bootstrap_server.as_deref().unwrap_or_default();
     let options = arguments.connection.options("log-dirs-tool")?;
     let failed = |error: Error| error.exception();
-    let mut cluster = Cluster::connect(bootstrap, &options).map_err(failed)?;
+    let mut cluster = connection::connect(bootstrap, &options).map_err(|error| match error {
+        Error::NoAdminClient => error.told(),
+        other => failed(other),
+    })?;
     let existing = in_hash_order(cluster.live_brokers().collect());
     let wanted = read_brokers(&arguments.broker_list)?;
     let unknown: Vec<i32> = wanted.iter().copied().filter(|broker| !existing.contains(broker)).collect();

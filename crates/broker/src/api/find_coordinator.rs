@@ -6,8 +6,7 @@
 
 use std::borrow::Cow;
 
-use ottla_base::{PartitionIndex, Uuid};
-use ottla_coordinator::group::partition_of;
+use ottla_base::Uuid;
 use ottla_metadata::image::Image;
 use ottla_protocol::ApiKey;
 use ottla_protocol::error::ErrorCode;
@@ -16,7 +15,7 @@ use ottla_protocol::messages::find_coordinator_response::{Coordinator, FindCoord
 
 use super::Api;
 use crate::access::{Operation, Resource};
-use crate::coordinators::offsets_topic;
+use crate::coordinators::{LISTED_GROUPS_MAX, offsets_topic};
 use crate::dispatch::{Refused, Reply};
 use crate::node::{BrokerEndpoint, Node};
 use crate::request::Request;
@@ -26,8 +25,9 @@ pub const API: Api = Api { key: ApiKey::FindCoordinator, versions: 0..=6, handle
 
 /// The first version that asks for many keys.
 const MANY_FROM: i16 = 4;
-/// Of so many keys at most. Differs from Kafka, whose answer to a frame full of short keys is 25 times as large.
-const KEYS_MAX: usize = 100_000;
+/// Of so many keys at most, which are those of all groups that there can be. Differs from Kafka, whose answer to a frame full of
+/// short keys is 25 times as large.
+const KEYS_MAX: usize = LISTED_GROUPS_MAX;
 /// The first version in which coordinators of share groups are looked for (KIP-932).
 const SHARE_FROM: i16 = 6;
 /// The kinds of keys.
@@ -108,7 +108,7 @@ fn answer(
 ) -> FindCoordinatorResponse<'static> {
     let endpoints = node.endpoints(image, listener);
     let coordinators = sought.into_iter().map(|(key, checked)| {
-        let found = checked.and_then(|()| coordinator_of(image, &endpoints, &key));
+        let found = checked.and_then(|()| coordinator_of(node, image, &endpoints, &key));
         // As Kafka, which has no words for these.
         let is_silent = is_many && key_type == SHARE && !is_share_key(&key);
         let coordinator = to_wire(key, found);
@@ -132,13 +132,15 @@ fn answer(
 
 /// Whoever leads the partition that holds the group.
 fn coordinator_of<'e>(
+    node: &Node,
     image: &Image,
     endpoints: &'e [BrokerEndpoint],
     group_id: &str,
 ) -> Result<&'e BrokerEndpoint, ErrorCode> {
     let topic = image.topic(offsets_topic::NAME).ok_or(ErrorCode::CoordinatorNotAvailable)?;
-    let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
-    let partition = topic.partitions.get(&PartitionIndex(partition_of(group_id, count)));
+    // Not of so many as the topic may have got since: there the group is not.
+    let index = node.groups.partition_of(group_id).ok_or(ErrorCode::CoordinatorNotAvailable)?;
+    let partition = topic.partitions.get(&index);
     let leader = partition.and_then(|partition| partition.leader).ok_or(ErrorCode::CoordinatorNotAvailable)?;
     endpoints.iter().find(|endpoint| endpoint.id == leader).ok_or(ErrorCode::CoordinatorNotAvailable)
 }

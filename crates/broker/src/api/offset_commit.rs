@@ -64,6 +64,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
                 offset: partition.committed_offset,
                 leader_epoch: if version >= LEADER_EPOCH_FROM { partition.committed_leader_epoch } else { -1 },
                 metadata: partition.committed_metadata.as_deref().map(Into::into),
+                is_topic_gone: false,
             });
         }
         results.ask(key, to_store);

@@ -109,6 +109,8 @@ pub struct Config {
     pub offsets_topic: OffsetsTopic,
     /// `offsets.load.buffer.size`.
     pub offsets_load_buffer_bytes: u32,
+    /// `offsets.commit.timeout.ms`: how long what is asked of a group coordinator waits for its records to be committed.
+    pub offsets_commit_timeout: Duration,
 
     /// `num.recovery.threads.per.data.dir`.
     pub num_recovery_threads_per_data_dir: usize,
@@ -238,6 +240,7 @@ impl Config {
                 compression: offsets_compression(&written)?,
             },
             offsets_load_buffer_bytes: size32(&written, "offsets.load.buffer.size"),
+            offsets_commit_timeout: duration("offsets.commit.timeout.ms"),
             num_recovery_threads_per_data_dir: written.size("num.recovery.threads.per.data.dir"),
             log_initial_task_delay: duration("log.initial.task.delay.ms"),
             log_retention_check_interval: duration("log.retention.check.interval.ms"),

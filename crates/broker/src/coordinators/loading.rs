@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use ottla_base::{LeaderEpoch, Offset, ProducerId};
 use ottla_coordinator::group::Record;
+use ottla_protocol::error::ErrorCode;
 use ottla_protocol::records::batch::Batches;
 use ottla_protocol::records::control::EndMarker;
 use ottla_protocol::records::{Batch, Decompressor};
@@ -80,11 +81,16 @@ impl Loader {
 }
 
 fn load(shard: &Shard, buffer_bytes: u32, is_stopping: &AtomicBool) {
+    load_from(shard, shard.partition().positions().log_start, buffer_bytes, is_stopping);
+}
+
+/// Loads what the log holds from `at` on.
+pub(super) fn load_from(shard: &Shard, at: Offset, buffer_bytes: u32, is_stopping: &AtomicBool) {
     let begun = Instant::now();
     let partition = shard.partition();
     let mut reading =
         Reading { records: 0, pending: HashMap::new(), decompressor: Decompressor::default(), unpacked: Vec::new() };
-    match reading.read(shard, buffer_bytes, is_stopping) {
+    match reading.read(shard, at, buffer_bytes, is_stopping) {
         Ok(is_wanted) => {
             let (partition, records, took) = (&partition.name, reading.records, begun.elapsed());
             if is_wanted && took.as_millis() >= WORTH_TELLING_MS {
@@ -100,21 +106,31 @@ fn load(shard: &Shard, buffer_bytes: u32, is_stopping: &AtomicBool) {
 }
 
 impl Reading {
-    /// Says whether the groups are still wanted.
-    fn read(&mut self, shard: &Shard, buffer_bytes: u32, is_stopping: &AtomicBool) -> Result<bool, String> {
+    /// Reads from `at` on. Says whether the groups are still wanted.
+    fn read(
+        &mut self,
+        shard: &Shard,
+        mut at: Offset,
+        buffer_bytes: u32,
+        is_stopping: &AtomicBool,
+    ) -> Result<bool, String> {
         let partition = shard.partition();
         let end = partition.positions().high_watermark;
-        let mut at = partition.positions().log_start;
         let mut buffer = Vec::new();
         while at < end {
             if is_stopping.load(Ordering::Relaxed) {
                 return Ok(false);
             }
-            if !read_some(partition, at, buffer_bytes, &mut buffer)? {
-                // The last records were compacted away.
-                return Ok(true);
-            }
             let before = at;
+            match read_some(partition, at, buffer_bytes, &mut buffer)? {
+                Found::Records => {}
+                // The last records were compacted away.
+                Found::End => return Ok(true),
+                Found::Gone => {
+                    at = at.max(partition.positions().log_start);
+                    buffer.clear();
+                }
+            }
             for batch in Batches::new(&buffer) {
                 let batch = batch.map_err(|error| format!("at offset {at}: {error}"))?;
                 if !batch.is_crc_valid() {
@@ -170,8 +186,16 @@ impl Reading {
     }
 }
 
-/// Says whether there is anything from `at` on.
-fn read_some(partition: &Partition, at: Offset, max_bytes: u32, buffer: &mut Vec<u8>) -> Result<bool, String> {
+/// What there is at an offset.
+enum Found {
+    Records,
+    /// Nothing, and nothing after it.
+    End,
+    /// Nothing any more: the log begins later by now.
+    Gone,
+}
+
+fn read_some(partition: &Partition, at: Offset, max_bytes: u32, buffer: &mut Vec<u8>) -> Result<Found, String> {
     let read = Read {
         reader: Reader::Uncommitted,
         offset: at,
@@ -180,9 +204,13 @@ fn read_some(partition: &Partition, at: Offset, max_bytes: u32, buffer: &mut Vec
         current_leader_epoch: LeaderEpoch::NONE,
         last_fetched_epoch: LeaderEpoch::NONE,
     };
-    let found = partition.read(read).map_err(|code| format!("at offset {at}: {}", code.name()))?;
-    let Some(slice) = found.slice else { return Ok(false) };
+    let found = match partition.read(read) {
+        Ok(found) => found,
+        Err(ErrorCode::OffsetOutOfRange) => return Ok(Found::Gone),
+        Err(code) => return Err(format!("at offset {at}: {}", code.name())),
+    };
+    let Some(slice) = found.slice else { return Ok(Found::End) };
     buffer.resize(slice.length as usize, 0);
     os::read_exact_at(&slice.file, buffer, slice.position).map_err(|error| format!("at offset {at}: {error}"))?;
-    Ok(true)
+    Ok(Found::Records)
 }

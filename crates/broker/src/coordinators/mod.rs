@@ -14,6 +14,7 @@ pub mod offsets_topic;
 pub mod old_readers;
 mod refusals;
 pub mod reply;
+mod seldom;
 mod shard;
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,9 @@ use std::sync::{Arc, RwLock};
 use std::thread::JoinHandle;
 
 use ottla_base::{BrokerId, PartitionIndex, Uuid};
-use ottla_coordinator::group::{DeletedTopic, GroupCoordinator, MetadataRoom, Request, partition_of};
+use ottla_coordinator::group::{
+    DeletedTopic, GroupCoordinator, LISTED_GROUP_BYTES, MetadataRoom, Request, partition_of,
+};
 use ottla_metadata::delta::BrokerDelta;
 use ottla_metadata::image::{Image, Topic};
 use ottla_protocol::error::ErrorCode;
@@ -50,6 +53,8 @@ const LITTLE_BYTES: usize = 16 * 1024;
 /// What a list of all groups may take, which has to fit into an answer: about 90,000 groups with names of usual length. No other
 /// groups are made then.
 const LISTED_BYTES_MAX: usize = 14 * 1024 * 1024;
+/// More groups than these fit into no list, whatever their names.
+pub const LISTED_GROUPS_MAX: usize = LISTED_BYTES_MAX / LISTED_GROUP_BYTES;
 /// Longer names may take half of that.
 const LONG_NAME_BYTES: usize = 512;
 
@@ -190,7 +195,7 @@ impl GroupCoordinators {
         self.host(partitions, newer.topic(offsets_topic::NAME).map(|topic| &**topic));
     }
 
-    /// Forgets the offsets of topics that are gone. After the image is published: from then on nobody commits to them. Groups
+    /// Forgets the offsets of topics that are gone. After they were taken over: from then on nobody commits to them. Groups
     /// that are not loaded yet compare their offsets with the topics once they are.
     pub fn forget_topics(&self, delta: &BrokerDelta) {
         let deleted = delta.deleted_topics.iter().filter(|topic| &*topic.name != offsets_topic::NAME);

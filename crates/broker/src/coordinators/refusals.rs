@@ -1,15 +1,12 @@
 //! What was refused to groups for want of room: counted, and told of once a minute each. Clients only hear that the coordinator is
 //! not available, or that something of theirs is too large, and nothing else says why.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ottla_coordinator::group::Limit;
 use tracing::warn;
 
-/// At most so often a limit is told of.
-const TELL_INTERVAL: Duration = Duration::from_secs(60);
+use super::seldom::Seldom;
 
 /// All limits, with their names and what helps.
 const LIMITS: [(Limit, &str, &str); 4] = [
@@ -22,14 +19,7 @@ const LIMITS: [(Limit, &str, &str); 4] = [
 /// What was refused since the start.
 #[derive(Default)]
 pub struct Refusals {
-    by_limit: [Refused; LIMITS.len()],
-}
-
-#[derive(Default)]
-struct Refused {
-    count: AtomicU64,
-    /// When it was told of last, by the monotonic clock.
-    told_at: Mutex<Option<Duration>>,
+    by_limit: [Seldom; LIMITS.len()],
 }
 
 impl Refusals {
@@ -45,33 +35,13 @@ impl Refusals {
     /// How often each limit was met, by its name.
     pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let names = LIMITS.iter().map(|(_, name, _)| *name);
-        names.zip(self.by_limit.iter().map(|refused| refused.count.load(Ordering::Relaxed)))
-    }
-}
-
-impl Refused {
-    /// Counts one; gives how many there were where that is to be told.
-    fn add(&self, now: Duration) -> Option<u64> {
-        let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut told_at = self.told_at.lock().expect("nobody panics while holding this lock");
-        let is_due = told_at.is_none_or(|told_at| now >= told_at + TELL_INTERVAL);
-        is_due.then(|| {
-            *told_at = Some(now);
-            count
-        })
+        names.zip(self.by_limit.iter().map(|refused| refused.count()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_limit_is_told_of_once_a_minute() {
-        let refused = Refused::default();
-        let told = [0, 1, 59_999, 60_000, 60_001, 200_000].map(|ms| refused.add(Duration::from_millis(ms)));
-        assert_eq!(told, [Some(1), None, None, Some(4), None, Some(6)]);
-    }
 
     #[test]
     fn each_limit_is_counted_by_itself() {

@@ -8,15 +8,19 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use ottla_base::{Offset, Shard as _};
-use ottla_coordinator::group::{Answer, DeletedTopic, Effect, GroupCoordinator, Input, Limit, Record, Request, Ticket};
+use ottla_base::{Offset, Shard as _, Uuid};
+use ottla_coordinator::group::{
+    Answer, DeletedTopic, Effect, GroupCoordinator, Input, Limit, OffsetToCommit, Record, Request, Ticket, write_error,
+};
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::records::{Batch, BatchBuilder, Compression};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
+use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::refusals::Refusals;
+use super::seldom::Seldom;
 use super::timers::Timers;
 use super::{LISTED_BYTES_MAX, LONG_NAME_BYTES};
 use crate::config::Config;
@@ -50,7 +54,11 @@ pub struct Shared {
 pub struct Shard {
     partition: Arc<Partition>,
     compression: Compression,
+    /// How long answers wait for what was written.
+    commit_timeout: Duration,
     shared: Arc<Shared>,
+    /// Records that could not be written.
+    unwritten: Seldom,
     state: Mutex<State>,
 }
 
@@ -64,7 +72,7 @@ enum State {
 struct Active {
     machine: GroupCoordinator,
     /// Whoever asks waits here.
-    waiting: BTreeMap<Ticket, oneshot::Sender<(Answer, Offset)>>,
+    waiting: BTreeMap<Ticket, oneshot::Sender<Made>>,
     /// After the last record that was written.
     written: Offset,
     next_ticket: u64,
@@ -80,17 +88,25 @@ struct Active {
     may_have_lost_topics: bool,
 }
 
+/// An answer that was made.
+struct Made {
+    answer: Answer,
+    /// Up to where the records are that it may rest on.
+    until: Offset,
+    /// Since when it waits for them.
+    at: Instant,
+}
+
 /// Where an answer will come.
 pub struct Answering {
-    /// With it, up to where the records are that it may rest on.
-    answer: oneshot::Receiver<(Answer, Offset)>,
-    /// Whose records; `None` where it rests on none.
-    partition: Option<Arc<Partition>>,
+    answer: oneshot::Receiver<Made>,
+    /// Whose records it may rest on, and how long it waits for them; `None` where it rests on none.
+    written_to: Option<(Arc<Partition>, Duration)>,
 }
 
 impl std::fmt::Debug for Answering {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let name = self.partition.as_ref().map(|partition| &partition.name);
+        let name = self.written_to.as_ref().map(|(partition, _)| &partition.name);
         f.debug_struct("Answering").field("partition", &name).finish_non_exhaustive()
     }
 }
@@ -100,8 +116,8 @@ impl Answering {
     pub fn at_once(answer: Answer) -> Self {
         let (answers, answered) = oneshot::channel();
         // The other end is here.
-        let _ = answers.send((answer, Offset(0)));
-        Self { answer: answered, partition: None }
+        let _ = answers.send(Made { answer, until: Offset(0), at: Instant::now() });
+        Self { answer: answered, written_to: None }
     }
 
     /// The answer, or the rest of the waiting for it.
@@ -110,12 +126,12 @@ impl Answering {
     /// NOT_COORDINATOR, where the groups went to another broker, or what was written cannot be committed.
     pub fn now(mut self) -> Result<Result<Answer, Self>, ErrorCode> {
         match self.answer.try_recv() {
-            Ok((answer, until)) => match self.is_committed(until) {
-                Ok(true) => Ok(Ok(answer)),
+            Ok(made) => match self.is_committed(made.until) {
+                Ok(true) => Ok(Ok(made.answer)),
                 Ok(false) => {
                     let (again, answered) = oneshot::channel();
                     // The other end is here.
-                    let _ = again.send((answer, until));
+                    let _ = again.send(made);
                     Ok(Err(Self { answer: answered, ..self }))
                 }
                 Err(_) => Err(ErrorCode::NotCoordinator),
@@ -126,17 +142,21 @@ impl Answering {
     }
 
     fn is_committed(&self, until: Offset) -> Result<bool, ErrorCode> {
-        self.partition.as_ref().map_or(Ok(true), |partition| partition.is_acknowledged(Acks::All, until))
+        let written_to = self.written_to.as_ref();
+        written_to.map_or(Ok(true), |(partition, _)| partition.is_acknowledged(Acks::All, until))
     }
 
     /// Waits for the answer, and until the records it rests on are committed.
     ///
     /// # Errors
-    /// As for [`Answering::now`].
+    /// As for [`Answering::now`]; and COORDINATOR_NOT_AVAILABLE, where that takes too long. What was written stays.
     pub async fn answer(self) -> Result<Answer, ErrorCode> {
-        let (answer, until) = self.answer.await.map_err(|_| ErrorCode::NotCoordinator)?;
-        if let Some(partition) = &self.partition {
-            partition.acknowledged(Acks::All, until).await.map_err(|_| ErrorCode::NotCoordinator)?;
+        let Made { answer, until, at } = self.answer.await.map_err(|_| ErrorCode::NotCoordinator)?;
+        if let Some((partition, timeout)) = &self.written_to {
+            // Where both are so, it is committed: whoever asks may look late.
+            let acknowledged = tokio::time::timeout_at(at + *timeout, partition.acknowledged(Acks::All, until)).await;
+            let timed_out = |_| write_error(ErrorCode::RequestTimedOut);
+            acknowledged.map_err(timed_out)?.map_err(|_| ErrorCode::NotCoordinator)?;
         }
         Ok(answer)
     }
@@ -146,8 +166,14 @@ impl Shard {
     /// Groups that have to be loaded.
     pub fn new(partition: Arc<Partition>, config: &Config, shared: Arc<Shared>) -> Self {
         let machine = Box::new(GroupCoordinator::new(config.groups.clone()));
-        let compression = config.offsets_topic.compression;
-        Self { partition, compression, shared, state: Mutex::new(State::Loading(machine)) }
+        Self {
+            partition,
+            compression: config.offsets_topic.compression,
+            commit_timeout: config.offsets_commit_timeout,
+            shared,
+            unwritten: Seldom::default(),
+            state: Mutex::new(State::Loading(machine)),
+        }
     }
 
     /// The partition that holds them.
@@ -156,7 +182,7 @@ impl Shard {
     }
 
     /// Asks, and gives where the answer will come.
-    pub fn ask(&self, request: Request) -> Result<Answering, ErrorCode> {
+    pub fn ask(&self, mut request: Request) -> Result<Answering, ErrorCode> {
         let mut state = self.lock();
         if let (State::Loading(_), Request::Heartbeat(_)) = (&*state, &request) {
             // A member is not to leave its group because its coordinator has moved.
@@ -170,13 +196,26 @@ impl Shard {
             self.shared.refusals.add(Limit::List, request.group_id().map_or("", |group| group), clock::now().monotonic);
             return Err(ErrorCode::CoordinatorNotAvailable);
         }
+        if let Request::OffsetCommit(commit) = &mut request {
+            self.mark_gone(&mut commit.offsets);
+        }
         let ticket = Ticket(active.next_ticket);
         active.next_ticket += 1;
         let (answer, answered) = oneshot::channel();
         active.waiting.insert(ticket, answer);
         // Whoever asks is told where it was not written.
         let _ = self.step(active, Input::Request { ticket, request });
-        Ok(Answering { answer: answered, partition: Some(self.partition.clone()) })
+        Ok(Answering { answer: answered, written_to: Some((self.partition.clone(), self.commit_timeout)) })
+    }
+
+    /// Marks offsets of topics that were deleted since they were found. Under the lock: those of a topic that is deleted from now
+    /// on are forgotten after they were written.
+    fn mark_gone(&self, offsets: &mut [OffsetToCommit]) {
+        let image = self.shared.newest.get();
+        for offset in offsets {
+            let is_it = |id: Uuid| offset.topic_id.is_zero() || offset.topic_id == id;
+            offset.is_topic_gone = !image.topic(&offset.topic).is_some_and(|topic| is_it(topic.id));
+        }
     }
 
     /// Looks at the groups.
@@ -283,7 +322,7 @@ impl Shard {
                 Effect::Answer { ticket, answer } => {
                     let waiting = active.waiting.remove(&ticket).expect("every ticket is answered once");
                     // Whoever asked may have gone away.
-                    let _ = waiting.send((answer, active.written));
+                    let _ = waiting.send(Made { answer, until: active.written, at: Instant::now() });
                 }
                 Effect::Refused { group, limit } => self.shared.refusals.add(limit, &group, now.monotonic),
             }
@@ -343,8 +382,11 @@ impl Shard {
         let (batch, _) = Batch::parse(&bytes).expect("it was built here");
         self.partition.append_own(&batch, now_ms).inspect_err(|error| {
             // Of the storage the partition tells, with what is wrong.
-            if *error != ErrorCode::KafkaStorageError {
-                warn!(partition = %self.partition.name, error = error.name(), "cannot write records of groups");
+            if *error != ErrorCode::KafkaStorageError
+                && let Some(failures_since_start) = self.unwritten.add(clock::now().monotonic)
+            {
+                let (partition, error) = (&self.partition.name, error.name());
+                warn!(%partition, error, failures_since_start, "cannot write records of groups");
             }
         })
     }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use ottla_base::{BrokerId, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
 use ottla_coordinator::group::{
@@ -29,9 +31,13 @@ struct Fixture {
 
 impl Fixture {
     fn new(folder: &Path) -> Self {
+        Self::with(folder, "")
+    }
+
+    fn with(folder: &Path, settings: &str) -> Self {
         let text = format!(
             "process.roles=broker,controller\nnode.id=1\nlisteners=PLAINTEXT://127.0.0.1:0\nlog.dirs={}\n\
-             group.initial.rebalance.delay.ms=0\n",
+             group.initial.rebalance.delay.ms=0\n{settings}\n",
             folder.display()
         );
         let config = Config::new(Written::from_text("server.properties", &text).unwrap()).unwrap().0;
@@ -127,6 +133,7 @@ fn commit_of(group: &str, topic: &str, partition: i32, offset: i64) -> Request {
             offset,
             leader_epoch: -1,
             metadata: None,
+            is_topic_gone: false,
         }],
         metadata_room: MetadataRoom { bytes: usize::MAX, reserved_bytes: 0 },
     })
@@ -286,14 +293,70 @@ fn who_waits_is_told_when_the_groups_go_to_another_broker() {
     assert_eq!(told.error, ErrorCode::NotCoordinator);
 }
 
+/// Groups whose answers wait for a flush.
+fn flushing(folder: &Path, settings: &str) -> (Fixture, Arc<Partition>, Arc<Shard>) {
+    let fixture = Fixture::with(folder, settings);
+    let flush_before_ack = LogConfig { flush_before_ack: true, ..LogConfig::default() };
+    let partition = fixture.partition_with(folder, &[], |log| log.configure(flush_before_ack));
+    let shard = fixture.shard(&partition);
+    shard.loaded(true);
+    (fixture, partition, shard)
+}
+
+#[tokio::test]
+async fn what_is_not_committed_in_time_is_answered_that_the_coordinator_is_not_available() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_fixture, partition, shard) = flushing(folder.path(), "offsets.commit.timeout.ms=1");
+    let Ok(Err(early)) = shard.ask(commit("g", 0, 1)).unwrap().now() else { panic!("it waits") };
+    assert_eq!(early.answer().await, Err(ErrorCode::CoordinatorNotAvailable));
+    assert_eq!(offset(&shard, "g", 0), Some(1), "it was written all the same");
+
+    // A heartbeat rests on what was written before it.
+    let heartbeat = Heartbeat { group_id: "g".into(), generation: 1, member_id: "m".into(), instance_id: None };
+    let behind = shard.ask(Request::Heartbeat(heartbeat)).unwrap();
+    assert_eq!(behind.answer().await, Err(ErrorCode::CoordinatorNotAvailable));
+
+    let late = shard.ask(commit("g", 0, 2)).unwrap();
+    partition.home().flusher.run_one();
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    assert_eq!(late.answer().await, Ok(Answer::OffsetCommit(vec![ErrorCode::None])), "it is there, whoever looks late");
+}
+
+#[test]
+fn nothing_is_committed_of_a_topic_that_was_deleted_since_it_was_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let (fixture, _, shard) = Fixture::ready(folder.path(), &[]);
+    fixture.publish(&["t", "u"]);
+    let with_id = |topic, id| {
+        let Request::OffsetCommit(mut commit) = commit_of("g", topic, 0, 1) else { unreachable!("it is one") };
+        commit.offsets[0].topic_id = Uuid(id);
+        Request::OffsetCommit(commit)
+    };
+    assert_eq!(answer(&shard, with_id("u", 2)), Answer::OffsetCommit(vec![ErrorCode::None]));
+    fixture.publish(&["t"]);
+    shard.forget_topics(&deleted("u"));
+    // A handler may have looked before that; or have found another topic of the name.
+    for request in [with_id("u", 2), with_id("t", 9)] {
+        assert_eq!(answer(&shard, request), Answer::OffsetCommit(vec![ErrorCode::UnknownTopicOrPartition]));
+    }
+    assert_eq!((offset_of(&shard, "g", "u", 0), offset_of(&shard, "g", "t", 0)), (None, None));
+}
+
+#[test]
+fn a_log_whose_start_moves_while_it_is_read_is_read_on_from_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let (fixture, partition, before) = Fixture::ready(folder.path(), &[]);
+    (0..3).for_each(|number| drop(answer(&before, commit("g", number, 1))));
+    partition.delete_records(Some(Offset(2))).unwrap();
+    let shard = fixture.shard(&partition);
+    loading::load_from(&shard, Offset(0), 100, &AtomicBool::new(false));
+    assert_eq!([0, 1, 2].map(|partition| offset(&shard, "g", partition)), [None, None, Some(1)]);
+}
+
 #[tokio::test]
 async fn a_commit_is_answered_after_its_flush_where_the_topic_asks_for_that() {
     let folder = tempfile::tempdir().unwrap();
-    let fixture = Fixture::new(folder.path());
-    let flush_before_ack = LogConfig { flush_before_ack: true, ..LogConfig::default() };
-    let partition = fixture.partition_with(folder.path(), &[], |log| log.configure(flush_before_ack));
-    let shard = fixture.shard(&partition);
-    shard.loaded(true);
+    let (_fixture, partition, shard) = flushing(folder.path(), "");
     let Ok(Err(first)) = shard.ask(commit("g", 0, 1)).unwrap().now() else { panic!("it waits") };
     let Ok(Err(first)) = first.now() else { panic!("it still waits") };
     let Ok(Err(second)) = shard.ask(commit("g", 0, 2)).unwrap().now() else { panic!("it waits") };
@@ -425,7 +488,7 @@ fn what_groups_write_to_themselves_is_counted_over_all_groups() {
 }
 
 #[test]
-fn a_start_that_fails_leaves_no_thread_behind() {
+fn threads_that_are_dropped_leave_nobody_behind() {
     let folder = tempfile::tempdir().unwrap();
     let config = Arc::clone(&Fixture::new(folder.path()).config);
     let (coordinators, threads) = GroupCoordinators::start(config).unwrap();

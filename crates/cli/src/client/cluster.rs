@@ -4,6 +4,7 @@
 //! the caller knows whether that is safe.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::time::Duration;
 
 use ottla_base::Uuid;
@@ -180,7 +181,14 @@ impl Cluster {
                 }
             }
             if self.any.is_none() {
-                return Err(failure.unwrap_or(Error::Unreachable(tried)));
+                let has_no_address = |(_, error): &(Address, io::Error)| error.kind() == io::ErrorKind::NotFound;
+                return Err(match failure {
+                    Some(failure) => failure,
+                    None if tried.iter().all(has_no_address) => {
+                        Error::Unresolvable(tried.into_iter().map(|(address, _)| address).collect())
+                    }
+                    None => Error::Unreachable(tried),
+                });
             }
         }
         Ok(self.any.as_mut().expect("it was there, or has been opened"))
@@ -205,6 +213,19 @@ impl Default for Options {
 }
 
 impl TopicDescription {
+    /// The one of this name among topics that are in order, as [`Cluster::topics`] gives them.
+    pub fn of_name<'t>(topics: &'t [Self], name: &str) -> Option<&'t Self> {
+        topics.binary_search_by(|topic| topic.name.as_str().cmp(name)).ok().map(|place| &topics[place])
+    }
+
+    /// Its partition of this number.
+    pub fn partition(&self, index: i32) -> Option<&PartitionDescription> {
+        self.partitions
+            .binary_search_by_key(&index, |partition| partition.index)
+            .ok()
+            .map(|place| &self.partitions[place])
+    }
+
     fn of(topic: &ottla_protocol::messages::metadata_response::Topic<'_>) -> Self {
         let mut partitions: Vec<_> = topic
             .partitions

@@ -255,9 +255,11 @@ impl Answer {
     }
 }
 
+/// An error of the kind NotFound says that the name has no address.
 fn connect(peer: &Address, timeout: Duration) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in (peer.host.as_str(), peer.port).to_socket_addrs()? {
+    let addresses = (peer.host.as_str(), peer.port).to_socket_addrs();
+    for address in addresses.map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))? {
         match TcpStream::connect_timeout(&address, timeout) {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,

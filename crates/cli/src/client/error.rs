@@ -16,6 +16,10 @@ pub enum Error {
     Address(String),
     /// No connection to any of these.
     Unreachable(Vec<(Address, io::Error)>),
+    /// None of the names that the user gave has an address.
+    Unresolvable(Vec<Address>),
+    /// The same, to a tool of administrators, which has told of the names.
+    NoAdminClient,
     /// A connection ended while an answer was due.
     Broken {
         /// The other end.
@@ -80,13 +84,27 @@ impl Error {
     /// As Kafka's tools print it: the class of the exception and its message.
     pub fn exception(&self) -> String {
         let code = match self {
+            Self::NoAdminClient => {
+                return format!(
+                    "org.apache.kafka.common.KafkaException: {self}\nCaused by: \
+                     org.apache.kafka.common.config.ConfigException: No resolvable bootstrap urls given in bootstrap.servers"
+                );
+            }
             Self::Refused { code, .. } => *code,
-            Self::Unreachable(_) | Self::TimedOut { .. } => ErrorCode::RequestTimedOut,
+            Self::Unreachable(_) | Self::Unresolvable(_) | Self::TimedOut { .. } => ErrorCode::RequestTimedOut,
             Self::NotServed { .. } => ErrorCode::UnsupportedVersion,
             Self::Broken { .. } => ErrorCode::NetworkException,
             Self::Address(_) | Self::Garbled { .. } | Self::BadRecords { .. } => ErrorCode::UnknownServerError,
         };
         format!("{}: {self}", exception::class(code))
+    }
+
+    /// What Kafka's tools print of an error that ends them: its message, and of what is thrown as it is that too.
+    pub fn told(&self) -> String {
+        match self {
+            Self::NoAdminClient => format!("{self}\n{}", self.exception()),
+            _ => self.to_string(),
+        }
     }
 
     /// The code, where the cluster said no.
@@ -100,9 +118,13 @@ impl Error {
     /// Whether the same may succeed a little later.
     pub fn is_retriable(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Broken { .. } | Self::TimedOut { .. } => true,
+            Self::Unreachable(_) | Self::Unresolvable(_) | Self::Broken { .. } | Self::TimedOut { .. } => true,
             Self::Refused { code, .. } => code.is_retriable(),
-            Self::Address(_) | Self::NotServed { .. } | Self::Garbled { .. } | Self::BadRecords { .. } => false,
+            Self::Address(_)
+            | Self::NoAdminClient
+            | Self::NotServed { .. }
+            | Self::Garbled { .. }
+            | Self::BadRecords { .. } => false,
         }
     }
 
@@ -140,6 +162,11 @@ impl fmt::Display for Error {
                     ". Is the broker running there? Check --bootstrap-server, and the broker's advertised.listeners",
                 )
             }
+            Self::Unresolvable(tried) => {
+                let tried: Vec<_> = tried.iter().map(ToString::to_string).collect();
+                write!(f, "no name has an address: {}. Check --bootstrap-server", tried.join(", "))
+            }
+            Self::NoAdminClient => f.write_str("Failed to create new KafkaAdminClient"),
             Self::Broken { peer, error } => write!(f, "the connection to {peer} ended: {}", reason(error)),
             Self::TimedOut { peer, api, timeout } => {
                 write!(f, "{peer} did not answer {} within {} ms", api.name(), timeout.as_millis())

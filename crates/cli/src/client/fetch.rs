@@ -23,18 +23,17 @@ use ottla_protocol::records::{Batch, Batches, Compression, Record, RecordIter, T
 use ottla_protocol::{ApiKey, ErrorCode, Records, Str};
 
 use super::Error;
+use super::by_topic::by_topic;
 use super::cluster::{Cluster, TopicDescription, Topics};
 use super::connection::Answer;
 use super::group_offsets::{Committed, Offsets};
+use super::offsets::{EARLIEST, LATEST};
 use crate::java_order::{DEFAULT_CAPACITY, hash_of_partition, sort_as_in_java};
 
 /// The last Fetch version that names topics; later ones have their ids.
 const LAST_FETCH_BY_NAME: i16 = 12;
 /// No batch is unpacked to more.
 const LARGEST_BATCH_BYTES: usize = 256 * 1024 * 1024;
-/// How ListOffsets asks for the first and for the last offset.
-const EARLIEST_TIMESTAMP: i64 = -2;
-const LATEST_TIMESTAMP: i64 = -1;
 /// "No fetch session": every request says all (KIP-227).
 const NO_SESSION_EPOCH: i32 = -1;
 
@@ -109,9 +108,21 @@ pub struct Fetcher {
     cluster: Cluster,
     options: FetcherOptions,
     partitions: Vec<Assigned>,
+    /// Where among them each is.
+    places: Places,
     /// Which brokers owe an answer, and for which partitions, at which offsets.
     asked: BTreeMap<i32, Vec<(usize, i64)>>,
     leaders_are_stale: bool,
+}
+
+/// The places of partitions, by topic and number.
+type Places = BTreeMap<String, BTreeMap<i32, usize>>;
+
+/// A partition of an answer: the place under which it is known here, and from which offset on it was asked for.
+struct Fetched<'a> {
+    place: usize,
+    from: i64,
+    partition: FetchedPartition<'a>,
 }
 
 /// A partition that is read.
@@ -130,7 +141,14 @@ struct Assigned {
 impl Fetcher {
     /// A fetcher that reads nothing yet.
     pub fn new(cluster: Cluster, options: FetcherOptions) -> Self {
-        Self { cluster, options, partitions: Vec::new(), asked: BTreeMap::new(), leaders_are_stale: false }
+        Self {
+            cluster,
+            options,
+            partitions: Vec::new(),
+            places: Places::new(),
+            asked: BTreeMap::new(),
+            leaders_are_stale: false,
+        }
     }
 
     /// Asks for topics, on the connections of this fetcher.
@@ -146,11 +164,12 @@ impl Fetcher {
     /// Reads a partition from `position` on, if it is not read already. A partition that the topic does not have (yet) is
     /// looked for again and again.
     pub fn assign(&mut self, topic: &TopicDescription, index: i32, position: Position) {
-        if self.partitions.iter().any(|known| known.topic == topic.name && known.index == index) {
+        if self.place_of(&topic.name, index).is_some() {
             return;
         }
-        let leader = topic.partitions.iter().find(|partition| partition.index == index).and_then(|known| known.leader);
+        let leader = topic.partition(index).and_then(|known| known.leader);
         self.leaders_are_stale |= leader.is_none();
+        self.places.entry(topic.name.clone()).or_default().insert(index, self.partitions.len());
         self.partitions.push(Assigned {
             topic: topic.name.clone(),
             id: topic.id,
@@ -164,26 +183,33 @@ impl Fetcher {
     /// Reads a partition from where a group has committed on, as [`Fetcher::assign`] does.
     pub fn resume(&mut self, topic: &TopicDescription, index: i32, committed: Committed) {
         self.assign(topic, index, Position::At(committed.offset));
-        let of_partition = self.partitions.iter_mut().rfind(|known| known.topic == topic.name && known.index == index);
-        of_partition.expect("it has just been assigned").shown = Some(committed);
+        let place = self.place_of(&topic.name, index).expect("it is assigned");
+        self.partitions[place].shown = Some(committed);
+    }
+
+    fn place_of(&self, topic: &str, index: i32) -> Option<usize> {
+        self.places.get(topic)?.get(&index).copied()
     }
 
     /// Reads nothing any more. Answers that are due will be passed over.
     pub fn revoke_all(&mut self) {
         self.partitions.clear();
+        self.places.clear();
         self.asked.values_mut().for_each(Vec::clear);
     }
 
     /// Does not read these any more. What is due of them will be passed over.
     pub fn revoke(&mut self, revoked: &[TopicPartition]) {
-        let is_kept = |assigned: &Assigned| {
-            let is_it = |of: &TopicPartition| of.topic == assigned.topic && of.partition.0 == assigned.index;
-            !revoked.iter().any(is_it)
-        };
+        let revoked: BTreeSet<(&str, i32)> = revoked.iter().map(|of| (of.topic.as_str(), of.partition.0)).collect();
+        let is_kept = |assigned: &Assigned| !revoked.contains(&(assigned.topic.as_str(), assigned.index));
         let mut kept = 0..;
         let places: Vec<Option<usize>> =
             self.partitions.iter().map(|assigned| if is_kept(assigned) { kept.next() } else { None }).collect();
         self.partitions.retain(is_kept);
+        self.places.clear();
+        for (place, assigned) in self.partitions.iter().enumerate() {
+            self.places.entry(assigned.topic.clone()).or_default().insert(assigned.index, place);
+        }
         for asked in self.asked.values_mut() {
             *asked = asked.iter().filter_map(|(place, offset)| Some((places[*place]?, *offset))).collect();
         }
@@ -248,8 +274,7 @@ impl Fetcher {
         if asked.is_empty() {
             return Ok(());
         }
-        let mut topics: Vec<FetchTopic<'_>> = Vec::new();
-        for (index, offset) in &asked {
+        let partitions = asked.iter().map(|(index, offset)| {
             let assigned = &self.partitions[*index];
             let partition = FetchPartition {
                 partition: assigned.index,
@@ -257,15 +282,14 @@ impl Fetcher {
                 partition_max_bytes: self.options.max_partition_bytes,
                 ..FetchPartition::default()
             };
-            match topics.iter_mut().find(|topic| topic.topic == assigned.topic) {
-                Some(topic) => topic.partitions.push(partition),
-                None => topics.push(FetchTopic {
-                    topic: Str::Borrowed(&assigned.topic),
-                    topic_id: assigned.id,
-                    partitions: vec![partition],
-                }),
-            }
-        }
+            (assigned.topic.as_str(), (assigned.id, partition))
+        });
+        let topics = by_topic(partitions).into_iter().map(|(name, partitions)| FetchTopic {
+            topic: Str::Borrowed(name),
+            topic_id: partitions[0].0,
+            partitions: partitions.into_iter().map(|(_, partition)| partition).collect(),
+        });
+        let topics: Vec<FetchTopic<'_>> = topics.collect();
         let by_name = topics.iter().any(|topic| topic.topic_id.is_zero());
         let request = FetchRequest {
             max_wait_ms: i32::try_from(self.options.max_wait.as_millis()).unwrap_or(i32::MAX),
@@ -290,9 +314,9 @@ impl Fetcher {
         if response.error_code != 0 {
             return Err(Error::refused(response.error_code, None, || "the fetch was refused".to_owned()));
         }
-        for (index, fetched) in self.match_up(&response, asked) {
+        for Fetched { place, from, partition: fetched } in self.match_up(&response, asked) {
             let reset = self.options.reset;
-            let assigned = &mut self.partitions[index];
+            let assigned = &mut self.partitions[place];
             match ErrorCode::from_code(fetched.error_code).unwrap_or(ErrorCode::UnknownServerError) {
                 ErrorCode::None => {
                     if let Some(batch) = Batches::new(bytes_of(&fetched.records)).filter_map(Result::ok).last() {
@@ -301,8 +325,7 @@ impl Fetcher {
                 }
                 ErrorCode::OffsetOutOfRange if reset == OffsetReset::Nowhere => {
                     let (topic, partition) = (&assigned.topic, assigned.index);
-                    let offset = asked.iter().find(|(known, _)| *known == index).map_or(-1, |(_, offset)| *offset);
-                    let message = format!("Fetch position {offset} is out of range for partition {topic}-{partition}");
+                    let message = format!("Fetch position {from} is out of range for partition {topic}-{partition}");
                     return Err(Error::Refused { code: ErrorCode::OffsetOutOfRange, message });
                 }
                 ErrorCode::OffsetOutOfRange => assigned.position = Position::End(reset),
@@ -329,9 +352,8 @@ impl Fetcher {
     ) -> Result<bool, Error> {
         let response: FetchResponse<'_> = answer.read()?;
         let mut unpacked = Vec::new();
-        for (index, fetched) in self.match_up(&response, asked) {
-            let assigned = &self.partitions[index];
-            let from = asked.iter().find(|(known, _)| *known == index).map_or(0, |(_, offset)| *offset);
+        for Fetched { place, from, partition: fetched } in self.match_up(&response, asked) {
+            let assigned = &self.partitions[place];
             let mut aborted = Aborted::new(&fetched, self.options.isolation_level);
             for batch in Batches::new(bytes_of(&fetched.records)) {
                 let batch = batch.map_err(|error| Error::bad_records(&assigned.topic, assigned.index, &error))?;
@@ -341,7 +363,7 @@ impl Fetcher {
                 let records = unpack(&batch, &mut unpacked, assigned)?;
                 let header = batch.header();
                 let leader_epoch = Some(header.partition_leader_epoch.0).filter(|epoch| *epoch >= 0);
-                let up_to = |offset| (index, Committed { offset, leader_epoch });
+                let up_to = |offset| (place, Committed { offset, leader_epoch });
                 if aborted.hides(&batch, records) {
                     shown.push(up_to(header.next_offset().0));
                     continue;
@@ -370,21 +392,25 @@ impl Fetcher {
         Ok(true)
     }
 
-    /// The partitions of an answer, each with the number under which it is known here.
-    fn match_up<'a>(&self, response: &FetchResponse<'a>, asked: &[(usize, i64)]) -> Vec<(usize, FetchedPartition<'a>)> {
+    /// The partitions of an answer that are among those that were asked for. Topics have either a name or an id.
+    fn match_up<'a>(&self, response: &FetchResponse<'a>, asked: &[(usize, i64)]) -> Vec<Fetched<'a>> {
+        let mut by_name: BTreeMap<(&str, i32), (usize, i64)> = BTreeMap::new();
+        let mut by_id: BTreeMap<(Uuid, i32), (usize, i64)> = BTreeMap::new();
+        for &(place, from) in asked {
+            let assigned = &self.partitions[place];
+            by_name.insert((&assigned.topic, assigned.index), (place, from));
+            by_id.insert((assigned.id, assigned.index), (place, from));
+        }
         let mut matched = Vec::new();
         for topic in &response.responses {
             for partition in &topic.partitions {
-                let is_it = |assigned: &Assigned| {
-                    let same_topic = if topic.topic.is_empty() {
-                        assigned.id == topic.topic_id
-                    } else {
-                        assigned.topic == topic.topic
-                    };
-                    same_topic && assigned.index == partition.partition_index
+                let index = partition.partition_index;
+                let known = match topic.topic.is_empty() {
+                    true => by_id.get(&(topic.topic_id, index)),
+                    false => by_name.get(&(&*topic.topic, index)),
                 };
-                if let Some((index, _)) = asked.iter().find(|(index, _)| is_it(&self.partitions[*index])) {
-                    matched.push((*index, partition.clone()));
+                if let Some(&(place, from)) = known {
+                    matched.push(Fetched { place, from, partition: partition.clone() });
                 }
             }
         }
@@ -407,26 +433,23 @@ impl Fetcher {
         for (index, assigned) in self.partitions.iter().enumerate() {
             if let (Some(leader), Position::End(end)) = (assigned.leader, assigned.position) {
                 let timestamp = match end {
-                    OffsetReset::Earliest => EARLIEST_TIMESTAMP,
-                    OffsetReset::Latest | OffsetReset::Nowhere => LATEST_TIMESTAMP,
+                    OffsetReset::Earliest => EARLIEST,
+                    OffsetReset::Latest | OffsetReset::Nowhere => LATEST,
                     OffsetReset::Within(duration) => ago_ms(duration),
                 };
                 wanted.entry(leader).or_default().push((index, timestamp));
             }
         }
         for (leader, asked) in wanted {
-            let mut topics: Vec<ListedTopic<'_>> = Vec::new();
-            for (index, timestamp) in asked {
+            let partitions = asked.into_iter().map(|(index, timestamp)| {
                 let assigned = &self.partitions[index];
                 let partition =
                     ListedPartition { partition_index: assigned.index, timestamp, ..ListedPartition::default() };
-                match topics.iter_mut().find(|topic| topic.name == assigned.topic) {
-                    Some(topic) => topic.partitions.push(partition),
-                    None => {
-                        topics.push(ListedTopic { name: assigned.topic.clone().into(), partitions: vec![partition] });
-                    }
-                }
-            }
+                (assigned.topic.as_str(), partition)
+            });
+            let topics = by_topic(partitions).into_iter();
+            let topics =
+                topics.map(|(name, partitions)| ListedTopic { name: name.to_owned().into(), partitions }).collect();
             let isolation_level = self.options.isolation_level as i8;
             let request = ListOffsetsRequest { topics, isolation_level, ..ListOffsetsRequest::default() };
             self.list_offsets(leader, &request)?;
@@ -444,11 +467,8 @@ impl Fetcher {
         let response: ListOffsetsResponse<'_> = answer.read()?;
         for topic in &response.topics {
             for partition in &topic.partitions {
-                let known = self
-                    .partitions
-                    .iter_mut()
-                    .find(|assigned| assigned.topic == topic.name && assigned.index == partition.partition_index);
-                let Some(assigned) = known else { continue };
+                let Some(place) = self.place_of(&topic.name, partition.partition_index) else { continue };
+                let assigned = &mut self.partitions[place];
                 match ErrorCode::from_code(partition.error_code).unwrap_or(ErrorCode::UnknownServerError) {
                     ErrorCode::None
                         if partition.offset < 0
@@ -480,12 +500,11 @@ impl Fetcher {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let topics = self.cluster.topics(Topics::Named { names: &names, create: false })?;
         for assigned in &mut self.partitions {
-            let Some(topic) = topics.iter().find(|topic| topic.name == assigned.topic) else { continue };
+            let Some(topic) = TopicDescription::of_name(&topics, &assigned.topic) else { continue };
             if !topic.id.is_zero() && topic.id != assigned.id {
                 assigned.id = topic.id;
             }
-            let partition = topic.partitions.iter().find(|partition| partition.index == assigned.index);
-            assigned.leader = partition.and_then(|partition| partition.leader);
+            assigned.leader = topic.partition(assigned.index).and_then(|partition| partition.leader);
         }
         let leaderless = self.partitions.iter().find(|assigned| assigned.leader.is_none());
         self.leaders_are_stale = leaderless.is_some();
@@ -721,7 +740,7 @@ mod tests {
             let request = (api == ApiKey::ListOffsets).then(|| ListOffsetsRequest::decode(&mut body, version).unwrap());
             let Some(request) = request else { return answer(api, version, body, writer) };
             let timestamp = request.topics[0].partitions[0].timestamp;
-            let offset = if timestamp == LATEST_TIMESTAMP { 9 } else { -1 };
+            let offset = if timestamp == LATEST { 9 } else { -1 };
             let partitions = vec![ListedOffset { partition_index: 0, offset, ..ListedOffset::default() }];
             let topics = vec![ListedOffsets { name: "t".into(), partitions }];
             ListOffsetsResponse { topics, ..ListOffsetsResponse::default() }.encode(writer, version);

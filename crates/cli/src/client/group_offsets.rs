@@ -15,6 +15,7 @@ use ottla_protocol::messages::offset_fetch_request::{Group as WantedGroup, Group
 use ottla_protocol::messages::offset_fetch_response::{Group, OffsetFetchResponse};
 use ottla_protocol::{ApiKey, Str};
 
+use super::by_topic::{by_topic, indexes_by_topic};
 use super::groups::{ByGroup, on_coordinators};
 use super::{Cluster, Connection, Error};
 
@@ -73,7 +74,11 @@ pub fn fetch(
 ) -> Result<ByGroup<Offsets>, Error> {
     if connection.version_of(ApiKey::OffsetFetch).is_some_and(|version| version >= FIRST_WITH_GROUPS) {
         let topics = partitions.map(|partitions| {
-            let topic = |(name, partition_indexes)| GroupTopic { name, partition_indexes, ..GroupTopic::default() };
+            let topic = |(name, partition_indexes)| GroupTopic {
+                name: Str::Borrowed(name),
+                partition_indexes,
+                ..GroupTopic::default()
+            };
             indexes_by_topic(partitions).into_iter().map(topic).collect()
         });
         let wanted = groups.iter().map(|group| WantedGroup {
@@ -91,7 +96,7 @@ pub fn fetch(
     let mut found = BTreeMap::new();
     for group in groups {
         let topics = partitions.map(|partitions| {
-            let topic = |(name, partition_indexes)| Topic { name, partition_indexes };
+            let topic = |(name, partition_indexes)| Topic { name: Str::Borrowed(name), partition_indexes };
             indexes_by_topic(partitions).into_iter().map(topic).collect()
         });
         let request = OffsetFetchRequest { group_id: Str::Borrowed(group), topics, ..OffsetFetchRequest::default() };
@@ -150,24 +155,17 @@ pub fn commit(
     committer: Committer<'_>,
     offsets: &Offsets,
 ) -> Result<BTreeMap<TopicPartition, Error>, Error> {
-    let mut topics: Vec<CommittedTopic<'_>> = Vec::new();
-    for (of, committed) in offsets {
-        let partition = CommittedPartition {
-            partition_index: of.partition.0,
-            committed_offset: committed.offset,
-            committed_leader_epoch: committed.leader_epoch.unwrap_or(-1),
-            committed_metadata: Some(Str::Borrowed("")),
-            ..CommittedPartition::default()
-        };
-        match topics.last_mut().filter(|topic| topic.name == of.topic) {
-            Some(topic) => topic.partitions.push(partition),
-            None => topics.push(CommittedTopic {
-                name: Str::Borrowed(&of.topic),
-                partitions: vec![partition],
-                ..CommittedTopic::default()
-            }),
-        }
-    }
+    let partition = |(of, committed): (&TopicPartition, &Committed)| CommittedPartition {
+        partition_index: of.partition.0,
+        committed_offset: committed.offset,
+        committed_leader_epoch: committed.leader_epoch.unwrap_or(-1),
+        committed_metadata: Some(Str::Borrowed("")),
+        ..CommittedPartition::default()
+    };
+    let topics = by_topic(offsets.iter().map(|asked| (asked.0.topic.as_str(), partition(asked))));
+    let topic =
+        |(name, partitions)| CommittedTopic { name: Str::Borrowed(name), partitions, ..CommittedTopic::default() };
+    let topics = topics.into_iter().map(topic).collect();
     let request = OffsetCommitRequest {
         group_id: Str::Borrowed(group),
         generation_id_or_member_epoch: committer.generation,
@@ -196,7 +194,7 @@ pub fn delete(
     partitions: &[TopicPartition],
 ) -> Result<BTreeMap<TopicPartition, Result<(), Error>>, Error> {
     let topics = indexes_by_topic(partitions).into_iter().map(|(name, indexes)| DeletedTopic {
-        name,
+        name: Str::Borrowed(name),
         partitions: indexes.into_iter().map(|partition_index| DeletedPartition { partition_index }).collect(),
     });
     let request = OffsetDeleteRequest { group_id: Str::Borrowed(group), topics: topics.collect() };
@@ -214,12 +212,4 @@ pub fn delete(
         }
     }
     Ok(deleted)
-}
-
-fn indexes_by_topic(partitions: &[TopicPartition]) -> Vec<(Str<'_>, Vec<i32>)> {
-    let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
-    for of in partitions {
-        topics.entry(&of.topic).or_default().push(of.partition.0);
-    }
-    topics.into_iter().map(|(name, indexes)| (Str::Borrowed(name), indexes)).collect()
 }

@@ -1,7 +1,7 @@
 //! Groups from outside: listed, described, deleted, and their offsets read, written and deleted.
 //!
-//! A request about groups goes to the coordinator of each. They are found in one request for all groups (KIP-699), and each
-//! coordinator is asked once for all its groups where the API has room for many.
+//! A request about groups goes to the coordinator of each. They are found in one request for many groups (KIP-699), and each
+//! coordinator is asked once for many of its groups where the API has room for them.
 //!
 //! Not here: being a member (`member`).
 
@@ -26,9 +26,9 @@ use super::assignor::read_assignment;
 use super::retry::Patience;
 use super::{Address, Cluster, Connection, Error};
 
-/// The first FindCoordinator version that takes many keys.
-/// A coordinator is asked for so many groups at once.
+/// So many groups are asked for at once.
 const GROUPS_AT_ONCE: usize = 2000;
+/// The first FindCoordinator version that takes many keys.
 const FIRST_BATCHED_FIND_COORDINATOR: i16 = 4;
 /// The key type of groups.
 const GROUP_KEY: i8 = 0;
@@ -282,15 +282,17 @@ fn is_passing(error: &Error) -> bool {
 pub fn find(cluster: &mut Cluster, groups: &[String]) -> Result<ByGroup<i32>, Error> {
     let mut found = BTreeMap::new();
     if cluster.version_of(ApiKey::FindCoordinator)? >= FIRST_BATCHED_FIND_COORDINATOR {
-        let request = FindCoordinatorRequest {
-            key_type: GROUP_KEY,
-            coordinator_keys: strs(groups),
-            ..FindCoordinatorRequest::default()
-        };
-        let answer = cluster.ask(ApiKey::FindCoordinator, &request)?;
-        let response: FindCoordinatorResponse<'_> = answer.read()?;
-        for coordinator in &response.coordinators {
-            found.insert(coordinator.key.to_string(), learn(cluster, coordinator));
+        for groups in groups.chunks(GROUPS_AT_ONCE) {
+            let request = FindCoordinatorRequest {
+                key_type: GROUP_KEY,
+                coordinator_keys: strs(groups),
+                ..FindCoordinatorRequest::default()
+            };
+            let answer = cluster.ask(ApiKey::FindCoordinator, &request)?;
+            let response: FindCoordinatorResponse<'_> = answer.read()?;
+            for coordinator in &response.coordinators {
+                found.insert(coordinator.key.to_string(), learn(cluster, coordinator));
+            }
         }
         return Ok(found);
     }
@@ -374,4 +376,37 @@ impl Description {
 
 fn strs(texts: &[String]) -> Vec<Str<'_>> {
     texts.iter().map(|text| Str::Borrowed(text.as_str())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use ottla_protocol::Message;
+
+    use super::*;
+    use crate::client::fake::FakeBroker;
+
+    #[test]
+    fn very_many_groups_are_looked_for_some_at_a_time() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let of_broker = Arc::clone(&asked);
+        let broker = FakeBroker::start(&[ApiKey::FindCoordinator], move |_, version, mut body, writer| {
+            let request = FindCoordinatorRequest::decode(&mut body, version).unwrap();
+            of_broker.lock().unwrap().push(request.coordinator_keys.len());
+            let found = |key: &Str<'_>| Coordinator {
+                key: key.to_string().into(),
+                node_id: 1,
+                host: "127.0.0.1".into(),
+                ..Coordinator::default()
+            };
+            let coordinators = request.coordinator_keys.iter().map(found).collect();
+            FindCoordinatorResponse { coordinators, ..FindCoordinatorResponse::default() }.encode(writer, version);
+            true
+        });
+        let groups: Vec<String> = (0..=GROUPS_AT_ONCE).map(|number| format!("g{number}")).collect();
+        let found = find(&mut broker.connect(), &groups).unwrap();
+        assert!(groups.iter().all(|group| matches!(found[group], Ok(1))));
+        assert_eq!(*asked.lock().unwrap(), [GROUPS_AT_ONCE, 1]);
+    }
 }

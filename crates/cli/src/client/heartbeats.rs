@@ -1,8 +1,9 @@
 //! The sign of life of a group's member: a thread of its own, so that a reader who does not look for a while does not lose
 //! the member its partitions.
 //!
-//! It sends until it is stopped, until the coordinator says something else than "go on", or while nobody has polled for too
-//! long (`max.poll.interval.ms`), and leaves the verdict for the member to look at.
+//! It sends until it is stopped, or until the coordinator knows the member no longer, and leaves the verdict for the member to look
+//! at. A member that is to join again is alive until it does. While nobody has polled for too long (`max.poll.interval.ms`)
+//! nothing is sent.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI16, AtomicU64, Ordering};
@@ -68,7 +69,9 @@ impl Heartbeats {
                 let code = beat(&membership, &mut connection);
                 if code != ErrorCode::None {
                     of_thread.verdict.store(code.code(), Ordering::Release);
-                    return;
+                    if code != ErrorCode::RebalanceInProgress {
+                        return;
+                    }
                 }
             }
         });

@@ -1,9 +1,9 @@
 //! Requests about partitions, each to the partition's leader: one request a leader, all sent before the first answer is
 //! waited for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_base::{PartitionIndex, TopicPartition};
+use ottla_base::TopicPartition;
 use ottla_protocol::ErrorCode;
 
 use super::connection::Answer;
@@ -21,7 +21,7 @@ struct Answered<T> {
 }
 
 /// Asks the leaders of `partitions`, and again until the request timeout is over where they cannot say now. What is not there,
-/// or has no leader, is not waited for. `send` sends the request for partitions, which come in order; `read` reads its answer.
+/// or has no leader, is not waited for. `send` sends the request for partitions; `read` reads its answer.
 pub fn on_leaders<T>(
     cluster: &mut Cluster,
     partitions: &[TopicPartition],
@@ -55,8 +55,8 @@ fn ask_once<T>(
     send: &mut impl FnMut(&mut Connection, &[TopicPartition]) -> Result<(), Error>,
     read: &mut impl FnMut(&Answer) -> Result<ByPartition<T>, Error>,
 ) -> Result<Vec<Answered<T>>, Error> {
-    let mut names: Vec<&str> = partitions.iter().map(|partition| partition.topic.as_str()).collect();
-    names.dedup();
+    let names: BTreeSet<&str> = partitions.iter().map(|partition| partition.topic.as_str()).collect();
+    let names: Vec<&str> = names.into_iter().collect();
     let topics = cluster.topics(Topics::Named { names: &names, create: false })?;
     let mut answers = Vec::new();
     let mut by_leader: BTreeMap<i32, Vec<TopicPartition>> = BTreeMap::new();
@@ -98,12 +98,11 @@ fn left_out(leader: i32, partition: &TopicPartition) -> Error {
 }
 
 fn leader_of(topics: &[TopicDescription], partition: &TopicPartition) -> Result<i32, ErrorCode> {
-    let topic = topics.iter().find(|topic| topic.name == partition.topic);
-    let topic = topic.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let topic = TopicDescription::of_name(topics, &partition.topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     if topic.error != ErrorCode::None {
         return Err(topic.error);
     }
-    let known = topic.partitions.iter().find(|known| PartitionIndex(known.index) == partition.partition);
+    let known = topic.partition(partition.partition.0);
     known.ok_or(ErrorCode::UnknownTopicOrPartition)?.leader.ok_or(ErrorCode::LeaderNotAvailable)
 }
 

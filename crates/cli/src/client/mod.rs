@@ -8,6 +8,7 @@
 
 mod address;
 mod assignor;
+mod by_topic;
 mod cluster;
 mod connection;
 mod error;
@@ -27,6 +28,7 @@ mod retry;
 
 pub use address::Address;
 pub use assignor::Assignor;
+pub use by_topic::by_topic;
 pub use cluster::{Cluster, PartitionDescription, TopicDescription, Topics};
 pub use connection::{Answer, Connection, Options};
 pub use error::Error;

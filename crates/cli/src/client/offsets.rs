@@ -5,6 +5,7 @@ use ottla_protocol::messages::list_offsets_request::{ListOffsetsRequest, Partiti
 use ottla_protocol::messages::list_offsets_response::ListOffsetsResponse;
 use ottla_protocol::{ApiKey, ErrorCode, Str};
 
+use super::by_topic::by_topic;
 use super::connection::Answer;
 use super::leaders::{ByPartition, on_leaders};
 use super::{Cluster, Error};
@@ -36,7 +37,10 @@ pub fn list(
             if connection.version_of(ApiKey::ListOffsets) < Some(first_version_with(timestamp)) {
                 return Err(Error::of_code(ErrorCode::UnsupportedVersion.code(), None));
             }
-            let topics = by_topic(partitions, timestamp);
+            let partition =
+                |of: &TopicPartition| Partition { partition_index: of.partition.0, timestamp, ..Partition::default() };
+            let topics = by_topic(partitions.iter().map(|of| (of.topic.as_str(), partition(of)))).into_iter();
+            let topics = topics.map(|(name, partitions)| Topic { name: Str::Borrowed(name), partitions }).collect();
             let request = ListOffsetsRequest { topics, timeout_ms, ..ListOffsetsRequest::default() };
             connection.send(ApiKey::ListOffsets, i16::MAX, &request)
         },
@@ -53,15 +57,6 @@ fn first_version_with(timestamp: i64) -> i16 {
         EARLIEST_PENDING_UPLOAD => 11,
         _ => 0,
     }
-}
-
-fn by_topic(partitions: &[TopicPartition], timestamp: i64) -> Vec<Topic<'_>> {
-    let topics = partitions.chunk_by(|one, other| one.topic == other.topic).map(|of_topic| {
-        let partition =
-            |of: &TopicPartition| Partition { partition_index: of.partition.0, timestamp, ..Partition::default() };
-        Topic { name: Str::Borrowed(&of_topic[0].topic), partitions: of_topic.iter().map(partition).collect() }
-    });
-    topics.collect()
 }
 
 fn read(answer: &Answer) -> Result<ByPartition<Option<i64>>, Error> {

@@ -237,7 +237,7 @@ impl Producer {
     fn write_once(&mut self, waiting: Vec<(i32, Batch)>) -> Vec<(i32, Batch, Outcome)> {
         let mut done = Vec::new();
         if let Err(error) = self.know_identity() {
-            let counts = !matches!(error, Error::Unreachable(_));
+            let counts = !matches!(error, Error::Unreachable(_) | Error::Unresolvable(_));
             let (code, message) = (error.code(), error.to_string());
             return waiting
                 .into_iter()
@@ -290,7 +290,7 @@ impl Producer {
                     ),
                     Err(error) if error.is_retriable() => Outcome::Again {
                         error: Error::Refused { code: ErrorCode::NetworkException, message: error.to_string() },
-                        counts: !matches!(error, Error::Unreachable(_)),
+                        counts: !matches!(error, Error::Unreachable(_) | Error::Unresolvable(_)),
                     },
                     Err(error) => {
                         let code = error.code().unwrap_or(ErrorCode::UnknownServerError);

@@ -21,7 +21,8 @@ use std::process::ExitCode;
 pub use arguments::Arguments;
 use arguments::{Changes, Entities};
 
-use crate::client::{Cluster, Error};
+use crate::client::Error;
+use crate::connection;
 use crate::screen::Screen;
 
 /// The types of entities.
@@ -50,7 +51,10 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Err(Failure::Illegal(message)) => screen.note(message),
         Err(Failure::Failed(error)) => {
             screen.note(format!("Error while executing config command with args '{}'", words.join(" ")));
-            screen.note(format!("java.util.concurrent.ExecutionException: {}", error.exception()));
+            screen.note(match error {
+                Error::NoAdminClient => error.exception(),
+                _ => format!("java.util.concurrent.ExecutionException: {}", error.exception()),
+            });
         }
     }
     screen.show();
@@ -69,7 +73,7 @@ fn execute(arguments: &Arguments, words: &[String], screen: &mut Screen) -> Resu
     let connection = &arguments.connection;
     let bootstrap = connection.bootstrap_server.as_deref().expect("it has been checked that it is there");
     let options = connection.options("ottla-configs").map_err(Failure::Illegal)?;
-    let mut cluster = Cluster::connect(bootstrap, &options)?;
+    let mut cluster = connection::connect(bootstrap, &options)?;
     let has_quotas = ["users", "clients", "ips"].contains(&entities.types[0].as_str());
     match (has_quotas, arguments.alter) {
         (false, false) => resources::describe(&mut cluster, &entities, arguments.all, screen),

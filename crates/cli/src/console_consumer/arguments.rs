@@ -69,6 +69,9 @@ pub struct Arguments {
     /// Go on after a record that cannot be printed.
     #[arg(long)]
     skip_message_on_error: bool,
+    /// Print `shutdown_complete` at the end, for tests that wait for it.
+    #[arg(long)]
+    enable_systest_events: bool,
 
     /// How records are printed, as NAME=VALUE; may be given many times: print.timestamp, print.partition, print.offset,
     /// print.delivery, print.epoch, print.headers, print.key (all false), print.value (true), key.separator (tab),
@@ -82,8 +85,10 @@ pub struct Arguments {
     /// (Deprecated) The old name of --formatter-property.
     #[arg(long, value_name = "NAME=VALUE")]
     property: Vec<String>,
-    /// The class that prints records: org.apache.kafka.tools.consumer.DefaultMessageFormatter or ...NoOpMessageFormatter
-    /// [default: the former].
+    /// The class that prints records: org.apache.kafka.tools.consumer.DefaultMessageFormatter (the default) or
+    /// ...LoggingMessageFormatter, ...NoOpMessageFormatter; of Kafka's own topics ...OffsetsMessageFormatter,
+    /// ...GroupMetadataMessageFormatter, ...TransactionLogMessageFormatter, ...ShareGroupMessageFormatter,
+    /// ...group.share.ShareGroupStateMessageFormatter.
     #[arg(long, value_name = "CLASS")]
     formatter: Option<String>,
     /// How keys become text: a class such as org.apache.kafka.common.serialization.LongDeserializer.
@@ -125,6 +130,8 @@ pub struct Settings {
     pub timeout: Option<Duration>,
     /// Whether to go on after one that cannot be printed.
     pub skip_message_on_error: bool,
+    /// Whether the end is told of in the output.
+    pub enable_systest_events: bool,
     /// How to read.
     pub fetcher: FetcherOptions,
     /// The group to be in.
@@ -228,6 +235,7 @@ impl Arguments {
                 .map(|count| count.max(0).cast_unsigned()),
             timeout,
             skip_message_on_error: self.skip_message_on_error,
+            enable_systest_events: self.enable_systest_events,
             fetcher,
             group,
             metadata_max_age,
@@ -505,7 +513,7 @@ mod tests {
         check(
             "--bootstrap-server a:1 --topic t --formatter bogus",
             &expect![
-                "The formatter bogus is not there: org.apache.kafka.tools.consumer.DefaultMessageFormatter and org.apache.kafka.tools.consumer.NoOpMessageFormatter are"
+                "The formatter bogus is not there: org.apache.kafka.tools.consumer.DefaultMessageFormatter is, and likewise LoggingMessageFormatter, NoOpMessageFormatter, OffsetsMessageFormatter, GroupMetadataMessageFormatter, TransactionLogMessageFormatter, ShareGroupMessageFormatter and group.share.ShareGroupStateMessageFormatter"
             ],
         );
         check(

@@ -8,20 +8,28 @@
 
 use ottla_protocol::records::TimestampType;
 
+use super::internal_topics::InternalTopic;
 use crate::client::Incoming;
 use crate::java_number::decimal;
 use crate::properties::Properties;
 
 const PACKAGE: &str = "org.apache.kafka.common.serialization.";
 const FORMATTERS: &str = "org.apache.kafka.tools.consumer.";
+/// The text of a UUID is no longer.
+const UUID_LENGTH: usize = 36;
 /// What stands for a number that the record does not have.
 const NOT_PRESENT: &[u8] = b"NOT_PRESENT";
 
 /// A way to print records.
 #[derive(Clone, Debug)]
 pub enum Formatter {
-    /// Kafka's DefaultMessageFormatter.
+    /// Kafka's DefaultMessageFormatter, and its LoggingMessageFormatter.
+    ///
+    /// Differs from Kafka: nothing of the latter goes to the log as well, where Kafka's tools show it once they are told to show
+    /// what is at level INFO.
     Columns(Box<Columns>),
+    /// One of Kafka's formatters for its own topics.
+    Internal(Box<InternalTopic>),
     /// Kafka's NoOpMessageFormatter: prints nothing.
     Nothing,
 }
@@ -68,14 +76,18 @@ impl Formatter {
         properties: &mut Properties,
     ) -> Result<Self, String> {
         match class.map(|class| class.strip_prefix(FORMATTERS).unwrap_or(class)) {
-            None | Some("DefaultMessageFormatter") => {
+            None | Some("DefaultMessageFormatter" | "LoggingMessageFormatter") => {
                 Columns::from(deserializers, properties).map(|columns| Self::Columns(Box::new(columns)))
             }
             Some("NoOpMessageFormatter") => Ok(Self::Nothing),
-            Some(other) => Err(format!(
-                "The formatter {other} is not there: {FORMATTERS}DefaultMessageFormatter and \
-                 {FORMATTERS}NoOpMessageFormatter are"
-            )),
+            Some(other) => match InternalTopic::of_class(other) {
+                Some(formatter) => Ok(Self::Internal(Box::new(formatter))),
+                None => Err(format!(
+                    "The formatter {other} is not there: {FORMATTERS}DefaultMessageFormatter is, and likewise \
+                     LoggingMessageFormatter, NoOpMessageFormatter, OffsetsMessageFormatter, GroupMetadataMessageFormatter, \
+                     TransactionLogMessageFormatter, ShareGroupMessageFormatter and group.share.ShareGroupStateMessageFormatter"
+                )),
+            },
         }
     }
 
@@ -86,6 +98,7 @@ impl Formatter {
     pub fn format(&self, incoming: &Incoming<'_>, out: &mut Vec<u8>) -> Result<(), String> {
         match self {
             Self::Columns(columns) => columns.format(incoming, out),
+            Self::Internal(topic) => topic.format(&incoming.record, out),
             Self::Nothing => Ok(()),
         }
     }
@@ -240,7 +253,8 @@ impl Type {
                 out.extend_from_slice(bytes);
                 return Ok(());
             }
-            Self::Text | Self::Uuid => String::from_utf8_lossy(bytes).into_owned(),
+            Self::Text => String::from_utf8_lossy(bytes).into_owned(),
+            Self::Uuid => uuid(bytes).ok_or("Error parsing data into UUID")?,
             Self::Long => i64::from_be_bytes(self.exactly(bytes)?).to_string(),
             Self::Integer => i32::from_be_bytes(self.exactly(bytes)?).to_string(),
             Self::Short => i16::from_be_bytes(self.exactly(bytes)?).to_string(),
@@ -255,6 +269,20 @@ impl Type {
     fn exactly<const N: usize>(self, bytes: &[u8]) -> Result<[u8; N], String> {
         bytes.try_into().map_err(|_| format!("Size of data received by {self:?}Deserializer is not {N}"))
     }
+}
+
+/// The text of a UUID as Java prints it, of one that Java reads: its five numbers may have fewer digits, and of those with more
+/// the last ones count.
+fn uuid(bytes: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= UUID_LENGTH)?;
+    let numbers: Vec<u64> = text
+        .split('-')
+        .map(|part| i64::from_str_radix(part, 16).map(i64::cast_unsigned))
+        .collect::<Result<_, _>>()
+        .ok()?;
+    let [a, b, c, d, e] = numbers[..] else { return None };
+    let (b, c, d) = (b & 0xffff, c & 0xffff, d & 0xffff);
+    Some(format!("{:08x}-{b:04x}-{c:04x}-{d:04x}-{:012x}", a & 0xffff_ffff, e & 0xffff_ffff_ffff))
 }
 
 fn labelled(out: &mut Vec<u8>, label: &str, number: i64) {
@@ -340,6 +368,17 @@ mod tests {
             "print.key=true print.headers=true key.separator=| line.separator=; headers.separator=/ null.literal=NIL",
             &expect!["a:b/c:NIL|k|v;NO_HEADERS|NIL|NIL;NO_HEADERS||0000000;"],
         );
+    }
+
+    #[test]
+    fn a_uuid_is_shown_as_java_reads_it() {
+        let whole = "0123abcd-0123-4567-89ab-0123456789ab";
+        assert_eq!(uuid(whole.to_uppercase().as_bytes()).as_deref(), Some(whole));
+        assert_eq!(uuid(b"1-2-3-4-5").as_deref(), Some("00000001-0002-0003-0004-000000000005"));
+        assert_eq!(uuid(b"1-2-3-12345-5").as_deref(), Some("00000001-0002-0003-2345-000000000005"));
+        for wrong in ["", "v", "1-2-3-4", "1-2-3-4-5-6", "-1-2-3-4-5", "1--3-4-5", &format!("{whole}0")] {
+            assert_eq!(uuid(wrong.as_bytes()), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use ottla_protocol::ErrorCode;
 
 use super::arguments::{Group, Settings, Wanted};
 use super::unknown;
-use crate::client::{Error, Fetcher, Member, Position, Standing, Topics};
+use crate::client::{Error, Fetcher, Member, Position, Standing, TopicDescription, Topics};
 
 /// How soon to look again for a topic that is not there yet.
 const MISSING_TOPIC_INTERVAL: Duration = Duration::from_secs(1);
@@ -189,7 +189,7 @@ impl Membership {
         }
         let topics = fetcher.topics(Topics::Named { names: &names, create: false })?;
         for partition in partitions {
-            let Some(topic) = topics.iter().find(|topic| topic.name == partition.topic) else { continue };
+            let Some(topic) = TopicDescription::of_name(&topics, &partition.topic) else { continue };
             match committed.get(partition) {
                 Some(committed) => fetcher.resume(topic, partition.partition.0, *committed),
                 None => fetcher.assign(topic, partition.partition.0, Position::End(settings.fetcher.reset)),

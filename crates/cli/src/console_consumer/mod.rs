@@ -5,11 +5,13 @@
 //!
 //! Differs from Kafka: without `--group` this tool reads all partitions by itself and at once, while Kafka's joins a group of
 //! its own that commits nothing. Groups have the classic protocol. A member reads nothing while it joins, a cooperative one
-//! either, though it keeps its partitions.
+//! either, though it keeps its partitions. Nothing is printed of a record that `--skip-message-on-error` skips, where Kafka leaves
+//! the columns before the one that it cannot print.
 
 mod arguments;
 mod formatter;
 mod group;
+mod internal_topics;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -52,7 +54,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         }
     };
     let stop = stop_on_signals();
-    let (begun, timeout) = (Instant::now(), settings.timeout);
+    let (begun, timeout, tells_end) = (Instant::now(), settings.timeout, settings.enable_systest_events);
     let mut consumer = match Consumer::connect(settings) {
         Ok(consumer) => consumer,
         Err(error) if error.is_retriable() && timeout.is_some_and(|timeout| begun.elapsed() >= timeout) => {
@@ -68,7 +70,12 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     if let Some(membership) = &mut consumer.membership {
         membership.close(&consumer.fetcher);
     }
-    tell(&end, consumer.count)
+    let code = tell(&end, consumer.count);
+    if tells_end {
+        // Who does not read it does not wait for it.
+        let _ = writeln!(io::stdout(), "shutdown_complete");
+    }
+    code
 }
 
 fn timed_out() -> End {
@@ -132,7 +139,10 @@ impl Consumer {
             match self.keep_assigned(stop).and_then(|()| self.print(stop, out)) {
                 Ok(Printed::GoOn) => back_off = FIRST_BACK_OFF,
                 // Whoever read us, such as `head`, has enough.
-                Ok(Printed::NobodyReads) => return End::Done,
+                Ok(Printed::NobodyReads) => {
+                    eprintln!("Unable to write to standard out, closing consumer.");
+                    return End::Done;
+                }
                 Ok(Printed::Unprintable(message)) => return End::Failed(message),
                 Err(error) if error.is_retriable() => {
                     let message = error.to_string();

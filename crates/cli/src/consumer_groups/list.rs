@@ -1,8 +1,6 @@
 //! Lists groups: their ids, or a table of them.
 
-use regex_lite::Regex;
-
-use super::{Arguments, Failure};
+use super::{Arguments, Failure, re2};
 use crate::client::Cluster;
 use crate::client::groups::{self, Listed};
 use crate::java_order::{DEFAULT_CAPACITY, hash_code, sort_as_in_java};
@@ -74,8 +72,8 @@ fn chosen(text: Option<&str>, known: &[&str], what: &str) -> Result<Vec<String>,
 
 /// `--validate-regex`
 pub fn validate_regex(regex: &str, screen: &mut Screen) {
-    screen.say(match Regex::new(regex) {
-        Ok(_) => format!("The regular expression `{regex}` is valid."),
+    screen.say(match re2::check(regex) {
+        Ok(()) => format!("The regular expression `{regex}` is valid."),
         Err(error) => format!("The regular expression `{regex}` is invalid: {error}."),
     });
 }

@@ -14,6 +14,7 @@ mod csv;
 mod delete;
 mod describe;
 mod list;
+mod re2;
 mod reset;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use arguments::Action;
 pub use arguments::Arguments;
 
 use crate::client::{Cluster, Error};
+use crate::connection;
 use crate::option_errors::OptionError;
 use crate::screen::Screen;
 
@@ -139,7 +141,8 @@ fn connect(arguments: &Arguments) -> Result<Cluster, Failure> {
     let mut options = connection.options("ottla-consumer-groups").map_err(Failure::runtime)?;
     options.request_timeout = Duration::from_millis(u64::try_from(arguments.timeout).unwrap_or(0).max(1));
     options.connect_timeout = options.connect_timeout.min(options.request_timeout);
-    Cluster::connect(bootstrap, &options).map_err(|error| match &error {
+    connection::connect(bootstrap, &options).map_err(|error| match &error {
+        Error::NoAdminClient => Failure::direct(&error),
         Error::Address(_) => {
             let message = "Failed to create new KafkaAdminClient".to_owned();
             let trace = format!("org.apache.kafka.common.KafkaException: {message}\nCaused by: {error}");

@@ -139,10 +139,7 @@ fn check_partitions(cluster: &mut Cluster, partitions: &[TopicPartition]) -> Res
     let names: BTreeSet<&str> = partitions.iter().map(|partition| partition.topic.as_str()).collect();
     let names: Vec<&str> = names.into_iter().collect();
     let topics = existing(cluster, &names).map_err(|error| Failure::wrapped(&error))?;
-    let find = |of: &TopicPartition| {
-        let topic = topics.iter().find(|topic| topic.name == of.topic)?;
-        topic.partitions.iter().find(|known| known.index == of.partition.0)
-    };
+    let find = |of: &TopicPartition| TopicDescription::of_name(&topics, &of.topic)?.partition(of.partition.0);
     let listed = |missing: &dyn Fn(&TopicPartition) -> bool| {
         let missing: Vec<String> = partitions.iter().filter(|of| missing(of)).map(ToString::to_string).collect();
         (!missing.is_empty()).then(|| missing.join(","))

@@ -1,25 +1,21 @@
 //! What the keys and values of records are shown as: text, numbers, or the JSON of what Kafka keeps in its internal topics.
 //!
 //! ```text
-//!   coordinators     key: type i16, fields            value: version i16, fields
 //!   metadata         frame version uvarint = 1, type uvarint, version uvarint, fields
 //! ```
 
+use ottla_protocol::Reader;
 use ottla_protocol::records::Record;
-use ottla_protocol::schema::{self, Message};
-use ottla_protocol::{DecodeError, Reader};
+use ottla_protocol::schema::Message;
 
 use super::failure::{Failure, Result};
-use super::json::{Version, as_base64};
+use crate::internal_records::json::{Version, as_base64};
+use crate::internal_records::{CoordinatorRecords, Unreadable, messages};
 
 /// The package of the decoders that come with Kafka.
 const PACKAGE: &str = "org.apache.kafka.tools.api.";
 /// The only frame of metadata records.
 const FRAME_VERSION: u32 = 1;
-/// The type of the records whose members carry bytes of the consumer protocol.
-const GROUP_METADATA: &str = "GroupMetadataValue";
-/// The protocol of consumers in a group's metadata.
-const CONSUMER: &str = "consumer";
 
 /// Makes text of keys and values.
 pub enum Decoder {
@@ -30,8 +26,8 @@ pub enum Decoder {
         /// The value.
         value: Plain,
     },
-    /// As records of a coordinator: these messages, and those that are inside others.
-    Coordinator(Vec<Message>),
+    /// As records of a coordinator.
+    Coordinator(CoordinatorRecords),
     /// As records of the metadata log.
     Metadata(Vec<Message>),
 }
@@ -59,7 +55,7 @@ pub struct Shown {
 impl Decoder {
     /// For a coordinator's topic; `group` is that of its records in the schema.
     pub fn coordinator(group: &str) -> Self {
-        Self::Coordinator(messages(&[group, "consumer_protocol"]))
+        Self::Coordinator(CoordinatorRecords::with_consumer_protocol(group))
     }
 
     /// For the metadata log.
@@ -81,7 +77,7 @@ impl Decoder {
                 key: record.key.map(|bytes| key.show(bytes)).transpose()?,
                 value: record.value.map(|bytes| value.show(bytes)).transpose()?,
             }),
-            Self::Coordinator(messages) => coordinator_record(messages, record),
+            Self::Coordinator(records) => coordinator_record(records, record),
             Self::Metadata(messages) => {
                 let shown = metadata_record(messages, record.value.unwrap_or_default());
                 let skipped = |reason| format!("Error at {}, skipping. {reason}", record.offset);
@@ -89,13 +85,6 @@ impl Decoder {
             }
         }
     }
-}
-
-fn messages(groups: &[&str]) -> Vec<Message> {
-    let mut all =
-        schema::parse(schema::INTERNAL).expect("the schemas are well-formed, as the code made from them shows");
-    all.retain(|message| groups.contains(&message.group.as_str()));
-    all
 }
 
 impl Plain {
@@ -125,7 +114,7 @@ impl Plain {
     }
 }
 
-fn coordinator_record(messages: &[Message], record: &Record<'_>) -> Result<Shown> {
+fn coordinator_record(records: &CoordinatorRecords, record: &Record<'_>) -> Result<Shown> {
     let offset = record.offset;
     let Some(key) = record.key else {
         return Err(Failure::new(
@@ -135,66 +124,21 @@ fn coordinator_record(messages: &[Message], record: &Record<'_>) -> Result<Shown
             ),
         ));
     };
-    let skipped = |what: String| Ok(Shown { key: Some(what), value: None });
-    let error = |reason: String| format!("Error at offset {offset}, skipping. {reason}");
-    let mut reader = Reader::new(key);
-    let Ok(number) = reader.int16() else {
-        return skipped(error("Could not read version from key's buffer.".to_owned()));
-    };
-    let of_type =
-        |suffix: &str| messages.iter().find(|message| message.key == Some(number) && message.name.ends_with(suffix));
-    let (Some(key), Some(value)) = (of_type("Key"), of_type("Value")) else {
-        return skipped(format!("Unknown record type {number} at offset {offset}, skipping."));
-    };
-    let shown_key = match (Version { message: key, version: 0, bytes_as: &as_base64 }).read(&mut reader) {
-        Ok(fields) => format!("{{\"type\":\"{number}\",\"data\":{fields}}}"),
-        Err(reason) => return skipped(error(unreadable(number, "key", reason))),
-    };
-    let Some(bytes) = record.value else {
-        return Ok(Shown { key: Some(shown_key), value: Some("<DELETE>".to_owned()) });
-    };
-    match coordinator_value(messages, value, number, bytes) {
-        Ok(value) => Ok(Shown { key: Some(shown_key), value: Some(value) }),
-        Err(reason) => skipped(error(reason)),
-    }
-}
-
-fn coordinator_value(
-    messages: &[Message],
-    message: &Message,
-    number: i16,
-    bytes: &[u8],
-) -> std::result::Result<String, String> {
-    let mut reader = Reader::new(bytes);
-    let version = reader.int16().map_err(|_| "Could not read version from value's buffer.".to_owned())?;
-    if !message.versions.contains(version) {
-        return Err(format!("Found an unknown record version {version} for {number} type"));
-    }
-    let is_of_consumers = message.name == GROUP_METADATA && {
-        let first = reader.clone().string(message.is_flexible(version));
-        first.is_ok_and(|protocol_type| protocol_type == CONSUMER)
-    };
-    let bytes_as = |field: &str, bytes: &[u8]| match field {
-        _ if !is_of_consumers => None,
-        "subscription" => consumer_protocol(messages, "ConsumerProtocolSubscription", bytes),
-        "assignment" => consumer_protocol(messages, "ConsumerProtocolAssignment", bytes),
-        _ => None,
-    };
-    let fields = Version { message, version, bytes_as: &bytes_as }.read(&mut reader);
-    let fields = fields.map_err(|reason| unreadable(version, "value", reason))?;
-    Ok(format!("{{\"version\":\"{version}\",\"data\":{fields}}}"))
-}
-
-fn unreadable(version: i16, part: &str, reason: DecodeError) -> String {
-    format!("Could not read record with version {version} from {part}'s buffer due to: {reason}.")
-}
-
-/// What a member of a group of consumers sent; `None` where it is something else.
-fn consumer_protocol(messages: &[Message], name: &str, bytes: &[u8]) -> Option<String> {
-    let message = messages.iter().find(|message| message.name == name)?;
-    let mut reader = Reader::new(bytes);
-    let version = reader.int16().ok().filter(|version| message.versions.contains(*version))?;
-    Version { message, version, bytes_as: &as_base64 }.read(&mut reader).ok()
+    let skipped = |what: String| Shown { key: Some(what), value: None };
+    Ok(match records.read(key, record.value) {
+        Ok(read) => {
+            let deleted = || "<DELETE>".to_owned();
+            let value = |(version, fields)| format!("{{\"version\":\"{version}\",\"data\":{fields}}}");
+            Shown {
+                key: Some(format!("{{\"type\":\"{}\",\"data\":{}}}", read.kind, read.key)),
+                value: Some(read.value.map_or_else(deleted, value)),
+            }
+        }
+        Err(Unreadable::UnknownType(kind)) => {
+            skipped(format!("Unknown record type {kind} at offset {offset}, skipping."))
+        }
+        Err(Unreadable::Because(reason)) => skipped(format!("Error at offset {offset}, skipping. {reason}")),
+    })
 }
 
 fn metadata_record(messages: &[Message], bytes: &[u8]) -> std::result::Result<String, String> {

@@ -10,8 +10,8 @@ use ottla_protocol::schema::{self, Message};
 
 use super::decoders::Decoder;
 use super::failure::{Failure, Result};
-use super::json::{Version, as_base64};
 use super::segment::{Place, Segment, sequence_after, time_type};
+use crate::internal_records::json::{Version, as_base64};
 
 /// Control records are of this version, whatever they say.
 const CONTROL_VERSION: i16 = 0;

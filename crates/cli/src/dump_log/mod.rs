@@ -1,7 +1,7 @@
 //! `ottla dump-log`: what is in the files of a partition, with the flags and the output of Kafka's kafka-dump-log.sh.
 //!
 //! - [`log_file`]: `.log` and `.checkpoint`; [`segment`]: their batches, one at a time
-//! - [`decoders`]: keys and values as text or JSON; [`json`]: records as their schema says
+//! - [`decoders`]: keys and values as text or JSON
 //! - [`indexes`]: `.index` and `.timeindex`; [`producer_files`]: `.snapshot` and `.txnindex`
 //!
 //! Differs from Kafka: no stack traces; messages of the formats before magic 2 are refused, as is what has no meaning without a
@@ -11,7 +11,6 @@
 mod decoders;
 mod failure;
 mod indexes;
-mod json;
 mod log_file;
 mod producer_files;
 mod segment;

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::client::{Cluster, Error, TopicDescription, Topics};
-use crate::connection::Connection;
+use crate::connection::{self, Connection};
 use crate::topic_filter::TopicFilter;
 
 /// What the tool says on stdout before the reason of a failure.
@@ -125,6 +125,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             say(&mut out, &format!("{FAILURE_PREFIX}{message}"));
             Some(format!("ERROR {message}"))
         }
+        Err(Failure::Failed(error @ Error::NoAdminClient)) => Some(error.told()),
         Err(Failure::Failed(error)) => {
             say(&mut out, &format!("{FAILURE_PREFIX}{error}"));
             let code = error.code().map_or_else(String::new, |code| format!("{}: ", code.name()));
@@ -151,10 +152,10 @@ fn execute(arguments: &Arguments, out: &mut Vec<u8>) -> Result<(), Failure> {
         // What needs no cluster is refused without one.
         let creation = change::Creation::from(arguments)?;
         creation.warn_of_collisions(out);
-        let mut cluster = Cluster::connect(bootstrap, &options)?;
+        let mut cluster = connection::connect(bootstrap, &options)?;
         return change::create(&mut cluster, &creation, arguments.if_not_exists, out);
     }
-    let mut cluster = Cluster::connect(bootstrap, &options)?;
+    let mut cluster = connection::connect(bootstrap, &options)?;
     match action {
         Action::Create => unreachable!("it has been done"),
         Action::List => list(&mut cluster, arguments, out),

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::classic::state::GroupState;
 use super::{GroupCoordinator, GroupId, Request};
 
-/// What a group takes apart from its texts.
-const GROUP_BYTES: usize = 128;
+/// What a group takes in a list apart from its texts.
+pub const LISTED_GROUP_BYTES: usize = 128;
 
 /// Which groups are asked for. An empty list asks for all.
 #[derive(Clone, Debug, Default)]
@@ -100,7 +100,7 @@ impl GroupCoordinator {
 
 /// What a group takes in a list, and beside its members and offsets in memory, about.
 pub(super) fn listed_bytes(group_id: &str, protocol_type: &str) -> usize {
-    group_id.len() + protocol_type.len() + GROUP_BYTES
+    group_id.len() + protocol_type.len() + LISTED_GROUP_BYTES
 }
 
 fn is_among(names: &BTreeSet<String>, name: &str) -> bool {

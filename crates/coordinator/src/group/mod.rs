@@ -76,7 +76,7 @@ pub use classic::state::GroupState;
 pub use classic::sync_group::{SyncGroup, SyncGroupAnswer};
 pub use delete_groups::{DeleteGroups, DeletedGroup};
 pub use describe_groups::{DescribedGroup, DescribedMember};
-pub use list_groups::{GroupFilter, GroupType, ListedGroup};
+pub use list_groups::{GroupFilter, GroupType, LISTED_GROUP_BYTES, ListedGroup};
 pub use measure::MeasuredGroup;
 pub use offsets::commit::{MetadataRoom, OffsetCommit, OffsetToCommit};
 pub use offsets::delete::OffsetDelete;

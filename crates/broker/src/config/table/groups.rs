@@ -22,7 +22,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     int("offsets.load.buffer.size", Some("5242880"), AtLeast(1), ReadOnly)
         .doc("How many bytes are read at once when offsets are loaded."),
     int("offsets.commit.timeout.ms", Some("5000"), AtLeast(1), ReadOnly)
-        .doc("How many milliseconds a commit waits for its replicas."),
+        .doc("How many milliseconds a commit waits for its replicas, and so does whatever else groups are asked."),
     int("offset.metadata.max.bytes", Some("4096"), Any, ReadOnly)
         .doc("The most bytes of text beside a committed offset."),
     int("group.min.session.timeout.ms", Some("6000"), Any, ReadOnly)

@@ -19,6 +19,8 @@ use ottla_protocol::internal::consumer_protocol::consumer_protocol_subscription:
 };
 use ottla_protocol::{DecodeError, Message, Reader, Str, Writer};
 
+use super::by_topic::indexes_by_topic;
+
 /// The version of what members tell each other.
 const VERSION: i16 = 3;
 /// The generation of one who knows of none.
@@ -141,7 +143,7 @@ impl Assignor {
                 Self::CooperativeSticky => Some(said.generation.to_be_bytes().to_vec().into()),
             },
             owned_partitions: if self.is_cooperative() {
-                let owned = by_topic(&said.owned).into_iter();
+                let owned = indexes_by_topic(&said.owned).into_iter();
                 owned.map(|(topic, partitions)| OwnedPartition { topic: Str::Borrowed(topic), partitions }).collect()
             } else {
                 Vec::new()
@@ -185,7 +187,7 @@ impl Assignor {
 /// What members of Kafka's sticky assignor say beside their topics: `[topic [partition]] generation`.
 fn write_sticky(said: &Said) -> Vec<u8> {
     let mut writer = Writer::default();
-    writer.array(false, &by_topic(&said.owned), |writer, (topic, partitions)| {
+    writer.array(false, &indexes_by_topic(&said.owned), |writer, (topic, partitions)| {
         writer.string(topic, false);
         writer.array(false, partitions, |writer, partition| writer.int32(*partition));
     });
@@ -204,20 +206,10 @@ fn read_sticky(bytes: &[u8]) -> Result<(Vec<TopicPartition>, i32), DecodeError> 
     Ok((topics.into_iter().flatten().collect(), reader.int32().unwrap_or(NO_GENERATION)))
 }
 
-fn by_topic(partitions: &[TopicPartition]) -> Vec<(&str, Vec<i32>)> {
-    let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
-    for of in partitions {
-        topics.entry(&of.topic).or_default().push(of.partition.0);
-    }
-    topics.into_iter().collect()
-}
-
 /// What a member is given.
 pub fn write_assignment(partitions: &[TopicPartition]) -> Vec<u8> {
-    let topics = partitions.chunk_by(|one, other| one.topic == other.topic).map(|of_topic| AssignedPartition {
-        topic: Str::Borrowed(&of_topic[0].topic),
-        partitions: of_topic.iter().map(|of| of.partition.0).collect(),
-    });
+    let topics = indexes_by_topic(partitions).into_iter();
+    let topics = topics.map(|(topic, partitions)| AssignedPartition { topic: Str::Borrowed(topic), partitions });
     let assignment = ConsumerProtocolAssignment { assigned_partitions: topics.collect(), user_data: None };
     let mut writer = Writer::default();
     writer.int16(VERSION);

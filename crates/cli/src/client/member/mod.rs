@@ -3,7 +3,7 @@
 //! ```text
 //! join: JoinGroup -> (MEMBER_ID_REQUIRED: again, with the id) -> the leader assigns -> SyncGroup -> partitions, heartbeats
 //!                 <- REBALANCE_IN_PROGRESS: again
-//!                 <- UNKNOWN_MEMBER_ID, ILLEGAL_GENERATION: again, as a new member
+//!                 <- UNKNOWN_MEMBER_ID: again, as a new member; ILLEGAL_GENERATION: again, with nothing of its own
 //! ```
 //!
 //! The coordinator has a connection of its own here: a JoinGroup waits for all members, and nothing may wait behind it.
@@ -65,7 +65,7 @@ pub enum Standing {
     Stable,
     /// It is to join again; until then its partitions are its own.
     Rejoin,
-    /// It is to join as a new member; its partitions are no longer its own.
+    /// It is to join anew; its partitions are no longer its own.
     Lost,
 }
 
@@ -74,7 +74,7 @@ pub enum Standing {
 pub struct Joined {
     /// Its partitions.
     pub partitions: Vec<TopicPartition>,
-    /// It is another member than before: what it had was no longer its own.
+    /// What it had was no longer its own.
     pub is_new: bool,
 }
 
@@ -143,8 +143,8 @@ impl Member {
         match heartbeats.verdict() {
             ErrorCode::None => Ok(Standing::Stable),
             ErrorCode::RebalanceInProgress => Ok(Standing::Rejoin),
-            ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration => {
-                self.forget();
+            code @ (ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration) => {
+                self.lose(code);
                 Ok(Standing::Lost)
             }
             code if is_about_coordinator(code) => {
@@ -344,7 +344,7 @@ impl Member {
     /// What a refusal of JoinGroup or SyncGroup means.
     fn refused<T>(&mut self, error_code: i16) -> Result<Step<T>, Error> {
         match ErrorCode::from_code(error_code) {
-            Some(ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration) => self.forget(),
+            Some(code @ (ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration)) => self.lose(code),
             Some(ErrorCode::RebalanceInProgress | ErrorCode::CoordinatorLoadInProgress) => {}
             _ => return Err(Error::of_code(error_code, None)),
         }
@@ -386,7 +386,7 @@ impl Member {
         };
         let Some(error) = refused.into_values().next() else { return Ok(()) };
         match error.code() {
-            Some(ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration) => self.forget(),
+            Some(code @ (ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration)) => self.lose(code),
             Some(code) if is_about_coordinator(code) => self.lose_coordinator(),
             _ => {}
         }
@@ -413,7 +413,7 @@ impl Member {
         };
         let answer = self.connection()?.ask(ApiKey::LeaveGroup, &request)?;
         let response: LeaveGroupResponse<'_> = answer.read()?;
-        self.forget();
+        self.lose(ErrorCode::UnknownMemberId);
         if response.error_code == 0 { Ok(()) } else { Err(Error::of_code(response.error_code, None)) }
     }
 
@@ -472,10 +472,13 @@ impl Member {
         Ok(())
     }
 
-    /// The coordinator does not know it any more.
-    fn forget(&mut self) {
+    /// What it had is no longer its own. Its id may still be known where only its generation is over: another one beside it
+    /// would be waited for in vain.
+    fn lose(&mut self, code: ErrorCode) {
         self.heartbeats = None;
-        self.member_id.clear();
+        if code != ErrorCode::IllegalGeneration {
+            self.member_id.clear();
+        }
         self.generation = -1;
         self.counts = None;
         self.is_lost = true;

@@ -221,6 +221,10 @@ fn a_member_joins_again_until_the_group_agrees() {
         &expect![[r#"join as "", sync 7, join as "", sync 7 -> t-1"#]],
     );
     check_join(
+        &[Joins("me", "x"), Refuses(ErrorCode::IllegalGeneration), Joins("me", "x"), Gives(&[1])],
+        &expect![[r#"join as "", sync 7, join as "me", sync 7 -> t-1"#]],
+    );
+    check_join(
         &[Refuses(ErrorCode::NotCoordinator), Joins("me", "x"), Gives(&[1])],
         &expect![[r#"join as "", join as "", sync 7 -> t-1"#]],
     );
@@ -283,6 +287,29 @@ fn heartbeats_tell_how_a_member_stands() {
             r#"The broker rejected this static consumer since another consumer with the same group.instance.id has registered with a different member.id.: join as "", sync 7, commit"#
         ]],
     );
+}
+
+#[test]
+fn a_member_that_is_to_join_again_goes_on_saying_that_it_is_alive() {
+    use Answers::{Gives, Joins, Refuses};
+    let broker = ScriptedBroker::start(&[Joins("me", "x"), Gives(&[0])]);
+    let mut member = broker.member(None);
+    member.join(&["t".to_owned()], &[], || true).unwrap();
+    broker.script.lock().unwrap().push_back(Refuses(ErrorCode::RebalanceInProgress));
+    while member.standing().unwrap() == Standing::Stable {
+        thread::yield_now();
+    }
+    let before = broker.heartbeats.load(Ordering::Relaxed);
+    while broker.heartbeats.load(Ordering::Relaxed) < before + 2 {
+        assert_eq!(member.standing().unwrap(), Standing::Rejoin);
+        thread::yield_now();
+    }
+    // Until it is told that it is none any more.
+    broker.script.lock().unwrap().push_back(Refuses(ErrorCode::UnknownMemberId));
+    while member.standing().unwrap() == Standing::Rejoin {
+        thread::yield_now();
+    }
+    assert_eq!(member.standing().unwrap(), Standing::Lost);
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub enum GroupState {
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::group) struct ClassicGroup {
     pub(super) phase: Phase,
-    /// Since when it is Empty, PreparingRebalance or CompletingRebalance; Stable keeps the time before it.
+    /// Since when it is in its state. The record of a generation is made before it is stable, and has the time before.
     pub(super) state_timestamp_ms: Option<Timestamp>,
     pub(super) generation: i32,
     pub(super) protocol_type: Option<Arc<str>>,

@@ -23,11 +23,11 @@ impl Draft<'_> {
         self.rename_static_member(old_id, new_id);
         self.update_member(request, new_id);
         self.renew_session(new_id);
-        // Its metadata may be of other topics than before.
-        self.group.subscribed_topics = self.group.compute_subscribed_topics();
         let selected = matches!(self.group.phase, Phase::Stable(_)).then(|| self.group.select_protocol());
         match self.group.phase {
             Phase::Stable(_) if self.group.protocol == selected => {
+                // Its metadata may be of other topics than before.
+                self.group.subscribed_topics = self.group.compute_subscribed_topics();
                 self.records.push(self.group.to_record(&self.id));
                 let mut answer = self.current_generation(new_id);
                 if may_skip_assignment {

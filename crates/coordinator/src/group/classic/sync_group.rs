@@ -165,6 +165,7 @@ impl Draft<'_> {
             }
         }
         self.records.push(self.group.to_record(&self.id));
+        self.group.state_timestamp_ms = Some(self.now.wall_ms);
         self.completes_rebalance = true;
     }
 

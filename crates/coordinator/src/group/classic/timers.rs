@@ -16,8 +16,8 @@ enum Timer {
 }
 
 impl Draft<'_> {
-    /// Does all that is due, the first to run out first, and finds out when there is more to do. Each step ends a timer or sets it to later than now, or to now: the
-    /// round after sees to those.
+    /// Does all that is due, the first to run out first, and finds out when there is more to do. Each step ends a timer or sets
+    /// it to later than now, or to now: the round after sees to those.
     pub(in crate::group) fn expire_due(&mut self) {
         loop {
             let due = self.due();

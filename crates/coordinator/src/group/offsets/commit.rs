@@ -74,6 +74,8 @@ pub struct OffsetToCommit {
     pub leader_epoch: i32,
     /// Anything.
     pub metadata: Option<Arc<str>>,
+    /// The topic is gone since the host looked for it.
+    pub is_topic_gone: bool,
 }
 
 impl OffsetCommit {
@@ -98,6 +100,10 @@ impl OffsetCommit {
         let mut taking = Taking { room: self.metadata_room, group_bytes };
         let mut is_refused = false;
         for offset in self.offsets {
+            if offset.is_topic_gone {
+                results.push(ErrorCode::UnknownTopicOrPartition);
+                continue;
+            }
             let has_room = taking.take(&offset, committed);
             is_refused |= !has_room;
             if !has_room || offset.metadata.as_ref().is_some_and(|metadata| is_longer(metadata, max_length)) {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use ottla_base::{Now, Offset, Outcome, Shard, Uuid};
 use ottla_protocol::error::ErrorCode;
 
-use self::requests::{GROUP, REBALANCE_MS, SESSION_MS, join_of, metadata, protocols, sync_of, text};
+use self::requests::{GROUP, REBALANCE_MS, SESSION_MS, join_of, metadata, metadata_of, protocols, sync_of, text};
 use super::*;
 
 /// A host without a network: its log is a list.
@@ -98,14 +98,15 @@ impl Host {
         ticket
     }
 
+    /// When the next timer ends.
+    fn deadline_ms(&self) -> Option<u64> {
+        self.coordinator.next_deadline().map(|deadline| deadline.monotonic.as_millis() as u64)
+    }
+
     /// Lets time pass, and each timer end at its own time.
     fn pass_ms(&mut self, ms: u64) {
         let end_ms = self.now_ms + ms;
-        while let Some(deadline) = self.coordinator.next_deadline() {
-            let deadline_ms = deadline.monotonic.as_millis() as u64;
-            if deadline_ms > end_ms {
-                break;
-            }
+        while let Some(deadline_ms) = self.deadline_ms().filter(|deadline_ms| *deadline_ms <= end_ms) {
             self.now_ms = self.now_ms.max(deadline_ms);
             self.decide(Input::Time);
         }
@@ -219,6 +220,7 @@ fn commit_of(id: &str, generation: i32, offset: i64) -> OffsetCommit {
         offset,
         leader_epoch: 3,
         metadata: Some(text("note")),
+        is_topic_gone: false,
     };
     OffsetCommit {
         group_id: text(GROUP),

@@ -83,6 +83,20 @@ fn metadata_is_measured_as_java_does_and_only_its_partition_is_refused() {
 }
 
 #[test]
+fn of_topics_that_are_gone_nothing_is_stored() {
+    let mut host = Host::new();
+    let with = |partition, is_topic_gone| OffsetToCommit {
+        partition,
+        is_topic_gone,
+        ..commit_of("", -1, 1).offsets[0].clone()
+    };
+    let request = OffsetCommit { offsets: vec![with(0, true), with(1, false)], ..commit_of("", -1, 1) };
+    let ticket = host.ask(Request::OffsetCommit(request));
+    let expected = Answer::OffsetCommit(vec![ErrorCode::UnknownTopicOrPartition, ErrorCode::None]);
+    assert_eq!((host.answers.get(&ticket), host.log.len()), (Some(&expected), 1));
+}
+
+#[test]
 fn an_unknown_group_with_a_generation_is_refused_as_the_version_has_it() {
     let mut host = Host::new();
     for (knows_group_id_not_found, expected) in [(true, "69"), (false, "22")] {

@@ -17,9 +17,15 @@ pub fn text(text: &str) -> Arc<str> {
     text.into()
 }
 
+/// Metadata of a consumer that reads topics with names of one letter.
+pub fn metadata_of(topics: &[u8]) -> Opaque {
+    let names = topics.iter().flat_map(|name| [0, 1, *name]);
+    [0, 0, 0, 0, 0, topics.len() as u8].into_iter().chain(names).chain([255; 4]).collect()
+}
+
 /// Metadata of a consumer that reads the topic `t`.
 pub fn metadata() -> Opaque {
-    [0, 0, 0, 0, 0, 1, 0, 1, b't', 255, 255, 255, 255][..].into()
+    metadata_of(b"t")
 }
 
 /// What such a consumer supports.

@@ -49,6 +49,16 @@ fn one_that_comes_back_takes_its_place_without_a_rebalance() {
 }
 
 #[test]
+fn the_record_of_its_return_says_since_when_the_group_is_stable() {
+    let (mut host, _) = stable_pair();
+    let stable_since_ms = host.now_ms as i64;
+    host.pass_ms(1000);
+    host.ask(Request::JoinGroup(born("b", 9)));
+    let Some(Record::Group { value: Some(written), .. }) = host.log.last() else { panic!("a group is written") };
+    assert_eq!(written.state_timestamp_ms, stable_since_ms);
+}
+
+#[test]
 fn its_former_self_is_fenced() {
     let (mut host, ids) = stable_pair();
     host.ask(Request::JoinGroup(born("b", 9)));

@@ -8,13 +8,17 @@ pub(super) struct Client {
     pub(super) group: Arc<str>,
     pub(super) name: String,
     pub(super) instance: Option<Arc<str>>,
+    /// How long it may be silent.
+    pub(super) session_timeout_ms: i32,
+    /// Whether it reads the topic `u` beside `t`.
+    pub(super) reads_u: bool,
     pub(super) id: MemberId,
     pub(super) generation: i32,
     pub(super) plan: Plan,
     pub(super) waiting: Option<Ticket>,
     /// Where it leads: the members of the generation.
     pub(super) members: Vec<MemberId>,
-    /// How far it has read in each partition that it was given; nothing before it was given any.
+    /// How far it has read in each partition of `t` that it was given; nothing before it was given any.
     pub(super) positions: Option<BTreeMap<i32, i64>>,
 }
 
@@ -32,6 +36,8 @@ impl Client {
             group: text(GROUPS[number % GROUPS.len()]),
             name: format!("c{number}"),
             instance: (number % 4 == 3).then(|| text(&format!("i{number}"))),
+            session_timeout_ms: [SESSION_MS, 6000, 30_000][number / 4 % 3],
+            reads_u: number.is_multiple_of(5),
             id: text(""),
             generation: -1,
             plan: Plan::Join,
@@ -53,7 +59,9 @@ impl Client {
             Answer::JoinGroup(answer) => answer.error,
             Answer::SyncGroup(answer) => answer.error,
             Answer::Heartbeat(error) => *error,
-            Answer::OffsetCommit(errors) => errors[0],
+            Answer::OffsetCommit(errors) => {
+                errors.iter().copied().find(|error| *error != ErrorCode::None).unwrap_or(ErrorCode::None)
+            }
             Answer::LeaveGroup(_) => ErrorCode::UnknownMemberId,
             Answer::OffsetDelete(_) | Answer::DeleteGroups(_) => return,
         };
@@ -77,8 +85,20 @@ impl Client {
             (ErrorCode::None, _) => {}
             (ErrorCode::MemberIdRequired, Answer::JoinGroup(answer)) => self.id = answer.member_id,
             (ErrorCode::RebalanceInProgress, _) => self.plan = Plan::Join,
+            (
+                ErrorCode::NotCoordinator | ErrorCode::CoordinatorNotAvailable,
+                Answer::JoinGroup(_) | Answer::SyncGroup(_),
+            ) => self.plan = Plan::Join,
+            // It is alive all the same; and may commit again.
+            (ErrorCode::NotCoordinator | ErrorCode::CoordinatorNotAvailable | ErrorCode::OffsetMetadataTooLarge, _) => {
+            }
             _ => self.begin_anew(),
         }
+    }
+
+    pub(super) fn leaving(&self) -> LeavingMember {
+        let member_id = if self.instance.is_some() { text("") } else { Arc::clone(&self.id) };
+        LeavingMember { member_id, instance_id: self.instance.clone() }
     }
 
     pub(super) fn heartbeat(&self) -> Request {
@@ -107,11 +127,11 @@ impl Client {
         }
     }
 
-    pub(super) fn commit(&self, offset: OffsetToCommit) -> Request {
+    pub(super) fn commit(&self, offsets: Vec<OffsetToCommit>) -> Request {
         Request::OffsetCommit(OffsetCommit {
             group_id: Arc::clone(&self.group),
             instance_id: self.instance.clone(),
-            offsets: vec![offset],
+            offsets,
             ..commit_of(&self.id, self.generation, 0)
         })
     }
