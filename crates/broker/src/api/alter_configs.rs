@@ -3,7 +3,8 @@
 //!
 //! v2 and v1 flexible. What a broker would not take (a setting that is not dynamic, another broker's id) is refused here; the
 //! controller checks names and values, and writes. Loggers are this process's own: the controller is not asked.
-//! Differs from Kafka: an operation that does not exist is refused in words.
+//! Differs from Kafka: what does not exist or is too long is refused in words, where Kafka fails by accident; listeners stay as
+//! they are.
 
 use std::borrow::Cow;
 
