@@ -74,6 +74,24 @@ pub struct BrokerEndpoint {
     pub port: u16,
     /// Its rack.
     pub rack: Option<String>,
+    /// Whether it is shut out; clients are only told of it where they ask.
+    pub is_fenced: bool,
+}
+
+impl BrokerEndpoint {
+    /// Where the brokers that are alive are reached by clients of `listener`.
+    pub fn of_alive(image: &Image, listener: &str) -> Vec<Self> {
+        Self::of_all(image, listener).filter(|endpoint| !endpoint.is_fenced).collect()
+    }
+
+    /// The same of all that are registered.
+    pub fn of_all(image: &Image, listener: &str) -> impl Iterator<Item = Self> {
+        image.brokers().filter_map(move |broker| {
+            let endpoint = broker.endpoint(listener)?;
+            let (host, rack) = (endpoint.host.clone(), broker.rack.clone());
+            Some(Self { id: broker.id, host, port: endpoint.port, rack, is_fenced: broker.fenced })
+        })
+    }
 }
 
 impl PublishedImage {
@@ -92,16 +110,6 @@ impl Node {
     /// The newest metadata image.
     pub fn image(&self) -> Arc<Image> {
         self.published.get()
-    }
-
-    /// Where the brokers that are alive are reached by clients of `listener`.
-    pub fn endpoints(&self, image: &Image, listener: &str) -> Vec<BrokerEndpoint> {
-        let reached = |broker: &Arc<ottla_metadata::image::Broker>| {
-            let endpoint = broker.endpoint(listener)?;
-            let (host, rack) = (endpoint.host.clone(), broker.rack.clone());
-            Some(BrokerEndpoint { id: broker.id, host, port: endpoint.port, rack })
-        };
-        image.alive_brokers().filter_map(reached).collect()
     }
 
     /// Creates topics that a client named, with the broker's defaults. Whoever asked looks at the image afterwards: what
@@ -184,4 +192,39 @@ pub mod clock {
 pub fn entropy() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_base::Offset;
+    use ottla_protocol::internal::metadata::RegisterBrokerRecord;
+    use ottla_protocol::internal::metadata::register_broker_record::EndPoint;
+
+    use super::*;
+
+    #[test]
+    fn brokers_are_listed_with_the_listener_that_was_asked_by_and_fenced_ones_apart() {
+        let mut image = Image::new("c");
+        for (broker_id, fenced, listeners) in
+            [(1, false, vec!["IN", "OUT"]), (2, true, vec!["OUT"]), (3, false, vec!["IN"])]
+        {
+            let end_point = |name: &'static str| EndPoint {
+                name: name.into(),
+                host: format!("{name}-{broker_id}").into(),
+                port: 9000,
+                security_protocol: 0,
+            };
+            let end_points = listeners.into_iter().map(end_point).collect();
+            let record = RegisterBrokerRecord { broker_id, fenced, end_points, ..Default::default() };
+            image.apply(Offset(0), &record.into()).unwrap();
+        }
+        let hosts = |endpoints: Vec<BrokerEndpoint>| {
+            let host = |endpoint: BrokerEndpoint| (endpoint.host, endpoint.is_fenced);
+            endpoints.into_iter().map(host).collect::<Vec<_>>()
+        };
+        let [first, second] = [("OUT-1".to_owned(), false), ("OUT-2".to_owned(), true)];
+        let all = [first, second];
+        assert_eq!(hosts(BrokerEndpoint::of_alive(&image, "out")), all[..1]);
+        assert_eq!(hosts(BrokerEndpoint::of_all(&image, "out").collect()), all);
+    }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use ottla_protocol::frame::{self, RequestHeader};
 use ottla_protocol::{ApiKey, Message, Reader, Writer};
 
-/// No answer takes longer, unless something is wrong.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// No answer takes longer, unless something is wrong, however busy the machine is.
+const ANSWER_WITHIN: Duration = Duration::from_secs(120);
 /// No answer in these tests is larger.
 const LARGEST_ANSWER: usize = 256 << 20;
 
@@ -92,8 +92,10 @@ impl RawClient {
 
     /// Whether the broker closes this connection without another byte.
     pub fn is_closed(&mut self) -> bool {
-        let mut byte = [0];
-        !matches!(self.stream.read(&mut byte), Ok(1))
+        match self.stream.read(&mut [0]) {
+            Ok(count) => count == 0,
+            Err(error) => closed(&error) == Closed,
+        }
     }
 
     /// Whether the first byte of an answer is there, or the broker has closed.

@@ -116,6 +116,16 @@ pub trait Authorizer: Send + Sync {
     fn allows_any_topic(&self, asker: &Asker, operation: Operation) -> bool;
 }
 
+/// What Kafka says to those who may not.
+pub const CLUSTER_DENIED: &str = "Cluster authorization failed.";
+/// The same of a topic.
+pub const TOPIC_DENIED: &str = "Topic authorization failed.";
+/// The same of a group.
+pub const GROUP_DENIED: &str = "Group authorization failed.";
+
+/// What a bit field of operations says where nobody has asked for it.
+pub const NOT_ASKED: i32 = i32::MIN;
+
 /// Kafka without an `authorizer.class.name`: everybody may do everything.
 #[derive(Clone, Copy, Debug)]
 pub struct AllowAll;
@@ -141,15 +151,47 @@ pub fn authorized_operations(
     allowed.fold(0, |bits, &operation| bits | 1 << operation as u8)
 }
 
+/// The bit field of what `asker` may do with the cluster, if it was asked for: nothing at all, where it may not even be
+/// described.
+pub fn operations_on_cluster(authorizer: &dyn Authorizer, asker: &Asker, is_asked: bool) -> i32 {
+    match is_asked {
+        false => NOT_ASKED,
+        true if !authorizer.allows(asker, Operation::Describe, Resource::Cluster) => 0,
+        true => authorized_operations(authorizer, asker, Resource::Cluster, &Resource::CLUSTER_OPERATIONS),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// May create topics, and nothing else.
+    struct MayCreate;
+
+    impl Authorizer for MayCreate {
+        fn allows(&self, _: &Asker, operation: Operation, _: Resource<'_>) -> bool {
+            operation == Operation::Create
+        }
+
+        fn allows_any_topic(&self, _: &Asker, _: Operation) -> bool {
+            false
+        }
+    }
+
+    fn asker() -> Asker {
+        Asker { principal: Principal::anonymous(), host: [127, 0, 0, 1].into(), listener: "PLAINTEXT".into() }
+    }
+
+    #[test]
+    fn who_may_not_see_the_cluster_is_not_told_what_else_it_may() {
+        assert_eq!(operations_on_cluster(&MayCreate, &asker(), true), 0);
+        assert_eq!(operations_on_cluster(&MayCreate, &asker(), false), i32::MIN);
+        assert_eq!(operations_on_cluster(&AllowAll, &asker(), true), 8096);
+    }
+
     #[test]
     fn without_an_authorizer_a_topic_allows_what_kafka_says() {
-        let asker =
-            Asker { principal: Principal::anonymous(), host: [127, 0, 0, 1].into(), listener: "PLAINTEXT".into() };
-        let bits = authorized_operations(&AllowAll, &asker, Resource::Topic("t"), &Resource::TOPIC_OPERATIONS);
+        let bits = authorized_operations(&AllowAll, &asker(), Resource::Topic("t"), &Resource::TOPIC_OPERATIONS);
         assert_eq!(bits, 3576);
     }
 }

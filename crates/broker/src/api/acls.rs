@@ -1,5 +1,7 @@
 //! DescribeAcls, CreateAcls, DeleteAcls (keys 29-31, versions 1-3): there is no authorizer, and that is what they say, as
 //! Kafka does without an `authorizer.class.name`.
+//!
+//! Differs from Kafka: nothing known.
 
 use ottla_protocol::ApiKey;
 use ottla_protocol::error::ErrorCode;

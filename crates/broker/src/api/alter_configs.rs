@@ -3,6 +3,8 @@
 //!
 //! v2 and v1 flexible. What a broker would not take (a setting that is not dynamic, another broker's id) is refused here; the
 //! controller checks names and values, and writes. Loggers are this process's own: the controller is not asked.
+//! Differs from Kafka: what does not exist or is too long is refused in words, where Kafka fails by accident; listeners stay as
+//! they are.
 
 use std::borrow::Cow;
 
@@ -12,15 +14,15 @@ use ottla_metadata::controller::{
 };
 use ottla_metadata::image::{ConfigResource, ResourceKind};
 use ottla_metadata::settings::Kind;
-use ottla_protocol::ApiKey;
 use ottla_protocol::error::ErrorCode;
-use ottla_protocol::messages::alter_configs_request::AlterConfigsRequest;
+use ottla_protocol::messages::alter_configs_request::{self, AlterConfigsRequest};
 use ottla_protocol::messages::alter_configs_response::{self, AlterConfigsResponse};
 use ottla_protocol::messages::incremental_alter_configs_request::{self, IncrementalAlterConfigsRequest};
 use ottla_protocol::messages::incremental_alter_configs_response::{self, IncrementalAlterConfigsResponse};
+use ottla_protocol::{ApiKey, Message};
 
 use super::Api;
-use crate::access::{Operation, Resource};
+use crate::access::{self, Operation, Resource};
 use crate::config::{dynamic, table};
 use crate::controller::{Place, broker_configs, configs};
 use crate::dispatch::{Refused, Reply};
@@ -44,73 +46,70 @@ struct Outcome {
 
 fn replace(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: AlterConfigsRequest<'_> = request.decode()?;
-    let entries = asked.resources.iter().map(|resource| 1 + resource.configs.len()).sum();
-    let Some(place) = request.node.controller.place(entries, request.body.len()) else {
-        let responses = asked.resources.iter().map(|resource| alter_configs_response::Response {
-            error_code: ErrorCode::RequestTimedOut.code(),
-            resource_type: resource.resource_type,
-            resource_name: resource.resource_name.clone(),
-            ..Default::default()
-        });
-        return request.reply(AlterConfigsResponse { responses: responses.collect(), ..Default::default() });
+    let named = asked.resources.iter().map(|one| (one.resource_type, &*one.resource_name, one.configs.len())).collect();
+    let config =
+        |one: &alter_configs_request::Config<'_>| (one.name.to_string(), one.value.as_deref().map(str::to_owned));
+    let change = |place: usize| ResourceChange::Replace(asked.resources[place].configs.iter().map(config).collect());
+    let to_wire = |outcome: Outcome| alter_configs_response::Response {
+        error_code: outcome.code.code(),
+        error_message: outcome.message.map(Cow::Owned),
+        resource_type: outcome.resource_type,
+        resource_name: Cow::Owned(outcome.name),
     };
-    let resources = asked.resources.iter().map(|resource| ResourceAlteration {
-        resource_type: resource.resource_type,
-        name: resource.resource_name.to_string(),
-        change: ResourceChange::Replace(
-            resource
-                .configs
-                .iter()
-                .map(|one| (one.name.to_string(), one.value.as_deref().map(str::to_owned)))
-                .collect(),
-        ),
-    });
-    let altering = alter(request, place, resources.collect(), asked.validate_only);
-    let responder = request.responder();
-    Ok(Reply::Parked(Box::pin(async move {
-        let responses = altering.await.into_iter().map(|outcome| alter_configs_response::Response {
-            error_code: outcome.code.code(),
-            error_message: outcome.message.map(Cow::Owned),
-            resource_type: outcome.resource_type,
-            resource_name: Cow::Owned(outcome.name),
-        });
-        responder.answer(AlterConfigsResponse { responses: responses.collect(), ..Default::default() })
-    })))
+    answer(request, named, change, asked.validate_only, move |outcomes| AlterConfigsResponse {
+        responses: outcomes.into_iter().map(to_wire).collect(),
+        ..Default::default()
+    })
 }
 
 fn edit(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: IncrementalAlterConfigsRequest<'_> = request.decode()?;
-    let entries = asked.resources.iter().map(|resource| 1 + resource.configs.len()).sum();
-    let Some(place) = request.node.controller.place(entries, request.body.len()) else {
-        let responses = asked.resources.iter().map(|resource| incremental_alter_configs_response::Response {
-            error_code: ErrorCode::RequestTimedOut.code(),
-            resource_type: resource.resource_type,
-            resource_name: resource.resource_name.clone(),
-            ..Default::default()
-        });
-        return request.reply(IncrementalAlterConfigsResponse { responses: responses.collect(), ..Default::default() });
-    };
+    let named = asked.resources.iter().map(|one| (one.resource_type, &*one.resource_name, one.configs.len())).collect();
     let config_edit = |one: &incremental_alter_configs_request::Config<'_>| ConfigEdit {
         key: one.name.to_string(),
         operation: one.config_operation,
         value: one.value.as_deref().map(str::to_owned),
     };
-    let resources = asked.resources.iter().map(|resource| ResourceAlteration {
-        resource_type: resource.resource_type,
-        name: resource.resource_name.to_string(),
-        change: ResourceChange::Edit(resource.configs.iter().map(config_edit).collect()),
-    });
-    let altering = alter(request, place, resources.collect(), asked.validate_only);
+    let change = |place: usize| ResourceChange::Edit(asked.resources[place].configs.iter().map(config_edit).collect());
+    let to_wire = |outcome: Outcome| incremental_alter_configs_response::Response {
+        error_code: outcome.code.code(),
+        error_message: outcome.message.map(Cow::Owned),
+        resource_type: outcome.resource_type,
+        resource_name: Cow::Owned(outcome.name),
+    };
+    answer(request, named, change, asked.validate_only, move |outcomes| IncrementalAlterConfigsResponse {
+        responses: outcomes.into_iter().map(to_wire).collect(),
+        ..Default::default()
+    })
+}
+
+/// Has the resources altered that are `named`, each with its kind and how many settings it names; the `change` of each is made
+/// only once there is room for it.
+fn answer<M: Message<'static>>(
+    request: &Request<'_>,
+    named: Vec<(i8, &str, usize)>,
+    change: impl Fn(usize) -> ResourceChange,
+    validate_only: bool,
+    to_wire: impl FnOnce(Vec<Outcome>) -> M + Send + 'static,
+) -> Result<Reply, Refused> {
+    let entries = named.iter().map(|(_, _, settings)| 1 + settings).sum();
+    let Some(place) = request.node.controller.place(entries, request.body.len()) else {
+        let refused = |(resource_type, name, _): (i8, &str, usize)| Outcome {
+            resource_type,
+            name: name.to_owned(),
+            code: ErrorCode::RequestTimedOut,
+            message: None,
+        };
+        return request.reply(to_wire(named.into_iter().map(refused).collect()));
+    };
+    let alteration = |(place, (resource_type, name, _)): (usize, (i8, &str, usize))| ResourceAlteration {
+        resource_type,
+        name: name.to_owned(),
+        change: change(place),
+    };
+    let altering = alter(request, place, named.into_iter().enumerate().map(alteration).collect(), validate_only);
     let responder = request.responder();
-    Ok(Reply::Parked(Box::pin(async move {
-        let responses = altering.await.into_iter().map(|outcome| incremental_alter_configs_response::Response {
-            error_code: outcome.code.code(),
-            error_message: outcome.message.map(Cow::Owned),
-            resource_type: outcome.resource_type,
-            resource_name: Cow::Owned(outcome.name),
-        });
-        responder.answer(IncrementalAlterConfigsResponse { responses: responses.collect(), ..Default::default() })
-    })))
+    Ok(Reply::Parked(Box::pin(async move { responder.answer(to_wire(altering.await)) })))
 }
 
 /// Refuses what this broker would not take, and lets the controller decide on the rest.
@@ -161,15 +160,15 @@ fn check(request: &Request<'_>, resource: &ResourceAlteration) -> Result<(), Ref
     let refused = |code, message| Err(Refusal::new(code, message));
     match ResourceKind::from_i8(resource.resource_type) {
         Some(ResourceKind::Topic) if !may(Resource::Topic(&resource.name)) => {
-            refused(ErrorCode::TopicAuthorizationFailed, "Topic authorization failed.")
+            refused(ErrorCode::TopicAuthorizationFailed, access::TOPIC_DENIED)
         }
         Some(ResourceKind::Group) if !may(Resource::Group(&resource.name)) => {
-            refused(ErrorCode::GroupAuthorizationFailed, "Group authorization failed.")
+            refused(ErrorCode::GroupAuthorizationFailed, access::GROUP_DENIED)
         }
         Some(ResourceKind::Broker | ResourceKind::BrokerLogger | ResourceKind::ClientMetrics)
             if !may(Resource::Cluster) =>
         {
-            refused(ErrorCode::ClusterAuthorizationFailed, "Cluster authorization failed.")
+            refused(ErrorCode::ClusterAuthorizationFailed, access::CLUSTER_DENIED)
         }
         Some(ResourceKind::Broker) => check_broker(request.node, resource),
         // The controller has an answer for what does not exist.

@@ -1,6 +1,7 @@
 //! AlterPartitionReassignments (key 45, versions 0-1, KIP-455): other replicas for partitions, or an end to that.
 //!
 //! v1 whether the number of replicas may change (KIP-860).
+//! Differs from Kafka: nothing known.
 
 use std::borrow::Cow;
 
@@ -18,7 +19,7 @@ use ottla_protocol::messages::alter_partition_reassignments_response::{
 };
 
 use super::Api;
-use crate::access::{Operation, Resource};
+use crate::access::{self, Operation, Resource};
 use crate::dispatch::{Refused, Reply};
 use crate::request::Request;
 
@@ -34,7 +35,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         ..Default::default()
     };
     if !request.may(Operation::Alter, Resource::Cluster) {
-        return request.reply(refused(ErrorCode::ClusterAuthorizationFailed, Some("Cluster authorization failed.")));
+        return request.reply(refused(ErrorCode::ClusterAuthorizationFailed, Some(access::CLUSTER_DENIED)));
     }
     if asked.topics.is_empty() {
         return request.reply(refused(ErrorCode::None, Some("")));

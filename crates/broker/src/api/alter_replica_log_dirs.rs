@@ -4,6 +4,7 @@
 //! A wish for a replica that is not on this broker yet is refused, and remembered for when it is made.
 //!
 //! v2 flexible.
+//! Differs from Kafka: nothing known.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

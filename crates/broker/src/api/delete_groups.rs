@@ -1,6 +1,7 @@
 //! DeleteGroups (key 42, versions 0-3): forget empty groups, with their offsets (KIP-229).
 //!
 //! v2 flexible. v3 error messages.
+//! Differs from Kafka: nothing known.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,7 @@
 //! DescribeClientQuotas (key 48, versions 0-1, KIP-546): the quotas of the entities that a filter finds.
 //!
 //! v1 flexible.
+//! Differs from Kafka: nothing known.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +14,7 @@ use ottla_protocol::messages::describe_client_quotas_request::{Component, Descri
 use ottla_protocol::messages::describe_client_quotas_response::{DescribeClientQuotasResponse, Entity, Entry, Value};
 
 use super::Api;
-use crate::access::{Operation, Resource};
+use crate::access::{self, Operation, Resource};
 use crate::dispatch::{Refused, Reply};
 use crate::request::Request;
 
@@ -52,7 +53,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         ..Default::default()
     };
     if !request.may(Operation::DescribeConfigs, Resource::Cluster) {
-        let message = "Cluster authorization failed.".to_owned();
+        let message = access::CLUSTER_DENIED.to_owned();
         return request.reply(refused(ErrorCode::ClusterAuthorizationFailed, message));
     }
     let filter = match Filter::read(&asked.components, asked.strict) {

@@ -1,6 +1,7 @@
 //! DescribeCluster (key 60, versions 0-2): the brokers and the cluster's id.
 //!
-//! v1 endpoint type (KIP-919). v2 fenced brokers (KIP-1073).
+//! v1 endpoint type (KIP-919). v2 fenced brokers, for those who ask for them (KIP-1073). As in Kafka, whoever may not describe
+//! the cluster is told all the same, but for the operations.
 //! Differs from Kafka: nothing known.
 
 use std::borrow::Cow;
@@ -11,8 +12,9 @@ use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
 use ottla_protocol::messages::describe_cluster_response::{Broker, DescribeClusterResponse};
 
 use super::Api;
-use crate::access::{self, Operation, Resource};
+use crate::access;
 use crate::dispatch::{Refused, Reply};
+use crate::node::BrokerEndpoint;
 use crate::request::Request;
 
 /// DescribeCluster.
@@ -42,33 +44,32 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
             return request.reply(refused(ErrorCode::UnsupportedEndpointType, message));
         }
     }
-    if !request.may(Operation::Describe, Resource::Cluster) {
-        return request
-            .reply(refused(ErrorCode::ClusterAuthorizationFailed, "Cluster authorization failed.".to_owned()));
-    }
     let image = request.node.image();
-    let brokers = request.node.endpoints(&image, &request.client.asker.listener).into_iter().map(|endpoint| Broker {
+    let with_fenced = |endpoint: &BrokerEndpoint| asked.include_fenced_brokers || !endpoint.is_fenced;
+    let endpoints = BrokerEndpoint::of_all(&image, &request.client.asker.listener).filter(with_fenced);
+    let brokers: Vec<Broker<'_>> = endpoints.map(to_wire).collect();
+    let node_id = request.node.config.node_id.0;
+    request.reply(DescribeClusterResponse {
+        endpoint_type: BROKERS,
+        cluster_id: Cow::Borrowed(image.cluster_id()),
+        // Who cannot be reached is not told.
+        controller_id: if brokers.iter().any(|broker| broker.broker_id == node_id) { node_id } else { -1 },
+        brokers,
+        cluster_authorized_operations: access::operations_on_cluster(
+            &*request.node.authorizer,
+            &request.client.asker,
+            asked.include_cluster_authorized_operations,
+        ),
+        ..Default::default()
+    })
+}
+
+fn to_wire(endpoint: BrokerEndpoint) -> Broker<'static> {
+    Broker {
         broker_id: endpoint.id.0,
         host: Cow::Owned(endpoint.host),
         port: i32::from(endpoint.port),
         rack: endpoint.rack.map(Cow::Owned),
-        is_fenced: false,
-    });
-    let operations = match asked.include_cluster_authorized_operations {
-        true => access::authorized_operations(
-            &*request.node.authorizer,
-            &request.client.asker,
-            Resource::Cluster,
-            &Resource::CLUSTER_OPERATIONS,
-        ),
-        false => i32::MIN,
-    };
-    request.reply(DescribeClusterResponse {
-        endpoint_type: BROKERS,
-        cluster_id: Cow::Borrowed(image.cluster_id()),
-        controller_id: request.node.config.node_id.0,
-        brokers: brokers.collect(),
-        cluster_authorized_operations: operations,
-        ..Default::default()
-    })
+        is_fenced: endpoint.is_fenced,
+    }
 }

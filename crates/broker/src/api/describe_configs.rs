@@ -1,7 +1,7 @@
 //! DescribeConfigs (key 32, versions 1-4): settings with where they come from.
 //!
 //! v1 sources and synonyms (KIP-226). v3 types and documentation (KIP-569). v4 flexible.
-//! Loggers are named as the modules of this program.
+//! Differs from Kafka: loggers are named as the modules of this program, and an answer of too many values closes the connection.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -17,7 +17,7 @@ use ottla_protocol::messages::describe_configs_response::{
 use ottla_protocol::{ApiKey, Str};
 
 use super::Api;
-use crate::access::{Operation, Resource};
+use crate::access::{self, Operation, Resource};
 use crate::config::Values;
 use crate::controller::{broker_configs, configs};
 use crate::dispatch::{Refused, Reply};
@@ -142,7 +142,7 @@ impl Asking<'_, '_> {
 
     fn describe_topic(&self, name: &str, wanted: impl Fn(&str) -> bool) -> Described {
         if !self.request.may(Operation::DescribeConfigs, Resource::Topic(name)) {
-            return Err((ErrorCode::TopicAuthorizationFailed, "Topic authorization failed.".to_owned()));
+            return Err((ErrorCode::TopicAuthorizationFailed, access::TOPIC_DENIED.to_owned()));
         }
         names::validate(name).map_err(|message| (ErrorCode::InvalidTopicException, message))?;
         if self.image.topic(name).is_none() {
@@ -154,7 +154,7 @@ impl Asking<'_, '_> {
 
     fn describe_broker(&self, name: &str, wanted: impl Fn(&str) -> bool) -> Described {
         if !self.request.may(Operation::DescribeConfigs, Resource::Cluster) {
-            return Err((ErrorCode::ClusterAuthorizationFailed, "Cluster authorization failed.".to_owned()));
+            return Err((ErrorCode::ClusterAuthorizationFailed, access::CLUSTER_DENIED.to_owned()));
         }
         let node_id = self.request.node.config.node_id;
         match name.parse::<i32>() {
@@ -170,7 +170,7 @@ impl Asking<'_, '_> {
 
     fn describe_group(&self, name: &str, wanted: impl Fn(&str) -> bool) -> Described {
         if !self.request.may(Operation::DescribeConfigs, Resource::Group(name)) {
-            return Err((ErrorCode::GroupAuthorizationFailed, "Group authorization failed.".to_owned()));
+            return Err((ErrorCode::GroupAuthorizationFailed, access::GROUP_DENIED.to_owned()));
         }
         if name.is_empty() {
             return Err((ErrorCode::InvalidRequest, "Group name must not be empty".to_owned()));
@@ -182,7 +182,7 @@ impl Asking<'_, '_> {
 
 fn describe_client_metrics(request: &Request<'_>, image: &Image, name: &str) -> Described {
     if !request.may(Operation::DescribeConfigs, Resource::Cluster) {
-        return Err((ErrorCode::ClusterAuthorizationFailed, "Cluster authorization failed.".to_owned()));
+        return Err((ErrorCode::ClusterAuthorizationFailed, access::CLUSTER_DENIED.to_owned()));
     }
     if name.is_empty() {
         return Err((ErrorCode::InvalidRequest, "Client metrics subscription name must not be empty".to_owned()));
@@ -193,7 +193,7 @@ fn describe_client_metrics(request: &Request<'_>, image: &Image, name: &str) -> 
 
 fn describe_loggers(request: &Request<'_>, name: &str) -> Described {
     if !request.may(Operation::DescribeConfigs, Resource::Cluster) {
-        return Err((ErrorCode::ClusterAuthorizationFailed, "Cluster authorization failed.".to_owned()));
+        return Err((ErrorCode::ClusterAuthorizationFailed, access::CLUSTER_DENIED.to_owned()));
     }
     let node_id = request.node.config.node_id;
     let refused = |message| Err((ErrorCode::InvalidRequest, message));

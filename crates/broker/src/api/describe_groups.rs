@@ -17,7 +17,7 @@ use ottla_protocol::messages::describe_groups_response::{DescribeGroupsResponse,
 use ottla_protocol::{ApiKey, Str};
 
 use super::Api;
-use crate::access::{self, Operation, Resource};
+use crate::access::{self, NOT_ASKED, Operation, Resource};
 use crate::dispatch::{Refused, Reply};
 use crate::request::Request;
 
@@ -26,8 +26,6 @@ pub const API: Api = Api { key: ApiKey::DescribeGroups, versions: 0..=6, handle 
 
 const ERROR_FOR_UNKNOWN_FROM: i16 = 6;
 const INSTANCES_FROM: i16 = 4;
-/// What a bit field of operations says when it was not asked for.
-const NOT_ASKED: i32 = i32::MIN;
 /// What the groups in one answer may take, in bytes.
 const GROUPS_BYTES_MAX: usize = 16 * 1024 * 1024;
 const _: () =

@@ -1,6 +1,7 @@
 //! DescribeLogDirs (key 35, versions 1-5): what lies in each log directory, and how much room is left (KIP-113, KIP-827).
 //!
 //! v2 flexible. v3 an error for all. v4 total and usable bytes. v5 cordoned directories (KIP-1066): there are none.
+//! Differs from Kafka: nothing known.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};

@@ -15,7 +15,7 @@ use ottla_protocol::messages::describe_producers_response::{
 use ottla_storage::producer_snapshot::SnapshotEntry;
 
 use super::Api;
-use crate::access::{Operation, Resource};
+use crate::access::{self, Operation, Resource};
 use crate::dispatch::{Refused, Reply};
 use crate::request::Request;
 
@@ -51,7 +51,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
 fn describe(request: &Request<'_>, topic: &str, partition_index: i32) -> Partition<'static> {
     let found = match names::validate(topic) {
         _ if !request.may(Operation::Read, Resource::Topic(topic)) => {
-            Err((ErrorCode::TopicAuthorizationFailed, Some("Topic authorization failed.".to_owned())))
+            Err((ErrorCode::TopicAuthorizationFailed, Some(access::TOPIC_DENIED.to_owned())))
         }
         Err(message) => Err((ErrorCode::InvalidTopicException, Some(message))),
         Ok(()) => request

@@ -1,6 +1,7 @@
 //! DescribeQuorum (key 55, versions 0-2, KIP-595): who leads the metadata log, and how far everybody is.
 //!
 //! v1 times of the replicas (KIP-836). v2 directories and addresses (KIP-853).
+//! Differs from Kafka: there are no other controllers to listen for, so no addresses of voters are told.
 
 use std::borrow::Cow;
 
@@ -13,7 +14,7 @@ use ottla_protocol::messages::describe_quorum_response::{
 };
 
 use super::Api;
-use crate::access::{Operation, Resource};
+use crate::access::{self, Operation, Resource};
 use crate::dispatch::{Refused, Reply};
 use crate::node::clock;
 use crate::request::Request;
@@ -29,7 +30,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     if !request.may(Operation::Describe, Resource::Cluster) {
         return request.reply(DescribeQuorumResponse {
             error_code: ErrorCode::ClusterAuthorizationFailed.code(),
-            error_message: Some("Cluster authorization failed.".into()),
+            error_message: Some(access::CLUSTER_DENIED.into()),
             ..Default::default()
         });
     }

@@ -16,7 +16,7 @@ use ottla_protocol::messages::describe_topic_partitions_response::{
     DescribeTopicPartitionsResponse, NextCursor, Partition, Topic,
 };
 
-use super::{Api, is_offline};
+use super::{Api, is_offline, is_reached};
 use crate::access::{self, Operation, Resource};
 use crate::dispatch::{Refused, Reply};
 use crate::request::Request;
@@ -84,7 +84,7 @@ fn failed(name: &str, code: ErrorCode) -> Topic<'static> {
         error_code: code.code(),
         name: Some(Cow::Owned(name.to_owned())),
         is_internal: names::is_internal(name),
-        topic_authorized_operations: i32::MIN,
+        topic_authorized_operations: access::NOT_ASKED,
         ..Default::default()
     }
 }
@@ -108,13 +108,15 @@ fn describe(
     limit: usize,
 ) -> (Topic<'static>, Option<i32>) {
     let ids = |brokers: &[BrokerId]| brokers.iter().map(|broker| broker.0).collect::<Vec<_>>();
+    let listener = &*request.client.asker.listener;
     let mut left = topic.partitions.iter().filter(|(index, _)| index.0 >= from);
     let partitions = left.by_ref().take(limit).map(|(index, partition)| {
-        let offline = partition.replicas.iter().filter(|&&replica| is_offline(image, partition, replica));
+        let offline = partition.replicas.iter().filter(|&&replica| is_offline(image, partition, replica, listener));
+        let leader = partition.leader.filter(|&leader| is_reached(image, leader, listener));
         Partition {
             error_code: ErrorCode::None.code(),
             partition_index: index.0,
-            leader_id: partition.leader.map_or(-1, |leader| leader.0),
+            leader_id: leader.map_or(-1, |leader| leader.0),
             leader_epoch: partition.leader_epoch.0,
             replica_nodes: ids(&partition.replicas),
             isr_nodes: ids(&partition.isr),

@@ -1,4 +1,6 @@
 //! DescribeUserScramCredentials (key 50, version 0, KIP-554): which SCRAM credentials users have, without anything secret.
+//!
+//! Differs from Kafka: nothing known.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,7 +14,7 @@ use ottla_protocol::messages::describe_user_scram_credentials_response::{
 };
 
 use super::Api;
-use crate::access::{Operation, Resource};
+use crate::access::{self, Operation, Resource};
 use crate::dispatch::{Refused, Reply};
 use crate::request::Request;
 
@@ -24,7 +26,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     if !request.may(Operation::Describe, Resource::Cluster) {
         return request.reply(DescribeUserScramCredentialsResponse {
             error_code: ErrorCode::ClusterAuthorizationFailed.code(),
-            error_message: Some("Cluster authorization failed.".into()),
+            error_message: Some(access::CLUSTER_DENIED.into()),
             ..Default::default()
         });
     }

@@ -1,6 +1,7 @@
 //! GetTelemetrySubscriptions (key 71, version 0, KIP-714): which metrics a client is to push, and how often.
 //!
 //! Not advertised: there is nobody to take the metrics. Answered nevertheless, as Kafka does.
+//! Differs from Kafka: nothing known.
 
 use std::borrow::Cow;
 

@@ -1,6 +1,7 @@
 //! LeaveGroup (key 13, versions 0-5): members go, by their own wish or an administrator's.
 //!
 //! v1 throttle time. v3 several members, each with a result of its own (KIP-345). v4 flexible. v5 reasons.
+//! Differs from Kafka: nothing known.
 
 use std::borrow::Cow;
 

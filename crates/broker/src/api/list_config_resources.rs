@@ -1,6 +1,7 @@
 //! ListConfigResources (key 74, versions 0-1): what has settings (KIP-1142).
 //!
 //! v0 lists client metrics only (KIP-714); v1 asks for types. Of groups those are listed that set something themselves.
+//! Differs from Kafka: nothing known.
 
 use std::borrow::Cow;
 
@@ -13,6 +14,7 @@ use ottla_protocol::messages::list_config_resources_response::{ConfigResource, L
 use super::Api;
 use crate::access::{Operation, Resource};
 use crate::dispatch::{Refused, Reply};
+use crate::node::BrokerEndpoint;
 use crate::request::Request;
 
 /// ListConfigResources.
@@ -50,7 +52,8 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
             config_resources.extend(names.map(resource));
         }
     };
-    let brokers = || request.node.endpoints(&image, &request.client.asker.listener).into_iter();
+    // Also those that are shut out.
+    let brokers = || BrokerEndpoint::of_all(&image, &request.client.asker.listener);
     list(TOPIC, &mut image.topics().iter().map(|topic| topic.name.to_string()));
     list(BROKER, &mut brokers().map(|broker| broker.id.to_string()));
     list(BROKER_LOGGER, &mut brokers().map(|broker| broker.id.to_string()));

@@ -1,6 +1,7 @@
 //! ListGroups (key 16, versions 0-5): the groups that this broker coordinates.
 //!
 //! v1 throttle time. v3 flexible. v4 states (KIP-518). v5 types (KIP-848).
+//! Differs from Kafka: nothing known.
 
 use std::borrow::Cow;
 

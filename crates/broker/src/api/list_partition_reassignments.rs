@@ -1,4 +1,6 @@
 //! ListPartitionReassignments (key 46, version 0, KIP-455): partitions that are on their way to other replicas.
+//!
+//! Differs from Kafka: nothing known.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +15,7 @@ use ottla_protocol::messages::list_partition_reassignments_response::{
 };
 
 use super::Api;
-use crate::access::{Operation, Resource};
+use crate::access::{self, Operation, Resource};
 use crate::dispatch::{Refused, Reply};
 use crate::request::Request;
 
@@ -25,7 +27,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     if !request.may(Operation::Describe, Resource::Cluster) {
         return request.reply(ListPartitionReassignmentsResponse {
             error_code: ErrorCode::ClusterAuthorizationFailed.code(),
-            error_message: Some("Cluster authorization failed.".into()),
+            error_message: Some(access::CLUSTER_DENIED.into()),
             ..Default::default()
         });
     }

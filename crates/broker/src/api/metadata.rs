@@ -8,18 +8,18 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use ottla_base::Uuid;
-use ottla_metadata::image::{Image, Topic as ImageTopic};
+use ottla_base::{BrokerId, PartitionIndex, Uuid};
+use ottla_metadata::image::{Image, Partition as ImagePartition, Topic as ImageTopic};
 use ottla_metadata::names;
 use ottla_protocol::ApiKey;
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::messages::metadata_request::{self, MetadataRequest};
 use ottla_protocol::messages::metadata_response::{Broker, MetadataResponse, Partition, Topic};
 
-use super::{Api, is_alive, is_offline};
-use crate::access::{self, Asker, Operation, Resource};
+use super::{Api, is_alive, is_offline, is_reached};
+use crate::access::{self, Asker, NOT_ASKED, Operation, Resource};
 use crate::dispatch::{Refused, Reply};
-use crate::node::Node;
+use crate::node::{BrokerEndpoint, Node};
 use crate::request::Request;
 
 /// Metadata.
@@ -27,13 +27,14 @@ pub const API: Api = Api { key: ApiKey::Metadata, versions: 0..=13, handle };
 
 /// Topics may be asked for by id from this version on.
 const IDS_FROM: i16 = 12;
+/// From this version on, a leader without the client's listener has an error of its own.
+const LISTENER_ERROR_FROM: i16 = 6;
 /// From so many partitions on, an answer takes much memory until it is told.
 const LARGE_FROM: usize = 3000;
-/// What a bit field of operations says when it was not asked for.
-const NOT_ASKED: i32 = i32::MIN;
 
 /// A request, in its own words.
 struct Asked<'r> {
+    version: i16,
     asker: Asker,
     /// `None` asks for all.
     topics: Option<Vec<AskedTopic<'r>>>,
@@ -50,13 +51,16 @@ enum AskedTopic<'r> {
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let wire: MetadataRequest<'_> = request.decode()?;
     let version = request.version();
-    let names_an_id = |topic: &metadata_request::Topic<'_>| !topic.topic_id.is_zero();
-    if version < IDS_FROM && wire.topics.iter().flatten().any(names_an_id) {
+    let is_by_id = |topic: &metadata_request::Topic<'_>| topic.name.is_none() || !topic.topic_id.is_zero();
+    if version < IDS_FROM && wire.topics.iter().flatten().any(is_by_id) {
         return request.reply(refused(&wire, ErrorCode::InvalidRequest));
     }
     let asked_topics = wire.topics.as_ref().filter(|topics| version > 0 || !topics.is_empty()).map(|topics| {
         let mut seen = BTreeSet::new();
-        let new = topics.iter().filter(|topic| seen.insert((name_of(topic), topic.topic_id)));
+        // As in Kafka, where one is asked for by its id, names are not looked at.
+        let by_id = topics.iter().any(|topic| !topic.topic_id.is_zero());
+        let meant = topics.iter().filter(|topic| !by_id || !topic.topic_id.is_zero());
+        let new = meant.filter(|topic| seen.insert((name_of(topic), topic.topic_id)));
         let asked = new.map(|topic| match name_of(topic) {
             Some(name) => AskedTopic::Name(Cow::Borrowed(name)),
             None => AskedTopic::Id(topic.topic_id),
@@ -64,6 +68,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         asked.collect()
     });
     let asked = Asked {
+        version,
         asker: request.client.asker.clone(),
         topics: asked_topics,
         topic_operations: wire.include_topic_authorized_operations,
@@ -134,10 +139,11 @@ fn to_create(request: &Request<'_>, asked: &Asked<'_>, allowed: bool) -> BTreeSe
     missing.filter(may_create).map(|name| name.clone().into_owned()).collect()
 }
 
+/// Refuses all of it. As in Kafka, what has no name has an empty one.
 fn refused(wire: &MetadataRequest<'_>, code: ErrorCode) -> MetadataResponse<'static> {
     let topics = wire.topics.iter().flatten().map(|topic| Topic {
         error_code: code.code(),
-        name: topic.name.clone().map(|name| Cow::Owned(name.into_owned())),
+        name: Some(Cow::Owned(topic.name.as_deref().unwrap_or_default().to_owned())),
         topic_id: topic.topic_id,
         topic_authorized_operations: NOT_ASKED,
         ..Default::default()
@@ -147,7 +153,7 @@ fn refused(wire: &MetadataRequest<'_>, code: ErrorCode) -> MetadataResponse<'sta
 
 fn answer<'a>(node: &Node, asked: &'a Asked<'_>) -> MetadataResponse<'a> {
     let image = node.image();
-    let brokers = node.endpoints(&image, &asked.asker.listener).into_iter().map(|endpoint| Broker {
+    let brokers = BrokerEndpoint::of_alive(&image, &asked.asker.listener).into_iter().map(|endpoint| Broker {
         node_id: endpoint.id.0,
         host: Cow::Owned(endpoint.host),
         port: i32::from(endpoint.port),
@@ -174,15 +180,11 @@ fn answer<'a>(node: &Node, asked: &'a Asked<'_>) -> MetadataResponse<'a> {
         cluster_id: Some(Cow::Owned(image.cluster_id().to_owned())),
         controller_id: node.config.node_id.0,
         topics,
-        cluster_authorized_operations: match asked.cluster_operations {
-            true => access::authorized_operations(
-                &*node.authorizer,
-                &asked.asker,
-                Resource::Cluster,
-                &Resource::CLUSTER_OPERATIONS,
-            ),
-            false => NOT_ASKED,
-        },
+        cluster_authorized_operations: access::operations_on_cluster(
+            &*node.authorizer,
+            &asked.asker,
+            asked.cluster_operations,
+        ),
         ..Default::default()
     }
 }
@@ -226,27 +228,50 @@ fn by_id(
 }
 
 fn describe(node: &Node, asked: &Asked<'_>, image: &Image, topic: &ImageTopic) -> Topic<'static> {
-    let partitions = topic.partitions.iter().map(|(index, partition)| {
-        let leader = partition.leader.filter(|&leader| is_alive(image, leader));
-        let ids = |brokers: &[ottla_base::BrokerId]| brokers.iter().map(|broker| broker.0).collect::<Vec<_>>();
-        let offline = partition.replicas.iter().filter(|&&replica| is_offline(image, partition, replica));
-        Partition {
-            error_code: leader.map_or(ErrorCode::LeaderNotAvailable, |_| ErrorCode::None).code(),
-            partition_index: index.0,
-            leader_id: leader.map_or(-1, |leader| leader.0),
-            leader_epoch: partition.leader_epoch.0,
-            replica_nodes: ids(&partition.replicas),
-            isr_nodes: ids(&partition.isr),
-            offline_replicas: offline.map(|replica| replica.0).collect(),
-        }
-    });
+    let partitions = topic.partitions.iter();
+    let listener = &*asked.asker.listener;
     Topic {
         error_code: ErrorCode::None.code(),
         name: Some(Cow::Owned(topic.name.to_string())),
         topic_id: topic.id,
         is_internal: names::is_internal(&topic.name),
-        partitions: partitions.collect(),
+        partitions: partitions
+            .map(|(index, one)| describe_partition(image, *index, one, listener, asked.version))
+            .collect(),
         topic_authorized_operations: topic_operations(node, asked, &topic.name),
+    }
+}
+
+/// The first version does not tell of replicas that cannot be reached, but that there are some.
+fn describe_partition(
+    image: &Image,
+    index: PartitionIndex,
+    partition: &ImagePartition,
+    listener: &str,
+    version: i16,
+) -> Partition {
+    let told = |brokers: &[BrokerId]| -> Vec<i32> {
+        let told = brokers.iter().filter(|&&broker| version > 0 || is_alive(image, broker, listener));
+        told.map(|broker| broker.0).collect()
+    };
+    let (replica_nodes, isr_nodes) = (told(&partition.replicas), told(&partition.isr));
+    let offline = partition.replicas.iter().filter(|&&replica| is_offline(image, partition, replica, listener));
+    let leader = partition.leader.filter(|&leader| is_reached(image, leader, listener));
+    let is_short = replica_nodes.len() < partition.replicas.len() || isr_nodes.len() < partition.isr.len();
+    let code = match (leader, partition.leader.and_then(|leader| image.broker(leader))) {
+        (Some(_), _) if is_short => ErrorCode::ReplicaNotAvailable,
+        (Some(_), _) => ErrorCode::None,
+        (None, Some(_)) if version >= LISTENER_ERROR_FROM => ErrorCode::ListenerNotFound,
+        (None, _) => ErrorCode::LeaderNotAvailable,
+    };
+    Partition {
+        error_code: code.code(),
+        partition_index: index.0,
+        leader_id: leader.map_or(-1, |leader| leader.0),
+        leader_epoch: partition.leader_epoch.0,
+        replica_nodes,
+        isr_nodes,
+        offline_replicas: offline.map(|replica| replica.0).collect(),
     }
 }
 
@@ -266,12 +291,26 @@ fn topic_operations(node: &Node, asked: &Asked<'_>, name: &str) -> i32 {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+    use std::sync::Arc;
 
     use ottla_base::Offset;
-    use ottla_protocol::internal::metadata::{MetadataRecord, PartitionRecord, TopicRecord};
+    use ottla_protocol::internal::metadata::register_broker_record::EndPoint;
+    use ottla_protocol::internal::metadata::{MetadataRecord, PartitionRecord, RegisterBrokerRecord, TopicRecord};
 
     use super::*;
     use crate::access::Principal;
+
+    #[test]
+    fn what_is_refused_as_a_whole_is_told_of_each_topic() {
+        let topic =
+            |name: Option<&'static str>, id| metadata_request::Topic { name: name.map(Into::into), topic_id: Uuid(id) };
+        let topics = vec![topic(Some("t"), 5), topic(None, 0), topic(None, 0)];
+        let refused =
+            refused(&MetadataRequest { topics: Some(topics), ..Default::default() }, ErrorCode::InvalidRequest);
+        let told = refused.topics.iter().map(|topic| (topic.name.as_deref(), topic.topic_id, topic.error_code));
+        let expected = [(Some("t"), Uuid(5), 42), (Some(""), Uuid(0), 42), (Some(""), Uuid(0), 42)];
+        assert_eq!((told.collect::<Vec<_>>(), refused.error_code), (expected.to_vec(), 42));
+    }
 
     #[test]
     fn many_partitions_make_a_large_answer() {
@@ -303,12 +342,54 @@ mod tests {
                 host: Ipv4Addr::LOCALHOST.into(),
                 listener: "PLAINTEXT".into(),
             };
-            Asked { asker, topics, topic_operations: false, cluster_operations: false }.is_large(&image)
+            Asked { version: 1, asker, topics, topic_operations: false, cluster_operations: false }.is_large(&image)
         };
         let name = |name: &'static str| AskedTopic::Name(name.into());
         assert!(is_large(None));
         assert!(is_large(Some(vec![name("small"), name("large")])));
         assert!(is_large(Some(vec![AskedTopic::Id(Uuid(1))])));
         assert!(!is_large(Some(vec![name("small"), name("nothing"), AskedTopic::Id(Uuid(9))])));
+    }
+
+    #[test]
+    fn brokers_that_cannot_be_reached_are_told_of_as_the_version_knows() {
+        let mut image = Image::new("c");
+        let mut apply = |record: MetadataRecord<'_>| image.apply(Offset(0), &record).unwrap();
+        for (broker_id, fenced, listener) in [(1, false, "A"), (2, true, "A"), (3, false, "B")] {
+            let end_point = EndPoint { name: listener.into(), host: "h".into(), port: 1, security_protocol: 0 };
+            let end_points = vec![end_point];
+            apply(RegisterBrokerRecord { broker_id, fenced, end_points, ..Default::default() }.into());
+        }
+        apply(TopicRecord { name: "t".into(), topic_id: Uuid(5) }.into());
+        for (partition_id, leader, others) in [(0, 1, vec![]), (1, 1, vec![2]), (2, 3, vec![1]), (3, -1, vec![9])] {
+            let replicas: Vec<i32> = [leader.max(1)].into_iter().chain(others).collect();
+            let (isr, directories) = (vec![leader.max(1)], vec![Uuid::ZERO; replicas.len()]);
+            let topic_id = Uuid(5);
+            apply(
+                PartitionRecord { partition_id, topic_id, leader, replicas, isr, directories, ..Default::default() }
+                    .into(),
+            );
+        }
+        let topic = image.topic("t").unwrap();
+        let told = |version| {
+            let told = |(index, one): (&PartitionIndex, &Arc<ImagePartition>)| {
+                let told = describe_partition(&image, *index, one, "a", version);
+                (told.error_code, told.leader_id, told.replica_nodes, told.isr_nodes, told.offline_replicas)
+            };
+            topic.partitions.iter().map(told).collect::<Vec<_>>()
+        };
+        let all = [
+            (0, 1, vec![1], vec![1], vec![]),
+            (0, 1, vec![1, 2], vec![1], vec![2]),
+            (72, -1, vec![3, 1], vec![3], vec![3]),
+            (5, -1, vec![1, 9], vec![1], vec![9]),
+        ];
+        assert_eq!(told(6), all);
+        let [_, second, third, fourth] = all.clone();
+        assert_eq!(told(5)[2], (5, third.1, third.2, third.3, third.4));
+        let first_version = told(0);
+        assert_eq!(first_version[1], (9, 1, vec![1], second.3, second.4));
+        assert_eq!(first_version[2], (5, -1, vec![1], vec![], vec![3]));
+        assert_eq!(first_version[3], (5, -1, vec![1], fourth.3, fourth.4));
     }
 }

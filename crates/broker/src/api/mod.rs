@@ -116,14 +116,20 @@ pub const ALL: &[Api] = &[
     describe_topic_partitions::API,
 ];
 
-/// Whether clients are told of a broker.
-fn is_alive(image: &Image, broker: BrokerId) -> bool {
-    image.broker(broker).is_some_and(|broker| !broker.fenced)
+/// Whether a broker can be reached by clients of `listener`, as far as it has that.
+fn is_reached(image: &Image, broker: BrokerId, listener: &str) -> bool {
+    image.broker(broker).is_some_and(|broker| broker.endpoint(listener).is_some())
 }
 
-/// Whether a replica cannot be reached: its broker is not there, or has lost the log directory that it lies in.
-fn is_offline(image: &Image, partition: &Partition, replica: BrokerId) -> bool {
-    !is_alive(image, replica) || !image.has_online(replica, partition)
+/// Whether clients of `listener` are told of a broker.
+fn is_alive(image: &Image, broker: BrokerId, listener: &str) -> bool {
+    image.broker(broker).is_some_and(|broker| !broker.fenced && broker.endpoint(listener).is_some())
+}
+
+/// Whether a replica cannot be reached: its broker is not there for clients of `listener`, or has lost the log directory that it
+/// lies in.
+fn is_offline(image: &Image, partition: &Partition, replica: BrokerId, listener: &str) -> bool {
+    !is_alive(image, replica, listener) || !image.has_online(replica, partition)
 }
 
 /// All that are answered, whether clients are told of them or not.

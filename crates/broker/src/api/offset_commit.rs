@@ -2,6 +2,7 @@
 //!
 //! v2-4 retention time. v3 throttle time. v6 leader epoch. v7 static members (KIP-345). v8 flexible. v9 member epochs
 //! (KIP-848). v10 topic ids (KIP-848).
+//! Differs from Kafka: nothing known.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -1,4 +1,6 @@
 //! OffsetDelete (key 47, version 0): forget offsets of topics that a group does not read (KIP-496).
+//!
+//! Differs from Kafka: nothing known.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! OffsetForLeaderEpoch (key 23, versions 2-4): where the records of a leader's epoch end (KIP-101, KIP-320).
 //!
 //! v2 leader epochs are checked. v3 replica id. v4 flexible.
+//! Differs from Kafka: of epochs below -1 nothing is known, where Kafka says that they end at offset 0.
 
 use std::borrow::Cow;
 

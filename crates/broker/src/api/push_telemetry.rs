@@ -1,6 +1,7 @@
 //! PushTelemetry (key 72, version 0, KIP-714): a client's metrics. They are unpacked, and go nowhere.
 //!
 //! Not advertised: there is nobody to take the metrics. Answered nevertheless, as Kafka does.
+//! Differs from Kafka: nothing known.
 
 use std::io::Read;
 

@@ -2,6 +2,7 @@
 //! Waits for the leader.
 //!
 //! v1 throttle time. v3 static members (KIP-345). v4 flexible. v5 protocol type and name (KIP-559).
+//! Differs from Kafka: nothing known.
 
 use std::borrow::Cow;
 

@@ -12,7 +12,7 @@ use ottla_protocol::messages::unregister_broker_request::UnregisterBrokerRequest
 use ottla_protocol::messages::unregister_broker_response::UnregisterBrokerResponse;
 
 use super::Api;
-use crate::access::{Operation, Resource};
+use crate::access::{self, Operation, Resource};
 use crate::dispatch::{Refused, Reply};
 use crate::request::Request;
 
@@ -27,7 +27,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         ..Default::default()
     };
     if !request.may(Operation::Alter, Resource::Cluster) {
-        let message = Some("Cluster authorization failed.".to_owned());
+        let message = Some(access::CLUSTER_DENIED.to_owned());
         return request.reply(response(ErrorCode::ClusterAuthorizationFailed, message));
     }
     let Some(place) = request.node.controller.place(1, request.body.len()) else {

@@ -13,7 +13,7 @@ use ottla_protocol::messages::update_features_request::{self as asked, UpdateFea
 use ottla_protocol::messages::update_features_response::{UpdateFeaturesResponse, UpdateFeaturesResult};
 
 use super::Api;
-use crate::access::{Operation, Resource};
+use crate::access::{self, Operation, Resource};
 use crate::dispatch::{Refused, Reply};
 use crate::features;
 use crate::request::Request;
@@ -24,7 +24,7 @@ pub const API: Api = Api { key: ApiKey::UpdateFeatures, versions: 0..=2, handle 
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: UpdateFeaturesRequest<'_> = request.decode()?;
     if !request.may(Operation::Alter, Resource::Cluster) {
-        let message = Some("Cluster authorization failed.".to_owned());
+        let message = Some(access::CLUSTER_DENIED.to_owned());
         return request.reply(refused(ErrorCode::ClusterAuthorizationFailed, message));
     }
     let Some(place) = request.node.controller.place(asked.feature_updates.len(), request.body.len()) else {

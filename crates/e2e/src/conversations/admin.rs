@@ -226,7 +226,7 @@ fn describe_cluster(session: &mut Session) {
             let request = DescribeClusterRequest {
                 include_cluster_authorized_operations: true,
                 endpoint_type,
-                include_fenced_brokers: false,
+                include_fenced_brokers: version >= 2,
             };
             exchange!(session, what, DescribeCluster version, &request => DescribeClusterResponse<'_>);
         }

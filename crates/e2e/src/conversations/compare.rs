@@ -6,7 +6,6 @@ use super::Conversation;
 /// `transcripts/meant.differences`.
 pub const DIFFERENT: &[(&str, &str, &str)] = &[
     ("create-topics-configs", "CreateTopics v7, spaces around", "a value is shown as it is understood"),
-    ("metadata", "Metadata v10, by neither", NO_ACCIDENT),
     ("metadata", "Metadata v12, by neither", NO_ACCIDENT),
     ("metadata", "Metadata v13, by neither", NO_ACCIDENT),
     ("describe-configs-errors", "DescribeConfigs v1, a topic that is not there", "Kafka gives no reason"),

@@ -255,6 +255,8 @@ fn metadata(session: &mut Session) {
         ("by id", vec![id(a)]),
         ("by an unknown id", vec![id(Uuid(99))]),
         ("by neither", vec![id(Uuid(0))]),
+        ("by neither, twice", vec![id(Uuid(0)), id(Uuid(0))]),
+        ("one by id, another by name", vec![id(a), name("metadata-b")]),
         ("by name and id", vec![Asked { name: Some("metadata-b".into()), topic_id: a }]),
         ("none", vec![]),
     ];

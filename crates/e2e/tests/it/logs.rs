@@ -16,7 +16,7 @@ use ottla_protocol::{ApiKey, Records};
 use super::{PRODUCE, batch, connect, create_topic, options};
 
 const KAFKA_STORAGE_ERROR: i16 = 56;
-const NOTICED_WITHIN: Duration = Duration::from_secs(20);
+const NOTICED_WITHIN: Duration = Duration::from_secs(60);
 /// Enough for the broker itself, and some logs.
 const FEW_FILES: u32 = 160;
 const TOO_MANY_PARTITIONS: i32 = 100;
@@ -179,7 +179,6 @@ fn logs_for_which_there_are_no_files_left_are_made_when_there_are() {
             break;
         }
         assert!(begun.elapsed() < NOTICED_WITHIN, "{now} are served, {before} were: {}", broker.log());
-        std::thread::sleep(Duration::from_millis(200));
     }
     assert!(broker.is_alive());
     let (options, _) = broker.stop();
