@@ -17,7 +17,7 @@ use super::Api;
 use crate::access::{Operation, Resource};
 use crate::coordinators::{LISTED_GROUPS_MAX, offsets_topic};
 use crate::dispatch::{Refused, Reply};
-use crate::node::BrokerEndpoint;
+use crate::node::{BrokerEndpoint, Node};
 use crate::request::Request;
 
 /// FindCoordinator.
@@ -54,17 +54,17 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let image = request.node.image();
     let is_missing = image.topic(offsets_topic::NAME).is_none();
     if !is_missing || sought.iter().all(|(_, checked)| checked.is_err()) {
-        return request.reply(answer(&image, &listener, sought, kind));
+        return request.reply(answer(request.node, &image, &listener, sought, kind));
     }
     let Some(place) = request.node.controller.place(sought.len(), request.body.len()) else {
         // The client asks again, as it does where Kafka's controller takes its time.
-        return request.reply(answer(&image, &listener, sought, kind));
+        return request.reply(answer(request.node, &image, &listener, sought, kind));
     };
     let (node, responder) = (request.node.clone(), request.responder());
     let memory_bytes = sought.iter().map(|(key, _)| size_of::<Sought>() + key.len()).sum();
     let later = Box::pin(async move {
         node.create_topics(&place, vec![offsets_topic::new_topic(&node.config, &image)]).await;
-        responder.answer(answer(&node.image(), &listener, sought, kind))
+        responder.answer(answer(&node, &node.image(), &listener, sought, kind))
     });
     Ok(Reply::Holding(later, memory_bytes))
 }
@@ -100,6 +100,7 @@ fn is_share_key(key: &str) -> bool {
 }
 
 fn answer(
+    node: &Node,
     image: &Image,
     listener: &str,
     sought: Vec<Sought>,

@@ -181,10 +181,7 @@ impl Connection {
             return Ok(());
         }
         self.frames.consume(size);
-        if now.elapsed() > HOG {
-            // The worker's other connections come first; this one may have the next request there already.
-            tokio::task::yield_now().await;
-        }
+        let is_hog = now.elapsed() > HOG;
         match reply {
             Ok(Reply::Ready(answer)) if self.queue.is_empty() => self.send(answer).await?,
             Ok(Reply::Ready(answer)) => {
@@ -198,6 +195,11 @@ impl Connection {
             }
             Ok(Reply::None) => {}
             Err(refused) => return Err(self.refuse(refused).await),
+        }
+        if is_hog {
+            // The worker's other connections come first; this one may have the next request there already. Its answer is gone, or
+            // counted: else each of them could leave one here meanwhile.
+            tokio::task::yield_now().await;
         }
         Ok(())
     }

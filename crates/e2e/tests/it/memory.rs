@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use ottla_base::Random;
 use ottla_e2e::{Broker, RawClient};
 use ottla_protocol::ApiKey;
+use ottla_protocol::messages::describe_configs_request::{DescribeConfigsRequest, Resource};
 use ottla_protocol::messages::metadata_request::{MetadataRequest, Topic};
 
 use super::{batch, connect, create_topic, fetch, options, produce};
@@ -86,15 +87,42 @@ fn large_requests_at_once_leave_no_memory_behind() {
     }
 }
 
-#[test]
-fn thousands_of_idle_connections_cost_little() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut broker = options(folder.path()).start();
+/// So many connections as there may be, at most `wanted`.
+fn connections(wanted: usize) -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let most = limit.maximum.unwrap_or(20_000);
     let raised = rustix::process::Rlimit { current: Some(most), maximum: limit.maximum };
     rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).expect("up to the maximum it may be raised");
-    let count = usize::try_from(most / 2).expect("a number of files").min(10_000);
+    usize::try_from(most / 2).expect("a number of files").min(wanted)
+}
+
+/// Each takes long to handle, after which the worker's other connections come first: with as long a one.
+#[test]
+fn thousands_of_requests_that_take_long_do_not_leave_their_answers_in_memory() {
+    const WITH_ANSWERS_BYTES: u64 = 128 << 20;
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut broker = options(folder.path()).start();
+    let mut client = connect(&broker);
+    create_topic(&mut client, "t");
+    let resource = Resource { resource_type: 4, resource_name: "1".into(), configuration_keys: None };
+    let request =
+        DescribeConfigsRequest { resources: vec![resource], include_documentation: true, include_synonyms: true };
+    let mut asking: Vec<RawClient> = (0..connections(3000)).map(|_| connect(&broker)).collect();
+    for client in &mut asking {
+        let frame = client.frame_of(ApiKey::DescribeConfigs, 4, &request);
+        client.send_frame(&frame).expect("it is open");
+    }
+    everybody_else_is_served(&mut broker, &mut client, "t");
+    let length = asking.iter_mut().map(|client| client.receive().expect("it is answered").len()).max();
+    assert!(length > Some(30_000), "{length:?} bytes make no difference");
+    assert!(broker.peak_resident_bytes() < WITH_ANSWERS_BYTES, "{} bytes", broker.peak_resident_bytes());
+}
+
+#[test]
+fn thousands_of_idle_connections_cost_little() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut broker = options(folder.path()).start();
+    let count = connections(10_000);
     let idle: Vec<RawClient> = (0..count).map(|_| connect(&broker)).collect();
     let mut client = connect(&broker);
     create_topic(&mut client, "t");
