@@ -1,8 +1,9 @@
 //! UpdateFeatures (KIP-584, KIP-778): which levels of features the cluster goes by. Written: a FeatureLevelRecord for each
 //! that changes, once every update of the request is found to be possible.
 //!
-//! Without eligible leader replicas nobody keeps them up to date: where the feature goes, they are cleared. Differs from Kafka,
-//! which leaves them as they are, to be believed when the feature comes back. Where it comes, the cluster gets the `min.insync.replicas` that it needs, and no broker keeps one of its own.
+//! Without eligible leader replicas nobody keeps them up to date: where the feature goes, they are cleared. Where it comes, the
+//! cluster gets the `min.insync.replicas` that it needs, and no broker keeps one of its own.
+//! Differs from Kafka, which leaves eligible replicas as they are where the feature goes, to be believed when it comes back.
 
 use std::collections::BTreeMap;
 
