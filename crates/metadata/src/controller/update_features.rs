@@ -3,6 +3,7 @@
 //!
 //! Without eligible leader replicas nobody keeps them up to date: where the feature goes, they are cleared. Where it comes, the
 //! cluster gets the `min.insync.replicas` that it needs, and no broker keeps one of its own.
+//! Differs from Kafka, which leaves eligible replicas as they are where the feature goes, to be believed when it comes back.
 
 use std::collections::BTreeMap;
 
