@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   start: lock directories -> open logs -> bind listeners -> metadata log -> register -> accept
-//!   stop:  stop accepting -> answer what is parked -> close the metadata log -> flush -> checkpoints -> clean marker
+//!   stop:  stop accepting -> answer what is parked -> lead no more -> close the metadata log -> flush -> checkpoints -> clean marker
 //! ```
 
 use std::path::Path;
@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ottla_base::{BrokerEpoch, Uuid};
-use ottla_metadata::controller::{Answer, Bootstrap, Command, RegisterBroker, UnfenceBroker};
+use ottla_metadata::controller::{Answer, Bootstrap, Command, FenceBroker, RegisterBroker, UnfenceBroker};
 use ottla_metadata::image::Endpoint;
 use ottla_storage::LogDirectory;
 use tokio::net::TcpListener;
@@ -229,7 +229,7 @@ impl Broker {
         let (stop, cleaner) = self.cleaner;
         drop(stop);
         let (partitions, epoch) = (self.node.partitions.clone(), self.node.registration.epoch());
-        // The last way to the controller is in the node.
+        let (controller, id) = (self.node.controller.clone(), self.node.config.node_id);
         drop(self.node);
         let (running, groups, metadata_directory) = (self.controller, self.group_threads, self.metadata_directory);
         let closed = tokio::task::spawn_blocking(move || {
@@ -238,6 +238,11 @@ impl Broker {
             // These have a way to the controller.
             drop(mover);
             drop(disks);
+            // Or whoever starts next, Kafka too, waits until this life would have been given up.
+            let fence = FenceBroker { id, epoch, controlled_shutdown: true };
+            controller.tell(Command::FenceBroker(fence));
+            // The last way to it.
+            drop(controller);
             drop(flushers);
             drop(housekeeping);
             cleaner.join().expect("who looks after the cleaner's threads does not panic");
