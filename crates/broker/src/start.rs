@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   start: lock directories -> open logs -> bind listeners -> metadata log -> register -> accept
-//!   stop:  stop accepting -> answer what is parked -> close the metadata log -> flush -> checkpoints -> clean marker
+//!   stop:  stop accepting -> answer what is parked -> lead no more -> close the metadata log -> flush -> checkpoints -> clean marker
 //! ```
 
 use std::path::Path;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ottla_base::{BrokerEpoch, Uuid};
-use ottla_metadata::controller::{Answer, Bootstrap, Command, RegisterBroker, UnfenceBroker};
+use ottla_metadata::controller::{Answer, Bootstrap, Command, FenceBroker, RegisterBroker, UnfenceBroker};
 use ottla_metadata::image::Endpoint;
 use ottla_storage::LogDirectory;
 use tokio::net::TcpListener;
@@ -175,16 +175,21 @@ impl Broker {
                 let _ = listener.await;
             }
         }
-        let Self { node, workers, mut threads, controller, metadata_directory, .. } = self;
+        let Self { node, workers, mut threads, controller: running, metadata_directory, .. } = self;
         threads.stop_soon();
         let (partitions, epoch) = (node.partitions.clone(), node.registration.epoch());
-        // The last way to the controller, but for those of the threads, is in the node.
+        let (controller, id) = (node.controller.clone(), node.config.node_id);
         drop(node);
         let closed = tokio::task::spawn_blocking(move || {
             drop(workers);
             drop(threads);
+            // Or whoever starts next, Kafka too, waits until this life would have been given up.
+            let fence = FenceBroker { id, epoch, controlled_shutdown: true };
+            controller.tell(Command::FenceBroker(fence));
+            // The last way to it.
+            drop(controller);
             // The metadata log is read in full by every start: the others may be left cleanly though it was not.
-            let ended = controller.join();
+            let ended = running.join();
             close(partitions, epoch)?;
             metadata_directory.map_or(Ok(()), LogDirectory::unlock)?;
             ended

@@ -1,14 +1,16 @@
 //! The metadata log: what becomes of a cluster whose metadata is damaged, lost, someone else's, or kept in snapshots.
 
 use std::fs;
+use std::path::Path;
 
 use ottla_e2e::body;
 use ottla_protocol::ApiKey;
+use ottla_protocol::internal::metadata::MetadataRecord;
 use ottla_protocol::messages::create_topics_request::{CreateTopicsRequest, Topic as NewTopic};
 use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
 use ottla_protocol::messages::metadata_request::MetadataRequest;
 use ottla_protocol::messages::metadata_response::MetadataResponse;
-use ottla_protocol::records::Batches;
+use ottla_protocol::records::{Batches, RecordIter};
 
 use super::{batch, connect, create_topic, fetch, options, produce};
 
@@ -126,6 +128,42 @@ fn a_command_that_cannot_be_written_is_refused_and_the_next_one_is_not() {
     create_topic(&mut client, "t");
     let broker = broker.stop().0.start();
     assert_eq!(fetch(&mut connect(&broker), "t", 0, 0).expect("it is answered").0, 0);
+}
+
+/// Whether the last record of a broker's registration says that it is fenced.
+fn is_fenced(data: &Path) -> bool {
+    let bytes = fs::read(data.join(FIRST_SEGMENT)).expect("it was written");
+    let mut fenced = None;
+    for batch in Batches::new(&bytes).map(|batch| batch.expect("it is whole")) {
+        if batch.header().attributes.is_control() {
+            continue;
+        }
+        for record in RecordIter::new(batch.header(), batch.records()) {
+            let value = record.expect("it is whole").value.expect("it has a value");
+            match MetadataRecord::decode(value).expect("it is a record of metadata") {
+                MetadataRecord::RegisterBroker(record) => fenced = Some(record.fenced),
+                MetadataRecord::BrokerRegistrationChange(record) if record.fenced != 0 => {
+                    fenced = Some(record.fenced > 0);
+                }
+                _ => {}
+            }
+        }
+    }
+    fenced.expect("it was registered")
+}
+
+#[test]
+fn a_broker_that_was_stopped_is_fenced_until_it_is_started_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut broker = options(folder.path()).start();
+    create_topic(&mut connect(&broker), "t");
+    for stopped in [true, false, true] {
+        assert!(!is_fenced(&broker.options().data()));
+        produce(&mut connect(&broker), "t", 1, &batch(b"kept")).expect("it is answered");
+        let options = if stopped { broker.stop().0 } else { broker.kill() };
+        assert_eq!(is_fenced(&options.data()), stopped);
+        broker = options.start();
+    }
 }
 
 #[test]
