@@ -49,10 +49,14 @@ struct Walk {
 impl Walk {
     fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
+        // In the shorter time nobody need have left for offsets to expire.
+        let (offsets_retention_ms, offsets_retention_check_interval_ms) =
+            [(900_000, 600_000), (5000, 2000)][random.below(2) as usize];
         let settings = Settings {
             group_initial_rebalance_delay_ms: [0, 3000][random.below(2) as usize],
             group_max_size: [3, 100][random.below(2) as usize],
-            offsets_retention_ms: 900_000,
+            offsets_retention_ms,
+            offsets_retention_check_interval_ms,
             ..Settings::default()
         };
         let clients = (0..12).map(Client::new).collect();
