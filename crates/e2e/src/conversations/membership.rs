@@ -93,8 +93,8 @@ impl Member {
         wait_until_joining(session, self.who, self.group);
     }
 
-    /// Waits for the generation.
-    pub fn finish_join(&mut self, session: &mut Session) {
+    /// Waits for the generation. Gives the number of members that it is told of, which is 0 for all but the leader.
+    pub fn finish_join(&mut self, session: &mut Session) -> usize {
         let answer = session.finish(self.who);
         let mut response: JoinGroupResponse<'_> = body(&answer, ApiKey::JoinGroup, self.version);
         // In no order of its own; ids begin with the name of the client.
@@ -106,6 +106,7 @@ impl Member {
         if response.error_code == 0 {
             self.generation = response.generation_id;
         }
+        response.members.len()
     }
 
     pub fn join(&mut self, session: &mut Session, what: &str) {

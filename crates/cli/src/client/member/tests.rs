@@ -68,25 +68,8 @@ impl ScriptedBroker {
         broker
     }
 
-    fn answer_member(&self, api: ApiKey, mut body: Reader<'_>, writer: &mut Writer, version: i16) -> bool {
-        let said = match api {
-            ApiKey::JoinGroup => {
-                let request = JoinGroupRequest::decode(&mut body, version).unwrap();
-                format!("join as {:?}", &*request.member_id)
-            }
-            ApiKey::SyncGroup => {
-                let request = SyncGroupRequest::decode(&mut body, version).unwrap();
-                let assigned = request.assignments.iter().map(|given| {
-                    let partitions = assignor::read_assignment(&given.assignment).unwrap();
-                    let partitions: Vec<_> = partitions.iter().map(ToString::to_string).collect();
-                    format!(" {}={}", given.member_id, partitions.join(","))
-                });
-                format!("sync {}{}", request.generation_id, assigned.collect::<String>())
-            }
-            ApiKey::LeaveGroup => "leave".to_owned(),
-            ApiKey::OffsetCommit => "commit".to_owned(),
-            _ => String::new(),
-        };
+    fn answer_member(&self, api: ApiKey, body: Reader<'_>, writer: &mut Writer, version: i16) -> bool {
+        let said = what_is_said(api, body, version);
         let mut script = self.script.lock().unwrap();
         // Heartbeats are as many as there is time for; only what ends them is in the script.
         let answers = if api == ApiKey::Heartbeat {
@@ -172,6 +155,28 @@ impl ScriptedBroker {
 
     fn heard(&self) -> String {
         self.heard.lock().unwrap().join(", ")
+    }
+}
+
+/// What a member asks for, for the list of what was heard.
+fn what_is_said(api: ApiKey, mut body: Reader<'_>, version: i16) -> String {
+    match api {
+        ApiKey::JoinGroup => {
+            let request = JoinGroupRequest::decode(&mut body, version).unwrap();
+            format!("join as {:?}", &*request.member_id)
+        }
+        ApiKey::SyncGroup => {
+            let request = SyncGroupRequest::decode(&mut body, version).unwrap();
+            let assigned = request.assignments.iter().map(|given| {
+                let partitions = assignor::read_assignment(&given.assignment).unwrap();
+                let partitions: Vec<_> = partitions.iter().map(ToString::to_string).collect();
+                format!(" {}={}", given.member_id, partitions.join(","))
+            });
+            format!("sync {}{}", request.generation_id, assigned.collect::<String>())
+        }
+        ApiKey::LeaveGroup => "leave".to_owned(),
+        ApiKey::OffsetCommit => "commit".to_owned(),
+        _ => String::new(),
     }
 }
 

@@ -40,6 +40,8 @@ struct Walk {
     oracle: Oracle,
     /// Topics that are deleted come again with another id.
     topic_ids: BTreeMap<Arc<str>, Uuid>,
+    /// Deletions of which the coordinator has not heard yet.
+    untold: Vec<DeletedTopic>,
     /// When each ticket was asked with.
     asked_ms: BTreeMap<Ticket, u64>,
     /// Tickets whose connections are gone.
@@ -49,10 +51,14 @@ struct Walk {
 impl Walk {
     fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
+        // In the shorter time nobody need have left for offsets to expire.
+        let (offsets_retention_ms, offsets_retention_check_interval_ms) =
+            [(900_000, 600_000), (5000, 2000)][random.below(2) as usize];
         let settings = Settings {
             group_initial_rebalance_delay_ms: [0, 3000][random.below(2) as usize],
             group_max_size: [3, 100][random.below(2) as usize],
-            offsets_retention_ms: 900_000,
+            offsets_retention_ms,
+            offsets_retention_check_interval_ms,
             ..Settings::default()
         };
         let clients = (0..12).map(Client::new).collect();
@@ -64,6 +70,7 @@ impl Walk {
             sent: Vec::new(),
             under_way: Vec::new(),
             oracle: Oracle::default(),
+            untold: Vec::new(),
             topic_ids: (1..).zip(TOPICS).map(|(number, name)| (text(name), Uuid(number))).collect(),
             asked_ms: BTreeMap::new(),
             lost: BTreeSet::new(),
@@ -189,13 +196,17 @@ impl Walk {
         self.send(Request::OffsetCommit(OffsetCommit { group_id, offsets, retention_time_ms, ..commit_of("", -1, 0) }));
     }
 
-    /// A topic is deleted, and made again.
+    /// A topic is deleted, and made again; it may be that somebody commits to the new one before the coordinator hears of the old.
     fn delete_topic(&mut self) {
         let name = self.any_topic();
         let id = self.topic_ids.get_mut(name).expect("it is there");
         let deleted = DeletedTopic { name: name.into(), id: *id };
         *id = Uuid(id.0 + TOPICS.len() as u128);
-        self.decide_or_fail(Input::TopicsDeleted(vec![deleted]));
+        self.untold.push(deleted);
+        if self.chance(50) {
+            let deleted = std::mem::take(&mut self.untold);
+            self.decide_or_fail(Input::TopicsDeleted(deleted));
+        }
     }
 
     /// An administrator takes several members out of a group, and one that was never there.
