@@ -166,9 +166,8 @@ impl fmt::Display for Error {
             Self::MissingDirectory { path, id } => write!(
                 f,
                 "log directory {} has no meta.properties, and the directory {id} of this broker, which may hold partitions, \
-                 is not there. Is a disk not mounted? To go on without what is missing, take the empty directory out of \
-                 log.dirs, start once, and then add it again; partitions that lay there are offline until their topics are \
-                 deleted",
+                 is not there. Is a disk not mounted? If this is a new disk, format it: ottla storage format \
+                 --ignore-formatted; partitions that lay on the one that is missing are offline until their topics are deleted",
                 path.display()
             ),
             Self::MissingMetadataDirectory { path } => write!(

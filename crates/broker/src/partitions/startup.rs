@@ -7,7 +7,7 @@
 //! A directory that the disk is to blame for is offline from then on, unless it is the only one or has the metadata. A log for
 //! which there is no room is opened later.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ottla_base::{BrokerId, Offset, TopicPartition, Uuid};
-use ottla_metadata::image::Image;
+use ottla_metadata::image::{Image, LOST_DIRECTORY, MIGRATING_DIRECTORY, UNASSIGNED_DIRECTORY};
 use ottla_storage::checkpoint::{HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
 use ottla_storage::{
     CleanShutdown, Error as StorageError, FolderKind, Left, Log, LogConfig, LogDirectory, MetaProperties, OpenLog,
@@ -89,20 +89,28 @@ impl BlankDirectories {
     /// Formats them.
     ///
     /// # Errors
-    /// `MissingDirectory` if the broker has partitions, and one of the directories it `registered` is not there, nor one of
-    /// those that are offline.
+    /// `MissingDirectory` if the broker has partitions, and one of the directories that they lie in, or that it registered, is
+    /// not there, nor one of those that are offline. A directory that has failed is registered no more, and it is the one that
+    /// is not mounted again.
     pub fn format(self, image: &Image, node: BrokerId, directory_ids: &[Uuid]) -> Result<()> {
         let Some((path, _)) = self.blank.first() else { return Ok(()) };
-        let registered = image.broker(node).map_or(&[][..], |broker| &broker.log_dirs);
-        let missing = registered.iter().filter(|id| !directory_ids.contains(id)).nth(self.offline_count);
-        let mut partitions = image.topics().iter().flat_map(|topic| topic.partitions.values());
-        if let Some(&id) = missing
-            && partitions.any(|partition| partition.is_replica(node))
-        {
-            return Err(Error::MissingDirectory { path: path.clone(), id });
+        let partitions = image.topics().iter().flat_map(|topic| topic.partitions.values());
+        let here: Vec<_> = partitions.filter(|partition| partition.is_replica(node)).collect();
+        if !here.is_empty() {
+            let registered = image.broker(node).map_or(&[][..], |broker| &broker.log_dirs).iter().copied();
+            let named = here.iter().filter_map(|partition| partition.directory(node)).filter(|id| !is_reserved(*id));
+            let all: BTreeSet<Uuid> = registered.chain(named).collect();
+            if let Some(id) = all.into_iter().filter(|id| !directory_ids.contains(id)).nth(self.offline_count) {
+                return Err(Error::MissingDirectory { path: path.clone(), id });
+            }
         }
         self.blank.into_iter().try_for_each(|(path, papers)| format(&path, &papers))
     }
+}
+
+/// Whether an id says why no directory is named, rather than which.
+fn is_reserved(id: Uuid) -> bool {
+    matches!(id, LOST_DIRECTORY | MIGRATING_DIRECTORY | UNASSIGNED_DIRECTORY)
 }
 
 /// A log to be opened.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use ottla_e2e::body;
 use ottla_protocol::ApiKey;
@@ -91,10 +92,47 @@ fn a_log_directory_that_is_not_mounted_is_not_taken_for_a_new_one() {
     let (error, records) = fetch(&mut connect(&broker), "u", 0, 0).expect("it is answered");
     assert!(error == 0 && !records.is_empty() && path("c").join("meta.properties").exists(), "one more is welcome");
     broker.stop();
-    fs::remove_dir_all(path("b")).expect("the folder is ours");
+    fs::rename(path("b"), path("away")).expect("the folder is ours");
     with(&["a", "c"]).start().stop();
+    let (_, stderr) = with(&["a", "b", "c"]).try_start().expect_err("a partition still lies there");
+    assert!(stderr.contains("ottla storage format"), "{stderr}");
+    let papers = fs::read_to_string(path("a").join("meta.properties")).expect("it is there");
+    let of_a_new_one = papers.lines().map(|line| match line.starts_with("directory.id=") {
+        true => "directory.id=AAAAAAAAAAAAAAAAAAAA_w",
+        false => line,
+    });
+    let formatted = of_a_new_one.collect::<Vec<_>>().join("\n");
+    fs::create_dir_all(path("b")).expect("the folder is ours");
+    fs::write(path("b").join("meta.properties"), formatted).expect("the folder is ours");
     with(&["a", "b", "c"]).start().stop();
-    assert!(path("b").join("meta.properties").exists(), "that was the advice");
+}
+
+#[test]
+fn a_log_directory_that_has_failed_and_is_not_mounted_is_not_taken_for_a_new_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let log_dirs = format!("log.dirs={},{}", path("a").display(), path("b").display());
+    let options = options(folder.path()).with(&log_dirs).with("log.flush.offset.checkpoint.interval.ms=250");
+    let broker = options.start();
+    create_topic(&mut connect(&broker), "t");
+    create_topic(&mut connect(&broker), "u");
+    let lies_in_b = |name: &str| path("b").join(format!("{name}-0")).exists();
+    let there = ["t", "u"].into_iter().find(|name| lies_in_b(name)).expect("they are spread");
+    fs::rename(path("b"), path("away")).expect("the folder is ours");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // Directories that cannot be written to any more fail, and their partitions with them.
+    while produce(&mut connect(&broker), there, 1, &batch(b"lost")).expect("it is answered").error_code == 0 {
+        assert!(Instant::now() < deadline, "it goes on");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    broker.stop();
+    let (_, stderr) = options.try_start().expect_err("a partition lies there");
+    assert!(stderr.contains("mounted") && stderr.contains("/b has no meta.properties"), "{stderr}");
+    assert!(!path("b").join("meta.properties").exists(), "nothing was begun there");
+    fs::remove_dir_all(path("b")).expect("the folder is ours");
+    fs::rename(path("away"), path("b")).expect("the folder is ours");
+    let broker = options.start();
+    assert_eq!(produce(&mut connect(&broker), there, 1, &batch(b"kept")).expect("it is answered").error_code, 0);
 }
 
 #[test]

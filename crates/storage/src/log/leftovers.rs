@@ -74,9 +74,14 @@ pub(super) fn tidy(folder: &Path) -> Result<Tidied> {
     for (base_offset, parts) in swapped {
         finish_swap(folder, base_offset, &parts, &mut kinds)?;
     }
-    // Indexes without their log say nothing.
+    // Indexes without their log say nothing, but that there was one.
     let orphans = kinds.iter().filter(|(_, kinds)| !kinds.contains("log"));
     for (&base_offset, parts) in orphans {
+        let missing = file_path(folder, base_offset, "log");
+        tracing::warn!(
+            missing = %missing.display(),
+            "removing the indexes of a segment that is not there: it is lost, unless it was being deleted when the broker was killed"
+        );
         for kind in parts {
             remove(&file_path(folder, base_offset, kind))?;
         }

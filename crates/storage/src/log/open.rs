@@ -121,6 +121,12 @@ impl Log {
             again.cut = again.cut.or_else(|| recovery.cut.map(|cut| cut.told(&log)));
             return Ok((log, again));
         }
+        if left != Left::Unknown && end < recovery_point {
+            tracing::warn!(
+                log = %topic_partition, %end, %recovery_point,
+                "records that were flushed are missing: the log ends before its recovery point"
+            );
+        }
         let clean = left == Left::Cleanly;
         let recovery_point = if !clean && end < recovery_point { Offset(0) } else { recovery_point };
         let made = active.is_none();
