@@ -42,7 +42,7 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// How often a connection that does not read looks whether others wait for the memory of what it has read.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// A request that took longer to handle lets other connections go before the next one of its own. None takes much longer
-/// than half a second: what one may unpack is bounded.
+/// than half a second, since what one may unpack is bounded; but where batches have to be packed anew it takes as long as that.
 const HOG: Duration = Duration::from_millis(2);
 
 /// Why a connection ended.
@@ -207,6 +207,11 @@ impl Connection {
     /// What it holds is behind a parked request: the client could not have taken it. In a hurry that request has ended by now,
     /// if it is one that can.
     fn go_on_in_a_hurry(&self) -> Result<(), Ended> {
+        if self.queue.is_empty() {
+            // It has got rid of it since.
+            self.held.set(0);
+            return Ok(());
+        }
         match self.client.hurry.swap(true, Ordering::Relaxed) || !self.held.stay() {
             true => Err(Ended::Evicted),
             false => Ok(()),
@@ -253,10 +258,11 @@ impl Connection {
                     };
                     slow.finish(sending).await?;
                     self.frames.client_is_active();
-                    self.held.set(self.queue.memory_bytes());
                 }
             }
         }
+        // It may have been counted before it left, too, as large ones are.
+        self.held.set(self.queue.memory_bytes());
         if !answer.throttle.is_zero() {
             tokio::time::sleep(answer.throttle).await;
         }
@@ -269,12 +275,15 @@ impl Connection {
         Ended::Refused(refused)
     }
 
-    /// The client sends no more. As in Kafka, what it has asked for is answered, however long that takes: it may still read. But
-    /// what waits for records does not wait any longer, since the client is more likely to be gone.
+    /// The client sends no more. As in Kafka, what it has asked for is answered, as it may still read, within
+    /// `connections.max.idle.ms`. But what waits for records does not wait any longer, since the client is more likely to be gone.
     async fn answer_rest(&mut self, stop: impl Future<Output = bool>) -> Ended {
-        match self.send_rest(stop).await {
-            Some(ended) => ended,
-            None => self.drain().await,
+        self.frames.trim();
+        match tokio::time::timeout(self.max_idle, self.send_rest(stop)).await {
+            Ok(Some(ended)) => ended,
+            Ok(None) => self.drain().await,
+            // A member may wait for its group for as long as it likes.
+            Err(_) => Ended::Read(ReadError::Idle),
         }
     }
 

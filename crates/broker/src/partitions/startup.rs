@@ -133,9 +133,10 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
     let all_directories: Vec<_> = directories.iter().chain(&metadata_directory).collect();
     let Identified { cluster_id, mut directory_ids, blank } = identify(config, &all_directories, &mut random)?;
     directory_ids.truncate(directories.len());
-    let blank = BlankDirectories { blank, offline_count: offline.failures.len() };
     let producers = ProducerCount::default();
     let opened = open_all(config, &directories, &producers, &mut offline)?;
+    let blank = blank.into_iter().filter(|(path, _)| !offline.failures.contains_key(path)).collect();
+    let blank = BlankDirectories { blank, offline_count: offline.failures.len() };
     let watch: Arc<Watch> = Arc::default();
     let held = directories.into_iter().zip(directory_ids);
     let (directories, directory_ids) = offline.sort(&config.log_dirs, held, &watch)?;

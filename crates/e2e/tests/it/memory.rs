@@ -118,6 +118,27 @@ fn thousands_of_requests_that_take_long_do_not_leave_their_answers_in_memory() {
     assert!(broker.peak_resident_bytes() < WITH_ANSWERS_BYTES, "{} bytes", broker.peak_resident_bytes());
 }
 
+/// What has left is not held against anybody: these answers fit their sockets, and are together more than may be left lying.
+#[test]
+fn hundreds_of_large_answers_that_are_taken_at_once_hold_nobody_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut broker = options(folder.path()).start();
+    let mut client = connect(&broker);
+    create_topic(&mut client, "t");
+    let names: Vec<String> = (0..12_000).map(|number| format!("u{number:05}")).collect();
+    let topics = names.iter().map(|name| Topic { name: Some(name.as_str().into()), ..Default::default() }).collect();
+    let request = MetadataRequest { topics: Some(topics), allow_auto_topic_creation: false, ..Default::default() };
+    let mut asking: Vec<RawClient> = (0..300).map(|_| connect(&broker)).collect();
+    for client in &mut asking {
+        let answer = client.ask(ApiKey::Metadata, 9, &request).expect("it is answered");
+        assert!(answer.len() > 150_000, "{} bytes make no difference", answer.len());
+    }
+    everybody_else_is_served(&mut broker, &mut client, "t");
+    for client in &mut asking {
+        client.ask(ApiKey::Metadata, 9, &request).expect("it is still there");
+    }
+}
+
 #[test]
 fn thousands_of_idle_connections_cost_little() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -14,6 +14,10 @@ use crate::wire::Writer;
 
 /// Records that have to be numbered anew are held in memory, and take so much at the most. No client is known that sends any.
 const NUMBERED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// More than this is packed by zstd at no higher level than ...
+const QUICK_FROM_BYTES: u64 = 4 * 1024 * 1024;
+/// ... this: higher ones would take many seconds and hundreds of MiB.
+const QUICK_LEVEL: i32 = 9;
 
 /// How a topic's batches are packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +44,7 @@ pub enum RepackError {
     Unpack(io::Error),
     /// It would be longer than is allowed.
     TooLarge {
-        /// How long it would be.
+        /// How long it would be at least.
         size_bytes: u64,
     },
 }
@@ -65,17 +69,22 @@ impl Repacker {
         (decompressor, window): (&mut Decompressor, ZstdWindow),
     ) -> Result<Vec<u8>, RepackError> {
         let codec = batch.header().compression().unwrap_or(Compression::None);
+        let plain_bytes = HEADER_BYTES as u64 + unpacked.size_bytes;
+        if target.codec == Compression::None && plain_bytes > size_max_bytes as u64 {
+            return Err(RepackError::TooLarge { size_bytes: plain_bytes });
+        }
         let mut out = Bounded { bytes: vec![0; HEADER_BYTES], size_bytes: HEADER_BYTES as u64, size_max_bytes };
-        if unpacked.has_gap {
+        let packed = if unpacked.has_gap {
             let records = numbered(batch, unpacked.size_bytes, decompressor)?;
-            self.pack(&records[..], target, records.len() as u64, &mut out)?;
+            self.pack(&records[..], target, records.len() as u64, &mut out)
         } else {
             let records = decompressor.reader_within(codec, batch.records(), window).map_err(RepackError::Unpack)?;
-            self.pack(records, target, unpacked.size_bytes, &mut out)?;
-        }
+            self.pack(records, target, unpacked.size_bytes, &mut out)
+        };
         if out.size_bytes > size_max_bytes as u64 {
             return Err(RepackError::TooLarge { size_bytes: out.size_bytes });
         }
+        packed?;
         let mut bytes = out.bytes;
         let attributes = batch.header().attributes.with_compression(target.codec);
         let header = BatchHeader {
@@ -95,7 +104,11 @@ impl Repacker {
         size_bytes: u64,
         out: &mut Bounded,
     ) -> Result<(), RepackError> {
-        let packing = self.compressor.packing(target.codec, target.level, size_bytes, out);
+        let level = match target.codec {
+            Compression::Zstd if size_bytes > QUICK_FROM_BYTES => target.level.map(|level| level.min(QUICK_LEVEL)),
+            _ => target.level,
+        };
+        let packing = self.compressor.packing(target.codec, level, size_bytes, out);
         let packed = packing.and_then(|mut packing| {
             io::copy(&mut records, &mut packing)?;
             packing.finish()
@@ -130,7 +143,7 @@ fn numbered(batch: &Batch<'_>, size_bytes: u64, decompressor: &mut Decompressor)
     Ok(out.buffer)
 }
 
-/// Keeps what fits, and counts all.
+/// Keeps what fits, and fails where more comes.
 struct Bounded {
     bytes: Vec<u8>,
     size_bytes: u64,
@@ -140,9 +153,10 @@ struct Bounded {
 impl Write for Bounded {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.size_bytes += bytes.len() as u64;
-        if self.size_bytes <= self.size_max_bytes as u64 {
-            self.bytes.extend_from_slice(bytes);
+        if self.size_bytes > self.size_max_bytes as u64 {
+            return Err(io::ErrorKind::FileTooLarge.into());
         }
+        self.bytes.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
