@@ -365,6 +365,10 @@ impl Partitions {
         for Rival { folder, topic_id, options } in rivals {
             let name = options.topic_partition.clone();
             let counts = image.topic(&name.topic).is_some_and(|topic| topic.id == topic_id);
+            if counts && matches!(os::exists(&folder), Ok(false)) {
+                // Set aside just now beside another one of the same topic, which serves: a move between them was interrupted.
+                continue;
+            }
             if counts {
                 drop(self.found().remove(&name));
                 self.unopened().insert(name.clone(), options);

@@ -375,9 +375,12 @@ fn a_partition_whose_log_cannot_be_opened_says_that_storage_is_at_fault() {
 
 /// What a start finds in two folders of one.
 fn in_two_directories(folder: &Path) -> crate::error::Result<Partitions> {
-    let directories = format!("{}/a,{}/b", folder.display(), folder.display());
+    in_directories(folder, &["a", "b"])
+}
+
+fn in_directories(folder: &Path, names: &[&str]) -> crate::error::Result<Partitions> {
     let mut config = config(folder);
-    config.log_dirs = directories.split(',').map(PathBuf::from).collect();
+    config.log_dirs = names.iter().map(|name| folder.join(name)).collect();
     config.metadata_log_dir = config.log_dirs[0].clone();
     let mut random = 4;
     let random = || {
@@ -468,6 +471,30 @@ fn of_two_logs_of_one_name_the_one_of_the_topic_counts_and_the_other_is_set_asid
         assert_eq!(names(ours), ["t-0"]);
         assert!(names(theirs).len() == 1 && names(theirs)[0].ends_with("-stray"), "{:?}", names(theirs));
     }
+}
+
+#[test]
+fn of_a_deleted_topics_log_and_both_ends_of_an_interrupted_move_one_end_serves() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["a", "b", "c"];
+    one_record_in_b(folder.path());
+    fs::create_dir(folder.path().join("c")).unwrap();
+    let papers = fs::read_to_string(folder.path().join("b/meta.properties")).unwrap();
+    let of_c = papers.lines().map(|line| match line.starts_with("directory.id=") {
+        true => "directory.id=AAAAAAAAAAAAAAAAAAAA_w",
+        false => line,
+    });
+    fs::write(folder.path().join("c/meta.properties"), of_c.collect::<Vec<_>>().join("\n")).unwrap();
+    let [in_a, in_b, in_c] = names.map(|name| folder.path().join(name).join("t-0"));
+    copy_folder(&in_b, &in_c);
+    copy_folder(&in_b, &in_a);
+    fs::remove_file(in_a.join("partition.metadata")).unwrap();
+    write_partition_metadata(&in_a, Uuid(70)).unwrap();
+    let all = in_directories(folder.path(), &names).unwrap();
+    all.settle_rivals(&image_of_t()).unwrap();
+    all.set_strays_aside(&image_of_t());
+    assert_eq!(host(&all, folder.path()).positions().log_end, Offset(1));
+    assert_eq!([in_a, in_b, in_c].iter().filter(|folder| folder.exists()).count(), 1);
 }
 
 #[test]
