@@ -139,8 +139,10 @@ impl Arguments {
         }
         let timestamp = read_time(&self.time)?;
         if let Some(list) = &self.topic_partitions {
-            // As in Java, nothing comes after the last comma.
-            let rules = list.trim_end_matches(',').split(',').map(Rule::parse).collect::<Result<_, _>>()?;
+            // As in Java, nothing comes after the last comma, nor from commas alone.
+            let trimmed = list.trim_end_matches(',');
+            let parts = trimmed.split(',').filter(|_| list.is_empty() || !trimmed.is_empty());
+            let rules = parts.map(Rule::parse).collect::<Result<_, _>>()?;
             return Ok((timestamp, rules));
         }
         let topics = TopicFilter::parse(self.topic.as_deref().unwrap_or(".*"))?;
@@ -229,6 +231,7 @@ mod tests {
         check("--topic u --time -6", &expect!["-6: u-0 u-1 u-2 u-3"]);
         check("--topic-partitions t1:2,t2:1-3,u --time 77", &expect!["77: t1-2 t2-1 t2-2 u-0 u-1 u-2 u-3"]);
         check("--topic-partitions t1:3-,t2:-1,:2,", &expect!["-1: t1-2 t1-3 t2-0 t2-2 u-2"]);
+        check("--topic-partitions ,", &expect!["-1: "]);
     }
 
     #[test]

@@ -191,7 +191,10 @@ impl Columns {
                 self.format_bytes(kind, bytes, out)?;
             }
         }
-        out.extend_from_slice(&self.line_separator);
+        // Without any column there is no line.
+        if !first {
+            out.extend_from_slice(&self.line_separator);
+        }
         Ok(())
     }
 
@@ -360,6 +363,11 @@ mod tests {
 
         "#]],
         );
+    }
+
+    #[test]
+    fn without_columns_nothing_is_printed() {
+        check("print.value=false", &expect![""]);
     }
 
     #[test]
