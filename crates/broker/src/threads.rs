@@ -89,12 +89,16 @@ impl Periodic {
 impl Drop for Periodic {
     fn drop(&mut self) {
         self.stop.take();
-        if let Some(thread) = self.thread.take()
-            && let Err(panic) = thread.join()
-            && !std::thread::panicking()
-        {
-            std::panic::resume_unwind(panic);
-        }
+        self.thread.take().into_iter().for_each(join);
+    }
+}
+
+/// Waits until a thread that was told to end has ended. Where it has panicked, so does this one, unless it does already.
+pub fn join(thread: JoinHandle<()>) {
+    if let Err(panic) = thread.join()
+        && !std::thread::panicking()
+    {
+        std::panic::resume_unwind(panic);
     }
 }
 

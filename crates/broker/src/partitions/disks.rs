@@ -22,6 +22,7 @@ use super::directories::{Directory, Watch, reserve};
 use crate::config::Newest;
 use crate::controller::Controller;
 use crate::node::PublishedImage;
+use crate::threads;
 
 /// How often the free room is looked at ...
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -182,12 +183,6 @@ impl Room {
 impl Drop for Watching {
     fn drop(&mut self) {
         self.partitions.watch().stop();
-        for thread in self.threads.drain(..) {
-            if let Err(panic) = thread.join()
-                && !std::thread::panicking()
-            {
-                std::panic::resume_unwind(panic);
-            }
-        }
+        self.threads.drain(..).for_each(threads::join);
     }
 }

@@ -17,6 +17,7 @@ use std::time::Duration;
 use super::directories::Directory;
 use super::partition::Partition;
 use crate::node::clock;
+use crate::threads;
 
 /// So many partitions of one directory are flushed at once: file systems commit the changes of several files together.
 const THREADS: usize = 4;
@@ -162,13 +163,7 @@ impl Flushers {
 impl Drop for Flushers {
     fn drop(&mut self) {
         self.directories.iter().for_each(|directory| directory.flusher.stop());
-        for thread in self.threads.drain(..) {
-            if let Err(panic) = thread.join()
-                && !std::thread::panicking()
-            {
-                std::panic::resume_unwind(panic);
-            }
-        }
+        self.threads.drain(..).for_each(threads::join);
     }
 }
 

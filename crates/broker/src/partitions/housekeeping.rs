@@ -22,6 +22,7 @@ use super::partition::Partition;
 use super::{Partitions, checkpoints};
 use crate::config::{Config, NEVER};
 use crate::node::clock;
+use crate::threads;
 
 /// How often the timers are looked at, and how soon time-based flushes follow their `flush.ms`, where
 /// `log.flush.scheduler.interval.ms` does not say so.
@@ -82,13 +83,7 @@ impl Housekeeping {
 impl Drop for Housekeeping {
     fn drop(&mut self) {
         self.stop_soon();
-        for thread in self.threads.drain(..) {
-            if let Err(panic) = thread.join()
-                && !std::thread::panicking()
-            {
-                std::panic::resume_unwind(panic);
-            }
-        }
+        self.threads.drain(..).for_each(threads::join);
     }
 }
 

@@ -22,6 +22,7 @@ use super::{Partitions, checkpoints};
 use crate::config::Newest;
 use crate::controller::Controller;
 use crate::node::{PublishedImage, clock};
+use crate::threads;
 
 /// How long a move rests that cannot go on: its disk may have room again.
 const RESTS: Duration = Duration::from_secs(1);
@@ -265,12 +266,7 @@ impl Mover {
 impl Drop for MoverThread {
     fn drop(&mut self) {
         self.partitions.moves.stop();
-        if let Some(thread) = self.thread.take()
-            && let Err(panic) = thread.join()
-            && !std::thread::panicking()
-        {
-            std::panic::resume_unwind(panic);
-        }
+        self.thread.take().into_iter().for_each(threads::join);
     }
 }
 

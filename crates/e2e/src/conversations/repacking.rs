@@ -24,15 +24,20 @@ const ATTRIBUTES: usize = 21;
 const UNPACKED_BYTES_MAX: usize = 1 << 20;
 const TYPES: [&str; 6] = ["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"];
 
-/// Writes down what a partition holds: of each batch what does not depend on who packed it, and its records.
-fn stored(session: &mut Session, topic: &str, with_times: bool) {
+/// Fetches the only partition of a topic, from its begin.
+fn all_of(topic: &str) -> FetchRequest<'_> {
     let partition = Partition { partition_max_bytes: 1 << 20, current_leader_epoch: -1, ..Default::default() };
-    let request = FetchRequest {
+    FetchRequest {
         max_bytes: 1 << 20,
         session_epoch: -1,
         topics: vec![Topic { topic: topic.into(), partitions: vec![partition], ..Default::default() }],
         ..Default::default()
-    };
+    }
+}
+
+/// Writes down what a partition holds: of each batch what does not depend on who packed it, and its records.
+fn stored(session: &mut Session, topic: &str, with_times: bool) {
+    let request = all_of(topic);
     let Some(answer) = session.ask(&format!("what {topic} holds"), ApiKey::Fetch, 11, &request) else { return };
     let mut response: FetchResponse<'_> = body(&answer, ApiKey::Fetch, 11);
     for partition in response.responses.iter_mut().flat_map(|topic| &mut topic.partitions) {
@@ -166,13 +171,7 @@ fn fetches(session: &mut Session) {
     for topic in ["packed-for-old", "sent-for-old"] {
         produce(session, topic, 9, &produce_request(topic, 0, -1, &packed(Compression::Zstd)));
         for version in [4, 9, 10] {
-            let partition = Partition { partition_max_bytes: 1 << 20, current_leader_epoch: -1, ..Default::default() };
-            let request = FetchRequest {
-                max_bytes: 1 << 20,
-                session_epoch: -1,
-                topics: vec![Topic { topic: topic.into(), partitions: vec![partition], ..Default::default() }],
-                ..Default::default()
-            };
+            let request = all_of(topic);
             let Some(answer) = session.ask(topic, ApiKey::Fetch, version, &request) else { continue };
             let mut response: FetchResponse<'_> = body(&answer, ApiKey::Fetch, version);
             for partition in response.responses.iter_mut().flat_map(|topic| &mut topic.partitions) {
