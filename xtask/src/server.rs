@@ -17,6 +17,8 @@ use crate::{Fallible, files};
 const READY_WITHIN: Duration = Duration::from_secs(30);
 /// What a clean stop leaves in a log directory.
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+/// What Ottla says before the address that its controller listens at.
+const CONTROLLER_LISTENS: &str = "the controller listens at ";
 /// Where free ports are looked for: below those that Linux gives to clients.
 const PORTS: Range<u16> = 20_000..32_000;
 /// How often two free ports in a row are looked for.
@@ -138,6 +140,19 @@ impl Server {
         format!("127.0.0.1:{}", self.port.unwrap_or(0))
     }
 
+    /// Where its controller listens, as `host:port`.
+    pub fn controller(&self) -> Fallible<String> {
+        match self.kind {
+            Kind::Ottla => {
+                let output = self.output()?;
+                let (_, after) =
+                    output.rsplit_once(CONTROLLER_LISTENS).ok_or("it does not say where its controller is")?;
+                Ok(after.lines().next().unwrap_or_default().to_owned())
+            }
+            Kind::Kafka { .. } => Ok(format!("127.0.0.1:{}", self.port.expect("Kafka was given a port") + 1)),
+        }
+    }
+
     /// Its process id, while it runs.
     pub fn pid(&self) -> Fallible<u32> {
         match &self.running {
@@ -219,9 +234,10 @@ impl Server {
         let _ = fs::remove_file(&ready);
         let mut command = Command::new(program());
         command.arg("broker").arg("--ready-file").arg(&ready);
-        let listeners = format!("listeners=PLAINTEXT://{}", self.bootstrap());
+        let listeners = format!("listeners=PLAINTEXT://{},CONTROLLER://127.0.0.1:0", self.bootstrap());
+        let controllers = "controller.listener.names=CONTROLLER".to_owned();
         let folders = format!("log.dirs={}", self.data().display());
-        for setting in [listeners, folders].iter().chain(&self.settings) {
+        for setting in [listeners, controllers, folders].iter().chain(&self.settings) {
             command.arg("--override").arg(setting);
         }
         Daemon::start(&mut command, &self.ottla_output())

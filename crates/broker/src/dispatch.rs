@@ -44,7 +44,7 @@ pub enum Refused {
     NotYet,
     /// The header or the body does not follow its schema.
     Malformed(DecodeError),
-    /// No such API here.
+    /// No such API here, on this listener.
     UnknownApi(i16),
     /// The API is there, in other versions.
     UnsupportedVersion(ApiKey, i16),
@@ -84,7 +84,7 @@ pub fn dispatch(
     turn: &mut Option<LargeTurn>,
 ) -> Result<Reply, Refused> {
     let (header, body) = RequestHeader::decode(frame).map_err(Refused::Malformed)?;
-    let (place, entry) = api::find(header.api_key).ok_or(Refused::UnknownApi(header.api_key))?;
+    let (place, entry) = api::find(header.api_key, client.listener_type).ok_or(Refused::UnknownApi(header.api_key))?;
     let version = header.api_version;
     let mut request = Request {
         node,

@@ -1,7 +1,6 @@
 //! A request on its way through a handler: who asks, which version, what body; and how to answer it.
 
 use std::cell::OnceCell;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -9,7 +8,8 @@ use ottla_protocol::frame::RequestHeader;
 use ottla_protocol::{ApiKey, DecodeError, Message, Reader, Writer};
 use ottla_storage::LogSlice;
 
-use crate::access::{Asker, Operation, Principal, Resource};
+use crate::access::{Asker, Operation, Resource};
+use crate::config::ListenerType;
 use crate::dispatch::{Refused, Reply};
 use crate::net::answer::Answer;
 use crate::net::budgets::LargeTurn;
@@ -29,6 +29,8 @@ pub struct Client {
     pub asker: Asker,
     /// The port that it comes from.
     pub port: u16,
+    /// Whom the listener is for that it came by.
+    pub listener_type: ListenerType,
     /// The name of its library; empty where it did not say, or said too much.
     pub software_name: String,
     /// The version of its library.
@@ -64,11 +66,12 @@ pub struct Responder {
 }
 
 impl Client {
-    /// A client from `host` that has not authenticated.
-    pub fn new(host: IpAddr, port: u16, listener: Arc<str>, counted: Counted) -> Self {
+    /// One that has just come.
+    pub fn new(asker: Asker, port: u16, listener_type: ListenerType, counted: Counted) -> Self {
         Self {
-            asker: Asker { principal: Principal::anonymous(), host, listener },
+            asker,
             port,
+            listener_type,
             software_name: String::new(),
             software_version: String::new(),
             compressed_batches: 0,

@@ -20,7 +20,7 @@ use tracing::{info, warn};
 
 use crate::access::AllowAll;
 use crate::api::fetch_sessions::FetchSessions;
-use crate::config::{Config, HttpListener, Listener};
+use crate::config::{Config, HttpListener, Listener, ListenerType};
 use crate::controller::{Controller, Host, Publisher, Running, epoch_of};
 use crate::coordinators::{GroupCoordinators, Threads as GroupThreads};
 use crate::error::{Error, Result};
@@ -68,6 +68,13 @@ struct Shared {
     telemetry: Arc<Telemetry>,
     connections: Arc<ConnectionQuotas>,
     published: Arc<PublishedImage>,
+}
+
+/// A listener's socket.
+struct Bound {
+    socket: TcpListener,
+    listener: Listener,
+    listener_type: ListenerType,
 }
 
 /// What serves clients.
@@ -255,20 +262,24 @@ fn no_thread(source: std::io::Error) -> Error {
     Error::Io { what: "start a thread".to_owned(), source }
 }
 
-/// Serves what has been bound, and says under which addresses.
+/// Serves what has been bound, and says under which addresses clients reach it.
 fn listen(
     node: &Arc<Node>,
     workers: &Arc<Workers>,
-    bound: Vec<(TcpListener, Listener)>,
+    bound: Vec<Bound>,
     http: Option<TcpListener>,
     stopping: &watch::Sender<bool>,
 ) -> (Vec<String>, Vec<Task<()>>) {
     let (mut addresses, mut listeners) = (Vec::new(), Vec::new());
-    for (socket, listener) in bound {
+    for Bound { socket, listener, listener_type } in bound {
         let (host, port) = (&listener.advertised_host, listener.advertised_port);
-        addresses.push(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") });
-        let name = listener.name.as_str().into();
-        let task = listener::serve(node.clone(), workers.clone(), socket, name, stopping.subscribe());
+        let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        match listener_type {
+            ListenerType::Broker => addresses.push(address),
+            ListenerType::Controller => info!("the controller listens at {address}"),
+        }
+        let named = (listener.name.as_str().into(), listener_type);
+        let task = listener::serve(node.clone(), workers.clone(), socket, named, stopping.subscribe());
         listeners.push(tokio::spawn(task));
     }
     if let Some(http) = http {
@@ -278,17 +289,17 @@ fn listen(
 }
 
 /// Binds every listener, and fills in the ports that the operating system chose.
-fn bind(config: &mut Config) -> Result<Vec<(TcpListener, Listener)>> {
+fn bind(config: &mut Config) -> Result<Vec<Bound>> {
     let backlog = config.socket_listen_backlog_size;
     let mut bound = Vec::new();
-    for listener in &mut config.listeners.broker {
+    for (listener, listener_type) in config.listeners.all_mut() {
         let text = || format!("{}://{}:{}", listener.name, listener.host, listener.port);
         let socket = listener::bind(listener, backlog).map_err(|source| Error::Bind { listener: text(), source })?;
         let port = socket.local_addr().map_err(|source| Error::Bind { listener: text(), source })?.port();
         if listener.advertised_port == 0 {
             listener.advertised_port = port;
         }
-        bound.push((socket, listener.clone()));
+        bound.push(Bound { socket, listener: listener.clone(), listener_type });
     }
     Ok(bound)
 }

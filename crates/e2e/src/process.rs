@@ -154,6 +154,13 @@ impl Broker {
         after.split('/').next().expect("a path follows").to_owned()
     }
 
+    /// `host:port` of its listener for controllers, which it says in its log.
+    pub fn controller_address(&self) -> String {
+        let log = self.log();
+        let (_, after) = log.split_once("the controller listens at ").expect("it says so before it is ready");
+        after.lines().next().expect("a line").trim_end().to_owned()
+    }
+
     /// What it has written to stderr.
     pub fn log(&self) -> String {
         fs::read_to_string(self.options.folder.join("stderr")).expect("it was started")

@@ -113,18 +113,8 @@ fn decode_entry(mut fields: Fields<'_>) -> SnapshotEntry {
     }
 }
 
-/// Writes the snapshot at `offset`; it is on the disk when this returns.
-pub fn write_snapshot(folder: &Path, offset: Offset, bytes: &[u8]) -> Result<()> {
-    small_file::replace(&snapshot_path(folder, offset), bytes)
-}
-
-/// The snapshot with the greatest offset not above `target`, and that offset. Damaged ones on the way are removed; those
-/// of another version are not ours to remove, and passed over.
-pub fn load_latest_snapshot(folder: &Path, target: Offset) -> Result<Option<(Offset, Vec<SnapshotEntry>)>> {
-    load_latest_of(folder, &list_snapshots(folder)?, target)
-}
-
-/// The same, where the offsets of all snapshots are known.
+/// Of the `snapshots` in the folder, that with the greatest offset not above `target`, and that offset. Damaged ones on the
+/// way are removed; those of another version are not ours to remove, and passed over.
 pub(crate) fn load_latest_of(
     folder: &Path,
     snapshots: &[Offset],
@@ -214,34 +204,42 @@ mod tests {
         assert_eq!(bytes[6..], body);
     }
 
+    fn write(folder: &Path, offset: Offset, bytes: &[u8]) {
+        small_file::replace(&snapshot_path(folder, offset), bytes).unwrap();
+    }
+
+    fn latest(folder: &Path, target: Offset) -> Option<(Offset, Vec<SnapshotEntry>)> {
+        load_latest_of(folder, &list_snapshots(folder).unwrap(), target).unwrap()
+    }
+
     #[test]
     fn the_latest_sound_snapshot_is_loaded_and_damaged_ones_go() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
-        assert_eq!(load_latest_snapshot(folder, Offset(i64::MAX)).unwrap(), None);
+        assert_eq!(latest(folder, Offset(i64::MAX)), None);
         for offset in [0, 100, 200, 300] {
-            write_snapshot(folder, Offset(offset), &encode_snapshot([entry(offset)].into_iter())).unwrap();
+            write(folder, Offset(offset), &encode_snapshot([entry(offset)].into_iter()));
         }
         std::fs::write(folder.join("12.snapshot"), "not one of ours").unwrap();
         std::fs::write(folder.join("00000000000000000100.log"), "").unwrap();
         let whole = std::fs::read(snapshot_path(folder, Offset(200))).unwrap();
         std::fs::write(snapshot_path(folder, Offset(200)), &whole[..whole.len() - 1]).unwrap();
 
-        assert_eq!(load_latest_snapshot(folder, Offset(299)).unwrap(), Some((Offset(100), vec![entry(100)])));
+        assert_eq!(latest(folder, Offset(299)), Some((Offset(100), vec![entry(100)])));
         assert_eq!(list_snapshots(folder).unwrap(), [Offset(0), Offset(100), Offset(300)]);
-        assert_eq!(load_latest_snapshot(folder, Offset(300)).unwrap(), Some((Offset(300), vec![entry(300)])));
+        assert_eq!(latest(folder, Offset(300)), Some((Offset(300), vec![entry(300)])));
     }
 
     #[test]
     fn a_snapshot_of_another_version_is_passed_over_and_stays() {
         let folder = tempfile::tempdir().unwrap();
         for offset in [100, 200] {
-            write_snapshot(folder.path(), Offset(offset), &encode_snapshot([entry(offset)].into_iter())).unwrap();
+            write(folder.path(), Offset(offset), &encode_snapshot([entry(offset)].into_iter()));
         }
         let mut bytes = std::fs::read(snapshot_path(folder.path(), Offset(200))).unwrap();
         bytes[1] = 2;
         std::fs::write(snapshot_path(folder.path(), Offset(200)), &bytes).unwrap();
-        let loaded = load_latest_snapshot(folder.path(), Offset(300)).unwrap();
+        let loaded = latest(folder.path(), Offset(300));
         assert_eq!(loaded, Some((Offset(100), vec![entry(100)])));
         assert_eq!(std::fs::read(snapshot_path(folder.path(), Offset(200))).unwrap(), bytes);
     }

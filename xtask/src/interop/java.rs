@@ -21,10 +21,32 @@ pub fn cases() -> Vec<Case> {
         Case::new("java producer perf test", 90, producer_perf_test),
         Case::new("java get offsets", 90, get_offsets),
         Case::new("java broker api versions", 30, broker_api_versions),
+        Case::new("java bootstrap controller", 90, bootstrap_controller),
         Case::new("java dump log", 90, dump_log),
         Case::new("java dump metadata log", 60, dump_metadata_log),
     ];
     codecs.into_iter().chain(others).collect()
+}
+
+/// Tools that ask the controller itself.
+fn bootstrap_controller(context: &mut Context) -> Fallible<()> {
+    let controller = context.server.controller()?;
+    // Some tools want the command before that option, and some behind it.
+    let run_command = |name: &str, command: &[&str], arguments: &[&str]| {
+        let mut tool = context.clients.kafka.tool(name)?;
+        context.text(tool.args(command).args(["--bootstrap-controller", &controller]).args(arguments), "")
+    };
+    let run = |name: &str, arguments: &[&str]| run_command(name, &[], arguments);
+    let endpoints = format!("CONTROLLER://{controller}");
+    expect_part("quorum", &run("kafka-metadata-quorum", &["describe", "--status"])?, &endpoints)?;
+    expect_part("endpoints", &run_command("kafka-cluster", &["list-endpoints"], &[])?, "controller")?;
+    expect_part("features", &run("kafka-features", &["describe"])?, "Feature: metadata.version")?;
+    expect_part("reassignments", &run("kafka-reassign-partitions", &["--list"])?, "No partition reassignments found.")?;
+    let of_all = ["--entity-type", "brokers", "--entity-default"];
+    run("kafka-configs", &[&["--alter", "--add-config", "log.retention.ms=777777"], &of_all[..]].concat())?;
+    let described = run("kafka-configs", &[&["--describe"], &of_all[..]].concat())?;
+    expect_part("described", &described, "DYNAMIC_DEFAULT_BROKER_CONFIG:log.retention.ms=777777")?;
+    run("kafka-configs", &[&["--alter", "--delete-config", "log.retention.ms"], &of_all[..]].concat()).map(drop)
 }
 
 /// The Java producer writes, librdkafka reads.

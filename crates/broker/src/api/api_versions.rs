@@ -48,7 +48,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     }
     let supported = features::supported();
     let response = ApiVersionsResponse {
-        api_keys: ALL.iter().map(advertised).collect(),
+        api_keys: ALL.iter().filter(|api| api.is_on(request.client.listener_type)).map(advertised).collect(),
         supported_features: supported
             .into_iter()
             .filter(|(_, range)| version >= ZERO_MINIMUM_FROM || range.min > 0)

@@ -8,6 +8,7 @@ use ottla_protocol::ApiKey;
 
 pub use crate::net::answer::Answer;
 
+use crate::config::ListenerType;
 use crate::dispatch::{Refused, Reply};
 use crate::request::Request;
 
@@ -64,6 +65,18 @@ pub struct Api {
     pub versions: RangeInclusive<i16>,
     /// Answers one request.
     pub handle: fn(&mut Request<'_>) -> Result<Reply, Refused>,
+}
+
+impl Api {
+    /// Whether it is served on listeners of this type.
+    ///
+    /// Differs from Kafka: controllers fetch from each other there, and here there is one.
+    pub fn is_on(&self, listener_type: ListenerType) -> bool {
+        match listener_type {
+            ListenerType::Broker => self.key.is_on_broker(),
+            ListenerType::Controller => self.key.is_on_controller() && self.key != ApiKey::Fetch,
+        }
+    }
 }
 
 /// Those that are answered but not advertised, as in Kafka.
@@ -137,9 +150,9 @@ pub fn answered() -> impl Iterator<Item = &'static Api> {
     ALL.iter().chain(UNADVERTISED)
 }
 
-/// The API with this key, and its place among those that are answered.
-pub fn find(key: i16) -> Option<(usize, &'static Api)> {
-    answered().enumerate().find(|(_, api)| api.key.code() == key)
+/// The API with this key, if it is served on such a listener, and its place among those that are answered.
+pub fn find(key: i16, listener_type: ListenerType) -> Option<(usize, &'static Api)> {
+    answered().enumerate().find(|(_, api)| api.key.code() == key).filter(|(_, api)| api.is_on(listener_type))
 }
 
 #[cfg(test)]
@@ -158,17 +171,20 @@ mod tests {
     #[test]
     fn the_page_of_apis_is_the_list() {
         let mut page = String::from(
-            "# APIs\n\nWhat this broker serves, and the versions Apache Kafka 4.4 serves. Made from the list in \
+            "# APIs\n\nWhat this broker serves, and the versions Apache Kafka 4.4 serves; and what listeners for controllers \
+             serve, too. Made from the list in \
              `crates/broker/src/api/mod.rs`: `UPDATE_EXPECT=1 cargo test -p ottla-broker` writes it anew.\n\n\
-             | key | API | versions | Kafka 4.4 |\n|---:|---|---|---|\n",
+             | key | API | versions | Kafka 4.4 | for controllers |\n|---:|---|---|---|---|\n",
         );
         let range = |versions: &RangeInclusive<i16>| format!("{}-{}", versions.start(), versions.end());
         for key in ApiKey::all().filter(|key| key.is_on_broker()) {
-            let served = find(key.code()).map_or_else(|| "not yet".to_owned(), |(_, api)| range(&api.versions));
+            let on = |listener_type| find(key.code(), listener_type);
+            let served = on(ListenerType::Broker).map_or_else(|| "not yet".to_owned(), |(_, api)| range(&api.versions));
+            let on_controllers = on(ListenerType::Controller).map_or("", |_| "yes");
             let is_hidden = UNADVERTISED.iter().any(|api| api.key == key);
             let served = if is_hidden { format!("{served}, not advertised") } else { served };
             let (code, name, kafka) = (key.code(), key.name(), range(&key.kafka_versions()));
-            page.push_str(&format!("| {code} | {name} | {served} | {kafka} |\n"));
+            page.push_str(&format!("| {code} | {name} | {served} | {kafka} | {on_controllers} |\n"));
         }
         expect_test::expect_file!["../../../../docs/apis.md"].assert_eq(&page);
     }

@@ -3,7 +3,7 @@
 //! ```text
 //!   listeners                      NAME://host:port,...     what is bound; no host: everywhere; port 0: a free one
 //!   listener.security.protocol.map NAME:PROTOCOL,...        what is spoken there
-//!   controller.listener.names      NAME,...                 those that controllers answer on; not for clients
+//!   controller.listener.names      NAME,...                 those that controllers answer on; for tools, not for clients
 //!   advertised.listeners           NAME://host:port,...     what clients are told
 //! ```
 //!
@@ -56,6 +56,15 @@ pub struct Listener {
     pub advertised_port: u16,
 }
 
+/// Whom a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenerType {
+    /// Clients and brokers.
+    Broker,
+    /// Controllers, and tools that are told of controllers (`--bootstrap-controller`, KIP-919).
+    Controller,
+}
+
 /// All listeners of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listeners {
@@ -72,6 +81,14 @@ struct Endpoint {
     name: String,
     host: String,
     port: u16,
+}
+
+impl Listeners {
+    /// Each, with whom it is for.
+    pub fn all_mut(&mut self) -> impl Iterator<Item = (&mut Listener, ListenerType)> {
+        let brokers = self.broker.iter_mut().map(|listener| (listener, ListenerType::Broker));
+        brokers.chain(self.controller.iter_mut().map(|listener| (listener, ListenerType::Controller)))
+    }
 }
 
 impl SecurityProtocol {

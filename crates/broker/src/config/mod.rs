@@ -39,7 +39,7 @@ use ottla_protocol::records::Compression;
 
 pub use describe::Values;
 pub use error::{ConfigError, Origin, Warning};
-pub use listeners::{Listener, Listeners, SecurityProtocol};
+pub use listeners::{Listener, ListenerType, Listeners, SecurityProtocol};
 pub use running::{CleanerSettings, ListenerLimits, Newest, Running};
 pub use written::{Written, WrittenValue};
 
@@ -137,10 +137,6 @@ pub struct Config {
     pub metadata_log_max_record_bytes_between_snapshots: u64,
     /// `metadata.log.max.snapshot.interval.ms`; `None` is never by time.
     pub metadata_log_max_snapshot_interval: Option<Duration>,
-    /// `metadata.max.retention.bytes`; `None` is no limit.
-    pub metadata_max_retention_bytes: Option<u64>,
-    /// `metadata.max.retention.ms`; `None` is no limit.
-    pub metadata_max_retention_ms: Option<i64>,
 
     /// What may change while the broker runs.
     pub running: Newest,
@@ -195,7 +191,7 @@ impl Config {
         rules::check(&written)?;
         warnings.extend(rules::warnings(&written));
         let listeners = listeners::read(&written, &listeners::host_name)?;
-        let names = listeners.broker.iter().map(|listener| &*listener.name);
+        let names = listeners.broker.iter().chain(&listeners.controller).map(|listener| &*listener.name);
         let host_limits = HostLimits::looked_up(&written)?;
         let running = Newest::new(Running::new(&written, names, host_limits.by_address()), host_limits);
         let log_dirs = log_dirs(&written);
@@ -231,14 +227,7 @@ impl Config {
             max_request_partition_size_limit: written.size("max.request.partition.size.limit"),
             max_incremental_fetch_session_cache_slots: written.size("max.incremental.fetch.session.cache.slots"),
             groups: group_settings(&written),
-            offsets_topic: OffsetsTopic {
-                partitions: int(&written, "offsets.topic.num.partitions"),
-                replication_factor: i16::try_from(written.number("offsets.topic.replication.factor"))
-                    .unwrap_or(i16::MAX),
-                is_replication_factor_set: written.get("offsets.topic.replication.factor").is_some(),
-                segment_bytes: int(&written, "offsets.topic.segment.bytes"),
-                compression: offsets_compression(&written)?,
-            },
+            offsets_topic: offsets_topic(&written)?,
             offsets_load_buffer_bytes: size32(&written, "offsets.load.buffer.size"),
             offsets_commit_timeout: duration("offsets.commit.timeout.ms"),
             num_recovery_threads_per_data_dir: written.size("num.recovery.threads.per.data.dir"),
@@ -259,8 +248,6 @@ impl Config {
                 as u64,
             metadata_log_max_snapshot_interval: Some(duration("metadata.log.max.snapshot.interval.ms"))
                 .filter(|interval| !interval.is_zero()),
-            metadata_max_retention_bytes: u64::try_from(written.number("metadata.max.retention.bytes")).ok(),
-            metadata_max_retention_ms: Some(written.number("metadata.max.retention.ms")).filter(|&ms| ms >= 0),
             running,
             group_limits: Arc::new(GroupLimits::new(
                 |key| written.number(key),
@@ -280,6 +267,17 @@ impl Config {
     ) -> Values<'a> {
         Values { written: &self.written, own, cluster }
     }
+}
+
+fn offsets_topic(written: &Written) -> Result<OffsetsTopic, ConfigError> {
+    const REPLICATION_FACTOR: &str = "offsets.topic.replication.factor";
+    Ok(OffsetsTopic {
+        partitions: int(written, "offsets.topic.num.partitions"),
+        replication_factor: i16::try_from(written.number(REPLICATION_FACTOR)).unwrap_or(i16::MAX),
+        is_replication_factor_set: written.get(REPLICATION_FACTOR).is_some(),
+        segment_bytes: int(written, "offsets.topic.segment.bytes"),
+        compression: offsets_compression(written)?,
+    })
 }
 
 fn http_listener(written: &Written) -> Result<Option<HttpListener>, ConfigError> {

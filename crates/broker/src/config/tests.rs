@@ -387,12 +387,10 @@ fn limits_of_hosts_that_are_named_act_when_their_addresses_are_found() {
 
 #[test]
 fn negative_numbers_mean_never_or_leave_it_to_the_system() {
-    let text = "connections.max.idle.ms=-1\nsocket.send.buffer.bytes=-1\nmetadata.max.retention.bytes=-1\n\
-                metadata.log.max.snapshot.interval.ms=0";
+    let text = "connections.max.idle.ms=-1\nsocket.send.buffer.bytes=-1\nmetadata.log.max.snapshot.interval.ms=0";
     let (config, _) = load(&format!("{LEAST}{text}")).unwrap();
     assert_eq!(config.connections_max_idle, NEVER);
     assert_eq!(config.socket_send_buffer_bytes, None);
-    assert_eq!(config.metadata_max_retention_bytes, None);
     assert_eq!(config.metadata_log_max_snapshot_interval, None);
     assert_eq!(config.log_flush_scheduler_interval, NEVER);
 }

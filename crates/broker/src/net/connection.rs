@@ -31,6 +31,7 @@ use super::answer_memory::Held;
 use super::answer_queue::AnswerQueue;
 use super::budgets::{LargeTurn, READ_GRACE};
 use super::frames::{FrameReader, ReadError};
+use super::long_turns::{LongTurn, LongTurns, Pace};
 use super::slow_sending::SlowSending;
 use super::transport::Transport;
 use crate::dispatch::{self, Refused, Reply};
@@ -71,6 +72,7 @@ struct Connection {
     held: Held,
     stopping: watch::Receiver<bool>,
     max_idle: Duration,
+    pace: Pace,
     /// The next request is a large one: since when it waits for its turn.
     waits_since: Option<Instant>,
     /// No further request is handled.
@@ -78,14 +80,30 @@ struct Connection {
 }
 
 /// Serves one connection until it ends.
-pub async fn serve(node: Arc<Node>, transport: Transport, client: Client, stopping: watch::Receiver<bool>) {
+pub async fn serve(
+    node: Arc<Node>,
+    transport: Transport,
+    client: Client,
+    long_turns: LongTurns,
+    stopping: watch::Receiver<bool>,
+) {
     let (peer, max_idle) = (client.asker.host, node.config.connections_max_idle);
     let held = node.budgets.answers.hold();
     let frames = FrameReader::new(node.frame_memory.share(), node.config.socket_request_max_bytes, max_idle);
     let queue = AnswerQueue::default();
-    let (waits_since, is_ending) = (None, false);
-    let mut connection =
-        Connection { node, transport, client, frames, queue, held, stopping, max_idle, waits_since, is_ending };
+    let mut connection = Connection {
+        node,
+        transport,
+        client,
+        frames,
+        queue,
+        held,
+        stopping,
+        max_idle,
+        pace: Pace::new(long_turns),
+        waits_since: None,
+        is_ending: false,
+    };
     let ended = connection.run().await;
     log_end(peer, &ended);
 }
@@ -126,12 +144,12 @@ impl Connection {
                 _ = &mut stop => return self.drain().await,
                 () = self.queue.progressed() => Ok(Step::Send),
                 () = self.held.evicted() => Ok(Step::Hurry),
-                next = next(&self.node, &mut self.frames, &self.transport, self.waits_since.is_some()), if may_read => next,
+                next = next(&self.node, &mut self.frames, &self.transport, &self.pace, self.waits_since), if may_read => next,
                 () = check_time(), if !may_read => Ok(Step::Check),
             };
             let done = match step {
                 Ok(Step::Send) => self.send_ready().await,
-                Ok(Step::Handle(size, turn)) => self.handle(size, turn).await,
+                Ok(Step::Handle(size, turns)) => self.handle(size, turns).await,
                 Ok(Step::Hurry) => self.go_on_in_a_hurry(),
                 Ok(Step::Check) => {
                     self.frames.trim();
@@ -153,17 +171,17 @@ impl Connection {
         }
     }
 
-    /// Handles the frame of `size` bytes that has come, with the `turn` of the large requests if it has waited for that.
-    async fn handle(&mut self, size: usize, mut turn: Option<LargeTurn>) -> Result<(), Ended> {
+    /// Handles the frame of `size` bytes that has come, with the turn that it has waited for.
+    async fn handle(&mut self, size: usize, Turns { large: mut turn, long }: Turns) -> Result<(), Ended> {
         if !self.held.memory().is_settled() {
-            // Nobody waits with the turn in hand.
-            drop(turn);
+            // Nobody waits with a turn in hand.
+            drop((turn, long));
             return settled(&self.held, &self.client.hurry).await.then_some(()).ok_or(Ended::Evicted);
         }
         let now = Instant::now();
         let begun = self.waits_since.unwrap_or(now);
         if turn.is_some() && !self.held.memory().is_plentiful() && begun.elapsed() < READ_GRACE {
-            drop(turn);
+            drop((turn, long));
             let grace = (begun + READ_GRACE).into();
             let _ = tokio::time::timeout_at(grace, self.held.memory().plentiful()).await;
             return Ok(());
@@ -175,13 +193,14 @@ impl Connection {
             // The next large one is made when this is counted.
             self.held.set(self.queue.memory_bytes() + answer.memory_bytes());
         }
-        drop(turn);
+        drop((turn, long));
+        let took = now.elapsed();
+        self.pace.took(took);
         if reply.as_ref().is_err_and(|refused| *refused == Refused::NotYet) {
             self.waits_since = Some(begun);
             return Ok(());
         }
         self.frames.consume(size);
-        let is_hog = now.elapsed() > HOG;
         match reply {
             Ok(Reply::Ready(answer)) if self.queue.is_empty() => self.send(answer).await?,
             Ok(Reply::Ready(answer)) => {
@@ -196,7 +215,7 @@ impl Connection {
             Ok(Reply::None) => {}
             Err(refused) => return Err(self.refuse(refused).await),
         }
-        if is_hog {
+        if took > HOG {
             // The worker's other connections come first; this one may have the next request there already. Its answer is gone, or
             // counted: else each of them could leave one here meanwhile.
             tokio::task::yield_now().await;
@@ -315,19 +334,37 @@ impl Connection {
 
 enum Step {
     Send,
-    /// A frame of this size, and the turn of the large requests if that is what it is.
-    Handle(usize, Option<LargeTurn>),
+    /// A frame of this size, and the turn that it has waited for.
+    Handle(usize, Turns),
     /// The client sends no more.
     End,
     Check,
     Hurry,
 }
 
-/// Waits for the next request; where that `is_large` and its frame is there, for its turn, behind all other connections that
-/// wait for theirs. Whoever is called away meanwhile waits anew.
-async fn next(node: &Node, frames: &mut FrameReader, transport: &Transport, is_large: bool) -> Result<Step, ReadError> {
-    let turn = if is_large { Some(node.budgets.large_turn(transport.gone()).await) } else { None };
-    Ok(frames.next(transport).await?.map_or(Step::End, |size| Step::Handle(size, turn)))
+/// What a request may have waited for.
+struct Turns {
+    large: Option<LargeTurn>,
+    long: Option<LongTurn>,
+}
+
+/// Waits for the next request. Where that is there and waits for its turn as a large one, for that, behind all other
+/// connections that do; else for its worker's turn, if it takes long. Whoever is called away meanwhile waits anew.
+async fn next(
+    node: &Node,
+    frames: &mut FrameReader,
+    transport: &Transport,
+    pace: &Pace,
+    waits_since: Option<Instant>,
+) -> Result<Step, ReadError> {
+    if waits_since.is_some() {
+        let large = Some(node.budgets.large_turn(transport.gone()).await);
+        let size = frames.next(transport).await?;
+        return Ok(size.map_or(Step::End, |size| Step::Handle(size, Turns { large, long: None })));
+    }
+    let Some(size) = frames.next(transport).await? else { return Ok(Step::End) };
+    let long = pace.turn(frames.frame(size)).await;
+    Ok(Step::Handle(size, Turns { large: None, long }))
 }
 
 /// Waits until there is memory for one more answer. Meanwhile this connection itself may be told to go, for what it has

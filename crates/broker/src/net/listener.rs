@@ -20,7 +20,8 @@ use super::connection;
 use super::connection_quotas::{Admission, Counted, Limits};
 use super::transport::Transport;
 use super::workers::Workers;
-use crate::config::Listener;
+use crate::access::{Asker, Principal};
+use crate::config::{Listener, ListenerType};
 use crate::node::{Node, clock};
 use crate::request::Client;
 
@@ -73,11 +74,11 @@ pub async fn serve(
     node: Arc<Node>,
     workers: Arc<Workers>,
     listener: TcpListener,
-    name: Arc<str>,
+    (name, listener_type): (Arc<str>, ListenerType),
     mut stopping: watch::Receiver<bool>,
 ) {
     let mut connections = JoinSet::new();
-    let mut door = Door { node, name, waiting: None, closing: BTreeMap::new(), closed: 0 };
+    let mut door = Door { node, name, listener_type, waiting: None, closing: BTreeMap::new(), closed: 0 };
     loop {
         let let_in = tokio::select! {
             biased;
@@ -99,14 +100,15 @@ pub async fn serve(
             Ok(None) => {}
             Ok(Some((stream, client))) => {
                 let (node, stopping) = (door.node.clone(), stopping.clone());
-                let task = async move {
+                workers.spawn(&mut connections, |long_turns| async move {
                     // From here on the worker's own reactor looks after the socket.
                     match TcpStream::from_std(stream) {
-                        Ok(stream) => connection::serve(node, Transport::Plain(stream), client, stopping).await,
+                        Ok(stream) => {
+                            connection::serve(node, Transport::Plain(stream), client, long_turns, stopping).await;
+                        }
                         Err(error) => debug!(%error, "a connection ended before it was served"),
                     }
-                };
-                workers.spawn(&mut connections, task);
+                });
             }
             Err(error) => {
                 warn!(listener = %door.name, %error, "cannot accept a connection; pausing");
@@ -136,6 +138,7 @@ fn leaves_files(number: RawFd, limit: Option<u64>) -> bool {
 struct Door {
     node: Arc<Node>,
     name: Arc<str>,
+    listener_type: ListenerType,
     /// The last that was accepted; no other is before it is let in.
     waiting: Option<Waiting>,
     /// Those that came too fast from their addresses, by when they are closed.
@@ -247,7 +250,10 @@ impl Door {
             Ok(())
         });
         match prepared.and_then(|()| stream.into_std()) {
-            Ok(stream) => Some((stream, Client::new(ip, address.port(), self.name.clone(), counted))),
+            Ok(stream) => {
+                let asker = Asker { principal: Principal::anonymous(), host: ip, listener: self.name.clone() };
+                Some((stream, Client::new(asker, address.port(), self.listener_type, counted)))
+            }
             Err(error) => {
                 debug!(listener = %self.name, %ip, %error, "a connection ended before it was set up");
                 None

@@ -11,6 +11,7 @@ pub mod connection_rate;
 pub mod frames;
 pub mod host_names;
 pub mod listener;
+pub mod long_turns;
 pub mod memory;
 mod slow_sending;
 pub mod transport;

@@ -3,7 +3,6 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
@@ -41,13 +40,6 @@ impl Taken {
 }
 
 impl Transport {
-    /// The other end's address.
-    pub fn peer_address(&self) -> io::Result<SocketAddr> {
-        match self {
-            Self::Plain(stream) => stream.peer_addr(),
-        }
-    }
-
     /// Waits until there may be something to read.
     pub async fn readable(&self) -> io::Result<()> {
         match self {

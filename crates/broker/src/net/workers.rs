@@ -6,6 +6,7 @@
 //!
 //! A request is read, handled and answered by one thread, without another one being woken on the way: that costs more than
 //! the whole of a small request. A write that blocks holds up the connections of its own worker only.
+//! What takes long waits for [`LongTurns`].
 
 use std::future::Future;
 use std::io;
@@ -16,6 +17,8 @@ use std::thread::JoinHandle;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+
+use super::long_turns::LongTurns;
 
 /// Workers, where the machine has fewer than half as many cores: a write to a log may block its thread.
 const FEWEST: usize = 4;
@@ -28,6 +31,7 @@ pub struct Workers {
 struct Worker {
     handle: Handle,
     connections: Arc<AtomicUsize>,
+    long_turns: LongTurns,
     /// Ends the thread when it is dropped.
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -42,11 +46,15 @@ impl Workers {
     }
 
     /// Lets the worker with the fewest connections run `connection`, as one of `tasks`.
-    pub fn spawn(&self, tasks: &mut JoinSet<()>, connection: impl Future<Output = ()> + Send + 'static) {
+    pub fn spawn<F>(&self, tasks: &mut JoinSet<()>, connection: impl FnOnce(LongTurns) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let by_load = |worker: &&Worker| worker.connections.load(Ordering::Relaxed);
         let worker = self.workers.iter().min_by_key(by_load).expect("there is at least one worker");
         worker.connections.fetch_add(1, Ordering::Relaxed);
         let counted = Counted(worker.connections.clone());
+        let connection = connection(worker.long_turns.clone());
         let task = async move {
             let _counted = counted;
             connection.await;
@@ -71,7 +79,13 @@ impl Worker {
             Err(error) => drop(tell.send(Err(error))),
         })?;
         let handle = told.recv().expect("the thread tells at once")?;
-        Ok(Self { handle, connections: Arc::default(), stop: Some(stop), thread: Some(thread) })
+        Ok(Self {
+            handle,
+            connections: Arc::default(),
+            long_turns: LongTurns::default(),
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 }
 

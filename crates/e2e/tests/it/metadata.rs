@@ -4,11 +4,16 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ottla_e2e::body;
+use ottla_e2e::{Closed, RawClient, body};
 use ottla_protocol::ApiKey;
+use ottla_protocol::error::ErrorCode;
 use ottla_protocol::internal::metadata::MetadataRecord;
+use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
+use ottla_protocol::messages::api_versions_response::ApiVersionsResponse;
 use ottla_protocol::messages::create_topics_request::{CreateTopicsRequest, Topic as NewTopic};
 use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
+use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
+use ottla_protocol::messages::describe_cluster_response::DescribeClusterResponse;
 use ottla_protocol::messages::metadata_request::MetadataRequest;
 use ottla_protocol::messages::metadata_response::MetadataResponse;
 use ottla_protocol::records::{Batches, RecordIter};
@@ -36,6 +41,43 @@ fn a_damaged_metadata_log_stops_the_start_and_costs_nothing() {
     let broker = options.start();
     let (error, records) = fetch(&mut connect(&broker), "t", 0, 0).expect("it is answered");
     assert!(error == 0 && !records.is_empty(), "a torn end is cut off, and the topic is still there");
+}
+
+#[test]
+fn the_listener_for_controllers_serves_those_who_ask_controllers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let both = "listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0";
+    let broker = options(folder.path()).with(both).with("controller.listener.names=CONTROLLER").start();
+    let address = broker.controller_address();
+    let controller = || RawClient::connect(&address).expect("it listens");
+    let versions = |client: &mut RawClient| {
+        let answer = client.ask(ApiKey::ApiVersions, 0, &ApiVersionsRequest::default()).expect("it is answered");
+        let response: ApiVersionsResponse<'_> = body(&answer, ApiKey::ApiVersions, 0);
+        response.api_keys.iter().map(|api| api.api_key).collect::<Vec<_>>()
+    };
+    let told = versions(&mut controller());
+    assert!(told.contains(&ApiKey::CreateTopics.code()) && told.contains(&ApiKey::DescribeQuorum.code()));
+    assert!(!told.contains(&ApiKey::Metadata.code()) && !told.contains(&ApiKey::Fetch.code()));
+    assert!(versions(&mut connect(&broker)).contains(&ApiKey::Metadata.code()));
+
+    create_topic(&mut controller(), "t");
+    let every = MetadataRequest { topics: None, ..Default::default() };
+    assert_eq!(controller().ask(ApiKey::Metadata, 9, &every), Err(Closed), "it is for brokers");
+    assert!(fetch(&mut controller(), "t", 0, 0).is_err(), "it holds no records");
+    assert_eq!(fetch(&mut connect(&broker), "t", 0, 0).expect("it is answered").0, 0, "the topic is there");
+
+    let describe = |client: &mut RawClient, endpoint_type| {
+        let request = DescribeClusterRequest { endpoint_type, ..Default::default() };
+        let answer = client.ask(ApiKey::DescribeCluster, 1, &request).expect("it is answered");
+        let response: DescribeClusterResponse<'_> = body(&answer, ApiKey::DescribeCluster, 1);
+        let nodes = response.brokers.iter().map(|node| format!("{}:{}", node.host, node.port)).collect::<Vec<_>>();
+        (response.error_code, response.endpoint_type, nodes.join(","))
+    };
+    assert_eq!(describe(&mut controller(), 2), (0, 2, address.clone()));
+    assert_eq!(describe(&mut connect(&broker), 1), (0, 1, broker.address.clone()));
+    let mismatched = ErrorCode::MismatchedEndpointType.code();
+    assert_eq!(describe(&mut controller(), 1), (mismatched, 1, String::new()));
+    assert_eq!(describe(&mut connect(&broker), 2), (mismatched, 1, String::new()));
 }
 
 #[test]

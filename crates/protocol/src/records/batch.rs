@@ -339,8 +339,9 @@ pub fn set_partition_leader_epoch(batch: &mut [u8], epoch: LeaderEpoch) {
     batch[EPOCH_AT..MAGIC_AT].copy_from_slice(&epoch.0.to_be_bytes());
 }
 
-/// Changes the timestamps of a whole batch, and its CRC with them.
-pub fn set_timestamps(batch: &mut [u8], change: TimestampChange) {
+/// Changes the timestamps of a whole batch, and its CRC with them: what [`patched_header`] is held to.
+#[cfg(test)]
+pub(super) fn set_timestamps(batch: &mut [u8], change: TimestampChange) {
     write_timestamps(batch, change);
     set_crc(batch);
 }
