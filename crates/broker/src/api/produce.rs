@@ -46,6 +46,8 @@ const OPENED_ONE_IN: u64 = 256;
 const RECORD_ERRORS_MAX: usize = 10_000;
 /// So many topics or partitions are compared each with each.
 const COMPARED_MAX: usize = 32;
+/// Where batches that are packed anew may become longer than this, one request at a time has that done.
+const PACKED_LARGE_BYTES: usize = 4 * 1024 * 1024;
 /// Topics that only the broker writes to.
 const ADMIN_CLIENT: &str = "__admin_client";
 
@@ -86,7 +88,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let mut produce: ProduceRequest<'_> = request.decode()?;
     once_each(&mut produce.topic_data);
     let zstd_window = zstd_window(&produce);
-    if zstd_window == ZstdWindow::Large {
+    if zstd_window == ZstdWindow::Large || may_become_large(request, &produce) {
         request.is_large()?;
     }
     let acks = Acks::from_wire(produce.acks);
@@ -225,6 +227,20 @@ fn zstd_window(produce: &ProduceRequest<'_>) -> ZstdWindow {
         true => ZstdWindow::Large,
         false => ZstdWindow::Usual,
     }
+}
+
+/// Whether a compressed batch, which may be a short one, has to be packed anew and may then be too long for every worker to
+/// hold one.
+fn may_become_large(request: &Request<'_>, produce: &ProduceRequest<'_>) -> bool {
+    produce.topic_data.iter().any(|topic| {
+        let becomes_large = |data: &PartitionData<'_>| {
+            let codec = BatchHeader::parse(bytes_of(data)).ok().and_then(|header| header.compression());
+            let codec = codec.filter(|codec| *codec != Compression::None)?;
+            let name = topic_name(request, &topic.name, topic.topic_id).ok()?;
+            request.node.partitions.find(&name, data.index).ok()?.packed_max_bytes(codec)
+        };
+        topic.partition_data.iter().filter_map(becomes_large).any(|bytes| bytes > PACKED_LARGE_BYTES)
+    })
 }
 
 /// The one batch of a partition's records. A tail after it is cut off silently, as Kafka does.

@@ -187,7 +187,8 @@ fn check_rules(after: &Written, before: &Written) -> Result<(), String> {
     }
     let directories = [after.list("log.dirs"), after.list("log.dir")].concat();
     let cordoned = after.list("cordoned.log.dirs");
-    let missing: Vec<_> = cordoned.iter().filter(|cordoned| !directories.contains(cordoned)).cloned().collect();
+    let missing: Vec<_> =
+        cordoned.iter().filter(|cordoned| *cordoned != "*" && !directories.contains(cordoned)).cloned().collect();
     if !missing.is_empty() {
         let missing = missing.join(", ");
         return failed(&format!(

@@ -62,6 +62,7 @@ pub fn check(written: &Written) -> Result<(), ConfigError> {
     check_quorum(written)?;
     check_missing_features(written)?;
     check_log_dirs(written)?;
+    check_names(written)?;
     check_numbers(written)
 }
 
@@ -125,6 +126,12 @@ fn check_missing_features(written: &Written) -> Result<(), ConfigError> {
     if !written.list("config.providers").is_empty() {
         return refuse("config.providers", "this version has no config providers yet; it would take ${...} literally");
     }
+    if !written.list("cordoned.log.dirs").is_empty() {
+        return refuse(
+            "cordoned.log.dirs",
+            "this version cannot cordon log directories yet: they would take new partitions",
+        );
+    }
     if written.boolean("remote.log.storage.system.enable") {
         return refuse("remote.log.storage.system.enable", "this version has no remote storage yet");
     }
@@ -141,6 +148,22 @@ fn check_log_dirs(written: &Written) -> Result<(), ConfigError> {
         }
     }
     Ok(())
+}
+
+fn check_names(written: &Written) -> Result<(), ConfigError> {
+    const PROTOCOLS: &str = "group.coordinator.rebalance.protocols";
+    if !written.list(PROTOCOLS).iter().any(|protocol| protocol.eq_ignore_ascii_case("classic")) {
+        return Err(written.error(PROTOCOLS, "must have classic among them"));
+    }
+    const EARLY: &str = "early.start.listeners";
+    let listeners = written.list("listeners");
+    let is_there = |name: &String| {
+        listeners.iter().filter_map(|listener| listener.split_once(':')).any(|(own, _)| own.eq_ignore_ascii_case(name))
+    };
+    match written.list(EARLY).iter().find(|name| !is_there(name)) {
+        Some(unknown) => Err(written.error(EARLY, format!("listeners has no {unknown}"))),
+        None => Ok(()),
+    }
 }
 
 fn check_numbers(written: &Written) -> Result<(), ConfigError> {

@@ -258,6 +258,9 @@ fn what_this_version_lacks_is_refused_where_it_matters() {
             "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "config.providers=env",
             "remote.log.storage.system.enable=true",
+            "cordoned.log.dirs=*",
+            "group.coordinator.rebalance.protocols=consumer",
+            "early.start.listeners=NONE",
             "controller.quorum.voters=1@localhost:9093",
             "controller.quorum.voters=2@localhost:9093",
             "controller.quorum.voters=1@a:9093,2@b:9093",
@@ -272,6 +275,9 @@ fn what_this_version_lacks_is_refused_where_it_matters() {
             server.properties line 4: authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer: this version has no authorisation yet; it would let everybody in
             server.properties line 4: config.providers=env: this version has no config providers yet; it would take ${...} literally
             server.properties line 4: remote.log.storage.system.enable=true: this version has no remote storage yet
+            server.properties line 4: cordoned.log.dirs=*: this version cannot cordon log directories yet: they would take new partitions
+            server.properties line 4: group.coordinator.rebalance.protocols=consumer: must have classic among them
+            server.properties line 4: early.start.listeners=NONE: listeners has no NONE
             ok
             server.properties line 4: controller.quorum.voters=2@localhost:9093: the only voter must be this node, whose node.id is 1
             server.properties line 4: controller.quorum.voters=1@a:9093,2@b:9093: this version runs one node only; a quorum of several comes later

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use ottla_base::{Offset, Shard as _, Uuid};
+use ottla_base::{Offset, ProducerEpoch, ProducerId, Shard as _, Uuid};
 use ottla_coordinator::group::{
     Answer, DeletedTopic, Effect, GroupCoordinator, Input, Limit, OffsetToCommit, Record, Request, Ticket, write_error,
 };
@@ -352,7 +352,9 @@ impl Shard {
         let size_max = self.partition.settings().max_message_bytes as usize;
         let mut rest = records;
         while !rest.is_empty() {
-            let mut batch = BatchBuilder::new().compression(self.compression, None);
+            // Of no producer, and yet with a sequence: as in Kafka.
+            let batch = BatchBuilder::new().producer(ProducerId::NONE, ProducerEpoch(-1), 0);
+            let mut batch = batch.compression(self.compression, None);
             let mut count = 0;
             for record in rest {
                 let (key, value) = record.encode();

@@ -12,8 +12,8 @@ use ottla_coordinator::group::{
 };
 use ottla_metadata::settings::topic::TopicSettings;
 use ottla_protocol::internal::metadata::{MetadataRecord, TopicRecord};
-use ottla_protocol::records::BatchBuilder;
 use ottla_protocol::records::control::ControlType;
+use ottla_protocol::records::{Batch, BatchBuilder};
 use ottla_storage::{Left, Log, LogConfig, OpenLog};
 
 use super::*;
@@ -405,6 +405,26 @@ fn what_cannot_be_written_is_refused_and_changes_nothing() {
     assert_eq!(shard.read(GroupCoordinator::group_count).unwrap(), 0);
     partition.close(0).unwrap();
     assert_eq!(answer(&shard, commit("g", 0, 1)), Answer::OffsetCommit(vec![ErrorCode::NotCoordinator]));
+}
+
+/// A header of Kafka's has that, though there is no producer.
+#[test]
+fn what_is_written_has_a_first_sequence_of_zero() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_fixture, partition, shard) = Fixture::ready(folder.path(), &[]);
+    let at = partition.positions().log_end;
+    answer(&shard, commit("g", 0, 1));
+    let bytes = partition.with_log(|log, _| {
+        let slice = log.read(at, 1 << 20, log.end_offset(), true).unwrap();
+        let mut bytes = vec![0; slice.length as usize];
+        ottla_storage::os::read_exact_at(&slice.file, &mut bytes, slice.position).unwrap();
+        bytes
+    });
+    let header = *Batch::parse(&bytes).unwrap().0.header();
+    assert_eq!(
+        (header.producer_id, header.producer_epoch, header.base_sequence),
+        (ProducerId::NONE, ProducerEpoch(-1), 0)
+    );
 }
 
 fn deleted(name: &str) -> [DeletedTopic; 1] {

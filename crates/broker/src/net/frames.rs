@@ -42,8 +42,10 @@ const WHOLE_STEP_BYTES: usize = 4 * 1024 * 1024;
 const KEPT_BYTES: usize = 2 * 1024 * 1024;
 /// How long an idle connection keeps its buffer, and how often a half-read frame is asked for its progress.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
-/// What a half-read frame must gain between two checks while others wait for memory.
+/// What a half-read frame must gain between two checks while others wait for memory: this ...
 const PROGRESS_BYTES: usize = 1024 * 1024;
+/// ... or this part of itself, if that is less. Then it is there after 16 s, while most clients wait 30 s for an answer.
+const PROGRESS_PART: usize = 16;
 
 /// Why no further frame will come of this connection.
 #[derive(Debug)]
@@ -249,6 +251,11 @@ impl FrameReader {
         self.share.shrink_to(0);
     }
 
+    fn least_progress_bytes(&self) -> usize {
+        let size = self.announced().ok().flatten();
+        size.map_or(PROGRESS_BYTES, |size| (size / PROGRESS_PART).clamp(1, PROGRESS_BYTES))
+    }
+
     /// Waits for bytes; meanwhile looks after an idle buffer, a frame that does not get on, and an idle connection.
     async fn wait_readable(&mut self, transport: &Transport) -> Result<(), ReadError> {
         loop {
@@ -267,7 +274,7 @@ impl FrameReader {
                 self.release();
             }
             if self.share.bytes() > 0 && self.share.memory().is_short() && buffered > 0 {
-                if buffered < self.checked_bytes + PROGRESS_BYTES {
+                if buffered < self.checked_bytes + self.least_progress_bytes() {
                     // Perhaps it was this thread that had no time, rather than the client: then there is something to
                     // read. That is believed once a frame.
                     tokio::task::yield_now().await;
@@ -356,6 +363,37 @@ mod tests {
         have_come(&transport, 30_000).await;
         assert!(matches!(reader.next(&transport).await, Ok(Some(40_000))));
         waiter.abort();
+    }
+
+    #[tokio::test]
+    async fn a_small_frame_over_a_slow_line_is_not_cut_for_others_that_wait() {
+        const SIZE: usize = 40_000;
+        // Both need four seconds, and one of them stops in the middle.
+        for (pieces, comes) in [(8, true), (4, false)] {
+            let (transport, mut client) = pair().await;
+            let memory = FrameMemory::new(1 << 20);
+            let mut reader = FrameReader::new(memory.share(), 1 << 20, Duration::from_secs(600));
+            let (mut holder, mut overdrawn, mut waiting) = (memory.share(), memory.share(), memory.share());
+            assert!(holder.try_grow_to(700 << 10));
+            overdrawn.grow_to(500 << 10).await;
+            let waits = tokio::spawn(async move { waiting.grow_to(500 << 10).await });
+            let writer = tokio::spawn(async move {
+                client.write_i32(SIZE as i32).await.expect("it is open");
+                for _ in 0..pieces {
+                    client.write_all(&[7; SIZE / 8]).await.expect("it is open");
+                    tokio::time::sleep(CHECK_EVERY / 2).await;
+                }
+                client
+            });
+            match reader.next(&transport).await {
+                Ok(Some(SIZE)) => assert!(comes),
+                Err(ReadError::Stalled) => assert!(!comes),
+                other => panic!("{other:?}"),
+            }
+            assert!(!waits.is_finished());
+            waits.abort();
+            writer.await.expect("it does not panic");
+        }
     }
 
     #[tokio::test]

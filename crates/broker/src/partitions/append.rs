@@ -121,6 +121,12 @@ impl Partition {
         Appending { outcome: Outcome::Done(placed), leaves_others }
     }
 
+    /// How long a batch in `codec` may become, where it has to be packed anew.
+    pub fn packed_max_bytes(&self, codec: Compression) -> Option<usize> {
+        let settings = self.settings();
+        target(&settings).filter(|target| target.codec != codec).map(|_| settings.max_message_bytes as usize)
+    }
+
     /// Appends a batch of the broker's own, built by it, and waits for its turn where others write. Their batches that are
     /// left meanwhile are appended too.
     ///

@@ -169,6 +169,8 @@ fn look_after_touched(all: &[Arc<Partition>], may_flush: bool, now_ms: i64) {
 }
 
 /// How long retention waits at most, by a clock that begins with the housekeeping.
+///
+/// Differs from Kafka: `log.initial.task.delay.ms` does not put it off longer than `log.retention.check.interval.ms`.
 struct Retention {
     /// The first time after a start ...
     first_ms: i64,

@@ -84,7 +84,16 @@ struct Copy {
 struct Piece {
     log_start: Offset,
     first_offset: Offset,
+    /// A segment begins with it.
+    begins_segment: bool,
     bytes: Vec<u8>,
+}
+
+impl Piece {
+    /// There is nothing more.
+    fn none(log_start: Offset) -> Self {
+        Self { log_start, first_offset: log_start, begins_segment: false, bytes: Vec::new() }
+    }
 }
 
 /// What others may know of it.
@@ -344,14 +353,14 @@ impl Partition {
             let (log_start, log_end) = (state.log.start_offset(), state.log.end_offset());
             let from = offset.max(log_start);
             if from >= log_end {
-                return Ok(Piece { log_start, first_offset: log_start, bytes: Vec::new() });
+                return Ok(Piece::none(log_start));
             }
             let bytes_max = COPIED_BYTES.min(state.log.config().segment_bytes);
             (log_start, state.log.read(from, bytes_max, log_end, true)?)
         };
         if slice.length == 0 {
             // The log ends with offsets that were compacted away.
-            return Ok(Piece { log_start, first_offset: log_start, bytes: Vec::new() });
+            return Ok(Piece::none(log_start));
         }
         let path = self.home().path().join(self.name.to_string());
         let mut bytes = vec![0; slice.length as usize];
@@ -363,7 +372,7 @@ impl Partition {
             return Err(StorageError::Corrupt { path, detail });
         }
         bytes.truncate(whole);
-        Ok(Piece { log_start, first_offset: slice.first_offset, bytes })
+        Ok(Piece { log_start, first_offset: slice.first_offset, begins_segment: slice.position == 0, bytes })
     }
 
     /// Puts the copy into the place of the log: nobody writes meanwhile. `arrives` has written down before what a start has to know
@@ -498,7 +507,7 @@ impl Partition {
 
 impl Copy {
     fn write(&mut self, piece: &Piece, now_ms: Timestamp) -> ottla_storage::Result<Copied> {
-        let (log, Piece { log_start, first_offset, bytes }) = (&mut self.log, piece);
+        let (log, Piece { log_start, first_offset, begins_segment, bytes }) = (&mut self.log, piece);
         // The log may begin later by now, or inside of a batch.
         let first = *first_offset.min(log_start);
         let begins_inside = log.size_bytes() == 0 && first < log.end_offset();
@@ -508,6 +517,10 @@ impl Copy {
         if bytes.is_empty() {
             log.advance_start_offset(*log_start)?;
             return Ok(Copied::All);
+        }
+        if *begins_segment {
+            // Copied in no time, all of it would be one segment, of which retention takes nothing before the newest record is due.
+            log.roll(now_ms)?;
         }
         log.append_follower(bytes, now_ms)?;
         log.advance_start_offset((*log_start).min(log.end_offset()))?;

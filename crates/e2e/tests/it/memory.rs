@@ -7,8 +7,9 @@ use ottla_e2e::{Broker, RawClient};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::describe_configs_request::{DescribeConfigsRequest, Resource};
 use ottla_protocol::messages::metadata_request::{MetadataRequest, Topic};
+use ottla_protocol::records::{BatchBuilder, Compression};
 
-use super::{batch, connect, create_topic, fetch, options, produce};
+use super::{batch, connect, create_topic, create_topic_with, fetch, options, produce};
 
 /// What the broker may take, whatever comes.
 const MOST_BYTES: u64 = 256 << 20;
@@ -85,6 +86,31 @@ fn large_requests_at_once_leave_no_memory_behind() {
         std::thread::sleep(Duration::from_millis(100));
         everybody_else_is_served(&mut broker, &mut client, "t");
     }
+}
+
+/// A short batch is a long one once it is unpacked, and a topic may have it kept so.
+#[test]
+fn batches_that_grow_where_they_are_packed_anew_do_not_all_grow_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut broker = options(folder.path()).start();
+    let mut client = connect(&broker);
+    create_topic(&mut client, "t");
+    let settings = [("compression.type", "uncompressed"), ("max.message.bytes", "90000000")];
+    create_topic_with(&mut client, "grows", 1, &settings);
+    let mut builder = BatchBuilder::new().compression(Compression::Zstd, None);
+    builder.push(1, None, Some(&vec![7; 60_000_000]), &[]);
+    let grows = builder.build().expect("memory");
+    assert!(grows.len() < 100_000, "{} bytes", grows.len());
+    std::thread::scope(|scope| {
+        for _ in 0..12 {
+            let (mut hostile, grows) = (connect(&broker), &grows);
+            scope.spawn(move || {
+                let placed = produce(&mut hostile, "grows", 1, grows).expect("it is answered");
+                assert_eq!(placed.error_code, 0);
+            });
+        }
+    });
+    everybody_else_is_served(&mut broker, &mut client, "t");
 }
 
 /// So many connections as there may be, at most `wanted`.

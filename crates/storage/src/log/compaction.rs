@@ -48,7 +48,7 @@ impl Log {
             let (base_offset, size_bytes) = (segment.base_offset(), segment.size());
             let mut piece = Piece { base_offset, size_bytes, largest_timestamp: -1, first_timestamp: -1 };
             if index >= dirty_from && settings.min_compaction_lag_ms > 0 {
-                piece.largest_timestamp = segment.largest()?.timestamp;
+                piece.largest_timestamp = self.newest_ms(index)?;
             }
             if index >= dirty_from && settings.max_compaction_lag_ms.is_some() {
                 piece.first_timestamp = segment.first_timestamp()?;

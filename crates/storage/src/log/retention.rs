@@ -190,12 +190,16 @@ impl Log {
     /// By the newest record's time; by the file's where no record has one. A record of the future keeps its segment.
     fn is_too_old(&self, index: usize, now_ms: Option<Timestamp>) -> Result<bool> {
         let (Some(now_ms), Some(retention_ms)) = (now_ms, self.config.retention_ms) else { return Ok(false) };
+        Ok(now_ms.saturating_sub(self.newest_ms(index)?) > retention_ms)
+    }
+
+    /// When the newest record of a segment was made; where none has a time, when its file was last written.
+    pub(super) fn newest_ms(&self, index: usize) -> Result<Timestamp> {
         let segment = self.segment(index);
-        let newest = match segment.largest()?.timestamp {
-            timestamp if timestamp >= 0 => timestamp,
-            _ => os::modified_ms(segment.path()).map_err(Error::io("read the time of", segment.path()))?,
-        };
-        Ok(now_ms.saturating_sub(newest) > retention_ms)
+        match segment.largest()?.timestamp {
+            timestamp if timestamp >= 0 => Ok(timestamp),
+            _ => os::modified_ms(segment.path()).map_err(Error::io("read the time of", segment.path())),
+        }
     }
 
     /// A segment goes when the log is larger than allowed by the whole of it, so that what was promised stays.

@@ -87,6 +87,25 @@ fn a_partition_is_copied_and_then_is_where_the_copy_is() {
     assert!(read_from(&partition, Reader::Uncommitted, 0).slice.is_some());
 }
 
+/// Or retention would take nothing before the newest of all is due.
+#[test]
+fn what_was_in_segments_of_its_own_still_is_after_a_move() {
+    let folder = tempfile::tempdir().unwrap();
+    let (partition, b) = in_a(folder.path(), LogConfig::default(), 5);
+    let bases = || partition.with_log(|log, _| log.segments().map(|segment| segment.base_offset).collect::<Vec<_>>());
+    for _ in 0..2 {
+        partition.with_log(|log, _| log.roll(0).unwrap());
+        append(&partition, &two_records()).unwrap();
+        append(&partition, &two_records()).unwrap();
+    }
+    let before = bases();
+    assert_eq!(before, [Offset(0), Offset(10), Offset(14)]);
+    partition.begin_move(&b, future(1)).unwrap();
+    copy_all(&partition);
+    finish(&partition).unwrap().unwrap();
+    assert_eq!(bases(), before);
+}
+
 #[test]
 fn what_producers_wrote_is_known_after_a_move() {
     let folder = tempfile::tempdir().unwrap();

@@ -519,6 +519,25 @@ fn a_log_that_is_cut_or_renamed_or_deleted_from_meanwhile_is_left_alone() {
     }
 }
 
+#[test]
+fn records_without_a_time_are_as_young_as_their_file() {
+    let (_fixture, held) = compacted(&LogConfig::default());
+    for value in ["a=1", "a=2"] {
+        let mut batch = BatchBuilder::new();
+        let (key, value) = value.split_once('=').unwrap();
+        batch.push(-1, Some(key.as_bytes()), Some(value.as_bytes()), &[]);
+        append_built(&held, &batch);
+        roll(&held);
+    }
+    let lag = |min_compaction_lag_ms| CompactionSettings { min_compaction_lag_ms, ..settings(0) };
+    let written_ms = held.with(|log| log.newest_ms(0).unwrap());
+    let cleanable = |settings: &CompactionSettings, now_ms| {
+        held.with(|log| log.dirt(None, log.end_offset(), settings, now_ms).unwrap()).end
+    };
+    assert_eq!(cleanable(&lag(3_600_000), written_ms + 60_000), Offset(0), "they were written a minute ago");
+    assert_eq!(cleanable(&lag(3_600_000), written_ms + 3_700_000), Offset(2));
+}
+
 /// A log that is deleted just before so many calls have been made.
 struct DeletedBefore<'h> {
     held: &'h Held,
