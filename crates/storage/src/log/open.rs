@@ -136,9 +136,7 @@ impl Log {
             None => new_segment(folder, log_start_offset, &config, now_ms)?,
         };
         if (made || was_cutting) && !clean {
-            // What a truncation had begun to cut off must not come back.
-            os::sync_folder(folder).map_err(Error::io("flush", folder))?;
-            active.flush_log()?;
+            keep_cut(folder, &active)?;
         }
         if was_cutting {
             end_cutting(folder)?;
@@ -325,6 +323,12 @@ fn find_missing_epochs(sealed: &[Sealed], active: Option<&Active>, epochs: &mut 
         }
         found => found,
     }
+}
+
+/// What a truncation had begun to cut off must not come back.
+fn keep_cut(folder: &Path, active: &Active) -> Result<()> {
+    os::sync_folder(folder).map_err(Error::io("flush", folder))?;
+    active.flush_log()
 }
 
 /// The indexes of aborted transactions, and the offset from which on they are to be found out again: `read_from`, from which
