@@ -270,6 +270,21 @@ fn a_partition_is_made_where_somebody_has_asked_for_it_before_once() {
 }
 
 #[test]
+fn a_second_log_whose_topic_cannot_be_read_takes_its_directory_offline_and_not_the_broker() {
+    let folder = tempfile::tempdir().unwrap();
+    one_record_in_b(folder.path());
+    let [a, b] = ["a/t-0", "b/t-0"].map(|name| folder.path().join(name));
+    fs::create_dir(&a).unwrap();
+    write_partition_metadata(&a, Uuid(7)).unwrap();
+    // What the disk would say of a sector that cannot be read.
+    fs::remove_file(b.join("partition.metadata")).unwrap();
+    std::os::unix::fs::symlink("partition.metadata", b.join("partition.metadata")).unwrap();
+    let all = in_two_directories(folder.path()).unwrap();
+    assert!(directory(&all, "b").failure().unwrap().contains("partition.metadata"));
+    assert!(directory(&all, "a").is_online() && all.found().contains_key(&TopicPartition::new("t", 0)));
+}
+
+#[test]
 fn a_directory_that_cannot_be_read_at_the_start_does_not_keep_the_others_from_starting() {
     let folder = tempfile::tempdir().unwrap();
     one_record_in_b(folder.path());
