@@ -2,11 +2,13 @@
 //!
 //! ```text
 //!   start: lock directories -> open logs -> bind listeners -> metadata log -> register -> accept
-//!   stop:  stop accepting -> answer what is parked -> lead no more -> close the metadata log -> flush -> checkpoints -> clean marker
+//!   stop:  stop accepting -> answer what is parked -> lead no more -> end all threads -> close the metadata log
+//!          -> of each directory by itself: flush -> checkpoints -> clean marker
 //! ```
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use ottla_base::{BrokerEpoch, Uuid};
@@ -34,14 +36,17 @@ use crate::net::listener;
 use crate::net::memory::FrameMemory;
 use crate::net::workers::Workers;
 use crate::node::{Node, PublishedImage, clock, entropy};
+use crate::partitions::closing::PATIENCE;
 use crate::partitions::flusher::Flushers;
 use crate::partitions::{Partitions, open_directories};
 use crate::registration::Registration;
 use crate::telemetry::Telemetry;
-use crate::threads::Threads;
+use crate::threads::{self, Threads};
 
 /// How long connections may take to end.
 const CONNECTIONS_END_WITHIN: Duration = Duration::from_secs(5);
+/// How long all that may wait for a disk is waited for at each step of a stop, before the logs are closed.
+const ENDS_WITHIN: Duration = Duration::from_secs(5);
 
 /// A running broker.
 pub struct Broker {
@@ -110,15 +115,20 @@ impl Broker {
         shared.partitions.set_strays_aside(&image);
         shared.partitions.has_started();
         let (controller, running) = host.run().map_err(no_thread)?;
+        let (way, fence) = (controller.clone(), fence(&config, &registration));
         let serving = Serving::start(shared, registration, controller, (group_threads, flushers));
         let Serving { node, workers, threads, disks_failed } = match serving {
             Ok(serving) => serving,
             Err(error) => {
-                // Nobody has a way to it any more.
+                // It leads, as the metadata says.
+                way.tell(fence);
+                // Nobody else has a way to it any more.
+                drop(way);
                 running.join()?;
                 return Err(no_thread(error));
             }
         };
+        drop(way);
         let (stopping, _) = watch::channel(false);
         let (addresses, listeners) = listen(&node, &workers, bound, http, &stopping);
         info!(
@@ -169,11 +179,16 @@ impl Broker {
         }
     }
 
-    /// Stops in order: nothing that was acknowledged is lost, and the next start has nothing to check.
+    /// Stops in order: nothing that was acknowledged is lost, and the next start has nothing to check. A disk that does not answer
+    /// keeps no other directory from that, nor whoever starts next from leading at once.
     pub async fn stop(mut self) -> Result<()> {
         self.stopping.send_replace(true);
         // Members that wait for others are told to look for another coordinator.
-        self.node.groups.stop();
+        let groups = self.node.groups.clone();
+        let told = tokio::task::spawn_blocking(move || threads::within(ENDS_WITHIN, move || groups.stop()));
+        if told.await.expect("telling members does not panic").is_none() {
+            warn!(waited = ?ENDS_WITHIN, "not all groups were told of the stop: a disk does not answer");
+        }
         for mut listener in self.listeners.drain(..) {
             if tokio::time::timeout(CONNECTIONS_END_WITHIN, &mut listener).await.is_err() {
                 warn!("some connections did not end in time and are cut");
@@ -182,26 +197,69 @@ impl Broker {
                 let _ = listener.await;
             }
         }
-        let Self { node, workers, mut threads, controller: running, metadata_directory, .. } = self;
-        threads.stop_soon();
-        let (partitions, epoch) = (node.partitions.clone(), node.registration.epoch());
-        let (controller, id) = (node.controller.clone(), node.config.node_id);
+        let Self { node, workers, threads, controller: running, metadata_directory, .. } = self;
+        let ending = Ending {
+            partitions: node.partitions.clone(),
+            controller: node.controller.clone(),
+            fence: fence(&node.config, &node.registration),
+            epoch: node.registration.epoch(),
+            metadata_path: node.config.metadata_log_dir.clone(),
+            workers,
+            threads,
+            running,
+            metadata_directory,
+        };
         drop(node);
-        let closed = tokio::task::spawn_blocking(move || {
+        tokio::task::spawn_blocking(|| ending.end()).await.expect("closing does not panic")
+    }
+}
+
+/// A broker that serves nobody any more.
+struct Ending {
+    partitions: Arc<Partitions>,
+    controller: Controller,
+    fence: Command,
+    epoch: BrokerEpoch,
+    metadata_path: PathBuf,
+    workers: Arc<Workers>,
+    threads: Threads,
+    running: Running,
+    metadata_directory: Option<LogDirectory>,
+}
+
+impl Ending {
+    /// Waits for nothing without a limit.
+    fn end(self) -> Result<()> {
+        let Self { partitions, controller, fence, epoch, metadata_path, workers, mut threads, running, .. } = self;
+        threads.stop_soon();
+        let (tell, fenced) = mpsc::channel();
+        controller.ask_then(fence, move |_| _ = tell.send(()));
+        if fenced.recv_timeout(ENDS_WITHIN) == Err(RecvTimeoutError::Timeout) {
+            warn!(waited = ?ENDS_WITHIN, "the controller does not answer: the next start may have to wait for its leadership");
+        }
+        let end_threads = move || {
             drop(workers);
             drop(threads);
-            // Or whoever starts next, Kafka too, waits until this life would have been given up.
-            let fence = FenceBroker { id, epoch, controlled_shutdown: true };
-            controller.tell(Command::FenceBroker(fence));
-            // The last way to it.
-            drop(controller);
-            // The metadata log is read in full by every start: the others may be left cleanly though it was not.
-            let ended = running.join();
-            close(partitions, epoch)?;
-            metadata_directory.map_or(Ok(()), LogDirectory::unlock)?;
-            ended
-        });
-        closed.await.expect("closing does not panic")
+        };
+        if threads::within(ENDS_WITHIN, end_threads).is_none() {
+            warn!(waited = ?ENDS_WITHIN, "some threads do not end: a disk does not answer. Stopping without them");
+        }
+        // Those may have a way to it.
+        controller.end();
+        let ended = threads::within(ENDS_WITHIN, move || running.join());
+        if ended.is_none() {
+            warn!(waited = ?ENDS_WITHIN, "the controller does not end: the directory of the metadata is left as after a kill");
+        }
+        // The metadata log is read in full by every start: the others may be left cleanly though it was not.
+        let in_use = ended.is_none().then_some(metadata_path.as_path());
+        let leave = move |directory: LogDirectory| {
+            directory.write_clean_shutdown(epoch.0)?;
+            Ok(directory.unlock()?)
+        };
+        partitions.close(clock::now_ms(), PATIENCE, in_use, leave)?;
+        let metadata_directory = self.metadata_directory.filter(|_| ended.is_some());
+        metadata_directory.map_or(Ok(()), LogDirectory::unlock)?;
+        ended.unwrap_or(Ok(()))
     }
 }
 
@@ -322,6 +380,12 @@ async fn bind_http(listener: Option<&HttpListener>) -> Result<Option<TcpListener
     }
 }
 
+/// What ends this life of the broker in the metadata. Else whoever starts next, Kafka too, waits until it would have been given up.
+fn fence(config: &Config, registration: &Registration) -> Command {
+    let (id, epoch) = (config.node_id, registration.epoch());
+    Command::FenceBroker(FenceBroker { id, epoch, controlled_shutdown: true })
+}
+
 /// Writes the first records of a new cluster, registers this life of the broker, and lets it lead.
 fn join_cluster(
     host: &mut Host,
@@ -359,18 +423,4 @@ fn join_cluster(
         other => return Err(refused(format!("{other:?}"))),
     }
     Ok(Registration::new(register, epoch))
-}
-
-/// Closes every log and leaves the marker of a clean stop in every directory.
-fn close(partitions: Arc<Partitions>, epoch: BrokerEpoch) -> Result<()> {
-    let Ok(partitions) = Arc::try_unwrap(partitions) else {
-        // A task outlived its end. The next start checks the logs, as after a kill.
-        warn!("the logs are still in use and cannot be closed cleanly");
-        return Ok(());
-    };
-    for directory in partitions.close(clock::now_ms())? {
-        directory.write_clean_shutdown(epoch.0)?;
-        directory.unlock()?;
-    }
-    Ok(())
 }

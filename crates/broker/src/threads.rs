@@ -1,8 +1,9 @@
 //! The threads that work beside those who serve connections, and how they end.
 
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -18,11 +19,11 @@ use crate::partitions::{Partitions, cleaner};
 
 /// All of them. Dropped, they end in this order, and have ended; whoever drops it waits for that.
 pub struct Threads {
-    _groups: GroupThreads,
+    groups: GroupThreads,
     // These have a way to the controller.
-    _mover: MoverThread,
-    _disks: Watching,
-    _flushers: Flushers,
+    mover: MoverThread,
+    disks: Watching,
+    flushers: Flushers,
     housekeeping: Housekeeping,
     cleaner: Periodic,
 }
@@ -66,13 +67,16 @@ impl Threads {
         let (partitions, config) = (partitions.clone(), config.clone());
         let work = move |stop: &Receiver<()>| cleaner::run(&partitions, &config, stop);
         let cleaner = Periodic::start("ottla-cleaner", work)?;
-        let threads =
-            Self { _groups: groups, _mover: mover, _disks: disks, _flushers: flushers, housekeeping, cleaner };
+        let threads = Self { groups, mover, disks, flushers, housekeeping, cleaner };
         Ok((threads, failed))
     }
 
-    /// Tells those to stop that take longest to hear of it.
+    /// Tells all of them to stop, and waits for none: one that waits for its disk holds up no other.
     pub fn stop_soon(&mut self) {
+        self.groups.stop_soon();
+        self.mover.stop_soon();
+        self.disks.stop_soon();
+        self.flushers.stop_soon();
         self.housekeeping.stop_soon();
         self.cleaner.stop.take();
     }
@@ -102,9 +106,36 @@ pub fn join(thread: JoinHandle<()>) {
     }
 }
 
+/// Does something in a thread of its own, and waits for it for `limit` at most. `None` where it goes on, or where there can be no
+/// more threads.
+pub fn within<T: Send + 'static>(limit: Duration, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (tell, told) = mpsc::channel();
+    // Who does not wait any more does not listen.
+    let thread =
+        std::thread::Builder::new().name("ottla-ending".to_owned()).spawn(move || _ = tell.send(work())).ok()?;
+    match told.recv_timeout(limit) {
+        Err(RecvTimeoutError::Timeout) => None,
+        done => {
+            join(thread);
+            done.ok()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_does_not_end_is_not_waited_for() {
+        let (end, ended) = mpsc::channel::<()>();
+        let work = move || _ = ended.recv();
+        assert_eq!(within(Duration::from_millis(1), work), None);
+        drop(end);
+        assert_eq!(within(Duration::from_secs(60), || 7), Some(7));
+        let panicked = std::panic::catch_unwind(|| within(Duration::from_secs(60), || panic!("a bug")));
+        assert!(panicked.is_err());
+    }
 
     #[test]
     fn who_is_dropped_has_ended() {

@@ -77,7 +77,9 @@ fn execute(arguments: &Arguments, bootstrap: &str, path: &Path, screen: &mut Scr
 /// # Errors
 /// It is something else; the message is Kafka's.
 fn read(text: &str) -> Result<BTreeMap<TopicPartition, i64>, String> {
-    let json: Value = serde_json::from_str(text).map_err(|_| "The input string is not a valid JSON".to_owned())?;
+    // What follows the first value is passed over.
+    let json: Option<Value> = serde_json::Deserializer::from_str(text).into_iter().next().and_then(Result::ok);
+    let json = json.ok_or("The input string is not a valid JSON")?;
     let Value::Object(fields) = &json else { return Err(format!("Expected JSON object, received {json}")) };
     let version = fields.get("version").map_or(Ok(VERSION), |version| number(version, "Integer"))?;
     if version != VERSION {
@@ -192,6 +194,11 @@ mod tests {
     #[test]
     fn nonsense_is_refused_in_kafkas_words() {
         check("nonsense", &expect!["The input string is not a valid JSON"]);
+        check("", &expect!["The input string is not a valid JSON"]);
+        check("1x", &expect!["The input string is not a valid JSON"]);
+        check(r#"{"version":7,"partitions":[]} garbage"#, &expect!["Not supported version field value 7"]);
+        check(r#"{"version":7,"partitions":[]}}]]"#, &expect!["Not supported version field value 7"]);
+        check("{} {}", &expect!["Missing partitions field"]);
         check("[]", &expect!["Expected JSON object, received []"]);
         check("{}", &expect!["Missing partitions field"]);
         check(r#"{"version":2,"partitions":[]}"#, &expect!["Not supported version field value 2"]);

@@ -21,6 +21,7 @@ mod get_offsets;
 mod internal_records;
 mod java_number;
 mod java_order;
+mod java_text;
 mod java_time;
 mod log_dirs;
 mod option_errors;

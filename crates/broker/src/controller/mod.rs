@@ -20,6 +20,7 @@ mod snapshot;
 mod snapshot_times;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -63,8 +64,8 @@ enum Asked {
     Command(Box<Command>, Answering),
     /// The logs are made, or removed, that a command has asked for, if it was one.
     Made(Option<(Answer, Answering)>),
-    /// To host once more what could not be.
-    HostAgain,
+    /// To host once more what could not be; true until it begins.
+    HostAgain(Arc<AtomicBool>),
     /// Nobody asks any more.
     End,
 }
@@ -83,6 +84,8 @@ pub enum Unanswered {
 pub struct Controller {
     way: Arc<Way>,
     waiting: Arc<FrameMemory>,
+    /// It was asked to host once more what could not be, and has not begun.
+    hosts_again: Arc<AtomicBool>,
 }
 
 /// Room for a command that waits.
@@ -117,7 +120,7 @@ pub struct Host {
 
 impl Controller {
     fn new(commands: Sender<Asked>) -> Self {
-        Self { way: Arc::new(Way(commands)), waiting: FrameMemory::new(WAITING_BYTES_MAX) }
+        Self { way: Arc::new(Way(commands)), waiting: FrameMemory::new(WAITING_BYTES_MAX), hosts_again: Arc::default() }
     }
 
     /// Room for a command with so many entries, of a request of so many bytes; `None` where too much waits already: then the
@@ -139,9 +142,16 @@ impl Controller {
         let _ = self.way.0.send(Asked::Command(Box::new(command), Box::new(then)));
     }
 
-    /// Has those partitions hosted whose logs could not be opened before.
+    /// Ends it after what was asked for so far, though others may have a way to it.
+    pub fn end(&self) {
+        let _ = self.way.0.send(Asked::End);
+    }
+
+    /// Has those partitions hosted whose logs could not be opened before: once for all who ask until it begins.
     pub fn host_again(&self) {
-        let _ = self.way.0.send(Asked::HostAgain);
+        if !self.hosts_again.swap(true, Ordering::AcqRel) {
+            let _ = self.way.0.send(Asked::HostAgain(Arc::clone(&self.hosts_again)));
+        }
     }
 }
 
@@ -280,7 +290,8 @@ impl Host {
             let done = match asked.recv().expect("this thread has the other end too") {
                 Asked::Command(command, answer) => self.answer(*command, answer, back),
                 Asked::Made(answered) => self.answer_made(answered),
-                Asked::HostAgain => {
+                Asked::HostAgain(is_waiting) => {
+                    is_waiting.store(false, Ordering::Release);
                     let changes = self.publisher.host_again(self.machine.image());
                     self.begin(changes, None, back);
                     Ok(())
@@ -293,8 +304,10 @@ impl Host {
             }
             self.take_snapshot_if_due();
         }
+        // Whoever makes logs may be waiting for a disk of theirs.
+        let closed = self.log.close(clock::now_ms());
         drop(self.makers);
-        self.log.close(clock::now_ms())
+        closed
     }
 
     /// Carries a command out, and answers it, or has it answered when its logs are made.
@@ -409,6 +422,19 @@ pub fn epoch_of(answer: Answer) -> std::result::Result<BrokerEpoch, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_could_not_be_hosted_is_tried_once_for_all_who_ask() {
+        let (commands, asked) = mpsc::channel();
+        let controller = Controller::new(commands);
+        for _ in 0..2 {
+            controller.host_again();
+            controller.clone().host_again();
+            let Ok(Asked::HostAgain(is_waiting)) = asked.try_recv() else { panic!("nobody asked") };
+            assert!(asked.try_recv().is_err());
+            is_waiting.store(false, Ordering::Release);
+        }
+    }
 
     #[test]
     fn what_waits_is_bounded() {

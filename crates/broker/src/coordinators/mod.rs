@@ -263,6 +263,14 @@ impl GroupCoordinators {
     }
 }
 
+impl Threads {
+    /// Tells them to end, and does not wait for it, nor for any shard.
+    pub fn stop_soon(&self) {
+        self.coordinators.loader.stop();
+        self.coordinators.shared.timers.stop();
+    }
+}
+
 impl Drop for Threads {
     fn drop(&mut self) {
         self.coordinators.stop();

@@ -99,6 +99,7 @@ pub fn write_high_watermarks(partitions: &Partitions, directory: &Directory) {
 pub fn forget(directory: &Directory, name: &TopicPartition) -> ottla_storage::Result<()> {
     let files = CHECKPOINTS.map(|file| directory.path().join(file));
     let mut named = directory.named();
+    directory.check_takes_checkpoints()?;
     let known = match &mut *named {
         Some(known) => known,
         None => {
@@ -129,6 +130,7 @@ pub fn forget(directory: &Directory, name: &TopicPartition) -> ottla_storage::Re
 pub fn note_arrival(directory: &Directory, name: &TopicPartition, log_start: Offset) -> ottla_storage::Result<()> {
     let path = directory.path().join(LOG_START_CHECKPOINT);
     let mut named = directory.named();
+    directory.check_takes_checkpoints()?;
     let mut offsets = read(&path)?;
     offsets.insert(name.clone(), log_start);
     write_if_changed(&path, &offsets)?;
@@ -161,10 +163,10 @@ fn write_files(
     directory: &Directory,
     files: &[(&str, &Offsets<'_>)],
 ) -> ottla_storage::Result<()> {
-    if let Some(failure) = directory.failure() {
-        return Err(StorageError::Unusable { path: directory.path().to_owned(), detail: failure.to_owned() });
-    }
+    directory.check_takes_checkpoints()?;
     let mut named = directory.named();
+    // By now, the broker may have ended.
+    directory.check_takes_checkpoints()?;
     let mut write = |(file, offsets): &(&str, &Offsets<'_>)| {
         let path = directory.path().join(file);
         let entries = entries_of(partitions, directory, offsets, || read(&path))?;

@@ -47,6 +47,8 @@ pub struct Directory {
     /// What may still be written before the reserve is reached, as of the last look.
     room_bytes: AtomicI64,
     failure: OnceLock<String>,
+    /// The last checkpoints are written, or just being written.
+    is_left: AtomicBool,
     watch: Arc<Watch>,
     held: Mutex<Option<LogDirectory>>,
     named: Mutex<Named>,
@@ -90,6 +92,7 @@ impl Directory {
             was_found_full: AtomicBool::new(false),
             room_bytes: AtomicI64::new(i64::MAX),
             failure: OnceLock::new(),
+            is_left: AtomicBool::new(false),
             watch,
             held: Mutex::new(None),
             named: Mutex::default(),
@@ -109,6 +112,19 @@ impl Directory {
     /// The names in its checkpoints, which nobody else writes meanwhile.
     pub fn named(&self) -> MutexGuard<'_, Named> {
         self.named.lock().expect("nobody panics while holding this lock")
+    }
+
+    /// The broker ends: its last checkpoints are about to be written, by whoever holds [`Directory::named`].
+    pub fn has_left(&self) {
+        self.is_left.store(true, Ordering::Relaxed);
+    }
+
+    /// Why no checkpoint is to be written in it, if so; asked by whoever holds [`Directory::named`].
+    pub fn check_takes_checkpoints(&self) -> ottla_storage::Result<()> {
+        let closed = self.is_left.load(Ordering::Relaxed).then_some("it was closed");
+        let detail = self.failure().or(closed);
+        detail
+            .map_or(Ok(()), |detail| Err(StorageError::Unusable { path: self.path.clone(), detail: detail.to_owned() }))
     }
 
     /// Whether a folder of a partition lies in it.

@@ -180,9 +180,16 @@ impl Room {
     }
 }
 
+impl Watching {
+    /// Tells them to end, and does not wait for it.
+    pub fn stop_soon(&self) {
+        self.partitions.watch().stop();
+    }
+}
+
 impl Drop for Watching {
     fn drop(&mut self) {
-        self.partitions.watch().stop();
+        self.stop_soon();
         self.threads.drain(..).for_each(threads::join);
     }
 }

@@ -160,9 +160,16 @@ impl Flushers {
     }
 }
 
+impl Flushers {
+    /// Tells them to end once they have flushed what waits, and does not wait for it.
+    pub fn stop_soon(&self) {
+        self.directories.iter().for_each(|directory| directory.flusher.stop());
+    }
+}
+
 impl Drop for Flushers {
     fn drop(&mut self) {
-        self.directories.iter().for_each(|directory| directory.flusher.stop());
+        self.stop_soon();
         self.threads.drain(..).for_each(threads::join);
     }
 }

@@ -74,6 +74,9 @@ pub struct Opened {
     is_new: bool,
 }
 
+/// See [`Partitions::unsettled`].
+pub struct Unsettled(Vec<(Arc<Topic>, PartitionIndex, OpenLog)>);
+
 impl Change {
     /// What is to be said if nobody knows what came of it.
     pub fn if_unknown(&self) -> Done {
@@ -86,6 +89,38 @@ impl Change {
 impl Making {
     fn name(&self) -> TopicPartition {
         TopicPartition::new(&*self.topic.name, self.index.0)
+    }
+}
+
+/// A log that was found, and is put back unless it is taken: it is tried again, and never lost sight of, also by a panic. An empty
+/// log must not come into its place.
+pub(super) struct FoundLog<'a> {
+    partitions: &'a Partitions,
+    name: &'a TopicPartition,
+    log: Option<Log>,
+}
+
+impl<'a> FoundLog<'a> {
+    /// Takes it up, if it was found.
+    pub fn take_up(partitions: &'a Partitions, name: &'a TopicPartition) -> Option<Self> {
+        let log = partitions.found().remove(name)?;
+        Some(Self { partitions, name, log: Some(log) })
+    }
+
+    fn log(&mut self) -> &mut Log {
+        self.log.as_mut().expect("it is taken once, at last")
+    }
+
+    fn take(mut self) -> Log {
+        self.log.take().expect("it is taken once")
+    }
+}
+
+impl Drop for FoundLog<'_> {
+    fn drop(&mut self) {
+        if let Some(log) = self.log.take() {
+            self.partitions.found().insert(self.name.clone(), log);
+        }
     }
 }
 
@@ -170,6 +205,44 @@ impl Partitions {
         unflushed.append(&mut self.flush_touched(&given_up));
         let failure = failure.or_else(|| unflushed.into_values().next());
         failure.map_or(Ok(()), Err)
+    }
+
+    /// What is to be led of `done`, as it is to be opened should whoever settles it panic.
+    pub fn unsettled(&self, done: &[Done]) -> Unsettled {
+        let opened = done.iter().filter_map(|done| match done {
+            Done::Opened(opened) => Some(opened),
+            _ => None,
+        });
+        let unsettled = opened.map(|opened| {
+            let Opened { topic, index, log, .. } = &**opened;
+            let options = OpenLog {
+                topic_partition: log.topic_partition().clone(),
+                left: Left::Unknown,
+                recovery_point: log.recovery_checkpoint(),
+                log_start_offset: log.start_offset(),
+                now_ms: 0,
+                producers: self.producers.clone(),
+            };
+            (Arc::clone(topic), *index, options)
+        });
+        Unsettled(unsettled.collect())
+    }
+
+    /// Whoever settled these has panicked: what is not led is tried again later, from where it was.
+    pub fn open_later(&self, Unsettled(unsettled): Unsettled, now_ms: Timestamp) {
+        for (topic, index, options) in unsettled {
+            let is_led = {
+                let topics = self.topics.read().expect("nobody panics while holding this lock");
+                let hosted = topics.get(&*topic.name).filter(|hosted| hosted.id == topic.id);
+                hosted.is_none_or(|hosted| !hosted.making.contains_key(&index.0))
+            };
+            if !is_led {
+                let (path, detail) =
+                    (options.topic_partition.to_string().into(), "who was to lead it has panicked".to_owned());
+                self.unopened().insert(options.topic_partition.clone(), OpenLog { now_ms, ..options });
+                self.note_failed(&topic, index, &StorageError::Unusable { path, detail });
+            }
+        }
     }
 
     /// Has the names on the disk that were changed in the log directories; gives those that could not be flushed.
@@ -350,15 +423,13 @@ impl Partitions {
         now_ms: Timestamp,
     ) -> ottla_storage::Result<(Log, Arc<Directory>, bool)> {
         let (name, topic_id) = (making.name(), making.topic.id);
-        let found = self.found().remove(&name);
-        if let Some(mut log) = found {
-            let home = self.home_of(&log).expect("it was found in one of the log directories").clone();
-            match self.take_up(&mut log, &home, topic_id, config, now_ms) {
-                Ok(true) => return Ok((log, home, false)),
-                Ok(false) => {}
+        if let Some(mut log) = FoundLog::take_up(self, &name) {
+            let home = self.home_of(log.log()).expect("it was found in one of the log directories").clone();
+            match self.take_up(log.log(), &home, topic_id, config, now_ms) {
+                Ok(true) => return Ok((log.take(), home, false)),
+                // It was set aside.
+                Ok(false) => drop(log.take()),
                 Err(error) => {
-                    // It is tried again, and never lost sight of: an empty log must not come into its place.
-                    self.found().insert(name, log);
                     home.on_error(&error);
                     return Err(error);
                 }

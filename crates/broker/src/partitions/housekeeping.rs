@@ -110,7 +110,7 @@ fn run(partitions: &Partitions, directory: &Directory, config: &Config, begun: I
         if idle_files.is_due(now) {
             here.iter().for_each(|partition| partition.with_log(|log, _| log.close_idle_files()));
         }
-        if delete_before_starts(&here, now_ms) || starts.is_due(now) {
+        if delete_before_starts(&here, directory, now_ms) || starts.is_due(now) {
             // What failed was told.
             let _ = checkpoints::write_log_starts(partitions, directory);
         }
@@ -196,9 +196,14 @@ impl Retention {
 }
 
 /// Deletes the files of what was deleted on request, and says whether that was anywhere.
-fn delete_before_starts(all: &[Arc<Partition>], now_ms: i64) -> bool {
+fn delete_before_starts(all: &[Arc<Partition>], directory: &Directory, now_ms: i64) -> bool {
     let mut has_moved = false;
     for partition in all.iter().filter(|partition| partition.take_start_moved()) {
+        if !partition.lies_in(directory) {
+            // It was moved meanwhile, and where it starts is to be written down in its new directory.
+            partition.start_moves();
+            continue;
+        }
         delete(partition, |log, high_watermark| log.delete_excess(now_ms, high_watermark));
         has_moved = true;
     }
@@ -230,5 +235,27 @@ fn delete(partition: &Partition, segments: impl FnOnce(&mut Log, Offset) -> ottl
 fn report(what: &str, result: ottla_storage::Result<()>) {
     if let Err(error) = result {
         error!(%error, "cannot {what}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_storage::LogConfig;
+
+    use super::super::tests::{lead, open_log};
+    use super::*;
+
+    #[test]
+    fn where_a_log_starts_that_was_moved_is_left_to_its_new_directory() {
+        let folder = tempfile::tempdir().unwrap();
+        let [old, new] = ["old", "new"].map(|name| folder.path().join(name));
+        let partition = lead(&new, open_log(&new, LogConfig::default()));
+        let old = Directory::unheld(old, None, Arc::default());
+        partition.start_moves();
+        let all = [partition];
+        assert!(!delete_before_starts(&all, &old, 0), "it lay there when it was looked for");
+        let home = all[0].home();
+        assert!(delete_before_starts(&all, &home, 0));
+        assert!(!delete_before_starts(&all, &home, 0), "once");
     }
 }

@@ -136,8 +136,11 @@ impl Shared {
                     self.queue().on_done(id, done.unwrap_or(if_unknown));
                 }
                 Step::Settle(job) => {
+                    let unsettled = self.partitions.unsettled(&job.done);
                     // What failed was told, and is tried again.
-                    let _ = unless_panicked(|| self.partitions.settle(job.done, clock::now_ms()));
+                    if unless_panicked(|| self.partitions.settle(job.done, clock::now_ms())).is_none() {
+                        self.partitions.open_later(unsettled, clock::now_ms());
+                    }
                     self.queue().on_settled(job.id, &job.topics);
                     (job.tell)();
                 }

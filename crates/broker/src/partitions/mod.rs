@@ -3,6 +3,7 @@
 pub mod append;
 pub mod checkpoints;
 pub mod cleaner;
+pub mod closing;
 pub mod directories;
 pub mod disks;
 pub mod flusher;
@@ -22,7 +23,7 @@ mod turns;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use ottla_base::{BrokerId, Offset, Timestamp, TopicPartition, Uuid};
@@ -30,17 +31,16 @@ use ottla_metadata::controller::PlacedReplica;
 use ottla_metadata::image::{self, Image, Topic};
 use ottla_metadata::settings::topic::TopicSettings;
 use ottla_protocol::error::ErrorCode;
-use ottla_storage::checkpoint::{self, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
 use ottla_storage::{
-    Error as StorageError, FolderKind, Log, LogDirectory, OpenLog, PartitionFolder, ProducerCount, os,
-    read_partition_metadata, rename_folder,
+    Error as StorageError, FolderKind, Log, OpenLog, PartitionFolder, ProducerCount, os, read_partition_metadata,
+    rename_folder,
 };
 
 use self::cleaner::Cleaner;
 use self::directories::{Directory, Watch};
 use self::mover::Moves;
 use self::moving::Begun;
-use self::partition::{Partition, Positions};
+use self::partition::Partition;
 use crate::config::Config;
 use crate::metrics::Traffic;
 use crate::node::entropy;
@@ -53,8 +53,6 @@ pub use startup::{Loaded, open_directories};
 const REMOVED_AGAIN_AFTER_MS: i64 = 60_000;
 /// So many wishes of where a replica is to be made are remembered.
 const WISHES_MAX: usize = 10_000;
-/// How many logs are closed at a time.
-const CLOSING_THREADS: usize = 16;
 
 /// A topic, as far as it is hosted here.
 struct Hosted {
@@ -446,101 +444,6 @@ impl Partitions {
         self.unopened.lock().expect("nobody panics while holding this lock")
     }
 
-    /// Closes every log and writes the last checkpoints. Gives back the directories that are online, if all went well in all of
-    /// them: those that failed are left as they are.
-    ///
-    /// # Errors
-    /// The first failure; all other logs were closed nevertheless. No directory may be marked as left cleanly then, and
-    /// the checkpoints of the one that failed stay as they were.
-    pub fn close(self, now_ms: Timestamp) -> ottla_storage::Result<Vec<LogDirectory>> {
-        // Nothing is written any more where the disk has failed.
-        let all: Vec<_> = self.all().into_iter().filter(|partition| partition.is_online()).collect();
-        self.topics.write().expect("nobody panics while holding this lock").clear();
-        let mut positions = Vec::with_capacity(all.len());
-        let mut failed: Vec<(PathBuf, ottla_storage::Error)> = Vec::new();
-        for (partition, folder, closed) in close_all(&all, now_ms) {
-            match closed {
-                Ok(Some(last)) => positions.push((folder, partition.name.clone(), last)),
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::error!(partition = %partition.name, %error, "cannot close the log");
-                    partition.home().on_error(&error);
-                    failed.push((folder, error));
-                }
-            }
-        }
-        // Logs that nobody led keep their beginning too.
-        let found = std::mem::take(&mut *self.found());
-        for (name, log) in found {
-            let (folder, log_start, log_end) = (log.folder().to_owned(), log.start_offset(), log.end_offset());
-            let home = self.home_of(&log).cloned();
-            if home.as_ref().is_some_and(|home| !home.is_online()) {
-                continue;
-            }
-            match log.close(now_ms) {
-                Ok(()) => {
-                    let high_watermark = self.high_watermarks.get(&name).copied().unwrap_or_default();
-                    let last = Positions { log_start, log_end, high_watermark, last_stable: high_watermark };
-                    positions.push((folder, name, last));
-                }
-                Err(error) => {
-                    tracing::error!(partition = %name, %error, "cannot close the log");
-                    home.inspect(|home| home.on_error(&error));
-                    failed.push((folder, error));
-                }
-            }
-        }
-        let mut left = Vec::new();
-        for directory in self.directories.iter().filter(|directory| directory.is_online()) {
-            if failed.iter().any(|(folder, _)| directory.holds(folder)) {
-                continue;
-            }
-            match self.write_last_checkpoints(directory, &positions) {
-                Ok(()) => left.extend(directory.take_held()),
-                Err(error) => {
-                    tracing::error!(directory = %directory.path().display(), %error, "cannot write the checkpoints");
-                    directory.on_error(&error);
-                    failed.push((directory.path().join(RECOVERY_POINT_CHECKPOINT), error));
-                }
-            }
-        }
-        let is_online = |folder: &Path| {
-            self.directories
-                .iter()
-                .find(|directory| directory.holds(folder))
-                .is_none_or(|directory| directory.is_online())
-        };
-        match failed.into_iter().find(|(folder, _)| is_online(folder)) {
-            Some((_, error)) => Err(error),
-            None => Ok(left),
-        }
-    }
-
-    /// Writes the checkpoints of a directory whose logs were closed, `positions` among those of others. What could not be
-    /// opened keeps its offsets.
-    fn write_last_checkpoints(
-        &self,
-        directory: &Directory,
-        positions: &[(PathBuf, TopicPartition, Positions)],
-    ) -> ottla_storage::Result<()> {
-        let here = || positions.iter().filter(|(folder, ..)| directory.holds(folder));
-        let unopened = self.unopened();
-        let write = |file, offset: fn(&Positions) -> Offset, known: fn(&OpenLog) -> Offset| {
-            let closed = here().map(|(_, name, positions)| (name.clone(), offset(positions)));
-            let mut offsets: BTreeMap<_, _> = closed.collect();
-            for (name, options) in unopened.iter() {
-                let folder = directory.path().join(name.to_string());
-                if os::exists(&folder).map_err(StorageError::io("look for", &folder))? {
-                    offsets.insert(name.clone(), known(options));
-                }
-            }
-            checkpoint::write_offsets(&directory.path().join(file), &offsets)
-        };
-        write(RECOVERY_POINT_CHECKPOINT, |positions| positions.log_end, |options| options.recovery_point)?;
-        write(LOG_START_CHECKPOINT, |positions| positions.log_start, |options| options.log_start_offset)?;
-        write(HIGH_WATERMARK_CHECKPOINT, |positions| positions.high_watermark, |_| Offset(0))
-    }
-
     /// Removes the folders of a directory whose time has come. Those that cannot be removed are tried again later.
     ///
     /// # Errors
@@ -587,26 +490,6 @@ fn set_folder_aside(name: &TopicPartition, folder: &Path) -> ottla_storage::Resu
         "another topic's log is in the way: it is set aside, and stays until somebody removes the folder"
     );
     rename_folder(folder, &to)
-}
-
-/// What came of closing a log, and where it lies.
-type Closed<'a> = (&'a Partition, PathBuf, ottla_storage::Result<Option<Positions>>);
-
-/// Closes several logs at a time: each waits for the disk again and again, which waits for several at once as long as for one.
-fn close_all(all: &[Arc<Partition>], now_ms: Timestamp) -> Vec<Closed<'_>> {
-    let (next, closed) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(all.len())));
-    std::thread::scope(|scope| {
-        for _ in 0..CLOSING_THREADS.min(all.len()) {
-            scope.spawn(|| {
-                while let Some(partition) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let folder = partition.with_log(|log, _| log.folder().to_owned());
-                    let done = (&**partition, folder, partition.close(now_ms));
-                    closed.lock().expect("nobody panics while holding this lock").push(done);
-                }
-            });
-        }
-    });
-    closed.into_inner().expect("nobody panics while holding this lock")
 }
 
 /// The topics of an image that this node hosts.

@@ -263,9 +263,16 @@ impl Mover {
     }
 }
 
+impl MoverThread {
+    /// Tells it to end, and does not wait for it.
+    pub fn stop_soon(&self) {
+        self.partitions.moves.stop();
+    }
+}
+
 impl Drop for MoverThread {
     fn drop(&mut self) {
-        self.partitions.moves.stop();
+        self.stop_soon();
         self.thread.take().into_iter().for_each(threads::join);
     }
 }

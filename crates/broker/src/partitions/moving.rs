@@ -397,7 +397,7 @@ impl Partition {
             Ok(ended @ Finished::Ended(Some(_))) => Ok(ended),
             done => {
                 // What was written down is not true.
-                self.start_moved.store(true, Ordering::Relaxed);
+                self.start_moves();
                 self.worked(&home, &folder, copy, done).map(|done| done.unwrap_or(Finished::Ended(None)))
             }
         }
@@ -462,7 +462,7 @@ impl Partition {
         let from = std::mem::replace(&mut *self.home_mut(), home.clone());
         self.leading().note(&mut state.log);
         // It may have moved since it was written down in the new directory.
-        self.start_moved.store(true, Ordering::Relaxed);
+        self.start_moves();
         Ok(Finished::Moved(Box::new(Moved { to: home.clone(), from, old, folder: path })))
     }
 

@@ -51,7 +51,7 @@ pub struct Partition {
     /// The log was written to since the housekeeping looked last, or there is something ahead.
     touched: AtomicBool,
     /// Records were deleted on request, or the log was moved, since the housekeeping has written down where logs start.
-    pub(super) start_moved: AtomicBool,
+    start_moved: AtomicBool,
     /// When retention is to be enforced next, by the housekeeping's clock; it has not decided yet where this is negative.
     retention_at_ms: AtomicI64,
     settings: RwLock<Arc<TopicSettings>>,
@@ -427,7 +427,7 @@ impl Partition {
         self.leading().note(&mut state.log);
         let log_start = state.log.start_offset();
         drop(state);
-        self.start_moved.store(true, Ordering::Relaxed);
+        self.start_moves();
         self.parked.wake_all();
         Ok(log_start)
     }
@@ -480,6 +480,11 @@ impl Partition {
     /// Whether the housekeeping has something to look after; asking takes note of it.
     pub fn take_touched(&self) -> bool {
         self.touched.swap(false, Ordering::Relaxed)
+    }
+
+    /// Has the housekeeping write down where the log starts, in the directory that it lies in by now.
+    pub fn start_moves(&self) {
+        self.start_moved.store(true, Ordering::Relaxed);
     }
 
     /// Whether records were deleted on request, or the log was moved; asking takes note of it.

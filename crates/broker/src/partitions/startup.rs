@@ -336,11 +336,16 @@ fn list<'a>(
             let log = Unopened { directory: directory.path(), partition, options };
             if first == directory.path() {
                 listed.logs.push(log);
-            } else if let Some(topic_id) = other_topic(&first.join(&folder.name), &log.directory.join(&folder.name)) {
-                let (folder, options) = (log.directory.join(&folder.name), log.options);
-                listed.rivals.push(Rival { folder, topic_id, options });
-            } else {
-                listed.twice.push(unless_unknown(first, log, offline)?);
+                continue;
+            }
+            let of_first = topic_in(first, &folder.name, offline)?.flatten();
+            match topic_in(log.directory, &folder.name, offline)? {
+                None => {}
+                Some(Some(topic_id)) if of_first.is_some_and(|of_first| of_first != topic_id) => {
+                    let (folder, options) = (log.directory.join(&folder.name), log.options);
+                    listed.rivals.push(Rival { folder, topic_id, options });
+                }
+                Some(_) => listed.twice.push(unless_unknown(first, log, offline)?),
             }
         }
     }
@@ -487,11 +492,13 @@ fn left_for_later(failed: Failures<'_, '_>, offline: &mut Offline<'_>) -> Result
     Ok(later)
 }
 
-/// The topic of the log in the folder `second`, where that in `first` is of another one.
-fn other_topic(first: &Path, second: &Path) -> Option<Uuid> {
-    // What cannot be read is found out when the logs are opened.
-    let [first, second] = [first, second].map(|folder| read_partition_metadata(folder).ok().flatten());
-    second.filter(|second| first.is_some_and(|first| first != *second))
+/// The topic of the log in a folder of a directory, if the folder says so; `None` where the directory is offline.
+fn topic_in(directory: &Path, folder: &str, offline: &mut Offline<'_>) -> Result<Option<Option<Uuid>>> {
+    match read_partition_metadata(&directory.join(folder)) {
+        Err(error) if error.is_of_disk() => offline.unless_of_disk(directory, Err(error)),
+        // What else is wrong is found out when the log is opened.
+        known => Ok(Some(known.ok().flatten())),
+    }
 }
 
 /// A second log of a partition that has one in `other` already: a crash interrupted a move from one to the other, which left

@@ -11,6 +11,7 @@ use ottla_protocol::records::TimestampType;
 use super::internal_topics::InternalTopic;
 use crate::client::Incoming;
 use crate::java_number::decimal;
+use crate::java_text::text_of;
 use crate::properties::Properties;
 
 const PACKAGE: &str = "org.apache.kafka.common.serialization.";
@@ -256,7 +257,7 @@ impl Type {
                 out.extend_from_slice(bytes);
                 return Ok(());
             }
-            Self::Text => String::from_utf8_lossy(bytes).into_owned(),
+            Self::Text => text_of(bytes).into_owned(),
             Self::Uuid => uuid(bytes).ok_or("Error parsing data into UUID")?,
             Self::Long => i64::from_be_bytes(self.exactly(bytes)?).to_string(),
             Self::Integer => i32::from_be_bytes(self.exactly(bytes)?).to_string(),

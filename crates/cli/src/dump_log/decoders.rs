@@ -11,6 +11,7 @@ use ottla_protocol::schema::Message;
 use super::failure::{Failure, Result};
 use crate::internal_records::json::{Version, as_base64};
 use crate::internal_records::{CoordinatorRecords, Unreadable, messages};
+use crate::java_text::text_of;
 
 /// The package of the decoders that come with Kafka.
 const PACKAGE: &str = "org.apache.kafka.tools.api.";
@@ -107,7 +108,7 @@ impl Plain {
         // More bytes than the number has are passed over, as in Kafka.
         let too_few = || Failure::new("java.nio.BufferUnderflowException", "");
         Ok(match self {
-            Self::String => String::from_utf8_lossy(bytes).into_owned(),
+            Self::String => text_of(bytes).into_owned(),
             Self::Integer => i32::from_be_bytes(*bytes.first_chunk().ok_or_else(too_few)?).to_string(),
             Self::Long => i64::from_be_bytes(*bytes.first_chunk().ok_or_else(too_few)?).to_string(),
         })

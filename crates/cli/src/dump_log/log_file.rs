@@ -12,6 +12,7 @@ use super::decoders::Decoder;
 use super::failure::{Failure, Result};
 use super::segment::{Place, Segment, sequence_after, time_type};
 use crate::internal_records::json::{Version, as_base64};
+use crate::java_text::text_of;
 
 /// Control records are of this version, whatever they say.
 const CONTROL_VERSION: i16 = 0;
@@ -119,7 +120,7 @@ fn write_record(
         )?;
         for (index, (key, _)) in record.headers.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
-            write!(out, "{comma}{}", String::from_utf8_lossy(key))?;
+            write!(out, "{comma}{}", text_of(key))?;
         }
         write!(out, "]")?;
         if is_control {

@@ -21,6 +21,8 @@ const ENTRY_BYTES: usize = 46;
 const ABORTED_BYTES: usize = 34;
 /// The last version of an aborted transaction that is known.
 const ABORTED_VERSION: i16 = 0;
+/// What Kafka shows of one that is negative.
+const NO_VERSION: i16 = -1;
 
 /// Shows the producers. What is wrong with the file is said in `notes`.
 pub fn dump_producers(path: &Path, out: &mut impl Write, notes: &mut impl Write) -> Result<()> {
@@ -105,16 +107,8 @@ pub fn dump_aborted(path: &Path, out: &mut impl Write) -> Result<()> {
     let mut lines = String::new();
     for entry in entries {
         let version = i16::from_be_bytes(*entry.first_chunk().expect("an entry has 34 bytes"));
-        if version > ABORTED_VERSION {
-            return Err(Failure::new(
-                "org.apache.kafka.common.KafkaException",
-                format!(
-                    "Unexpected aborted transaction version {version} in transaction index {}, current version is \
-                     {ABORTED_VERSION}",
-                    super::indexes::absolute(path)
-                ),
-            ));
-        }
+        // What cannot be one is shown as the nearest.
+        let version = version.clamp(NO_VERSION, ABORTED_VERSION);
         let number = |index: usize| {
             i64::from_be_bytes(*entry[2 + 8 * index..].first_chunk().expect("an entry has four numbers"))
         };

@@ -252,7 +252,10 @@ fn producers_and_aborted_transactions_are_shown() {
         .with("01.snapshot", &damaged)
         .with("02.snapshot", &[0, 7])
         .with("03.snapshot", &bytes[..60])
-        .with("00.txnindex", &[&aborted[..], &aborted[..20]].concat());
+        .with(
+            "00.txnindex",
+            &[&aborted[..], &[0, 7], &aborted[2..], &[255, 253], &aborted[2..], &aborted[..20]].concat(),
+        );
     folder.check("00.snapshot,01.snapshot,02.snapshot,03.snapshot,00.txnindex,01.txnindex", &shallow(), &expect![[r#"
         Dumping ?/00.snapshot
         producerId: 1 producerEpoch: 2 coordinatorEpoch: -1 currentTxnFirstOffset: OptionalLong[6] lastTimestamp: 99 firstSequence: 2147483645 lastSequence: 1 lastOffset: 10 offsetDelta: 4 timestamp: 99
@@ -262,6 +265,8 @@ fn producers_and_aborted_transactions_are_shown() {
         Dumping ?/03.snapshot
         Dumping ?/00.txnindex
         version: 0 producerId: 1 firstOffset: 2 lastOffset: 3 lastStableOffset: 4
+        version: 0 producerId: 1 firstOffset: 2 lastOffset: 3 lastStableOffset: 4
+        version: -1 producerId: 1 firstOffset: 2 lastOffset: 3 lastStableOffset: 4
         Dumping ?/01.txnindex
         Snapshot is corrupt (CRC is no longer valid). Stored crc: 40674637. Computed crc: 1729363113
         Snapshot failed schema validation: Snapshot contained an unknown file version 7

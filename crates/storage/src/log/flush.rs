@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ottla_base::{Offset, Timestamp};
@@ -18,6 +19,10 @@ use crate::epochs::UnwrittenEpochs;
 use crate::error::{Error, Result};
 use crate::os;
 use crate::segment::{Segment, file_path};
+
+/// From so many files on, a flush has several threads. Else it takes a minute where a log has rolled 20,000 times.
+const MANY_FILES: usize = 256;
+const THREADS: usize = 16;
 
 /// What was written since the last flush.
 #[derive(Debug, Default)]
@@ -80,21 +85,56 @@ impl Flush {
     }
 
     fn sync(&self) -> Result<()> {
-        for (path, file) in &self.logs {
-            os::sync_data(file).map_err(Error::io("flush", path))?;
-        }
-        for path in &self.others {
-            match os::open(path) {
-                Ok(file) => os::sync_data(&file).map_err(Error::io("flush", path))?,
-                // Retention may have taken the segment away meanwhile.
-                Err(error) => unless_gone(Err(error)).map_err(Error::io("open", path))?,
-            }
+        let count = self.logs.len() + self.others.len();
+        if count < MANY_FILES {
+            (0..count).try_for_each(|number| self.sync_file(number))?;
+        } else {
+            self.sync_many(count)?;
         }
         if self.names > self.names_flushed {
             // The folder may have another name meanwhile, because its topic was deleted.
             unless_gone(os::sync_folder(&self.folder)).map_err(Error::io("flush", &self.folder))?;
         }
         self.epochs.as_ref().map_or(Ok(()), UnwrittenEpochs::write)
+    }
+
+    /// Several at a time: file systems commit the changes of several files together.
+    fn sync_many(&self, count: usize) -> Result<()> {
+        let (next, failed) = (AtomicUsize::new(0), Mutex::new(Ok(())));
+        let work = || {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= count {
+                    return;
+                }
+                if let Err(error) = self.sync_file(number) {
+                    next.store(count, Ordering::Relaxed);
+                    let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                    *failed = std::mem::replace(&mut *failed, Ok(())).and(Err(error));
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            // Where there can be no more threads, fewer do it, or this one alone.
+            for _ in 1..THREADS {
+                _ = std::thread::Builder::new().name("ottla-sync".to_owned()).spawn_scoped(scope, work);
+            }
+            work();
+        });
+        failed.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The file with this number, the logs first.
+    fn sync_file(&self, number: usize) -> Result<()> {
+        if let Some((path, file)) = self.logs.get(number) {
+            return os::sync_data(file).map_err(Error::io("flush", path));
+        }
+        let path = &self.others[number - self.logs.len()];
+        match os::open(path) {
+            Ok(file) => os::sync_data(&file).map_err(Error::io("flush", path)),
+            // Retention may have taken the segment away meanwhile.
+            Err(error) => unless_gone(Err(error)).map_err(Error::io("open", path)),
+        }
     }
 }
 

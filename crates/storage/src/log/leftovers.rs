@@ -8,6 +8,9 @@
 //!                                    in the place of the segments it was made from       -> finish that
 //! ```
 //!
+//! A mark, `ottla-cutting`, says that the end was being cut off. What the start finds may be true of the page cache alone then, and a
+//! power cut would bring what was cut off back, behind or instead of what is written from now on: so all of that is flushed.
+//!
 //! A swap at or above the first `.cleaned` offset is not finished: one clean-up of several segments is taken as a
 //! whole, and part of it was still being written.
 
@@ -25,6 +28,8 @@ use crate::segment::scan::{LOOKUP_CHUNK_BYTES, Scan};
 /// segment that begins where it was taken.
 pub(super) const SEGMENT_KINDS: [&str; 4] = ["log", "index", "timeindex", "txnindex"];
 const SNAPSHOT_KIND: &str = "snapshot";
+/// In the folder of a log while its end is cut off; Kafka passes over it.
+const CUTTING: &str = "ottla-cutting";
 
 /// A file's name in its parts.
 struct Name<'a> {
@@ -47,6 +52,8 @@ pub(super) struct Tidied {
     pub segments: Vec<Found>,
     /// The offsets of the producers' snapshots.
     pub snapshots: Vec<Offset>,
+    /// Whether a crash interrupted a cut.
+    pub was_cutting: bool,
 }
 
 /// Clears the leftovers away and returns what is there.
@@ -91,7 +98,23 @@ pub(super) fn tidy(folder: &Path) -> Result<Tidied> {
         let has = |kind| kinds.contains(kind);
         Found { base_offset, has_index: has("index"), has_aborted: has("txnindex") }
     });
-    Ok(Tidied { segments: segments.collect(), snapshots })
+    let was_cutting = entries.iter().any(|entry| entry.name == CUTTING);
+    Ok(Tidied { segments: segments.collect(), snapshots, was_cutting })
+}
+
+/// The end of a log is about to be cut off: segments are removed, or a file is cut.
+pub(super) fn begin_cutting(folder: &Path) -> Result<()> {
+    let path = folder.join(CUTTING);
+    match os::create(&path).map_err(Error::io("create", &path)) {
+        // What is cut off gives room back. Only a crash in the middle of it, and a power cut soon after, can bring it back.
+        Err(error) if error.is_full() => Ok(()),
+        created => created.map(drop),
+    }
+}
+
+/// All of that is on the disk. Should the mark come back with a power cut, the next start flushes a little too much.
+pub(super) fn end_cutting(folder: &Path) -> Result<()> {
+    remove(&folder.join(CUTTING))
 }
 
 /// Removes the files of a segment that are there.

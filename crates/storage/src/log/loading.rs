@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ottla_base::{Offset, Timestamp};
 
-use super::leftovers::remove_segment;
+use super::leftovers::{begin_cutting, end_cutting, remove_segment};
 use super::open::{Cut, Left, Recovery};
 use crate::checkpoint::{CLEANER_CHECKPOINT, read_offsets};
 use crate::epochs::LeaderEpochs;
@@ -204,6 +204,7 @@ fn reaches_past(segment: &Sealed, offset: Offset) -> bool {
 /// before the cut. After a crash in between, the next start finds the torn end again, or no gap.
 fn cut(folder: &Path, active: &mut Active, later: &[Offset], torn: &Torn) -> Result<Cut> {
     let (mut bytes, mut lost_end) = (u64::from(torn.bytes), torn.claimed_end);
+    begin_cutting(folder)?;
     for &base_offset in later.iter().rev() {
         let path = file_path(folder, base_offset, "log");
         bytes += os::length_of(&path).map_err(Error::io("read the length of", &path))?;
@@ -215,6 +216,7 @@ fn cut(folder: &Path, active: &mut Active, later: &[Offset], torn: &Torn) -> Res
     }
     active.cut()?;
     active.flush_log()?;
+    end_cutting(folder)?;
     Ok(Cut { end_offset: Offset(0), lost_end, bytes, removed_segments: later.len(), detail: torn.detail.clone() })
 }
 

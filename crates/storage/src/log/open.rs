@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use ottla_base::{Offset, Timestamp, TopicPartition};
 
 use super::flush::Unflushed;
-use super::leftovers::{Found, Tidied, remove, remove_segment, tidy};
+use super::leftovers::{Found, Tidied, end_cutting, remove, remove_segment, tidy};
 use super::loading::{Gaps, Loading};
 use super::missing_epochs::find_epochs;
 use super::replay::{Replayed, Snapshots};
@@ -105,7 +105,7 @@ impl Log {
     }
 
     fn load(folder: &Path, tidied: Tidied, config: LogConfig, options: OpenLog) -> Result<(Self, Recovery)> {
-        let Tidied { segments: found, snapshots } = tidied;
+        let Tidied { segments: found, snapshots, was_cutting } = tidied;
         let mut recovery = Recovery::default();
         let (segments, trusted) = find_segments(folder, &found, index_limits(&config), &options)?;
         let bases: Vec<Offset> = segments.iter().map(Segment::base_offset).collect();
@@ -135,9 +135,11 @@ impl Log {
             Some(active) => active,
             None => new_segment(folder, log_start_offset, &config, now_ms)?,
         };
-        if made && !clean {
-            // Segments that a truncation had begun to remove must not come back beside it.
-            os::sync_folder(folder).map_err(Error::io("flush", folder))?;
+        if (made || was_cutting) && !clean {
+            keep_cut(folder, &active)?;
+        }
+        if was_cutting {
+            end_cutting(folder)?;
         }
         let first = sealed.first().map_or(active.base_offset(), Segment::base_offset);
         let (aborted, aborted_from) = open_aborted(folder, &found, &bases, read_from)?;
@@ -321,6 +323,12 @@ fn find_missing_epochs(sealed: &[Sealed], active: Option<&Active>, epochs: &mut 
         }
         found => found,
     }
+}
+
+/// What a truncation had begun to cut off must not come back.
+fn keep_cut(folder: &Path, active: &Active) -> Result<()> {
+    os::sync_folder(folder).map_err(Error::io("flush", folder))?;
+    active.flush_log()
 }
 
 /// The indexes of aborted transactions, and the offset from which on they are to be found out again: `read_from`, from which

@@ -3,11 +3,19 @@
 //! It is on the disk when it returns. What was cut off must not come back with a power cut, behind the records that were
 //! written in its place since; and nobody cuts often.
 //!
+//! ```text
+//!   truncate   mark --> remove later segments, newest first --> flush the folder --> cut the file, flush it --> remove the mark
+//!   restart    mark --> remove all segments, newest first --> make a new one --> flush the folder ------------> remove the mark
+//! ```
+//!
+//! After a kill at any step, the next start finds the beginning of what was there, or the new segment. Of the disk this may not be
+//! true yet: the mark has the start flush what it finds, before anything is written behind it.
+//!
 //! What fails half way leaves files that are not what is known here, and the log takes no more.
 
 use ottla_base::{Offset, Timestamp};
 
-use super::leftovers::remove_segment;
+use super::leftovers::{begin_cutting, end_cutting, remove_segment};
 use super::{Log, index_limits, new_segment};
 use crate::error::{Error, Result};
 use crate::os;
@@ -43,7 +51,8 @@ impl Log {
     }
 
     fn cut_to(&mut self, offset: Offset, now_ms: Timestamp) -> Result<()> {
-        let count = self.segment_count();
+        begin_cutting(&self.folder)?;
+        let (count, mut is_torn) = (self.segment_count(), false);
         while self.active.base_offset() > offset {
             let gone = self.active.base_offset();
             let before = self.sealed.last().expect("the first segment does not begin behind the offset").base_offset();
@@ -51,21 +60,24 @@ impl Log {
             let (active, torn) = Active::open_or_recover(&self.folder, before, limits, now_ms)?;
             self.active = active;
             self.sealed.pop();
-            if torn.is_some() {
-                self.active.cut()?;
-                self.active.flush_log()?;
-            }
+            is_torn = torn.is_some();
             remove_segment(&self.folder, gone)?;
         }
         if self.segment_count() < count {
-            // They are gone before the segment in front of them is cut, or a power cut could leave a gap.
+            // They are gone before the segment in front of them is cut, or a crash could leave a gap.
             self.flush_names()?;
         }
+        if is_torn {
+            self.active.cut()?;
+            self.active.flush_log()?;
+        }
         self.active.truncate_to(offset, now_ms)?;
-        self.after_truncation()
+        self.after_truncation()?;
+        end_cutting(&self.folder)
     }
 
     fn empty_to(&mut self, offset: Offset, now_ms: Timestamp) -> Result<()> {
+        begin_cutting(&self.folder)?;
         // First of all, and for good: they would be taken for what was written before the records that come now.
         remove_snapshots(&self.folder, |_| true)?;
         // The newest first, so that what a crash leaves of them has no gap.
@@ -78,7 +90,8 @@ impl Log {
         self.start_offset = offset;
         self.flush_names()?;
         self.epochs.truncate_from_end(Offset(0))?;
-        self.after_truncation()
+        self.after_truncation()?;
+        end_cutting(&self.folder)
     }
 
     fn flush_names(&self) -> Result<()> {

@@ -203,6 +203,23 @@ impl Disk {
         self.restart(survives, names);
     }
 
+    /// The power went. Of the changes of names in each folder that no fsync has covered, the first `names` survive; of bytes all, or
+    /// none.
+    pub fn cut_power_after(&mut self, names: usize, keeps_bytes: bool) {
+        self.lost_pages = false;
+        let survives = move |_: &mut Random, bytes: &mut Vec<u8>, change: &Change| {
+            if keeps_bytes {
+                change.apply(bytes);
+            }
+        };
+        self.restart(survives, move |_, count| count.min(names));
+    }
+
+    /// How many changes of names wait for an fsync, in the folder that has the most of them.
+    pub fn waiting_names(&self) -> usize {
+        self.folders.iter().map(|folder| folder.waiting.len()).max().unwrap_or(0)
+    }
+
     /// Flips a bit of what was flushed: the lowest of byte number `at` of `piece`, in the file that holds it. Says whether one
     /// does.
     pub fn flip(&mut self, piece: &[u8], at: usize) -> bool {

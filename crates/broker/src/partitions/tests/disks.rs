@@ -61,7 +61,7 @@ fn partitions_of_a_directory_that_failed_answer_that_storage_is_at_fault_and_oth
 
     // Only the directory that is well is left cleanly.
     let (bad, good) = (bad.home(), good.home());
-    let left = all.close(0).unwrap();
+    let left = close(all).unwrap();
     assert_eq!(left.iter().map(|left| left.path()).collect::<Vec<_>>(), [good.path()]);
     assert!(good.path().join(RECOVERY_POINT_CHECKPOINT).exists());
     assert!(!bad.path().join(RECOVERY_POINT_CHECKPOINT).exists());
@@ -131,6 +131,52 @@ fn the_housekeeping_of_a_disk_that_does_not_answer_holds_up_that_of_no_other() {
     assert!(fifo.exists(), "no checkpoint came into its place");
     go_on(&fifo);
     drop(housekeeping);
+}
+
+#[test]
+fn a_directory_that_does_not_answer_keeps_no_other_from_being_left_cleanly() {
+    let folder = tempfile::tempdir().unwrap();
+    let (all, [slow, fast]) = one_in_each(folder.path());
+    let [a, b] = [&slow, &fast].map(|partition| partition.home());
+    for partition in [&slow, &fast] {
+        append(partition, &one_record(BatchBuilder::new())).unwrap();
+    }
+    let (tell, told) = std::sync::mpsc::channel();
+    let leave = move |directory: LogDirectory| {
+        tell.send(directory.path().to_owned()).unwrap();
+        Ok(())
+    };
+    // As whoever waits for its disk while it writes.
+    let written_to = slow.lock();
+    let error = all.close(0, Duration::from_millis(1), None, leave).unwrap_err();
+    assert!(error.to_string().contains("close the log directory"), "{error}");
+    assert_eq!(told.recv_timeout(Duration::from_secs(30)).unwrap(), b.path());
+    let points = |directory: &Directory| directory.path().join(RECOVERY_POINT_CHECKPOINT);
+    assert_eq!(checkpoint::read_offsets(&points(&b)).unwrap()[&fast.name], Offset(1));
+    assert!(!points(&a).exists());
+
+    // Whoever comes late writes nothing over that.
+    assert!(checkpoints::write_log_starts(&all, &b).is_err());
+    checkpoints::write(&all, &b);
+    assert_eq!(checkpoint::read_offsets(&points(&b)).unwrap()[&fast.name], Offset(1), "and not the offset before it");
+    drop(written_to);
+    assert_eq!(told.recv_timeout(Duration::from_secs(30)).unwrap(), a.path());
+}
+
+#[test]
+fn the_directory_that_is_still_written_to_is_not_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (all, [first, second]) = one_in_each(folder.path());
+    let [in_use, other] = [&first, &second].map(|partition| partition.home());
+    let (tell, told) = std::sync::mpsc::channel();
+    let leave = move |directory: LogDirectory| {
+        tell.send(directory.path().to_owned()).unwrap();
+        Ok(())
+    };
+    all.close(0, PATIENCE, Some(in_use.path()), leave).unwrap();
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), [other.path()]);
+    append(&first, &one_record(BatchBuilder::new())).unwrap();
+    assert!(append(&second, &one_record(BatchBuilder::new())).is_err());
 }
 
 #[test]
@@ -224,12 +270,27 @@ fn a_partition_is_made_where_somebody_has_asked_for_it_before_once() {
 }
 
 #[test]
+fn a_second_log_whose_topic_cannot_be_read_takes_its_directory_offline_and_not_the_broker() {
+    let folder = tempfile::tempdir().unwrap();
+    one_record_in_b(folder.path());
+    let [a, b] = ["a/t-0", "b/t-0"].map(|name| folder.path().join(name));
+    fs::create_dir(&a).unwrap();
+    write_partition_metadata(&a, Uuid(7)).unwrap();
+    // What the disk would say of a sector that cannot be read.
+    fs::remove_file(b.join("partition.metadata")).unwrap();
+    std::os::unix::fs::symlink("partition.metadata", b.join("partition.metadata")).unwrap();
+    let all = in_two_directories(folder.path()).unwrap();
+    assert!(directory(&all, "b").failure().unwrap().contains("partition.metadata"));
+    assert!(directory(&all, "a").is_online() && all.found().contains_key(&TopicPartition::new("t", 0)));
+}
+
+#[test]
 fn a_directory_that_cannot_be_read_at_the_start_does_not_keep_the_others_from_starting() {
     let folder = tempfile::tempdir().unwrap();
     one_record_in_b(folder.path());
     let known = in_two_directories(folder.path()).unwrap();
     let [a, b] = ["a", "b"].map(|name| directory(&known, name).id().unwrap());
-    drop(known.close(0));
+    drop(close(known));
     // As of a disk that is not there: its papers cannot be read.
     let papers = folder.path().join("b/meta.properties");
     fs::remove_file(&papers).unwrap();

@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::super::hosting::Done;
+use super::super::hosting::{Done, FoundLog};
 use super::super::makers::{Changes, Makers};
 use super::*;
 
@@ -82,6 +82,8 @@ fn whoever_waits_for_a_log_is_told_where_making_it_panics() {
         makers.begin(changes, move || tell.send(()).unwrap());
         told.recv_timeout(Duration::from_secs(30)).unwrap();
         assert_eq!(all.find("t", 0).err(), expected, "it is tried again, as any other");
+        // It is not lost sight of, until somebody takes it away.
+        assert_eq!(all.found().remove(&TopicPartition::new("t", 0)).is_some(), expected.is_some());
     }
 }
 
@@ -137,4 +139,44 @@ fn logs_that_are_being_made_count_where_new_ones_are_spread() {
     }
     all.settle(done, 0).unwrap();
     assert_eq!(directories.each_ref().map(|path| folders(path).len()), [3, 3]);
+}
+
+#[test]
+fn a_log_is_not_lost_sight_of_by_a_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    one_record_in_b(folder.path());
+    let all = in_two_directories(folder.path()).unwrap();
+    let name = TopicPartition::new("t", 0);
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _taken = FoundLog::take_up(&all, &name).unwrap();
+        assert!(all.found().is_empty());
+        panic!("a bug");
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(host(&all, folder.path()).positions().log_end, Offset(1));
+}
+
+#[test]
+fn what_a_panic_keeps_from_being_led_is_opened_later_from_where_it_began() {
+    let folder = tempfile::tempdir().unwrap();
+    one_record_in_b(folder.path());
+    let (topic, settings) = topic(folder.path());
+    let all = in_two_directories(folder.path()).unwrap();
+    let partition = host(&all, folder.path());
+    append(&partition, &one_record(BatchBuilder::new())).unwrap();
+    partition.delete_records(Some(Offset(1))).unwrap();
+    drop((partition, close(all).unwrap()));
+    let all = in_two_directories(folder.path()).unwrap();
+    let done = carry_out(&all, all.announce(&Arc::new(topic.clone()), &settings));
+    let unsettled = all.unsettled(&done);
+    // Whoever settles it panics.
+    drop(done);
+    all.open_later(unsettled, 0);
+    assert_eq!(all.find("t", 0).err(), Some(ErrorCode::KafkaStorageError));
+    all.host(&topic, &settings, 0).unwrap();
+    let positions = all.find("t", 0).unwrap().positions();
+    assert_eq!((positions.log_start, positions.log_end), (Offset(1), Offset(2)));
+    // What is led stays so.
+    all.open_later(all.unsettled(&[]), 0);
+    assert!(all.find("t", 0).is_ok());
 }

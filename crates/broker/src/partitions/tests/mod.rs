@@ -14,9 +14,11 @@ use ottla_protocol::internal::metadata::{MetadataRecord, PartitionRecord, TopicR
 use ottla_protocol::records::control::ControlType;
 use ottla_protocol::records::validate::{Rules, Validated};
 use ottla_protocol::records::{Batch, BatchBuilder};
-use ottla_storage::{Left, LogConfig, MetaProperties, write_partition_metadata};
+use ottla_storage::checkpoint::{self, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
+use ottla_storage::{Left, LogConfig, LogDirectory, MetaProperties, write_partition_metadata};
 
 use super::append::{Outcome, Placed};
+use super::closing::PATIENCE;
 use super::leader::{Acks, Reader};
 use super::partition::{Found, Read};
 use super::*;
@@ -248,7 +250,7 @@ fn a_partition_that_a_request_still_holds_is_closed_with_the_others() {
     let all = partitions(folder.path());
     let held = host(&all, folder.path());
     append(&held, &one_record(BatchBuilder::new())).unwrap();
-    assert_eq!(all.close(0).unwrap().len(), 1);
+    assert_eq!(close(all).unwrap().len(), 1);
     assert!(folder.path().join("t-0/00000000000000000001.snapshot").exists());
     let points = checkpoint::read_offsets(&folder.path().join(RECOVERY_POINT_CHECKPOINT)).unwrap();
     assert_eq!(points[&held.name], Offset(1));
@@ -263,7 +265,7 @@ fn a_log_that_cannot_be_closed_keeps_the_directory_from_being_taken_for_clean() 
     let held = host(&all, folder.path());
     append(&held, &one_record(BatchBuilder::new())).unwrap();
     fs::create_dir(folder.path().join("t-0/00000000000000000001.snapshot")).unwrap();
-    assert!(all.close(0).is_err());
+    assert!(close(all).is_err());
     assert!(!folder.path().join(RECOVERY_POINT_CHECKPOINT).exists());
 }
 
@@ -331,7 +333,7 @@ fn logs_that_no_topic_has_are_set_aside_and_kept() {
     all.purge_doomed(i64::MAX).unwrap();
     let names = strays();
     assert!(names.len() == 1 && names[0].ends_with("-stray"), "{names:?}");
-    for directory in all.close(0).unwrap() {
+    for directory in close(all).unwrap() {
         directory.unlock().unwrap();
     }
     drop(partitions(folder.path()));
@@ -390,12 +392,22 @@ fn in_directories(folder: &Path, names: &[&str]) -> crate::error::Result<Partiti
     Ok(Partitions::new(&config, open_directories(&config, random)?))
 }
 
+/// Closes all; gives back the directories in which that went well.
+fn close(all: Partitions) -> crate::error::Result<Vec<LogDirectory>> {
+    let (tell, left) = std::sync::mpsc::channel();
+    let leave = move |directory| {
+        tell.send(directory).unwrap();
+        Ok(())
+    };
+    Arc::new(all).close(0, PATIENCE, None, leave).map(|()| left.try_iter().collect())
+}
+
 /// One record of `t-0` in the folder `b`, after a clean stop.
 fn one_record_in_b(folder: &Path) {
     let all = in_two_directories(folder).unwrap();
     fs::create_dir(folder.join("b/t-0")).unwrap();
     append(&host(&all, folder), &one_record(BatchBuilder::new())).unwrap();
-    all.close(0).unwrap();
+    close(all).unwrap();
     assert!(folder.join("b/t-0/00000000000000000001.snapshot").exists());
 }
 
@@ -420,7 +432,7 @@ fn a_log_that_cannot_be_claimed_is_not_replaced_by_an_empty_one_in_another_direc
     let known = |offset| BTreeMap::from([(TopicPartition::new("t", 0), Offset(offset))]);
     write_checkpoints(&all);
     assert_eq!(points(), known(0), "it is not forgotten");
-    all.close(0).unwrap();
+    close(all).unwrap();
     assert_eq!(points(), known(1), "it counts as left cleanly");
     let all = in_two_directories(folder.path()).unwrap();
     assert!(all.host(&topic, &settings, 0).is_err());

@@ -415,3 +415,26 @@ fn a_flush_that_a_rename_overtook_counts_for_nothing_and_is_no_failure() {
     log.flush(0).unwrap();
     assert_eq!(log.recovery_point(), Offset(20));
 }
+
+#[test]
+fn a_flush_of_very_many_files_is_told_of_the_one_that_fails() {
+    let (fixture, mut log) = Fixture::new(small_segments(100));
+    for _ in 0..100 {
+        append(&mut log, &Made::default());
+    }
+    assert_eq!(log.segments().count(), 100);
+    log.flush(0).unwrap();
+    assert_eq!(log.recovery_point(), log.end_offset());
+    for _ in 0..100 {
+        append(&mut log, &Made::default());
+    }
+    // A folder in the place of a file cannot be opened.
+    let index = fixture.path().join("00000000000000000150.index");
+    fs::remove_file(&index).unwrap();
+    fs::create_dir(&index).unwrap();
+    let before = log.recovery_point();
+    let error = log.flush(0).unwrap_err();
+    assert!(error.to_string().contains("00000000000000000150.index"), "{error}");
+    assert_eq!(log.recovery_point(), before);
+    assert!(log.check_usable().is_err(), "nobody knows what is on the disk");
+}

@@ -77,6 +77,36 @@ fn times_are_known_as_far_as_offsets_are() {
 }
 
 #[test]
+fn the_time_that_a_killed_kafka_had_not_written_is_found() {
+    let with_late = |late: i64| {
+        let (fixture, mut log) = Fixture::new(one_segment());
+        for number in 0..300 {
+            let time = if number == late { 9_000 } else { 1_000 };
+            append(&mut log, &Made { timestamps: vec![time; 10], ..Made::sized(10, 500) });
+        }
+        fixture
+    };
+    let entries = |fixture: &Fixture, kind, entry_bytes| {
+        let bytes = fs::read(file_path(&fixture.path(), Offset(0), kind)).unwrap();
+        bytes.chunks_exact(entry_bytes).take_while(|entry| entry.iter().any(|byte| *byte != 0)).count()
+    };
+    // The first batch has no entry.
+    let late = entries(&with_late(0), "index", 8) as i64;
+    let fixture = with_late(late);
+    let path = file_path(&fixture.path(), Offset(0), "timeindex");
+    let mut bytes = fs::read(&path).unwrap();
+    let last = entries(&fixture, "timeindex", 12) - 1;
+    // It writes an offset before its time.
+    assert_eq!(bytes[last * 12..][..8], 9_000i64.to_be_bytes());
+    bytes[last * 12..][..12].fill(0);
+    fs::write(&path, bytes).unwrap();
+    let (log, recovery) = reopen(&fixture);
+    assert!(recovery.scanned_bytes <= 130 * batch_bytes(), "{} bytes", recovery.scanned_bytes);
+    let found = log.offset_for_timestamp(9_000, log.end_offset()).unwrap().unwrap();
+    assert_eq!(found.offset, Offset(late * 10));
+}
+
+#[test]
 fn sealed_segments_are_not_read_at_all() {
     let fixture = killed(small_segments(1300), 60);
     let (log, recovery) = reopen(&fixture);

@@ -1,7 +1,7 @@
 //! Opening the last segment after a stop that was not clean: what is believed, what is checked, where it ends.
 //!
 //! ```text
-//!   resume   index entries | . . . . . . . . . . .|               believed where they rise, and the last one points to a batch
+//!   resume   index entries | . . . . . . . . . . .|               believed where they rise, and the last but one points to a batch
 //!            batches       [ ][ ][ ][ ][ ][ ][ ][ ][ ][ ][ ][ /   headers are read from that one on
 //!                                                       |<->|     checksums only at the very end
 //!
@@ -83,7 +83,9 @@ impl Active {
         let mut offset_index = OffsetIndex::reopen(&index_path("index"), base_offset, limits.max_bytes)?;
         let mut time_index = TimeIndex::reopen(&index_path("timeindex"), base_offset, limits.max_bytes)?;
         offset_index.truncate_behind(length)?;
-        // Times reach their file first, so that none is missing in front of the last offset, if there was room for all.
+        // Times reach their file first, so that none is missing in front of the last offset, if there was room for all. But of
+        // what a Kafka wrote that was killed, the last time may be missing.
+        offset_index.truncate_to(offset_index.last().offset)?;
         if time_index.is_full() {
             offset_index.truncate_to(time_index.last().offset.plus(1))?;
         }

@@ -106,7 +106,7 @@ impl World {
 }
 
 /// All batches, with the offsets they begin at; there is no gap between them.
-fn batches(log: &Log) -> Vec<(Offset, Vec<u8>)> {
+pub fn batches(log: &Log) -> Vec<(Offset, Vec<u8>)> {
     let (mut all, mut from) = (Vec::new(), log.start_offset());
     while from < log.end_offset() {
         let bytes = bytes_of(&log.read(from, u32::MAX, log.end_offset(), true).unwrap());

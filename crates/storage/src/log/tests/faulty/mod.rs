@@ -11,6 +11,7 @@ mod before_ack;
 mod compaction;
 mod found;
 mod history;
+mod truncation;
 mod world;
 
 use std::ops::Range;

@@ -223,6 +223,8 @@ impl World {
             51 => Step::AdvanceStart { to: self.between(start, end) },
             52 | 53 => Step::Truncate { to: self.between(start, end) },
             54 => match self.one_in(3) {
+                // Also before the first segment, as where a follower's leader begins earlier.
+                true if self.one_in(2) => Step::RestartAt { offset: self.between(0, start) },
                 true => Step::RestartAt { offset: end + self.between(1, 20) },
                 false => Step::Roll,
             },
