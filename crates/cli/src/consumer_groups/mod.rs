@@ -102,8 +102,10 @@ pub fn refuse(error: &OptionError) -> ExitCode {
     let mut screen = Screen::default();
     if error.is_found_late {
         say_error(&mut screen, &format!("{FAILURE_PREFIX}{}", error.message));
+        screen.note(error.trace());
+    } else {
+        screen.note(error.uncaught());
     }
-    screen.note(error.trace());
     screen.show();
     if error.is_found_late { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

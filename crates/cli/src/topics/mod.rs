@@ -21,7 +21,7 @@ use crate::connection::{self, Connection};
 use crate::topic_filter::TopicFilter;
 
 /// What the tool says on stdout before the reason of a failure.
-const FAILURE_PREFIX: &str = "Error while executing topic command : ";
+pub const FAILURE_PREFIX: &str = "Error while executing topic command : ";
 
 /// What to do with which topics.
 #[derive(Args, Clone, Debug, Default)]
