@@ -60,9 +60,9 @@ pub struct Request<'r> {
 /// Encodes the answer to one request; outlives the request's frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Responder {
-    api: ApiKey,
-    version: i16,
-    correlation_id: i32,
+    pub(crate) api: ApiKey,
+    pub(crate) version: i16,
+    pub(crate) correlation_id: i32,
 }
 
 impl Client {
@@ -153,17 +153,27 @@ impl Responder {
         // Quotas will decide here how long the client is to hold back, for every API alike.
         message.set_throttle_time_ms(0);
         let mut writer = Writer::with_limit(ANSWER_MAX_BYTES);
-        self.api.begin_response(&mut writer, self.version, self.correlation_id);
+        self.begin(&mut writer);
         message.encode(&mut writer, self.version);
         if writer.is_over_limit() {
             return Err(self.too_large());
         }
+        Ok(Self::finish(writer, slices))
+    }
+
+    /// Begins the frame of an answer whose body the caller encodes.
+    pub fn begin(self, writer: &mut Writer) {
+        self.api.begin_response(writer, self.version, self.correlation_id);
+    }
+
+    /// The answer that was begun there.
+    pub fn finish(mut writer: Writer, slices: Vec<LogSlice>) -> Answer {
         writer.finish_frame();
         if writer.buffer.capacity() > LARGE_BYTES {
             // It may wait for its client for long.
             writer.buffer.shrink_to_fit();
         }
-        Ok(Answer::new(writer, slices))
+        Answer::new(writer, slices)
     }
 
     /// What a handler says that sees beforehand that the answer would be too large.

@@ -31,8 +31,11 @@ impl Connection {
     }
 }
 
-/// Connects a tool of administrators. Names without an address are told of, and there is no client where none has one.
-pub fn connect(bootstrap: &str, options: &Options) -> Result<Cluster, Error> {
+/// Connects a tool of administrators, which will ask for `call` first, in the words of Kafka's client for administration. Names
+/// without an address are told of, and there is no client where none has one; where no broker answers, it is told why.
+///
+/// Differs from Kafka: a broker that cannot be reached is not tried again for 60 seconds.
+pub fn connect(bootstrap: &str, options: &Options, call: &'static str) -> Result<Cluster, Error> {
     Cluster::connect(bootstrap, options).map_err(|error| match error {
         Error::Unresolvable(tried) => {
             for address in tried {
@@ -43,6 +46,10 @@ pub fn connect(bootstrap: &str, options: &Options) -> Result<Cluster, Error> {
             }
             Error::NoAdminClient
         }
+        error @ (Error::Unreachable(_) | Error::Broken { .. } | Error::TimedOut { .. }) => {
+            eprintln!("WARN {error}");
+            Error::NoNode { call }
+        }
         other => other,
     })
 }
@@ -52,12 +59,13 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
+    use crate::client::LIST_GROUPS;
 
     #[test]
     fn a_name_without_an_address_makes_no_client() {
         // Longer than names may be, so that nobody is asked for it.
         let bootstrap = format!("{}:9092", "x".repeat(300));
-        let error = connect(&bootstrap, &Options::default()).unwrap_err();
+        let error = connect(&bootstrap, &Options::default(), "listTopics").unwrap_err();
         expect![[r#"
             Failed to create new KafkaAdminClient
             org.apache.kafka.common.KafkaException: Failed to create new KafkaAdminClient
@@ -68,7 +76,12 @@ mod tests {
     #[test]
     fn a_host_that_does_not_answer_is_another_matter() {
         // Nobody listens there.
-        let error = connect("127.0.0.1:1", &Options::default()).unwrap_err();
-        assert!(matches!(error, Error::Unreachable(_)), "{error}");
+        let told = |call| connect("127.0.0.1:1", &Options::default(), call).unwrap_err().exception();
+        expect![
+            "org.apache.kafka.common.errors.TimeoutException: Timed out waiting for a node assignment. Call: listTopics"
+        ]
+        .assert_eq(&told("listTopics"));
+        expect!["org.apache.kafka.common.KafkaException: Failed to find brokers to send ListGroups"]
+            .assert_eq(&told(LIST_GROUPS));
     }
 }

@@ -29,6 +29,9 @@ use crate::screen::Screen;
 /// The only version of the file.
 const VERSION: i64 = 1;
 
+/// What is asked for first, as Kafka's client calls it.
+const CALL: &str = "deleteRecords(api=METADATA)";
+
 /// What to delete.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Arguments {
@@ -64,9 +67,16 @@ fn execute(arguments: &Arguments, bootstrap: &str, path: &Path, screen: &mut Scr
     let text = fs::read_to_string(path).map_err(|_| format!("Unable to read file {}", path.display()))?;
     let offsets = read(&text)?;
     let options = arguments.connection.options("ottla-delete-records")?;
-    let mut cluster = connection::connect(bootstrap, &options).map_err(|error| error.told())?;
+    let connected = match connection::connect(bootstrap, &options, CALL) {
+        Ok(cluster) => Ok(cluster),
+        Err(Error::NoNode { call }) => Err(call),
+        Err(error) => return Err(error.told()),
+    };
     screen.say("Executing records delete operation");
-    let deleted = delete(&mut cluster, &offsets).map_err(|error| error.to_string())?;
+    let deleted = match connected {
+        Ok(mut cluster) => delete(&mut cluster, &offsets).map_err(|error| error.to_string())?,
+        Err(call) => offsets.into_keys().map(|of| (of, Err(Error::NoNode { call }))).collect(),
+    };
     screen.say("Records delete operation completed:");
     show(deleted, screen);
     Ok(())

@@ -100,7 +100,7 @@ fn execute(arguments: &Arguments, screen: &mut Screen) -> Result<(), Failure> {
     let (timestamp, rules) = arguments.read().map_err(Failure::Failed)?;
     let options = arguments.connection.options("GetOffsetShell").map_err(Failure::Failed)?;
     let failed = |error: Error| Failure::Failed(error.exception());
-    let mut cluster = connection::connect(bootstrap, &options).map_err(|error| match error {
+    let mut cluster = connection::connect(bootstrap, &options, "listTopics").map_err(|error| match error {
         Error::NoAdminClient => Failure::Failed(error.told()),
         other => failed(other),
     })?;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use option_errors::OptionError;
+use screen::Screen;
 
 mod allocator;
 mod broker;
@@ -103,15 +104,33 @@ pub fn main() -> ExitCode {
 /// Says what is wrong with options in Kafka's words, where the tool has such.
 fn refuse(arguments: &[OsString], answer: &clap::Error) -> Option<ExitCode> {
     let error = OptionError::of(answer)?;
-    match arguments.get(1)?.to_str()? {
-        "consumer-groups" => Some(consumer_groups::refuse(&error)),
-        tool @ ("get-offsets" | "configs") => {
-            let prefix = if tool == "get-offsets" { "Error occurred: " } else { "" };
-            eprintln!("{prefix}{}\nTry 'ottla {tool} --help'.", error.message);
-            Some(ExitCode::FAILURE)
-        }
-        _ => None,
+    let tool = arguments.get(1)?.to_str()?;
+    if tool == "consumer-groups" {
+        return Some(consumer_groups::refuse(&error));
     }
+    let screen = refusal(tool, &error)?;
+    screen.show();
+    Some(ExitCode::FAILURE)
+}
+
+/// What a tool shows of options that cannot be read.
+fn refusal(tool: &str, error: &OptionError) -> Option<Screen> {
+    let mut screen = Screen::default();
+    let message = &error.message;
+    let help = format!("Try 'ottla {tool} --help'.");
+    match (tool, error.is_found_late) {
+        ("topics", true) => {
+            screen.say(format!("{}{message}", topics::FAILURE_PREFIX));
+            screen.note(format!("ERROR {message}"));
+        }
+        ("console-consumer", true) | ("dump-log", _) => screen.note(error.uncaught()),
+        ("get-offsets", _) => screen.note(format!("Error occurred: {message}\n{help}")),
+        ("topics" | "configs" | "delete-records" | "log-dirs" | "console-producer" | "console-consumer", _) => {
+            screen.note(format!("{message}\n{help}"));
+        }
+        _ => return None,
+    }
+    Some(screen)
 }
 
 /// The arguments, with the second dash before names of options that have only one: Kafka's tools take them so.
@@ -181,6 +200,33 @@ mod tests {
             "ottla consumer-groups --desc",
             &expect!["joptsimple.UnrecognizedOptionException: desc is not a recognized option false"],
         );
+    }
+
+    #[test]
+    fn each_tool_says_it_where_kafkas_does() {
+        let shown = |tool: &str, rest: &str| {
+            let error = parse(&format!("ottla {tool} {rest}")).expect_err("it is refused");
+            let screen =
+                refusal(tool, &OptionError::of(&error).expect("Kafka has words for it")).expect("it has a text");
+            format!("{}{}", screen.out, screen.notes)
+        };
+        for tool in ["topics", "configs", "delete-records", "log-dirs", "console-producer", "console-consumer"] {
+            let expected = format!("nosuch is not a recognized option\nTry 'ottla {tool} --help'.\n");
+            assert_eq!(shown(tool, "--nosuch"), expected);
+        }
+        expect![[r#"
+            Error while executing topic command : Cannot parse argument 'x' of option partitions
+            ERROR Cannot parse argument 'x' of option partitions
+        "#]]
+        .assert_eq(&shown("topics", "--create --partitions x"));
+        expect![[r#"
+            Exception in thread "main" joptsimple.OptionArgumentConversionException: Cannot parse argument 'x' of option partition
+        "#]]
+        .assert_eq(&shown("console-consumer", "--partition x"));
+        expect![[r#"
+            Exception in thread "main" joptsimple.UnrecognizedOptionException: nosuch is not a recognized option
+        "#]]
+        .assert_eq(&shown("dump-log", "--nosuch"));
     }
 
     #[test]

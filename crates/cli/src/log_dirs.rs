@@ -61,7 +61,7 @@ fn execute(arguments: &Arguments, screen: &mut Screen) -> Result<(), String> {
     let bootstrap = arguments.connection.bootstrap_server.as_deref().unwrap_or_default();
     let options = arguments.connection.options("log-dirs-tool")?;
     let failed = |error: Error| error.exception();
-    let mut cluster = connection::connect(bootstrap, &options).map_err(|error| match error {
+    let mut cluster = connection::connect(bootstrap, &options, "listNodes").map_err(|error| match error {
         Error::NoAdminClient => error.told(),
         other => failed(other),
     })?;

@@ -49,4 +49,9 @@ impl OptionError {
     pub fn trace(&self) -> String {
         format!("joptsimple.{}: {}", self.class, self.message)
     }
+
+    /// The same, where the tool does not catch it.
+    pub fn uncaught(&self) -> String {
+        format!("Exception in thread \"main\" {}", self.trace())
+    }
 }

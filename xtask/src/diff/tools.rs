@@ -6,8 +6,10 @@
 //! ```text
 //!   # …                         a remark
 //!   ! topics --create …         done by our tool only, so that there is something to look at
+//!   % producer-perf-test …      done by Kafka's tool only
 //!   & console-consumer --group g …   goes on beside the others, by our tool; its group is waited for
 //!   consumer-groups --list      run with both and compared
+//!   - consumer-groups --list    as before, without the address of a broker
 //!   ~ consumer-groups …         as before, where Kafka writes words in no order of their own
 //!   ? why | consumer-groups …   run with both; differs on purpose
 //!   = name text                 a file of the scratch folder with this text
@@ -63,6 +65,11 @@ pub fn run(installed: &Installed, bootstrap: &str, scratch: &Path, names: &[Stri
     for line in text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
         if let Some(line) = line.strip_prefix("! ") {
             let done = ours(bootstrap, scratch, line)?;
+            if done.code != Some(0) {
+                return Err(format!("{line}: {}{}", done.stdout, done.complaint).into());
+            }
+        } else if let Some(line) = line.strip_prefix("% ") {
+            let done = theirs(installed, bootstrap, scratch, line)?;
             if done.code != Some(0) {
                 return Err(format!("{line}: {}{}", done.stdout, done.complaint).into());
             }
@@ -143,11 +150,13 @@ fn path(word: &str, scratch: &Path) -> String {
 
 /// The words of a line, with what stands for others filled in.
 fn words(line: &str, twin: &str, bootstrap: &str, scratch: &Path) -> Vec<String> {
+    let (has_none, line) = line.strip_prefix("- ").map_or((false, line), |line| (true, line));
     let mut words: Vec<String> = Vec::new();
     for word in split(line) {
         words.push(path(&word.replace("{}", twin), scratch));
     }
-    if !LOCAL.contains(&words[0].as_str()) && !words.iter().any(|word| word == "--bootstrap-server") {
+    let has_none = has_none || LOCAL.contains(&words[0].as_str());
+    if !has_none && !words.iter().any(|word| word == "--bootstrap-server") {
         words.splice(1..1, ["--bootstrap-server".to_owned(), bootstrap.to_owned()]);
     }
     words

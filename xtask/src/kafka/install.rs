@@ -14,13 +14,14 @@ const PARTS: [&str; 2] = ["node", "tools"];
 /// For a program that lives for a second: the JVM's second compiler would cost it more than it gives.
 pub const SHORT_LIVED: [&str; 2] = ["-XX:TieredStopAtLevel=1", "-Xmx512M"];
 /// Every tool we use or name in the documentation, with the class that Kafka's script of that name starts.
-const TOOLS: [(&str, &str); 23] = [
+const TOOLS: [(&str, &str); 24] = [
     ("kafka-broker-api-versions", "org.apache.kafka.tools.BrokerApiVersionsCommand"),
     ("kafka-client-metrics", "org.apache.kafka.tools.ClientMetricsCommand"),
     ("kafka-cluster", "org.apache.kafka.tools.ClusterTool"),
     ("kafka-configs", "kafka.admin.ConfigCommand"),
     ("kafka-console-consumer", "org.apache.kafka.tools.consumer.ConsoleConsumer"),
     ("kafka-console-producer", "org.apache.kafka.tools.ConsoleProducer"),
+    ("kafka-console-share-consumer", "org.apache.kafka.tools.consumer.ConsoleShareConsumer"),
     ("kafka-consumer-groups", "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"),
     ("kafka-consumer-perf-test", "org.apache.kafka.tools.ConsumerPerformance"),
     ("kafka-delete-records", "org.apache.kafka.tools.DeleteRecordsCommand"),

@@ -85,7 +85,8 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let fetch: FetchRequest<'_> = request.decode()?;
     let version = request.version();
     let by_id = version >= TOPIC_IDS_FROM;
-    let wanted = wanted_of(&fetch, by_id, &request.node.image());
+    let image = request.node.image();
+    let wanted = wanted_of(&fetch, by_id, &image);
     let forgotten = fetch.forgotten_topics_data.iter().flat_map(|topic| {
         let key = topic_key(by_id, &topic.topic, topic.topic_id);
         topic.partitions.iter().map(move |&partition| (key.clone(), partition))
@@ -103,12 +104,13 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     if wanted.len() + request.node.fetch_sessions.remembered(fetch.session_id) >= LARGE_FROM {
         request.is_large()?;
     }
-    let opened = match request.node.fetch_sessions.open(Instant::now(), session, by_id, wanted, forgotten) {
+    let mut opened = match request.node.fetch_sessions.open(Instant::now(), session, by_id, wanted, forgotten) {
         Ok(opened) => opened,
         Err(code) => {
             return request.reply(FetchResponse { error_code: code.code(), ..Default::default() });
         }
     };
+    opened.name_unknown(|id| image.topic_by_id(id).map(|topic| topic.name.clone()));
     let replica_id = if version >= REPLICA_STATE_FROM { fetch.replica_state.replica_id } else { fetch.replica_id };
     let reader = match (replica_id, fetch.isolation_level) {
         (DEBUG_CONSUMER, _) => Reader::Debug,
@@ -230,7 +232,7 @@ impl Fetch {
     }
 
     fn parked_bytes(&self) -> usize {
-        let names = self.opened.wanted.iter().map(|wanted| wanted.topic.name_bytes()).sum::<usize>();
+        let names = self.opened.wanted.iter().map(Wanted::name_bytes).sum::<usize>();
         PARKED_BYTES + self.partitions.len() * PARKED_PARTITION_BYTES + names
     }
 

@@ -43,8 +43,8 @@ pub enum TopicKey {
 pub struct Wanted {
     /// Its topic.
     pub topic: TopicKey,
-    /// The name of a topic that is asked for by its id, as it was when that was asked first: a topic that is deleted later, or
-    /// made anew, is known by it, and so says Kafka's code for that. It is shared with the image.
+    /// The name of a topic that is asked for by its id, as it was when there first was such a topic: one that is deleted later,
+    /// or made anew, is known by it, and so says Kafka's code for that. It is shared with the image.
     pub name: Option<Arc<str>>,
     /// Its number.
     pub partition: i32,
@@ -108,6 +108,8 @@ struct Remembered {
     wanted: Wanted,
     high_watermark: i64,
     log_start_offset: i64,
+    /// What is counted for it.
+    memory_bytes: usize,
 }
 
 /// A fetch that is under way.
@@ -246,6 +248,16 @@ impl FetchSessions {
 }
 
 impl Opened {
+    /// Finds the names of topics that were unknown when their ids were asked for first. As in Kafka, a session does that with
+    /// each of its fetches.
+    pub fn name_unknown(&mut self, name_of: impl Fn(Uuid) -> Option<Arc<str>>) {
+        for wanted in &mut self.wanted {
+            if let (TopicKey::Id(id), None) = (&wanted.topic, &wanted.name) {
+                wanted.name = name_of(*id);
+            }
+        }
+    }
+
     /// Remembers what is about to be said (one entry for each of `wanted`, in order), and tells which of them the answer
     /// carries: all in a full answer, the changed ones in an incremental one.
     pub fn say(&self, said: &[Said]) -> Vec<bool> {
@@ -294,19 +306,21 @@ impl Session {
             remembered.wanted = Wanted { name, ..wanted };
             return true;
         }
-        if !self.used_bytes.take(wanted.topic.memory_bytes(), memory_bytes) {
+        let own_bytes = wanted.memory_bytes();
+        if !self.used_bytes.take(own_bytes, memory_bytes) {
             return false;
         }
         self.index.insert(key, self.next_place);
-        self.order.insert(self.next_place, Remembered { wanted, high_watermark: -1, log_start_offset: -1 });
+        let remembered = Remembered { wanted, high_watermark: -1, log_start_offset: -1, memory_bytes: own_bytes };
+        self.order.insert(self.next_place, remembered);
         self.next_place += 1;
         true
     }
 
     fn forget(&mut self, topic: &TopicKey, partition: i32) {
         if let Some(place) = self.index.remove(&(topic.clone(), partition)) {
-            self.order.remove(&place);
-            self.used_bytes.give_back(topic.memory_bytes());
+            let forgotten = self.order.remove(&place).expect("the index names places that exist");
+            self.used_bytes.give_back(forgotten.memory_bytes);
         }
     }
 
@@ -314,6 +328,9 @@ impl Session {
     fn say(&mut self, wanted: &Wanted, said: Said, incremental: bool) -> bool {
         let Some(place) = self.index.get_mut(&(wanted.topic.clone(), wanted.partition)) else { return true };
         let remembered = self.order.get_mut(place).expect("the index names places that exist");
+        if remembered.wanted.name.is_none() {
+            remembered.wanted.name.clone_from(&wanted.name);
+        }
         let changed =
             remembered.high_watermark != said.high_watermark || remembered.log_start_offset != said.log_start_offset;
         remembered.high_watermark = said.high_watermark;
@@ -333,16 +350,19 @@ impl TopicKey {
     pub fn is_named(&self, name: &str) -> bool {
         matches!(self, Self::Name(own) if **own == *name)
     }
+}
 
-    /// The bytes of its name. They are counted with each of its partitions, though these may share it.
+impl Wanted {
+    /// The bytes of its topic's name. They are counted with each of its partitions, though these may share it; and of a topic
+    /// that is asked for by its id too, which the session remembers longer than the image may.
     pub fn name_bytes(&self) -> usize {
-        match self {
-            Self::Name(name) => name.len(),
-            Self::Id(_) => 0,
+        match &self.topic {
+            TopicKey::Name(name) => name.len(),
+            TopicKey::Id(_) => self.name.as_ref().map_or(0, |name| name.len()),
         }
     }
 
-    /// What a partition of this topic takes to remember.
+    /// What it takes to remember.
     fn memory_bytes(&self) -> usize {
         ENTRY_BYTES + self.name_bytes()
     }
@@ -414,6 +434,24 @@ mod tests {
     }
 
     #[test]
+    fn a_topic_that_comes_later_is_found_and_remembered() {
+        let (sessions, now) = (FetchSessions::new(10, 1), Instant::now());
+        let unnamed = Wanted { topic: TopicKey::Id(Uuid(7)), ..wanted("", 0) };
+        let first = sessions.open(now, (0, 0), true, vec![unnamed], []).expect("new");
+        let id = first.session_id;
+        for (epoch, known, expected) in [(1, None, None), (2, Some("late"), Some("late")), (3, None, Some("late"))] {
+            let mut opened = sessions.open(now, (id, epoch), true, vec![], []).expect("known");
+            opened.name_unknown(|id| known.filter(|_| id == Uuid(7)).map(Into::into));
+            assert_eq!(opened.wanted[0].name.as_deref(), expected, "epoch {epoch}");
+            opened.say(&[said(0, false)]);
+        }
+        drop(first);
+        let forgotten = [(TopicKey::Id(Uuid(7)), 0)];
+        sessions.open(now, (id, 4), true, vec![], forgotten).expect("known");
+        assert_eq!(sessions.used_bytes.load(Ordering::Relaxed), 0, "as much is given back as was counted");
+    }
+
+    #[test]
     fn what_is_wanted_and_forgotten_at_once_is_forgotten() {
         let (sessions, now) = (FetchSessions::new(10, 1), Instant::now());
         let first = vec![wanted("a", 0), wanted("a", 1)];
@@ -451,7 +489,7 @@ mod tests {
 
     #[test]
     fn sessions_that_would_remember_too_much_are_not_made() {
-        let sessions = FetchSessions::with_memory(10, 1, 100 * wanted("a", 0).topic.memory_bytes());
+        let sessions = FetchSessions::with_memory(10, 1, 100 * wanted("a", 0).memory_bytes());
         let now = Instant::now();
         let many = |count| (0..count).map(|partition| wanted("a", partition)).collect::<Vec<_>>();
         let open = |session, wanted| sessions.open(now, session, false, wanted, []).map(|opened| opened.session_id);
@@ -470,7 +508,7 @@ mod tests {
 
     #[test]
     fn what_is_forgotten_makes_room() {
-        let sessions = FetchSessions::with_memory(10, 1, wanted("a", 0).topic.memory_bytes());
+        let sessions = FetchSessions::with_memory(10, 1, wanted("a", 0).memory_bytes());
         let now = Instant::now();
         let id = sessions.open(now, (0, 0), false, vec![wanted("a", 0)], []).expect("new").session_id;
         let forgotten = [(TopicKey::Name("a".into()), 0)];

@@ -49,6 +49,7 @@ mod metadata;
 mod offset_commit;
 mod offset_delete;
 mod offset_fetch;
+mod offset_fetch_answer;
 mod offset_for_leader_epoch;
 pub mod produce;
 mod push_telemetry;

@@ -86,7 +86,8 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     });
     let node = Arc::clone(request.node);
     reply::ask(request, &asked.group_id, question, move |answer| match answer {
-        Ok(Answer::OffsetCommit(codes)) => {
+        Ok(Answer::OffsetCommit(mut codes)) => {
+            codes.iter_mut().for_each(|code| *code = of_version(*code, version));
             node.metrics.committed(codes.iter().filter(|code| **code == ErrorCode::None).count());
             to_wire(results.with(&codes))
         }
@@ -115,6 +116,14 @@ fn find(request: &Request<'_>, image: &Image, topic: &AskedTopic<'_>) -> Result<
     Ok((Arc::clone(&found.name), found.id))
 }
 
+/// Of a topic that went meanwhile, the group says that it is unknown; here it may have been named by its id.
+fn of_version(code: ErrorCode, version: i16) -> ErrorCode {
+    match code {
+        ErrorCode::UnknownTopicOrPartition if version >= TOPIC_IDS_FROM => ErrorCode::UnknownTopicId,
+        code => code,
+    }
+}
+
 fn has_partition(image: &Image, topic: &str, partition: i32) -> bool {
     image.topic(topic).is_some_and(|topic| topic.partitions.get(&PartitionIndex(partition)).is_some())
 }
@@ -127,4 +136,16 @@ fn to_wire(results: Vec<TopicResult>) -> OffsetCommitResponse<'static> {
         partitions: topic.partitions.into_iter().map(partition).collect(),
     });
     OffsetCommitResponse { topics: topics.collect(), ..Default::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_that_goes_while_it_is_committed_to_is_unknown_as_it_was_named() {
+        let (unknown, by_id) = (ErrorCode::UnknownTopicOrPartition, ErrorCode::UnknownTopicId);
+        assert_eq!([9, 10].map(|version| of_version(unknown, version)), [unknown, by_id]);
+        assert_eq!(of_version(ErrorCode::None, 10), ErrorCode::None);
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ottla_base::{BrokerId, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
 use ottla_coordinator::group::{
     Answer, CommittedOffset, DeleteGroups, GroupFilter, GroupState, Heartbeat, JoinGroup, OffsetCommit, OffsetToCommit,
-    Protocol, Record, TopicToFetch,
+    Protocol, Record,
 };
 use ottla_metadata::settings::topic::TopicSettings;
 use ottla_protocol::internal::metadata::{MetadataRecord, TopicRecord};
@@ -166,9 +166,8 @@ fn offset(shard: &Shard, group: &str, partition: i32) -> Option<i64> {
 }
 
 fn offset_of(shard: &Shard, group: &str, topic: &str, partition: i32) -> Option<i64> {
-    let topics = [TopicToFetch { topic: topic.into(), topic_id: Uuid::ZERO, partitions: vec![partition] }];
-    let fetched = shard.read(|groups| groups.fetch_offsets(group, &topics)).unwrap();
-    fetched[0].offsets[0].committed.as_ref().map(|committed| committed.offset)
+    let offsets = shard.read(|groups| groups.offsets(group)).unwrap();
+    offsets.get(topic, partition).map(|committed| committed.offset)
 }
 
 #[test]
@@ -303,7 +302,7 @@ fn flushing(folder: &Path, settings: &str) -> (Fixture, Arc<Partition>, Arc<Shar
     (fixture, partition, shard)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_is_not_committed_in_time_is_answered_that_the_coordinator_is_not_available() {
     let folder = tempfile::tempdir().unwrap();
     let (_fixture, partition, shard) = flushing(folder.path(), "offsets.commit.timeout.ms=1");

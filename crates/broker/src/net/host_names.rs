@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Weak};
 
@@ -47,6 +48,8 @@ pub struct HostNames {
 /// Sets the rates at which named hosts may connect, and how many connections they may have.
 pub struct HostRates {
     waiting: SyncSender<Wanted>,
+    /// Whether the numbers are to be looked up already: as they are then, so that once is enough.
+    numbers_wait: Arc<AtomicBool>,
 }
 
 /// What is to be looked up.
@@ -115,9 +118,11 @@ impl HostRates {
     ) -> io::Result<Self> {
         let (waiting, rates) = mpsc::sync_channel(RATES_WAITING_MAX);
         let connections = Arc::downgrade(connections);
-        let work = move || set_limits(&rates, &connections, &running, resolve);
+        let numbers_wait = Arc::<AtomicBool>::default();
+        let waits = Arc::clone(&numbers_wait);
+        let work = move || set_limits(&rates, &connections, (&running, &waits), resolve);
         std::thread::Builder::new().name("ottla-host-rates".to_owned()).spawn(work)?;
-        Ok(Self { waiting })
+        Ok(Self { waiting, numbers_wait })
     }
 
     /// Has the rate of a host set, or taken away, behind those that were given before.
@@ -130,7 +135,11 @@ impl HostRates {
 
     /// Has the hosts looked up for which the settings have numbers of connections.
     pub fn look_up_numbers(&self) {
+        if self.numbers_wait.swap(true, Ordering::SeqCst) {
+            return;
+        }
         if self.waiting.try_send(Wanted::Numbers).is_err() {
+            self.numbers_wait.store(false, Ordering::SeqCst);
             warn!("too many hosts wait to be looked up: max.connections.per.ip.overrides acts for addresses alone");
         }
     }
@@ -139,13 +148,17 @@ impl HostRates {
 fn set_limits(
     wanted: &Receiver<Wanted>,
     quotas: &Weak<ConnectionQuotas>,
-    running: &Newest,
+    (running, numbers_wait): (&Newest, &AtomicBool),
     resolve: impl Fn(&str) -> Vec<IpAddr>,
 ) {
     for wanted in wanted {
         let names = match &wanted {
             Wanted::Rate(name, _) => vec![name.clone()],
-            Wanted::Numbers => running.named_hosts(),
+            Wanted::Numbers => {
+                // Whatever is set from here on is looked up once more.
+                numbers_wait.store(false, Ordering::SeqCst);
+                running.named_hosts()
+            }
         };
         for name in names {
             if quotas.strong_count() == 0 {
@@ -234,6 +247,24 @@ mod tests {
         go_on.send(()).unwrap();
         assert_eq!(asked.recv().unwrap(), "no-host");
         assert_eq!(running.get().max_connections_from(ADDRESS), 3);
+    }
+
+    #[test]
+    fn numbers_that_wait_to_be_looked_up_are_not_looked_up_again_and_again() {
+        let (resolve, asked, go_on) = slowly();
+        let (quotas, running) = (ConnectionQuotas::new(Windows::new(11, 1)), running());
+        let rates = HostRates::start(&quotas, running.clone(), resolve).unwrap();
+        let own = [("max.connections.per.ip.overrides".to_owned(), "host:3".to_owned())];
+        let least = Config::new(Written::from_text("server.properties", LEAST).unwrap()).unwrap().0;
+        running.take_over(&least.values(&own.into(), &BTreeMap::new()));
+        rates.set("slow", None);
+        assert_eq!(asked.recv().unwrap(), "slow");
+        (0..2 * RATES_WAITING_MAX).for_each(|_| rates.look_up_numbers());
+        rates.set("last", None);
+        go_on.send(()).unwrap();
+        assert_eq!([asked.recv().unwrap(), asked.recv().unwrap()], ["host", "last"]);
+        rates.look_up_numbers();
+        assert_eq!(asked.recv().unwrap(), "host", "they may have changed since");
     }
 
     fn names(names: impl IntoIterator<Item = impl ToString>) -> BTreeSet<String> {

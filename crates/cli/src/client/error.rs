@@ -20,6 +20,11 @@ pub enum Error {
     Unresolvable(Vec<Address>),
     /// The same, to a tool of administrators, which has told of the names.
     NoAdminClient,
+    /// No broker could be asked: to a tool of administrators, which has told why.
+    NoNode {
+        /// What it asks for first, as Kafka's client for administration calls that.
+        call: &'static str,
+    },
     /// A connection ended while an answer was due.
     Broken {
         /// The other end.
@@ -66,6 +71,9 @@ pub enum Error {
     },
 }
 
+/// What Kafka's tools ask all brokers for, which has a text of its own where there is none.
+pub const LIST_GROUPS: &str = "listGroups";
+
 impl Error {
     /// The refusal behind a code, with the broker's message or, where it gave none, `what` was asked for.
     pub fn refused(code: i16, message: Option<&str>, what: impl FnOnce() -> String) -> Self {
@@ -90,8 +98,11 @@ impl Error {
                      org.apache.kafka.common.config.ConfigException: No resolvable bootstrap urls given in bootstrap.servers"
                 );
             }
+            Self::NoNode { call: LIST_GROUPS } => return format!("org.apache.kafka.common.KafkaException: {self}"),
             Self::Refused { code, .. } => *code,
-            Self::Unreachable(_) | Self::Unresolvable(_) | Self::TimedOut { .. } => ErrorCode::RequestTimedOut,
+            Self::Unreachable(_) | Self::Unresolvable(_) | Self::NoNode { .. } | Self::TimedOut { .. } => {
+                ErrorCode::RequestTimedOut
+            }
             Self::NotServed { .. } => ErrorCode::UnsupportedVersion,
             Self::Broken { .. } => ErrorCode::NetworkException,
             Self::Address(_) | Self::Garbled { .. } | Self::BadRecords { .. } => ErrorCode::UnknownServerError,
@@ -122,6 +133,7 @@ impl Error {
             Self::Refused { code, .. } => code.is_retriable(),
             Self::Address(_)
             | Self::NoAdminClient
+            | Self::NoNode { .. }
             | Self::NotServed { .. }
             | Self::Garbled { .. }
             | Self::BadRecords { .. } => false,
@@ -167,6 +179,8 @@ impl fmt::Display for Error {
                 write!(f, "no name has an address: {}. Check --bootstrap-server", tried.join(", "))
             }
             Self::NoAdminClient => f.write_str("Failed to create new KafkaAdminClient"),
+            Self::NoNode { call: LIST_GROUPS } => f.write_str("Failed to find brokers to send ListGroups"),
+            Self::NoNode { call } => write!(f, "Timed out waiting for a node assignment. Call: {call}"),
             Self::Broken { peer, error } => write!(f, "the connection to {peer} ended: {}", reason(error)),
             Self::TimedOut { peer, api, timeout } => {
                 write!(f, "{peer} did not answer {} within {} ms", api.name(), timeout.as_millis())

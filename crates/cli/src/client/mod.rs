@@ -31,7 +31,7 @@ pub use assignor::Assignor;
 pub use by_topic::by_topic;
 pub use cluster::{Cluster, PartitionDescription, TopicDescription, Topics};
 pub use connection::{Answer, Connection, Options};
-pub use error::Error;
+pub use error::{Error, LIST_GROUPS};
 pub use fetch::{Fetcher, FetcherOptions, Incoming, IsolationLevel, OffsetReset, Position};
 pub use member::{Member, MemberOptions, Standing};
 pub use produce::{Acks, OutgoingHeader, OutgoingRecord, Producer, ProducerOptions, Unwritten};

@@ -21,12 +21,15 @@ use std::process::ExitCode;
 pub use arguments::Arguments;
 use arguments::{Changes, Entities};
 
-use crate::client::Error;
+use crate::client::{Error, LIST_GROUPS};
 use crate::connection;
 use crate::screen::Screen;
 
 /// The types of entities.
 const TYPES: [&str; 8] = ["topics", "clients", "users", "brokers", "ips", "client-metrics", "groups", "broker-loggers"];
+
+/// What is asked for first where quotas are meant.
+const QUOTAS_CALL: &str = "describeClientQuotas";
 
 /// Why the tool ends with a failure.
 #[derive(Debug)]
@@ -53,6 +56,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             screen.note(format!("Error while executing config command with args '{}'", words.join(" ")));
             screen.note(match error {
                 Error::NoAdminClient => error.exception(),
+                // Kafka's tool does not wait for its client here.
+                Error::NoNode { call: QUOTAS_CALL } => "java.util.concurrent.TimeoutException".to_owned(),
                 _ => format!("java.util.concurrent.ExecutionException: {}", error.exception()),
             });
         }
@@ -73,8 +78,16 @@ fn execute(arguments: &Arguments, words: &[String], screen: &mut Screen) -> Resu
     let connection = &arguments.connection;
     let bootstrap = connection.bootstrap_server.as_deref().expect("it has been checked that it is there");
     let options = connection.options("ottla-configs").map_err(Failure::Illegal)?;
-    let mut cluster = connection::connect(bootstrap, &options)?;
     let has_quotas = ["users", "clients", "ips"].contains(&entities.types[0].as_str());
+    let call = match (entities.types[0].as_str(), arguments.alter) {
+        _ if has_quotas => QUOTAS_CALL,
+        (_, true) => "incrementalAlterConfigs",
+        ("topics", false) => "listTopics",
+        ("brokers" | "broker-loggers", false) => "listNodes",
+        ("groups", false) => LIST_GROUPS,
+        (_, false) => "listConfigResources",
+    };
+    let mut cluster = connection::connect(bootstrap, &options, call)?;
     match (has_quotas, arguments.alter) {
         (false, false) => resources::describe(&mut cluster, &entities, arguments.all, screen),
         (false, true) => resources::alter(&mut cluster, &entities, &changes),

@@ -85,6 +85,24 @@ pub fn delete_offsets(cluster: &mut Cluster, arguments: &Arguments, screen: &mut
     Ok(())
 }
 
+/// Says that no broker could be asked: of topics in `call`, which Kafka's tool does for those that are named without partitions.
+pub fn show_no_offsets_deleted(arguments: &Arguments, call: &'static str, screen: &mut Screen) -> Result<(), Failure> {
+    const DELETE: &str = "offsetDelete(api=FIND_COORDINATOR)";
+    let mut outcomes = Vec::new();
+    for topic in &arguments.topic {
+        if topic.contains(':') {
+            let partitions = read_topic_partitions(topic).map_err(Failure::Usage)?.into_iter();
+            outcomes
+                .extend(partitions.map(|of| ((of.topic, Some(of.partition.0)), Err(Error::NoNode { call: DELETE }))));
+        } else {
+            outcomes.push(((topic.clone(), None), Err(Error::NoNode { call })));
+        }
+    }
+    let group = arguments.group.first().map_or("", String::as_str);
+    show_deleted_offsets(group, Some(ErrorCode::RequestTimedOut), outcomes, screen);
+    Ok(())
+}
+
 /// The partitions that are meant, and what to say of topics that are not there.
 fn partitions_of(cluster: &mut Cluster, topics: &[String]) -> Result<(Vec<TopicPartition>, Vec<Outcome>), Failure> {
     let mut partitions = BTreeSet::new();

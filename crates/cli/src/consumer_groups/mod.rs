@@ -25,7 +25,7 @@ use std::time::Duration;
 use arguments::Action;
 pub use arguments::Arguments;
 
-use crate::client::{Cluster, Error};
+use crate::client::{Cluster, Error, LIST_GROUPS};
 use crate::connection;
 use crate::option_errors::OptionError;
 use crate::screen::Screen;
@@ -45,6 +45,14 @@ pub enum Failure {
         /// The first line of Kafka's stack trace, for stderr.
         trace: String,
     },
+}
+
+/// Why there is nobody to ask.
+enum NotConnected {
+    /// How to connect is not said well.
+    Options(String),
+    /// No broker answers.
+    Failed(Error),
 }
 
 impl Failure {
@@ -94,8 +102,10 @@ pub fn refuse(error: &OptionError) -> ExitCode {
     let mut screen = Screen::default();
     if error.is_found_late {
         say_error(&mut screen, &format!("{FAILURE_PREFIX}{}", error.message));
+        screen.note(error.trace());
+    } else {
+        screen.note(error.uncaught());
     }
-    screen.note(error.trace());
     screen.show();
     if error.is_found_late { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -112,7 +122,10 @@ fn execute(arguments: &Arguments, screen: &mut Screen) -> Result<(), Failure> {
     if arguments.timeout < 0 {
         return Err(timed_out_before(action));
     }
-    let mut cluster = connect(arguments)?;
+    let mut cluster = match connect(arguments, first_call(action, arguments)) {
+        Ok(cluster) => cluster,
+        Err(error) => return unreached(&error, action, arguments, screen),
+    };
     match action {
         Action::List => list::list(&mut cluster, arguments, screen),
         Action::Describe => describe::describe(&mut cluster, arguments, screen),
@@ -135,21 +148,50 @@ fn timed_out_before(action: Action) -> Failure {
     })
 }
 
-fn connect(arguments: &Arguments) -> Result<Cluster, Failure> {
+/// What Kafka's tool asks for first, as its client calls that.
+fn first_call(action: Action, arguments: &Arguments) -> &'static str {
+    match action {
+        Action::List => LIST_GROUPS,
+        _ if arguments.all_groups => LIST_GROUPS,
+        Action::Delete => "deleteConsumerGroups(api=FIND_COORDINATOR)",
+        Action::DeleteOffsets => "listNodes",
+        _ => "describeConsumerGroups(api=FIND_COORDINATOR)",
+    }
+}
+
+fn connect(arguments: &Arguments, call: &'static str) -> Result<Cluster, NotConnected> {
     let connection = &arguments.connection;
     let bootstrap = connection.bootstrap_server.as_deref().expect("it has been checked that it is there");
-    let mut options = connection.options("ottla-consumer-groups").map_err(Failure::runtime)?;
+    let mut options = connection.options("ottla-consumer-groups").map_err(NotConnected::Options)?;
     options.request_timeout = Duration::from_millis(u64::try_from(arguments.timeout).unwrap_or(0).max(1));
     options.connect_timeout = options.connect_timeout.min(options.request_timeout);
-    connection::connect(bootstrap, &options).map_err(|error| match &error {
-        Error::NoAdminClient => Failure::direct(&error),
-        Error::Address(_) => {
+    connection::connect(bootstrap, &options, call).map_err(NotConnected::Failed)
+}
+
+/// Says that nobody could be asked, as Kafka's tool says it of what it was to do.
+fn unreached(error: &NotConnected, action: Action, arguments: &Arguments, screen: &mut Screen) -> Result<(), Failure> {
+    let error = match error {
+        NotConnected::Options(message) => return Err(Failure::runtime(message.clone())),
+        NotConnected::Failed(error) => error,
+    };
+    match (error, action) {
+        (Error::NoAdminClient, _) => Err(Failure::direct(error)),
+        (Error::Address(_), _) => {
             let message = "Failed to create new KafkaAdminClient".to_owned();
             let trace = format!("org.apache.kafka.common.KafkaException: {message}\nCaused by: {error}");
-            Failure::Failed { message, trace }
+            Err(Failure::Failed { message, trace })
         }
-        _ => Failure::awaited(&error),
-    })
+        (Error::NoNode { call: LIST_GROUPS }, _) | (Error::NoNode { .. }, Action::ResetOffsets) => {
+            Err(Failure::wrapped(error))
+        }
+        (Error::NoNode { call }, Action::Delete) => {
+            let failed = arguments.group.iter().map(|group| (group.clone(), Err(Error::NoNode { call })));
+            delete::show_deleted(failed.collect(), screen);
+            Ok(())
+        }
+        (Error::NoNode { call }, Action::DeleteOffsets) => delete::show_no_offsets_deleted(arguments, call, screen),
+        _ => Err(Failure::awaited(error)),
+    }
 }
 
 /// The groups that are meant.

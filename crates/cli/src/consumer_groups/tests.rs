@@ -393,3 +393,52 @@ fn deleted_offsets_are_shown_by_partition() {
     "#]],
     );
 }
+
+/// What is shown where nobody listens.
+fn check_unreached(line: &str, expected: &Expect) {
+    let arguments = test_line::arguments::<Arguments>(&format!("--bootstrap-server 127.0.0.1:1 {line}"));
+    let mut screen = Screen::default();
+    let failed = super::execute(&arguments, &mut screen).err().map(said).unwrap_or_default();
+    expected.assert_eq(&format!("{}{failed}", screen.out));
+}
+
+#[test]
+fn that_no_broker_is_reached_is_said_in_kafkas_words() {
+    check_unreached(
+        "--list",
+        &expect![
+            "failed: java.util.concurrent.ExecutionException: org.apache.kafka.common.KafkaException: Failed to find brokers to send ListGroups"
+        ],
+    );
+    check_unreached(
+        "--describe --group g",
+        &expect![
+            "failed: org.apache.kafka.common.errors.TimeoutException: Timed out waiting for a node assignment. Call: describeConsumerGroups(api=FIND_COORDINATOR)"
+        ],
+    );
+    check_unreached(
+        "--reset-offsets --group g --topic t --to-earliest --dry-run",
+        &expect![
+            "failed: java.util.concurrent.ExecutionException: org.apache.kafka.common.errors.TimeoutException: Timed out waiting for a node assignment. Call: describeConsumerGroups(api=FIND_COORDINATOR)"
+        ],
+    );
+    check_unreached(
+        "--delete --group g",
+        &expect![[r#"
+
+            Error: Deletion of some consumer groups failed:
+            * Group 'g' could not be deleted due to: org.apache.kafka.common.errors.TimeoutException: Timed out waiting for a node assignment. Call: deleteConsumerGroups(api=FIND_COORDINATOR)
+        "#]],
+    );
+    check_unreached(
+        "--delete-offsets --group g --topic t --topic u:0",
+        &expect![[r#"
+
+        Error: Encountered some unknown error: REQUEST_TIMED_OUT
+
+        TOPIC           PARTITION  STATUS         
+        t               -          Error: org.apache.kafka.common.errors.TimeoutException: Timed out waiting for a node assignment. Call: listNodes
+        u               0          Error: org.apache.kafka.common.errors.TimeoutException: Timed out waiting for a node assignment. Call: offsetDelete(api=FIND_COORDINATOR)
+    "#]],
+    );
+}

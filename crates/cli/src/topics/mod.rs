@@ -21,7 +21,7 @@ use crate::connection::{self, Connection};
 use crate::topic_filter::TopicFilter;
 
 /// What the tool says on stdout before the reason of a failure.
-const FAILURE_PREFIX: &str = "Error while executing topic command : ";
+pub const FAILURE_PREFIX: &str = "Error while executing topic command : ";
 
 /// What to do with which topics.
 #[derive(Args, Clone, Debug, Default)]
@@ -152,10 +152,10 @@ fn execute(arguments: &Arguments, out: &mut Vec<u8>) -> Result<(), Failure> {
         // What needs no cluster is refused without one.
         let creation = change::Creation::from(arguments)?;
         creation.warn_of_collisions(out);
-        let mut cluster = connection::connect(bootstrap, &options)?;
+        let mut cluster = connection::connect(bootstrap, &options, "createTopics")?;
         return change::create(&mut cluster, &creation, arguments.if_not_exists, out);
     }
-    let mut cluster = connection::connect(bootstrap, &options)?;
+    let mut cluster = connection::connect(bootstrap, &options, "listTopics")?;
     match action {
         Action::Create => unreachable!("it has been done"),
         Action::List => list(&mut cluster, arguments, out),

@@ -80,8 +80,7 @@ pub use list_groups::{GroupFilter, GroupType, LISTED_GROUP_BYTES, ListedGroup};
 pub use measure::MeasuredGroup;
 pub use offsets::commit::{MetadataRoom, OffsetCommit, OffsetToCommit};
 pub use offsets::delete::OffsetDelete;
-pub use offsets::fetch::{FetchedOffset, FetchedTopic, TopicToFetch};
-pub use offsets::{CommittedOffset, DeletedTopic};
+pub use offsets::{CommittedOffset, DeletedTopic, Offsets, PartitionOffsets};
 pub use partition::partition_of;
 pub use records::{GROUP_METADATA_VERSION, Record, RecordedGroup, RecordedMember, value_without_tags};
 pub use settings::Settings;
@@ -89,7 +88,6 @@ pub use write_failed::{Failure, write_error};
 
 use classic::Draft;
 use classic::state::ClassicGroup;
-use offsets::Offsets;
 
 /// The name of a group. Cheap to copy.
 pub type GroupId = Arc<str>;

@@ -186,8 +186,8 @@ fn changed_minds(session: &mut Session) {
 fn deaths(session: &mut Session) {
     const GROUP: &str = "dying";
     coordinate(session, GROUP);
-    let mut leader = Member { rebalance_timeout_ms: 3_000, ..Member::new("leader", GROUP) };
-    let mut other = Member { session_timeout_ms: 2_000, rebalance_timeout_ms: 3_000, ..Member::new("other", GROUP) };
+    let mut leader = Member::new("leader", GROUP);
+    let mut other = Member { session_timeout_ms: 4_000, ..Member::new("other", GROUP) };
     meet_and_share(session, &mut leader, &mut other, [b"first", b"second"]);
     leader.heartbeat_until(session, "when the other is dead", 27);
     other.heartbeat(session, "from beyond");
@@ -195,6 +195,7 @@ fn deaths(session: &mut Session) {
     // The leader never brings an assignment, and never comes back: the follower is told to join once its time is over.
     other.id.clear();
     other.session_timeout_ms = 30_000;
+    (other.rebalance_timeout_ms, leader.rebalance_timeout_ms) = (5_000, 5_000);
     other.begin_join(session, "anew");
     leader.begin_join(session, "too");
     leader.finish_join(session);

@@ -48,6 +48,7 @@ pub use compare::DIFFERENT;
 
 /// So long after a request it is handled, or waits for something else.
 const IN_TURN: Duration = Duration::from_millis(25);
+const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 
 /// A conversation.
 #[derive(Clone, Copy)]
@@ -264,7 +265,21 @@ impl Session {
     pub fn delete(&mut self, name: &str) {
         let request = DeleteTopicsRequest { topic_names: vec![name.into()], timeout_ms: 10_000, ..Default::default() };
         self.client.ask(ApiKey::DeleteTopics, 5, &request).expect("it is answered");
-        std::thread::sleep(10 * self.settled);
+        while self.error_of(name) != UNKNOWN_TOPIC_OR_PARTITION {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // Those who coordinate groups hear of it after those who tell of topics.
+        self.settle();
+    }
+
+    /// What the metadata says of a topic.
+    fn error_of(&mut self, name: &str) -> i16 {
+        let topic = AskedTopic { name: Some(Cow::Borrowed(name)), ..Default::default() };
+        let topics = Some(vec![topic]);
+        let request = MetadataRequest { topics, allow_auto_topic_creation: false, ..Default::default() };
+        let answer = self.client.ask(ApiKey::Metadata, 9, &request).expect("it is answered");
+        let response: MetadataResponse<'_> = body(&answer, ApiKey::Metadata, 9);
+        response.topics[0].error_code
     }
 
     /// Waits until every partition answers as its leader.

@@ -10,6 +10,7 @@ mod groups;
 mod hostile;
 mod kills;
 mod logs;
+mod many_offsets;
 mod memory;
 mod metadata;
 mod metrics;

@@ -86,6 +86,8 @@ impl Repacker {
         }
         packed?;
         let mut bytes = out.bytes;
+        // It may wait for its turn, and is counted by its length.
+        bytes.shrink_to_fit();
         let attributes = batch.header().attributes.with_compression(target.codec);
         let header = BatchHeader {
             length: length(bytes.len() - LENGTH_OVERHEAD_BYTES),
@@ -156,6 +158,10 @@ impl Write for Bounded {
         if self.size_bytes > self.size_max_bytes as u64 {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
+        if self.bytes.capacity() - self.bytes.len() < bytes.len() {
+            let wanted = (2 * self.bytes.len()).clamp(self.bytes.len() + bytes.len(), self.size_max_bytes);
+            self.bytes.reserve_exact(wanted - self.bytes.len());
+        }
         self.bytes.extend_from_slice(bytes);
         Ok(bytes.len())
     }
@@ -198,6 +204,19 @@ mod tests {
         let (batch, _) = Batch::parse(bytes).expect("whole");
         let decompressor = (&mut Decompressor::default(), ZstdWindow::Usual);
         Repacker::default().repack(&batch, unpacked, target, size_max_bytes, decompressor)
+    }
+
+    #[test]
+    fn no_more_memory_is_taken_than_a_batch_may_be_long() {
+        let mut out = Bounded { bytes: Vec::new(), size_bytes: 0, size_max_bytes: 1000 };
+        for _ in 0..10 {
+            out.write_all(&[7; 99]).expect("there is room");
+            assert!(out.bytes.capacity() <= 1000, "{} bytes", out.bytes.capacity());
+        }
+        assert!(out.write_all(&[7; 99]).is_err());
+        let bytes = repacked(&batch(Compression::None), Target { codec: Compression::Gzip, level: None }, 1 << 30);
+        let bytes = bytes.expect("well packed");
+        assert_eq!(bytes.capacity(), bytes.len());
     }
 
     #[test]

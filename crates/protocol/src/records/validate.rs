@@ -36,7 +36,8 @@ pub const UNPACKED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub const UNPACKED_RATIO_MAX: u64 = 64;
 /// All batches of a request together may unpack to this, which keeps a thread busy for a few tenths of a second ...
 const REQUEST_UNPACKED_BYTES_MAX: u64 = 128 * 1024 * 1024;
-/// ... or to this multiple of the request's size, if that is more.
+/// ... or to this multiple of the request's size, if that is more. Its first batch is opened whatever it unpacks to by itself; those
+/// for which nothing is left are to be sent again, and so are the first of a request some time.
 const REQUEST_UNPACKED_RATIO_MAX: u64 = 16;
 /// To begin one more member of gzip takes as long as to unpack so much, and counts for it: a member may hold nothing. What Java
 /// and librdkafka send is one.
@@ -108,12 +109,15 @@ pub struct Scratch {
     decompressor: Decompressor,
     repacker: Repacker,
     left_bytes: u64,
+    /// The request has had none opened yet.
+    is_first: bool,
 }
 
 impl Scratch {
     /// From here on, batches are those of a request of so many bytes.
     pub fn begin_request(&mut self, request_bytes: usize) {
         self.left_bytes = REQUEST_UNPACKED_BYTES_MAX.max(request_bytes as u64 * REQUEST_UNPACKED_RATIO_MAX);
+        self.is_first = true;
     }
 
     /// Whether a batch that need not be opened had better stay closed: the request has had much unpacked already.
@@ -129,6 +133,7 @@ impl Default for Scratch {
             decompressor: Decompressor::default(),
             repacker: Repacker::default(),
             left_bytes: REQUEST_UNPACKED_BYTES_MAX,
+            is_first: true,
         }
     }
 }
@@ -245,10 +250,19 @@ fn walk_packed<'a>(
     scratch: &mut Scratch,
 ) -> Result<(Walk<'a>, u64), Invalid> {
     let mut walk = Walk::new(batch.header(), rules);
-    let walked = walk_within(&mut walk, batch, codec, scratch);
+    let of_batch = UNPACKED_BYTES_MAX.max(batch.bytes().len() as u64 * UNPACKED_RATIO_MAX);
+    let is_first = std::mem::replace(&mut scratch.is_first, false);
+    let limit_bytes = if is_first { of_batch } else { of_batch.min(scratch.left_bytes) };
+    let walked = walk_within(&mut walk, batch, codec, limit_bytes, scratch);
     scratch.decompressor.trim(KEPT_BYTES);
     match walked {
         Ok(unpacked_bytes) => Ok((walk, unpacked_bytes)),
+        Err(StreamError::Unpack(_) | StreamError::TooLarge { .. }) if limit_bytes < of_batch => {
+            let name = rules.topic_partition;
+            let message = format!("The batch for {name} is to be sent again: those before it unpacked to so much");
+            // After this, all clients do.
+            Err(Invalid::new(ErrorCode::NotEnoughReplicas, message))
+        }
         Err(StreamError::Record(error)) => Err(walk.malformed(codec, error)),
         Err(error @ StreamError::Unpack(_)) => Err(walk.invalid(ErrorCode::UnknownServerError, &error)),
         Err(error @ (StreamError::TooLarge { .. } | StreamError::RecordTooLarge { .. })) => {
@@ -261,13 +275,12 @@ fn walk_within(
     walk: &mut Walk<'_>,
     batch: &Batch<'_>,
     codec: Compression,
+    limit_bytes: u64,
     scratch: &mut Scratch,
 ) -> Result<u64, StreamError> {
-    let of_batch = UNPACKED_BYTES_MAX.max(batch.bytes().len() as u64 * UNPACKED_RATIO_MAX);
     scratch.buffer.resize(BUFFER_BYTES, 0);
     let window = walk.rules.zstd_window;
     let mut reader = scratch.decompressor.reader_within(codec, batch.records(), window).map_err(StreamError::Unpack)?;
-    let limit_bytes = of_batch.min(scratch.left_bytes);
     reader.limit_further_members(usize::try_from(limit_bytes / GZIP_MEMBER_BYTES).unwrap_or(usize::MAX));
     let mut records = RecordStream::new(batch.header(), &mut reader, limit_bytes, &mut scratch.buffer)
         .with_record_limit(walk.rules.max_decompressed_record_bytes);

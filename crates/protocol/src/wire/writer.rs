@@ -125,8 +125,12 @@ impl Writer {
 
     /// Fills in the size of the frame that [`Writer::begin_frame`] began: all that follows it, regions too.
     pub fn finish_frame(&mut self) {
-        let size = self.wire_length() - SIZE_LENGTH;
-        let size = i32::try_from(size).expect("a frame holds fewer than 2^31 bytes");
+        self.announce_frame(self.wire_length());
+    }
+
+    /// As [`Writer::finish_frame`], of a frame of `length` bytes with its size, of which some come later.
+    pub fn announce_frame(&mut self, length: usize) {
+        let size = i32::try_from(length - SIZE_LENGTH).expect("a frame holds fewer than 2^31 bytes");
         self.buffer[..SIZE_LENGTH].copy_from_slice(&size.to_be_bytes());
     }
 
@@ -265,6 +269,11 @@ impl Writer {
             }
             element(self, value);
         }
+    }
+
+    /// The beginning of an array, whose elements the caller writes.
+    pub fn begin_array(&mut self, count: usize, flexible: bool) {
+        self.length(Some(count), flexible);
     }
 
     /// An array or null.

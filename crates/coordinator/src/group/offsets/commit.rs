@@ -1,8 +1,8 @@
 //! OffsetCommit (key 8): a group, or somebody without one, notes how far it has got.
 //!
-//! Differs from Kafka: the metadata of all offsets together is bounded, and that of a group. Past that, what says more than a few
-//! words, and more than it said before, is refused as if it were too large by itself. There the heap ends. A part of the room is
-//! kept for groups that say little.
+//! Differs from Kafka: the metadata of all offsets together is bounded. Past that, what says more than a few words, and more than
+//! it said before, is refused as if it were too large by itself. There the heap ends. A part of the room is kept for groups that
+//! say little.
 //!
 //! v2-4 retention time. v6 leader epoch. v7 static members. v9 an unknown group is 69. v10 topic ids.
 
@@ -20,8 +20,6 @@ use crate::group::{Answer, Asked, Effect, GroupCoordinator, GroupId, Limit, Memb
 /// Metadata that is no longer is stored however much there is: what consumers of usual libraries write, if anything.
 const SHORT_METADATA_BYTES: usize = 64;
 
-/// What a group may write to itself, so that an answer with all its offsets is no longer than answers may be.
-const GROUP_METADATA_BYTES_MAX: usize = 12 * 1024 * 1024;
 /// A group that writes no more than this is let into the room that is kept for such: sixteen offsets with the default
 /// `offset.metadata.max.bytes`.
 const LITTLE_METADATA_BYTES: usize = 64 * 1024;
@@ -161,8 +159,7 @@ impl Taking {
         let growth_bytes = new_bytes.saturating_sub(former.map_or(0, |former| former.metadata.len()));
         let group_bytes = self.group_bytes + growth_bytes;
         let reserved_bytes = if group_bytes > LITTLE_METADATA_BYTES { self.room.reserved_bytes } else { 0 };
-        let is_free = growth_bytes <= self.room.bytes.saturating_sub(reserved_bytes);
-        let fits = growth_bytes == 0 || is_free && group_bytes <= GROUP_METADATA_BYTES_MAX;
+        let fits = growth_bytes == 0 || growth_bytes <= self.room.bytes.saturating_sub(reserved_bytes);
         if fits {
             self.room.bytes -= growth_bytes;
             self.group_bytes = group_bytes;

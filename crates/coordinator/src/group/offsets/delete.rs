@@ -66,7 +66,7 @@ impl GroupCoordinator {
 
     /// The topics that some group has an offset of.
     pub fn committed_topics(&self) -> BTreeSet<Arc<str>> {
-        self.groups.values().flat_map(|group| group.offsets.topics()).cloned().collect()
+        self.groups.values().flat_map(|group| group.offsets.topics()).map(|(topic, _)| Arc::clone(topic)).collect()
     }
 
     /// Looks at so many topics as each group has or as are named, whichever are fewer.

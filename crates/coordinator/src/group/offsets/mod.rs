@@ -6,10 +6,10 @@ pub mod delete;
 pub mod expire;
 pub mod fetch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ottla_base::{Timestamp, Uuid};
+use ottla_base::{SharedMap, Timestamp, Uuid};
 
 /// An offset that a group has committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,10 +37,13 @@ pub struct DeletedTopic {
     pub id: Uuid,
 }
 
-/// The offsets of one group.
+/// The offsets of a topic's partitions.
+pub type PartitionOffsets = SharedMap<i32, CommittedOffset>;
+
+/// The offsets of one group. A copy costs nothing, and stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Offsets {
-    topics: BTreeMap<Arc<str>, BTreeMap<i32, CommittedOffset>>,
+pub struct Offsets {
+    topics: SharedMap<Arc<str>, PartitionOffsets>,
     metadata_bytes: usize,
 }
 
@@ -50,7 +53,7 @@ impl Offsets {
         let former = match self.topics.get_mut(topic) {
             Some(partitions) => partitions.insert(partition, offset),
             None => {
-                self.topics.insert(Arc::clone(topic), BTreeMap::from([(partition, offset)]));
+                self.topics.insert(Arc::clone(topic), [(partition, offset)].into_iter().collect());
                 None
             }
         };
@@ -66,46 +69,50 @@ impl Offsets {
         }
     }
 
-    pub(super) fn get(&self, topic: &str, partition: i32) -> Option<&CommittedOffset> {
-        self.topics.get(topic)?.get(&partition)
+    /// What was committed for a partition.
+    pub fn get(&self, topic: &str, partition: i32) -> Option<&CommittedOffset> {
+        self.of_topic(topic)?.get(&partition)
     }
 
-    /// What groups wrote to themselves.
-    pub(super) fn metadata_bytes(&self) -> usize {
-        self.metadata_bytes
+    /// Those of a topic, if there are any.
+    pub fn of_topic(&self, topic: &str) -> Option<&PartitionOffsets> {
+        self.topics.get(topic)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Those of each topic, by name; none is empty.
+    pub fn topics(&self) -> impl Iterator<Item = (&Arc<str>, &PartitionOffsets)> {
+        self.topics.iter()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
         self.topics.is_empty()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.topics.values().map(BTreeMap::len).sum()
-    }
-
     /// All of them, by topic and partition.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, i32, &CommittedOffset)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, i32, &CommittedOffset)> {
         let of_topic = |(topic, partitions)| {
-            let partitions: &BTreeMap<i32, CommittedOffset> = partitions;
+            let partitions: &PartitionOffsets = partitions;
             partitions.iter().map(move |(partition, offset)| (topic, *partition, offset))
         };
         self.topics.iter().flat_map(of_topic)
     }
 
-    fn topics(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.topics.keys()
+    /// What the group wrote to itself.
+    pub(super) fn metadata_bytes(&self) -> usize {
+        self.metadata_bytes
     }
 
     /// Those of the topics that are named. There may be many more of these than are named, or many fewer.
     fn for_each_of(&self, names: &BTreeSet<&str>, look: &mut impl FnMut(&Arc<str>, i32, &CommittedOffset)) {
-        let mut look_at = |topic: &Arc<str>, partitions: &BTreeMap<i32, CommittedOffset>| {
+        let mut look_at = |topic: &Arc<str>, partitions: &PartitionOffsets| {
             partitions.iter().for_each(|(partition, offset)| look(topic, *partition, offset));
         };
         if names.len() < self.topics.len() {
-            let named = names.iter().filter_map(|name| self.topics.get_key_value(*name));
-            named.for_each(|(topic, partitions)| look_at(topic, partitions));
+            let from = |name: &&str| self.topics.iter_from(*name).next().filter(|(topic, _)| ***topic == **name);
+            names.iter().filter_map(from).for_each(|(topic, partitions)| look_at(topic, partitions));
         } else {
-            let named = self.topics.iter().filter(|(topic, _)| names.contains(&***topic));
+            let named = self.topics().filter(|(topic, _)| names.contains(&***topic));
             named.for_each(|(topic, partitions)| look_at(topic, partitions));
         }
     }

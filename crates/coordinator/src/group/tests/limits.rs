@@ -223,20 +223,6 @@ fn who_writes_little_finds_room_where_others_find_none() {
     assert_eq!(committed(&mut host, "little", 0, 4097, MetadataRoom { bytes: 0, reserved_bytes: 0 }), "12");
 }
 
-#[test]
-fn what_a_group_writes_to_itself_is_bounded() {
-    let mut host = Host::new();
-    host.is_checked = false;
-    let offset = commit_of("", -1, 1).offsets.remove(0);
-    let metadata = Some(text(&"x".repeat(4096)));
-    let offsets: Vec<_> =
-        (0..3100).map(|partition| OffsetToCommit { metadata: metadata.clone(), partition, ..offset.clone() }).collect();
-    let asked = host.ask(Request::OffsetCommit(OffsetCommit { offsets, ..commit_of("", -1, 1) }));
-    let Answer::OffsetCommit(errors) = &host.answers[&asked] else { panic!("it is answered") };
-    assert_eq!(errors.iter().filter(|error| **error == ErrorCode::None).count(), 3072, "12 MiB");
-    host.coordinator.check();
-}
-
 /// So many that work for each pair of them would take minutes.
 const CROWD: usize = 50_000;
 

@@ -35,7 +35,7 @@ fn whatever_is_not_written_has_not_happened() {
     let generation = host.generation();
     let (commit_ticket, _) = fail(&mut host, commit(&ids[0], generation, 5), ErrorCode::MessageTooLarge);
     assert_eq!(host.outcome(commit_ticket), "-1");
-    assert!(host.coordinator.fetch_all_offsets(GROUP).is_empty());
+    assert!(host.coordinator.offsets(GROUP).is_empty());
     let (leave_ticket, records) = fail(&mut host, leave(&ids[0], None), ErrorCode::RequestTimedOut);
     assert_eq!((records, host.outcome(leave_ticket).as_str(), host.state()), (1, "15", GroupState::Stable));
     host.ask(leave(&ids[0], None));
@@ -125,10 +125,10 @@ fn offsets_that_cannot_be_forgotten_keep_no_other_groups_offsets() {
     host.now_ms += retention_ms;
     // The search is due, and once more after the interval.
     let tries = pass_without(&mut host, 2 * interval_ms - 1, "b");
-    let states = ["a", "b", "c"].map(|group| host.coordinator.fetch_all_offsets(group).len());
+    let states = ["a", "b", "c"].map(|group| host.coordinator.offsets(group).iter().count());
     assert_eq!((states, tries), ([0, 1, 0], 2));
     host.pass_ms(interval_ms);
-    assert!(host.coordinator.fetch_all_offsets("b").is_empty());
+    assert!(host.coordinator.offsets("b").is_empty());
 }
 
 #[test]

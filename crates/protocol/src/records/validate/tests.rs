@@ -403,10 +403,22 @@ fn one_request_unpacks_so_much_and_not_more() {
     };
     assert_eq!(
         [code(&small), code(&bomb), code(&bomb), code(&small)],
-        [(0, false), (87, true), (87, true), (87, true)]
+        [(0, false), (87, true), (19, true), (19, true)],
+        "those that found nothing left are sent again"
     );
     scratch.begin_request(1000);
     assert!(check_at(Depth::Records, Topic::Plain, &small, &mut scratch).is_ok());
+}
+
+#[test]
+fn the_first_batch_of_a_request_is_opened_whatever_the_request_may_unpack_to() {
+    let small = packed(Compression::Zstd, &record(0), 1);
+    let mut scratch = Scratch::default();
+    scratch.begin_request(1000);
+    scratch.left_bytes = 1;
+    let mut check = || check_at(Depth::Records, Topic::Plain, &small, &mut scratch).map_err(|refused| refused.code);
+    assert!(check().is_ok());
+    assert_eq!(check().err(), Some(ErrorCode::NotEnoughReplicas));
 }
 
 #[test]
@@ -428,7 +440,7 @@ fn members_of_gzip_that_hold_nothing_are_not_for_nothing() {
     assert_eq!(check(of_batch + 1), (-1, false), "one too many");
     assert_eq!(check(0), (0, true), "there is not enough left for a whole batch");
     assert_eq!(check(of_batch - 1), (0, true));
-    assert_eq!(check(100), (-1, true), "nothing is left");
+    assert_eq!(check(100), (19, true), "nothing is left");
 }
 
 #[test]

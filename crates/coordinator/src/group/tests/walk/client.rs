@@ -144,7 +144,5 @@ pub(super) fn partitions_in(assignment: &Opaque) -> Vec<i32> {
 
 /// Where a consumer that is given the partition begins to read.
 fn position(coordinator: &GroupCoordinator, group: &str, partition: i32) -> i64 {
-    let topics = [TopicToFetch { topic: text("t"), topic_id: Uuid::ZERO, partitions: vec![partition] }];
-    let fetched = coordinator.fetch_offsets(group, &topics);
-    fetched[0].offsets[0].committed.as_ref().map_or(0, |committed| committed.offset)
+    coordinator.offsets(group).get("t", partition).map_or(0, |committed| committed.offset)
 }
