@@ -6,6 +6,7 @@
 //!          -> of each directory by itself: flush -> checkpoints -> clean marker
 //! ```
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -18,7 +19,7 @@ use ottla_storage::LogDirectory;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle as Task;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::access::AllowAll;
 use crate::api::fetch_sessions::FetchSessions;
@@ -246,21 +247,41 @@ impl Ending {
         }
         // Those may have a way to it.
         controller.end();
-        let ended = threads::within(ENDS_WITHIN, move || running.join());
-        if ended.is_none() {
-            warn!(waited = ?ENDS_WITHIN, "the controller does not end: the directory of the metadata is left as after a kill");
-        }
-        // The metadata log is read in full by every start: the others may be left cleanly though it was not.
-        let in_use = ended.is_none().then_some(metadata_path.as_path());
+        let (tell, ended) = mpsc::channel();
+        // Where there can be no more threads, nobody tells.
+        let joined = std::thread::Builder::new().name("ottla-ending".to_owned());
+        _ = joined.spawn(move || _ = tell.send(running.join()));
+        let mut end = ended.recv_timeout(ENDS_WITHIN).ok();
         let leave = move |directory: LogDirectory| {
             directory.write_clean_shutdown(epoch.0)?;
             Ok(directory.unlock()?)
         };
-        partitions.close(clock::now_ms(), PATIENCE, in_use, leave)?;
-        let metadata_directory = self.metadata_directory.filter(|_| ended.is_some());
-        metadata_directory.map_or(Ok(()), LogDirectory::unlock)?;
-        ended.unwrap_or(Ok(()))
+        // The others do not wait for the disk of the metadata.
+        let is_metadata = |path: &Path| path == metadata_path;
+        let of_those = |path: &Path| end.is_some() || !is_metadata(path);
+        let mut closed = partitions.close(clock::now_ms(), PATIENCE, of_those, leave);
+        if end.is_none() {
+            end = ended.recv_timeout(PATIENCE).ok();
+            if end.is_some() {
+                closed = closed.and(partitions.close(clock::now_ms(), PATIENCE, is_metadata, leave));
+            }
+        }
+        let Some(ended) = end else {
+            error!("the controller does not end: the directory of the metadata is left as after a kill");
+            // It still writes there, perhaps.
+            std::mem::forget(self.metadata_directory);
+            return closed.and(Err(no_end(&metadata_path)));
+        };
+        let unlocked = self.metadata_directory.map_or(Ok(()), LogDirectory::unlock);
+        // The metadata log is read in full by every start: the others were left cleanly even if it was not.
+        closed?;
+        unlocked?;
+        ended
     }
+}
+
+fn no_end(metadata: &Path) -> Error {
+    Error::Io { what: format!("close the metadata log in {}", metadata.display()), source: ErrorKind::TimedOut.into() }
 }
 
 impl Shared {

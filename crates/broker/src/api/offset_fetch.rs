@@ -55,14 +55,36 @@ struct Teller<'r> {
     whole: BTreeMap<Arc<str>, Result<Arc<Vec<ToldTopic>>, ErrorCode>>,
     told_bytes: usize,
     offsets: usize,
+    notes_bytes: usize,
 }
 
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let wire: OffsetFetchRequest<'_> = request.decode()?;
     let request = &*request;
-    let mut teller = Teller { request, image: request.node.image(), whole: BTreeMap::new(), told_bytes: 0, offsets: 0 };
-    let groups = asked(&wire, request.version()).map(|asked| teller.tell(&asked)).collect::<Result<_, _>>()?;
-    let told = Told { responder: request.responder(), groups, told_bytes: teller.told_bytes, offsets: teller.offsets };
+    let mut teller = Teller {
+        request,
+        image: request.node.image(),
+        whole: BTreeMap::new(),
+        told_bytes: 0,
+        offsets: 0,
+        notes_bytes: 0,
+    };
+    let mut groups = Vec::new();
+    for asked in asked(&wire, request.version()) {
+        let before_bytes = teller.told_bytes;
+        let told = match teller.tell(&asked) {
+            // Clients ask again for groups that are being loaded, and for those alone.
+            Err(Refused::AnswerTooLarge(_)) if !groups.is_empty() => {
+                teller.told_bytes = before_bytes + size_of::<ToldGroup>() + asked.group_id.len();
+                let error = ErrorCode::CoordinatorLoadInProgress;
+                ToldGroup { group_id: asked.group_id.into(), topics: Arc::default(), error }
+            }
+            told => told?,
+        };
+        groups.push(told);
+    }
+    let Teller { told_bytes, offsets, notes_bytes, .. } = teller;
+    let told = Told { responder: request.responder(), groups, told_bytes, offsets, notes_bytes };
     told.answer(|| request.is_large()).map(Reply::Ready)
 }
 
@@ -107,8 +129,13 @@ impl Teller<'_> {
             (Ok(topics), _) => (topics, ErrorCode::None),
             // Here an error has no other place than the partitions.
             (Err(error), Some(topics)) if self.request.version() < GROUP_ERROR_FROM => {
-                let failed = topics.iter().map(|topic| self.told(topic, topic.name.into(), Err(error)));
-                (Arc::new(failed.collect()), error)
+                let mut failed = Vec::with_capacity(topics.len());
+                for topic in topics {
+                    let topic = self.told(topic, topic.name.into(), Err(error));
+                    self.takes(topic.told_bytes())?;
+                    failed.push(topic);
+                }
+                (Arc::new(failed), error)
             }
             (Err(error), _) => (Arc::default(), error),
         };
@@ -189,8 +216,10 @@ impl Teller<'_> {
         ToldTopic { name, topic_id, committed, partitions: ToldPartitions::Asked(asked.partitions.into(), error) }
     }
 
-    fn offsets_of(&self, group_id: &str) -> Result<Offsets, ErrorCode> {
-        self.request.node.groups.read(group_id, |groups| groups.offsets(group_id))
+    fn offsets_of(&mut self, group_id: &str) -> Result<Offsets, ErrorCode> {
+        let offsets = self.request.node.groups.read(group_id, |groups| groups.offsets(group_id))?;
+        self.notes_bytes += offsets.metadata_bytes();
+        Ok(offsets)
     }
 
     /// What is told takes so much more.

@@ -32,8 +32,8 @@ const PIECE_BYTES: usize = 256 * 1024;
 /// No answer is longer: all offsets of eight million partitions with notes of usual length. As many as a Kafka with its usual
 /// heap can tell.
 const ANSWER_MAX_BYTES: usize = 512 * 1024 * 1024;
-/// What an answer counts at most for offsets that are kept for it alone, since others were committed meanwhile. So four that
-/// are not taken are there at once, whatever the groups hold.
+/// What an answer counts at most for offsets that are kept for it alone, since others were committed meanwhile, and as much for
+/// their notes. So two that are not taken are there at once, whatever the groups hold.
 const KEPT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// The whole answer.
@@ -46,6 +46,8 @@ pub struct Told {
     pub told_bytes: usize,
     /// How many offsets there are in its topics, told or not.
     pub offsets: usize,
+    /// The notes to all offsets of its groups.
+    pub notes_bytes: usize,
 }
 
 /// What is told of a group.
@@ -117,7 +119,8 @@ impl ToldTopic {
     pub fn told_bytes(&self) -> usize {
         let partitions = match &self.partitions {
             ToldPartitions::Committed(_) => 0,
-            ToldPartitions::Asked(partitions, _) => size_of_val(&**partitions),
+            // There may be no other of that name.
+            ToldPartitions::Asked(partitions, _) => size_of_val(&**partitions) + self.name.len(),
         };
         size_of::<Self>() + partitions
     }
@@ -302,7 +305,7 @@ impl InPieces for Announced {
 
     fn memory_bytes(&self) -> usize {
         let kept_bytes = self.told.offsets.saturating_mul(size_of::<(i32, CommittedOffset)>());
-        self.told.told_bytes + PIECE_BYTES + kept_bytes.min(KEPT_BYTES_MAX)
+        self.told.told_bytes + PIECE_BYTES + kept_bytes.min(KEPT_BYTES_MAX) + self.told.notes_bytes.min(KEPT_BYTES_MAX)
     }
 }
 
@@ -347,7 +350,23 @@ mod tests {
 
     fn told(version: i16, groups: Vec<ToldGroup>) -> Told {
         let responder = Responder { api: ApiKey::OffsetFetch, version, correlation_id: 1 };
-        Told { responder, groups, told_bytes: 0, offsets: 0 }
+        Told { responder, groups, told_bytes: 0, offsets: 0, notes_bytes: 0 }
+    }
+
+    #[test]
+    fn what_an_answer_keeps_is_counted() {
+        let name: Arc<str> = "n".repeat(30_000).into();
+        let topics =
+            || (0..40).map(|_| ToldTopic { name: Arc::clone(&name), ..asked(&[0], ErrorCode::UnknownTopicId) });
+        let told_bytes: usize = topics().map(|topic| topic.told_bytes()).sum();
+        assert!(told_bytes > 40 * name.len());
+        let told = Told {
+            told_bytes,
+            notes_bytes: 5_000_000,
+            ..told(9, vec![group("g", topics().collect(), ErrorCode::None)])
+        };
+        let counted = told.answer(|| Ok(())).expect("it is its turn").memory_bytes();
+        assert!(counted > told_bytes + 5_000_000, "{counted}");
     }
 
     /// The same, as its schema has it.

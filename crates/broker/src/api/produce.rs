@@ -232,14 +232,29 @@ fn zstd_window(produce: &ProduceRequest<'_>) -> ZstdWindow {
 /// Whether a compressed batch, which may be a short one, has to be packed anew and may then be too long for every worker to
 /// hold one.
 fn may_become_large(request: &Request<'_>, produce: &ProduceRequest<'_>) -> bool {
+    let codec_of = |data: &PartitionData<'_>| {
+        let codec = BatchHeader::parse(bytes_of(data)).ok().and_then(|header| header.compression());
+        codec.filter(|codec| *codec != Compression::None)
+    };
     produce.topic_data.iter().any(|topic| {
-        let becomes_large = |data: &PartitionData<'_>| {
-            let codec = BatchHeader::parse(bytes_of(data)).ok().and_then(|header| header.compression());
-            let codec = codec.filter(|codec| *codec != Compression::None)?;
-            let name = topic_name(request, &topic.name, topic.topic_id).ok()?;
-            request.node.partitions.find(&name, data.index).ok()?.packed_max_bytes(codec)
+        // What is packed in one way wants one look at the topic; producers have one way.
+        let Some((first, codec)) = topic.partition_data.iter().find_map(|data| Some((data, codec_of(data)?))) else {
+            return false;
         };
-        topic.partition_data.iter().filter_map(becomes_large).any(|bytes| bytes > PACKED_LARGE_BYTES)
+        let becomes_large = |index, codec| {
+            let name = topic_name(request, &topic.name, topic.topic_id).ok()?;
+            request.node.partitions.find(&name, index).ok()?.packed_max_bytes(codec)
+        };
+        let is_large = |data: &PartitionData<'_>, codec| {
+            becomes_large(data.index, codec).is_some_and(|bytes| bytes > PACKED_LARGE_BYTES)
+        };
+        let is_other = |data: &&PartitionData<'_>| codec_of(data).is_some_and(|other| other != codec);
+        is_large(first, codec)
+            || topic
+                .partition_data
+                .iter()
+                .filter(is_other)
+                .any(|data| codec_of(data).is_some_and(|codec| is_large(data, codec)))
     })
 }
 

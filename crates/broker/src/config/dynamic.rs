@@ -254,7 +254,14 @@ fn check_limits(config: &Config, change: Change<'_>) -> Result<(), String> {
 /// Whether `key` is `base` for one listener of this broker.
 fn is_of_own_listener(config: &Config, key: &str, base: &str) -> bool {
     let listener = key.strip_prefix("listener.name.").and_then(|rest| rest.strip_suffix(base));
-    let is_ours = |name: &str| config.listeners.broker.iter().any(|own| own.name.eq_ignore_ascii_case(name));
+    let is_ours = |name: &str| {
+        config
+            .listeners
+            .broker
+            .iter()
+            .chain(&config.listeners.controller)
+            .any(|own| own.name.eq_ignore_ascii_case(name))
+    };
     listener.and_then(|name| name.strip_suffix('.')).is_some_and(is_ours)
 }
 

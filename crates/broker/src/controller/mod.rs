@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ottla_base::{BrokerEpoch, Shard};
 use ottla_metadata::controller::{
@@ -32,7 +32,7 @@ use ottla_metadata::controller::{
 use ottla_metadata::image::Image;
 use ottla_protocol::error::ErrorCode;
 use tokio::sync::oneshot;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 pub use self::metadata_log::MetadataLog;
 pub use self::publish::{Publisher, broker_configs, configs};
@@ -44,6 +44,7 @@ use crate::error::{Error, Result};
 use crate::net::memory::{FrameMemory, Share};
 use crate::node::clock;
 use crate::partitions::makers::{Changes, Makers};
+use crate::threads;
 
 /// What all commands that wait may take, with their answers.
 const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -53,6 +54,8 @@ const ENTRY_BYTES: usize = 512;
 const BYTES_PER_BYTE: usize = 8;
 /// So many replicas are assigned to their directories in one batch of records.
 const ASSIGNED_AT_ONCE: usize = 1000;
+/// How long the end waits for logs that are being made.
+const MAKERS_END_WITHIN: Duration = Duration::from_secs(2);
 
 /// What the controller says.
 type Answered = std::result::Result<Answer, Unanswered>;
@@ -306,7 +309,10 @@ impl Host {
         }
         // Whoever makes logs may be waiting for a disk of theirs.
         let closed = self.log.close(clock::now_ms());
-        drop(self.makers);
+        let makers = self.makers;
+        if threads::within(MAKERS_END_WITHIN, move || drop(makers)).is_none() {
+            warn!("stopping while logs are still being made: a disk does not answer");
+        }
         closed
     }
 

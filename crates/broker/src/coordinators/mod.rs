@@ -208,9 +208,10 @@ impl GroupCoordinators {
     pub fn stop(&self) {
         self.loader.stop();
         let mut shards = self.shards.write().expect("nobody panics while holding this lock");
-        shards.by_partition.values().for_each(|shard| shard.unload());
-        *shards = Shards { is_stopped: true, ..Shards::default() };
+        let former = std::mem::replace(&mut *shards, Shards { is_stopped: true, ..Shards::default() });
         drop(shards);
+        // One may be waiting for its disk, and nobody else is to wait for it.
+        former.by_partition.values().for_each(|shard| shard.unload());
         self.shared.timers.stop();
     }
 

@@ -274,7 +274,9 @@ impl FrameReader {
                 self.release();
             }
             if self.share.bytes() > 0 && self.share.memory().is_short() && buffered > 0 {
-                if buffered < self.checked_bytes + self.least_progress_bytes() {
+                // It may have begun only just before the first look at it.
+                let is_first = self.checked_bytes == 0;
+                if !is_first && buffered < self.checked_bytes + self.least_progress_bytes() {
                     // Perhaps it was this thread that had no time, rather than the client: then there is something to
                     // read. That is believed once a frame.
                     tokio::task::yield_now().await;

@@ -233,7 +233,10 @@ impl Door {
             most_from_address: running.max_connections_from(ip),
             most_per_s: running.max_connection_creation_rate,
             most_per_s_of_listener: of_listener.max_connection_creation_rate,
-            is_protected: *listeners.inter_broker == *self.name && listeners.broker.len() > 1,
+            is_protected: match self.listener_type {
+                ListenerType::Broker => *listeners.inter_broker == *self.name && listeners.broker.len() > 1,
+                ListenerType::Controller => true,
+            },
         }
     }
 

@@ -8,7 +8,7 @@
 //!
 //! One that fails, or does not answer, keeps no other from its mark.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 
 use ottla_base::{Offset, Timestamp, TopicPartition};
 use ottla_storage::checkpoint::{self, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
-use ottla_storage::{Error as StorageError, Log, LogDirectory, OpenLog, os};
-use tracing::error;
+use ottla_storage::{Error as StorageError, Left, Log, LogDirectory, OpenLog, os};
+use tracing::{error, warn};
 
 use super::Partitions;
 use super::directories::Directory;
@@ -32,7 +32,7 @@ use crate::threads;
 /// for one.
 const CLOSING_THREADS: usize = 16;
 /// A directory in which not one log is closed for so long is given up.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What is told of a directory.
 enum Told {
@@ -50,8 +50,8 @@ struct Closing {
 }
 
 impl Partitions {
-    /// Closes every log and writes the last checkpoints, in each directory by itself, but for `in_use`; `leave` is given those where
-    /// all went well. It waits no longer than `patience` for one in which nothing gets done. Those that have failed are left as they
+    /// Closes every log and writes the last checkpoints, in each directory `of_those` by itself; `leave` is given those where all
+    /// went well. It waits no longer than `patience` for one in which nothing gets done. Those that have failed are left as they
     /// are.
     ///
     /// # Errors
@@ -60,13 +60,13 @@ impl Partitions {
         self: &Arc<Self>,
         now_ms: Timestamp,
         patience: Duration,
-        in_use: Option<&Path>,
+        of_those: impl Fn(&Path) -> bool,
         leave: impl Fn(LogDirectory) -> Result<()> + Clone + Send + 'static,
     ) -> Result<()> {
         let (tell, told) = mpsc::channel();
         let (mut closing, mut done) = (BTreeMap::new(), Ok(()));
         // Nothing is written any more where the disk has failed.
-        let is_left = |directory: &&Arc<Directory>| directory.is_online() && in_use != Some(directory.path());
+        let is_left = |directory: &&Arc<Directory>| directory.is_online() && of_those(directory.path());
         for directory in self.directories.iter().filter(is_left) {
             let path = directory.path().to_owned();
             let all = self.all().into_iter().filter(|partition| partition.lies_in(directory)).collect();
@@ -154,6 +154,13 @@ impl Closing {
             }
             goes_on();
         }
+        if failed.is_none() && self.directory.is_online() && !self.is_all_closed() {
+            error!(
+                directory = %self.directory.path().display(),
+                "the log directory is left as after a kill: logs are still being made in it, or moved"
+            );
+            return Ok(None);
+        }
         let done = match failed {
             None if self.directory.is_online() => self.write_last_checkpoints(&positions).inspect_err(|error| {
                 error!(directory = %self.directory.path().display(), %error, "cannot write the checkpoints");
@@ -164,9 +171,34 @@ impl Closing {
         // Of what the disk is to blame for, its directory has told.
         match done {
             _ if !self.directory.is_online() => Ok(None),
+            Ok(()) if self.is_unchecked()? => Ok(None),
             Ok(()) => Ok(self.directory.take_held()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whether nothing lies here, or is about to, that others may still be at work with.
+    fn is_all_closed(&self) -> bool {
+        let closed: BTreeSet<&TopicPartition> = self.all.iter().map(|partition| &partition.name).collect();
+        let is_left = |partition: &Arc<Partition>| {
+            let arrives = partition.move_state.arriving_in().is_some_and(|to| to.path() == self.directory.path());
+            (arrives || partition.lies_in(&self.directory)) && !closed.contains(&partition.name)
+        };
+        !self.partitions.all().iter().any(is_left) && !self.partitions.is_making_in(&self.directory)
+    }
+
+    /// Whether a log lies here that this life could not open and the one before did not close: who believed the mark would not
+    /// look for what it lacks.
+    fn is_unchecked(&self) -> ottla_storage::Result<bool> {
+        for (name, options) in &*self.partitions.unopened() {
+            let folder = self.directory.path().join(name.to_string());
+            let is_here = || os::exists(&folder).map_err(StorageError::io("look for", &folder));
+            if options.left != Left::Cleanly && is_here()? {
+                warn!(partition = %name, "the log could not be opened: its directory is left as after a kill");
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn failed(&self, name: &TopicPartition, error: StorageError) -> StorageError {

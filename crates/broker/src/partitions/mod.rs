@@ -167,6 +167,22 @@ impl Partitions {
         topics.values().flat_map(|hosted| hosted.partitions.iter().flatten().cloned()).collect()
     }
 
+    /// Whether logs are being made in `directory`, or may be.
+    fn is_making_in(&self, directory: &Directory) -> bool {
+        let topics = self.topics.read().expect("nobody panics while holding this lock");
+        let is_here = |topic: &str, index: i32, making: &InMaking| match &making.home {
+            Some(home) => home.path() == directory.path(),
+            None => {
+                let folder = directory.path().join(TopicPartition::new(topic, index).to_string());
+                os::exists(&folder).unwrap_or(true)
+            }
+        };
+        let mut making = topics
+            .iter()
+            .flat_map(|(topic, hosted)| hosted.making.iter().map(move |(index, making)| (topic, *index, making)));
+        making.any(|(topic, index, making)| is_here(topic, index, making))
+    }
+
     /// How many cannot be served because their logs cannot be opened, or lie in a log directory that is offline.
     pub fn offline_count(&self) -> usize {
         let topics = self.topics.read().expect("nobody panics while holding this lock");

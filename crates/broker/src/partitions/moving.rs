@@ -39,6 +39,9 @@ const UNFLUSHED_BYTES_MAX: usize = 1 << 20;
 /// ... but is flushed so often at most, where producers are faster than the disk.
 const FLUSHES_MAX: usize = 8;
 
+/// A copy is flushed after so many segments, however short they are.
+const ROLLS_UNFLUSHED: usize = 64;
+
 /// The move of a partition, while there is one. Nobody holds `future` while a file is read or written.
 #[derive(Default)]
 pub struct Move {
@@ -77,6 +80,8 @@ struct Taken {
 struct Copy {
     log: Log,
     unflushed_bytes: usize,
+    /// The segments that were begun.
+    rolls: usize,
     flushes: usize,
 }
 
@@ -266,7 +271,7 @@ impl Partition {
         let done = match &mut copy {
             Some(copy) => self.copy_into(copy, now_ms),
             None => self.open_copy(&home.path().join(&folder), now_ms).map_err(Fault::Target).map(|log| {
-                copy = Some(Box::new(Copy { log, unflushed_bytes: 0, flushes: 0 }));
+                copy = Some(Box::new(Copy { log, unflushed_bytes: 0, rolls: 0, flushes: 0 }));
                 Copied::Some(0)
             }),
         };
@@ -438,12 +443,19 @@ impl Partition {
             return Err(Fault::Source(StorageError::Unusable { path, detail: failure.to_owned() }));
         }
         let of_copy = copy.as_mut().expect("it was opened");
+        let before = of_copy.log.folder().to_owned();
         if let Err(error) = of_copy.log.rename_folder(&path) {
             // It may have been renamed, and not flushed: the next attempt needs that name.
             let _ = os::rename(&path, of_copy.log.folder());
             return Err(Fault::Target(error));
         }
         let mut state = self.lock();
+        if let Err(error) = state.log.check_usable() {
+            // It was closed meanwhile, and is where a start looks for it.
+            drop(state);
+            let _ = of_copy.log.rename_folder(&before);
+            return Err(Fault::Source(error));
+        }
         let mut future = self.move_state.future();
         let mut log = copy.take().expect("it was opened").log;
         self.move_state.forget(&mut future);
@@ -521,6 +533,11 @@ impl Copy {
         if *begins_segment {
             // Copied in no time, all of it would be one segment, of which retention takes nothing before the newest record is due.
             log.roll(now_ms)?;
+            self.rolls += 1;
+            if self.rolls.is_multiple_of(ROLLS_UNFLUSHED) {
+                // A flush has all files open that it is of.
+                log.flush(now_ms)?;
+            }
         }
         log.append_follower(bytes, now_ms)?;
         log.advance_start_offset((*log_start).min(log.end_offset()))?;

@@ -47,13 +47,18 @@ pub fn show_deleted(deleted: BTreeMap<String, Result<(), Error>>, screen: &mut S
     }
 }
 
-/// `--delete-offsets`
-pub fn delete_offsets(cluster: &mut Cluster, arguments: &Arguments, screen: &mut Screen) -> Result<(), Failure> {
+fn only_group(arguments: &Arguments) -> Result<&String, Failure> {
     let [group] = &arguments.group[..] else {
         let message = "Found multiple arguments for option group, but you asked for only one".to_owned();
         let trace = format!("joptsimple.MultipleArgumentsForOptionException: {message}");
         return Err(Failure::Failed { message, trace });
     };
+    Ok(group)
+}
+
+/// `--delete-offsets`
+pub fn delete_offsets(cluster: &mut Cluster, arguments: &Arguments, screen: &mut Screen) -> Result<(), Failure> {
+    let group = only_group(arguments)?;
     let (partitions, mut outcomes) = partitions_of(cluster, &arguments.topic)?;
     let answered = groups::on_coordinators(cluster, std::slice::from_ref(group), |connection, _, _| {
         let answer = match group_offsets::delete(connection, group, &partitions) {
@@ -88,6 +93,7 @@ pub fn delete_offsets(cluster: &mut Cluster, arguments: &Arguments, screen: &mut
 /// Says that no broker could be asked: of topics in `call`, which Kafka's tool does for those that are named without partitions.
 pub fn show_no_offsets_deleted(arguments: &Arguments, call: &'static str, screen: &mut Screen) -> Result<(), Failure> {
     const DELETE: &str = "offsetDelete(api=FIND_COORDINATOR)";
+    let group = only_group(arguments)?;
     let mut outcomes = Vec::new();
     for topic in &arguments.topic {
         if topic.contains(':') {
@@ -98,7 +104,6 @@ pub fn show_no_offsets_deleted(arguments: &Arguments, call: &'static str, screen
             outcomes.push(((topic.clone(), None), Err(Error::NoNode { call })));
         }
     }
-    let group = arguments.group.first().map_or("", String::as_str);
     show_deleted_offsets(group, Some(ErrorCode::RequestTimedOut), outcomes, screen);
     Ok(())
 }

@@ -110,7 +110,10 @@ impl Flush {
                 if let Err(error) = self.sync_file(number) {
                     next.store(count, Ordering::Relaxed);
                     let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
-                    *failed = std::mem::replace(&mut *failed, Ok(())).and(Err(error));
+                    // What was not tried may be tried again, and what has failed may not.
+                    if failed.as_ref().map_or_else(Error::lacks_files, |()| true) {
+                        *failed = Err(error);
+                    }
                 }
             }
         };

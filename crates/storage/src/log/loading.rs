@@ -211,9 +211,8 @@ fn cut(folder: &Path, active: &mut Active, later: &[Offset], torn: &Torn) -> Res
         lost_end = lost_end.max(claimed_end(&path, base_offset)?);
         remove_segment(folder, base_offset)?;
     }
-    if !later.is_empty() {
-        os::sync_folder(folder).map_err(Error::io("flush", folder))?;
-    }
+    // An earlier cut may have got so far, too.
+    os::sync_folder(folder).map_err(Error::io("flush", folder))?;
     active.cut()?;
     active.flush_log()?;
     end_cutting(folder)?;

@@ -148,7 +148,7 @@ fn a_directory_that_does_not_answer_keeps_no_other_from_being_left_cleanly() {
     };
     // As whoever waits for its disk while it writes.
     let written_to = slow.lock();
-    let error = all.close(0, Duration::from_millis(1), None, leave).unwrap_err();
+    let error = all.close(0, Duration::from_millis(1), |_| true, leave).unwrap_err();
     assert!(error.to_string().contains("close the log directory"), "{error}");
     assert_eq!(told.recv_timeout(Duration::from_secs(30)).unwrap(), b.path());
     let points = |directory: &Directory| directory.path().join(RECOVERY_POINT_CHECKPOINT);
@@ -173,10 +173,34 @@ fn the_directory_that_is_still_written_to_is_not_closed() {
         tell.send(directory.path().to_owned()).unwrap();
         Ok(())
     };
-    all.close(0, PATIENCE, Some(in_use.path()), leave).unwrap();
+    all.close(0, PATIENCE, |path| path != in_use.path(), leave).unwrap();
     assert_eq!(told.try_iter().collect::<Vec<_>>(), [other.path()]);
     append(&first, &one_record(BatchBuilder::new())).unwrap();
     assert!(append(&second, &one_record(BatchBuilder::new())).is_err());
+}
+
+/// Or the next start believes all of it.
+#[test]
+fn a_directory_with_a_log_that_nobody_has_checked_is_not_left_cleanly() {
+    for (left, is_clean) in [(Left::Unknown, false), (Left::Cleanly, true)] {
+        let folder = tempfile::tempdir().unwrap();
+        one_record_in_b(folder.path());
+        let all = in_two_directories(folder.path()).unwrap();
+        let name = TopicPartition::new("t", 0);
+        let log = all.found().remove(&name).expect("it is there");
+        drop(log);
+        let options = OpenLog {
+            topic_partition: name.clone(),
+            left,
+            recovery_point: Offset(0),
+            log_start_offset: Offset(0),
+            now_ms: 0,
+            producers: ProducerCount::default(),
+        };
+        all.unopened().insert(name, options);
+        let left: Vec<_> = close(all).unwrap().iter().map(|directory| directory.path().to_owned()).collect();
+        assert_eq!(left.contains(&folder.path().join("b")), is_clean, "{left:?}");
+    }
 }
 
 #[test]

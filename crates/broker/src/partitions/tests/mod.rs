@@ -399,7 +399,7 @@ fn close(all: Partitions) -> crate::error::Result<Vec<LogDirectory>> {
         tell.send(directory).unwrap();
         Ok(())
     };
-    Arc::new(all).close(0, PATIENCE, None, leave).map(|()| left.try_iter().collect())
+    Arc::new(all).close(0, PATIENCE, |_| true, leave).map(|()| left.try_iter().collect())
 }
 
 /// One record of `t-0` in the folder `b`, after a clean stop.

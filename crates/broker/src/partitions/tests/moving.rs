@@ -572,6 +572,22 @@ fn where_a_log_starts_that_is_about_to_arrive_is_written_down_in_both_directorie
     assert_eq!(places(), ["b"]);
 }
 
+/// The stop does not wait for ever for whoever moves logs.
+#[test]
+fn a_log_that_was_closed_is_not_replaced_by_its_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let (partition, b) = in_a(folder.path(), LogConfig::default(), 3);
+    partition.begin_move(&b, future(1)).unwrap();
+    copy_all(&partition);
+    let finished = partition.finish_move(0, |_| {
+        partition.close(0)?;
+        Ok(())
+    });
+    assert!(!matches!(finished, Ok(Finished::Moved(_))));
+    assert!(folder.path().join("a").join(NAME).exists());
+    assert_eq!(names(b.path()), [future(1)]);
+}
+
 #[test]
 fn of_a_topic_that_is_deleted_while_it_moves_nothing_is_left() {
     let folder = tempfile::tempdir().unwrap();

@@ -99,7 +99,7 @@ impl Offsets {
     }
 
     /// What the group wrote to itself.
-    pub(super) fn metadata_bytes(&self) -> usize {
+    pub fn metadata_bytes(&self) -> usize {
         self.metadata_bytes
     }
 
