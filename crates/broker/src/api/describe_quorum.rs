@@ -1,7 +1,7 @@
 //! DescribeQuorum (key 55, versions 0-2, KIP-595): who leads the metadata log, and how far everybody is.
 //!
 //! v1 times of the replicas (KIP-836). v2 directories and addresses (KIP-853).
-//! Differs from Kafka: there are no other controllers to listen for, so no addresses of voters are told.
+//! Differs from Kafka: a node without a listener for controllers tells no address.
 
 use std::borrow::Cow;
 

@@ -25,7 +25,6 @@ pub const DIFFERENT: &[(&str, &str, &str)] = &[
         "a value is shown as it was set",
     ),
     ("unserved-coordinators", "FindCoordinator", "there are no coordinators of transactions and share groups"),
-    ("describe-quorum", "DescribeQuorum v2, the metadata", "there are no other controllers to listen for"),
     ("offset-for-leader-epoch", "OffsetForLeaderEpoch v2, epoch -2", "there are no such epochs"),
     ("offset-for-leader-epoch", "OffsetForLeaderEpoch v3, epoch -2", "there are no such epochs"),
     ("offset-for-leader-epoch", "OffsetForLeaderEpoch v4, epoch -2", "there are no such epochs"),

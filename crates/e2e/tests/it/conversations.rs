@@ -10,7 +10,9 @@ use super::options;
 #[test]
 fn ottla_answers_as_kafka_did() {
     let folder = tempfile::tempdir().expect("a folder");
-    let options = SETTINGS.iter().fold(options(folder.path()), |options, setting| options.with(setting));
+    let listeners = "listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0";
+    let options = options(folder.path()).with(listeners).with("controller.listener.names=CONTROLLER");
+    let options = SETTINGS.iter().fold(options, |options, setting| options.with(setting));
     let broker = options.start();
     let (mut differences, mut meant) = (Vec::new(), String::new());
     for conversation in conversations::all() {
