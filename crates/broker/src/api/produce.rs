@@ -237,24 +237,15 @@ fn may_become_large(request: &Request<'_>, produce: &ProduceRequest<'_>) -> bool
         codec.filter(|codec| *codec != Compression::None)
     };
     produce.topic_data.iter().any(|topic| {
-        // What is packed in one way wants one look at the topic; producers have one way.
-        let Some((first, codec)) = topic.partition_data.iter().find_map(|data| Some((data, codec_of(data)?))) else {
-            return false;
-        };
-        let becomes_large = |index, codec| {
-            let name = topic_name(request, &topic.name, topic.topic_id).ok()?;
-            request.node.partitions.find(&name, index).ok()?.packed_max_bytes(codec)
-        };
-        let is_large = |data: &PartitionData<'_>, codec| {
-            becomes_large(data.index, codec).is_some_and(|bytes| bytes > PACKED_LARGE_BYTES)
-        };
-        let is_other = |data: &&PartitionData<'_>| codec_of(data).is_some_and(|other| other != codec);
-        is_large(first, codec)
-            || topic
-                .partition_data
-                .iter()
-                .filter(is_other)
-                .any(|data| codec_of(data).is_some_and(|codec| is_large(data, codec)))
+        let compressed = |data: &PartitionData<'_>| Some((data.index, codec_of(data)?));
+        let mut compressed = topic.partition_data.iter().filter_map(compressed).peekable();
+        // Where nothing is compressed, nothing is looked up.
+        let name = compressed.peek().and_then(|_| topic_name(request, &topic.name, topic.topic_id).ok());
+        let Some(name) = name else { return false };
+        compressed.any(|(index, codec)| {
+            let partition = request.node.partitions.find(&name, index).ok();
+            partition.and_then(|it| it.packed_max_bytes(codec)).is_some_and(|bytes| bytes > PACKED_LARGE_BYTES)
+        })
     })
 }
 
