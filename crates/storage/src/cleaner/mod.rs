@@ -59,7 +59,7 @@ pub trait Owner {
 /// The memory of one cleaning.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
-    /// For the keys.
+    /// For the keys, of which it has room for as many as Kafka in that much: it takes two thirds of it.
     pub map_bytes: usize,
     /// How much of that may be in use, as a part of 1.
     pub load_factor: f64,
@@ -170,7 +170,7 @@ fn clean_begun<O: Owner>(
     };
     remove_unfinished(&begun.folder).map_err(|error| told(error.into()))?;
     let keys = dirt.end.0.saturating_sub(dirt.first_dirty.0).max(0).cast_unsigned();
-    let mut map = OffsetMap::new(limits.map_bytes, limits.load_factor, keys);
+    let mut map = OffsetMap::new(limits.map_bytes, limits.load_factor, keys, dirt.first_dirty);
     let map_end = filling::fill(&mut map, begun, dirt.first_dirty, limits.io_bytes, &pace).map_err(told)?;
     let rules = Rules { map: &map, map_end, producers: &begun.producers, now_ms, delete_retention_ms };
     let mut rewriting = Rewriting::new(begun, rules, limits.io_bytes);

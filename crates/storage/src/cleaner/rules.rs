@@ -127,7 +127,7 @@ mod tests {
     }
 
     fn with_rules<T>(check: impl FnOnce(&Rules<'_>) -> T) -> T {
-        let mut map = OffsetMap::new(1000, 0.9, 100);
+        let mut map = OffsetMap::new(1000, 0.9, 100, Offset(0));
         assert!(map.put(b"old", Offset(5)) && map.put(b"new", Offset(8)));
         let last = |offset: Option<i64>| LastOf { epoch: ProducerEpoch(3), offset: offset.map(Offset) };
         let producers = BTreeMap::from([(ProducerId(1), last(Some(21))), (ProducerId(2), last(None))]);
