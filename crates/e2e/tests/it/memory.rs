@@ -3,13 +3,16 @@
 use std::time::{Duration, Instant};
 
 use ottla_base::Random;
-use ottla_e2e::{Broker, RawClient};
-use ottla_protocol::ApiKey;
+use ottla_e2e::{Broker, RawClient, body};
+use ottla_protocol::error::ErrorCode;
 use ottla_protocol::messages::describe_configs_request::{DescribeConfigsRequest, Resource};
 use ottla_protocol::messages::metadata_request::{MetadataRequest, Topic};
+use ottla_protocol::messages::produce_request::{PartitionData, ProduceRequest, TopicData};
+use ottla_protocol::messages::produce_response::{PartitionResponse, ProduceResponse};
 use ottla_protocol::records::{BatchBuilder, Compression};
+use ottla_protocol::{ApiKey, Records};
 
-use super::{batch, connect, create_topic, create_topic_with, fetch, options, produce};
+use super::{PRODUCE, batch, connect, create_topic, create_topic_with, fetch, options, produce};
 
 /// What the broker may take, whatever comes.
 const MOST_BYTES: u64 = 256 << 20;
@@ -105,8 +108,17 @@ fn batches_that_grow_where_they_are_packed_anew_do_not_all_grow_at_once() {
         for _ in 0..12 {
             let (mut hostile, grows) = (connect(&broker), &grows);
             scope.spawn(move || {
-                let placed = produce(&mut hostile, "grows", 1, grows).expect("it is answered");
-                assert_eq!(placed.error_code, 0);
+                // The first of its partitions is not there: the second counts, too.
+                let data = |index| PartitionData { index, records: Records::Bytes(grows) };
+                let topic =
+                    TopicData { name: "grows".into(), partition_data: vec![data(1), data(0)], ..Default::default() };
+                let request =
+                    ProduceRequest { acks: 1, timeout_ms: 10_000, topic_data: vec![topic], ..Default::default() };
+                let answer = hostile.ask(ApiKey::Produce, PRODUCE, &request).expect("it is answered");
+                let response: ProduceResponse<'_> = body(&answer, ApiKey::Produce, PRODUCE);
+                let of = |partition: &PartitionResponse<'_>| (partition.index, partition.error_code);
+                let errors: Vec<_> = response.responses[0].partition_responses.iter().map(of).collect();
+                assert_eq!(errors, [(1, ErrorCode::UnknownTopicOrPartition.code()), (0, 0)]);
             });
         }
     });
