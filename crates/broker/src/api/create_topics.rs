@@ -106,7 +106,7 @@ fn to_wire(
     let broker = node.config.values(&own, &cluster);
     let to_wire = |result: CreateTopicsResult| match result.result {
         Ok(topic) if may_describe.get(&result.name).copied().unwrap_or(false) => {
-            let settings = (version >= SETTINGS_FROM).then(|| topic::describe(&topic.configs, &broker, |_| true));
+            let settings = (version >= SETTINGS_FROM).then(|| topic::describe_created(&topic.configs, &broker));
             created(result.name, &topic, settings.unwrap_or_default())
         }
         Ok(topic) => Topic {

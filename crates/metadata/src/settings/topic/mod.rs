@@ -75,6 +75,18 @@ pub fn describe(
     TOPIC_SETTINGS.iter().filter(shown).map(|row| entry(row, overrides, broker)).collect()
 }
 
+/// As `describe`, for a topic that was just created: of a setting that the broker has in another unit (`log.retention.hours`),
+/// Kafka tells the broker as its source there, and no source in a description.
+pub fn describe_created(overrides: &BTreeMap<String, String>, broker: &impl BrokerValues) -> Vec<ConfigEntry> {
+    let is_shown = |row: &&TopicSetting| !row.setting.internal || overrides.contains_key(row.setting.name);
+    let created = |row| {
+        let entry = entry(row, overrides, broker);
+        let source = if entry.source == ConfigSource::Topic { entry.source } else { row.of_broker(broker).0 };
+        ConfigEntry { source, ..entry }
+    };
+    TOPIC_SETTINGS.iter().filter(is_shown).map(created).collect()
+}
+
 fn entry(row: &TopicSetting, overrides: &BTreeMap<String, String>, broker: &impl BrokerValues) -> ConfigEntry {
     let setting = &row.setting;
     let broker_keys: Vec<_> = row.broker_keys.iter().map(|key| key.name).collect();
@@ -86,7 +98,7 @@ fn entry(row: &TopicSetting, overrides: &BTreeMap<String, String>, broker: &impl
             Synonym { name: setting.name.to_owned(), value: Some(value.to_string()), source: ConfigSource::Topic };
         behind.insert(0, own);
     }
-    let value = own.or_else(|| row.broker_value(broker)).map(|value| value.to_string());
+    let value = own.or_else(|| row.of_broker(broker).1).map(|value| value.to_string());
     ConfigEntry {
         name: setting.name.to_owned(),
         value,
@@ -105,17 +117,17 @@ impl TopicSetting {
         self.setting.parse(overrides.get(self.setting.name)?).ok()
     }
 
-    /// What topics have that do not set the key: by source first, then along the chain of broker keys.
-    fn broker_value(&self, broker: &impl BrokerValues) -> Option<Value> {
+    /// What topics have that do not set the key, and whose word that is: by source first, then along the chain of broker keys.
+    fn of_broker(&self, broker: &impl BrokerValues) -> (ConfigSource, Option<Value>) {
         for source in ConfigSource::OF_A_BROKER {
             for key in self.broker_keys {
                 let given = broker.given(source, key.name).and_then(|text| self.read_broker_value(key, text));
                 if given.is_some() {
-                    return given;
+                    return (source, given);
                 }
             }
         }
-        self.setting.default.and_then(|text| self.setting.parse(text).ok())
+        (ConfigSource::Default, self.setting.default.and_then(|text| self.setting.parse(text).ok()))
     }
 
     /// A broker key's value in the unit of the topic's key. All negative times mean the same: no limit.
@@ -129,7 +141,7 @@ impl TopicSetting {
 
     /// The effective value.
     fn effective(&self, overrides: &BTreeMap<String, String>, broker: &impl BrokerValues) -> Option<Value> {
-        self.own_value(overrides).or_else(|| self.broker_value(broker))
+        self.own_value(overrides).or_else(|| self.of_broker(broker).1)
     }
 }
 

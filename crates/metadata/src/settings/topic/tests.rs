@@ -288,6 +288,19 @@ fn effective_settings_are_typed_and_take_the_broker_s_word_for_the_rest() {
 }
 
 #[test]
+fn a_created_topic_has_what_the_broker_says_in_another_unit_from_the_broker() {
+    let broker = Broker(BTreeMap::from([((ConfigSource::StaticBroker, "log.retention.hours"), "24")]));
+    let told = |entries: Vec<ConfigEntry>, name| {
+        entries.into_iter().find(|entry| entry.name == name).map(|entry| (entry.value, entry.source))
+    };
+    let own = overrides("segment.bytes=1048576");
+    let created = |name| told(describe_created(&own, &broker), name).expect("it is one of a topic's");
+    assert_eq!(created("retention.ms"), (Some("86400000".to_owned()), ConfigSource::StaticBroker));
+    assert_eq!(created("segment.bytes"), (Some("1048576".to_owned()), ConfigSource::Topic));
+    assert_eq!(created("segment.ms").1, ConfigSource::Default);
+}
+
+#[test]
 fn a_negative_number_of_hours_is_no_limit() {
     let broker = Broker(BTreeMap::from([((ConfigSource::StaticBroker, "log.retention.hours"), "-3")]));
     assert_eq!(TopicSettings::new(&BTreeMap::new(), &broker).retention_ms, None);
