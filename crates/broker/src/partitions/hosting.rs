@@ -391,6 +391,7 @@ impl Partitions {
 
     fn remove_unserved(&self, name: &TopicPartition, topic_id: Uuid, now_ms: Timestamp) -> Done {
         self.unopened().remove(name);
+        self.doubtful().remove(name);
         drop(self.found().remove(name));
         let copy = self.futures().remove(name);
         copy.into_iter().for_each(|copy| self.doom(copy, now_ms));
@@ -534,7 +535,8 @@ impl Partitions {
     /// for, or else the one that the metadata says.
     ///
     /// # Errors
-    /// It may lie in a directory that is offline: an empty log must not come into its place.
+    /// It may lie in a directory that is offline: an empty log must not come into its place. Or of its two logs nobody knows which
+    /// one counts.
     fn directory_for(
         &self,
         name: &TopicPartition,
@@ -542,6 +544,10 @@ impl Partitions {
         placed: &mut Vec<usize>,
     ) -> ottla_storage::Result<Arc<Directory>> {
         let online = || self.directories.iter().filter(|directory| directory.is_online());
+        if self.doubtful().contains(name) {
+            let detail = "it is not known which of its two logs counts, since one of them could not be read".to_owned();
+            return Err(StorageError::Unusable { path: name.to_string().into(), detail });
+        }
         for directory in online() {
             let folder = directory.path().join(name.to_string());
             let exists = os::exists(&folder).map_err(StorageError::io("look for", &folder));

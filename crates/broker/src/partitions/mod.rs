@@ -19,6 +19,7 @@ mod startup;
 #[cfg(test)]
 mod tests;
 mod turns;
+mod twice;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -90,6 +91,8 @@ pub struct Partitions {
     watch: Arc<Watch>,
     /// The logs that lie there, and for which there was no room when they were to be opened.
     unopened: Mutex<BTreeMap<TopicPartition, OpenLog>>,
+    /// Partitions that have two logs, of which nobody knows which one counts: neither is opened.
+    doubtful: Mutex<BTreeSet<TopicPartition>>,
     /// Logs with the name of one that was found, and of other topics.
     rivals: Mutex<Vec<Rival>>,
     /// Replicas that lie in another directory than the metadata says.
@@ -126,6 +129,7 @@ impl Partitions {
             directories: loaded.directories,
             watch: loaded.watch,
             unopened: Mutex::new(loaded.unopened),
+            doubtful: Mutex::new(loaded.doubtful),
             rivals: Mutex::new(loaded.rivals),
             misplaced: Mutex::default(),
             has_started: AtomicBool::new(false),
@@ -221,17 +225,40 @@ impl Partitions {
     }
 
     /// Where the logs lie that were found on the disk, if the metadata says otherwise: they were moved while no broker ran,
-    /// or it was never told.
+    /// or it was never told. But where it says that they lie in a directory that is offline, there may be a better one, and what was
+    /// found is what a move has left: unless its mark says that it came from there.
     pub fn misplaced_at_start(&self, image: &Image) -> Vec<PlacedReplica> {
         let misplaced = |(name, log): (&TopicPartition, &Log)| {
             let topic = image.topic(&name.topic)?;
             let known = topic.partitions.get(&name.partition)?.directory(self.local)?;
             let directory = self.home_of(log)?.id()?;
+            if known != directory && self.may_be_offline(known) && !self.is_from_offline(log) {
+                tracing::error!(
+                    log = %name, found = %log.folder().display(), %known,
+                    "the metadata says that a replica lies in a log directory that is offline: what was found of it elsewhere is not \
+                     served. Start the broker again when that disk is well; or, if it is lost, without its directory in log.dirs"
+                );
+                return None;
+            }
             let is_of_topic = read_partition_metadata(log.folder()).ok().flatten() == Some(topic.id);
             let placed = PlacedReplica { topic_id: topic.id, partition: name.partition, directory };
             (is_of_topic && known != directory).then_some(placed)
         };
         self.found().iter().filter_map(misplaced).collect()
+    }
+
+    /// Whether `id` may be that of a directory that was offline at the start already.
+    fn may_be_offline(&self, id: Uuid) -> bool {
+        let is_there = |directory: &Arc<Directory>| directory.is_online() && directory.id() == Some(id);
+        let all_online = self.directories.iter().all(|directory| directory.is_online());
+        !all_online && !startup::is_reserved(id) && !self.directories.iter().any(is_there)
+    }
+
+    /// Whether a log was moved here from a directory that is offline.
+    fn is_from_offline(&self, log: &Log) -> bool {
+        let from = twice::source(log.folder()).ok().flatten();
+        let is_source = |directory: &&Arc<Directory>| from.as_deref() == Some(directory.path());
+        self.directories.iter().find(is_source).is_some_and(|directory| !directory.is_online())
     }
 
     /// The replicas that have come to lie in another directory than the metadata said, since this was asked last.
@@ -454,6 +481,10 @@ impl Partitions {
             "no topic has this log: it is set aside, and stays until somebody removes the folder"
         );
         log.rename_folder(&to)
+    }
+
+    fn doubtful(&self) -> MutexGuard<'_, BTreeSet<TopicPartition>> {
+        self.doubtful.lock().expect("nobody panics while holding this lock")
     }
 
     fn unopened(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, OpenLog>> {

@@ -25,10 +25,10 @@ use tracing::{error, info, warn};
 
 use super::checkpoints::{self, write_if_changed};
 use super::directories::{Directory, Watch};
-use super::moving::{MOVED, forget_mark};
+use super::twice::{self, Twice};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::node::{clock, entropy};
+use crate::node::clock;
 
 /// The log of the metadata itself; the controller opens it.
 const METADATA_FOLDER: &str = "__cluster_metadata-0";
@@ -53,6 +53,8 @@ pub struct Loaded {
     pub logs: BTreeMap<TopicPartition, Log>,
     /// Those that could not be opened because there is no room on their disk.
     pub unopened: BTreeMap<TopicPartition, OpenLog>,
+    /// Partitions with two logs, of which one cannot be read, and nobody knows which one counts.
+    pub doubtful: BTreeSet<TopicPartition>,
     /// Logs with the name of another one, of another topic.
     pub rivals: Vec<Rival>,
     /// Copies on their way to another directory.
@@ -109,15 +111,15 @@ impl BlankDirectories {
 }
 
 /// Whether an id says why no directory is named, rather than which.
-fn is_reserved(id: Uuid) -> bool {
+pub(super) fn is_reserved(id: Uuid) -> bool {
     matches!(id, LOST_DIRECTORY | MIGRATING_DIRECTORY | UNASSIGNED_DIRECTORY)
 }
 
 /// A log to be opened.
-struct Unopened<'a> {
-    directory: &'a Path,
-    partition: TopicPartition,
-    options: OpenLog,
+pub(super) struct Unopened<'a> {
+    pub directory: &'a Path,
+    pub partition: TopicPartition,
+    pub options: OpenLog,
 }
 
 /// Opens all of `log.dirs`, formatting those that are new.
@@ -152,6 +154,7 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
         cluster_id,
         logs,
         unopened: opened.unopened,
+        doubtful: opened.doubtful,
         rivals: opened.rivals,
         futures: opened.futures,
         high_watermarks: opened.high_watermarks,
@@ -167,7 +170,7 @@ struct Identified {
 }
 
 /// The directories that are not used because the disk is to blame, and why.
-struct Offline<'a> {
+pub(super) struct Offline<'a> {
     metadata_path: &'a Path,
     failures: BTreeMap<PathBuf, StorageError>,
 }
@@ -177,11 +180,16 @@ impl<'a> Offline<'a> {
         Self { metadata_path, failures: BTreeMap::new() }
     }
 
+    /// Whether the directory at `path` is offline.
+    pub fn has(&self, path: &Path) -> bool {
+        self.failures.contains_key(path)
+    }
+
     /// What was done in the directory at `path`; nothing if it is offline, or is so now.
     ///
     /// # Errors
     /// Those that say nothing against the disk; and all in the directory of the metadata.
-    fn unless_of_disk<T>(&mut self, path: &Path, done: ottla_storage::Result<T>) -> Result<Option<T>> {
+    pub fn unless_of_disk<T>(&mut self, path: &Path, done: ottla_storage::Result<T>) -> Result<Option<T>> {
         match done {
             Ok(done) => Ok((!self.failures.contains_key(path)).then_some(done)),
             Err(error) if error.is_of_disk() && path != self.metadata_path => {
@@ -265,8 +273,8 @@ impl Contents {
 /// What lies in all directories.
 struct Listed<'a> {
     logs: Vec<Unopened<'a>>,
-    /// Second logs of partitions, which a move has left.
-    twice: Vec<Unopened<'a>>,
+    /// Partitions with two logs, which a move has left.
+    twice: Vec<Twice<'a>>,
     rivals: Vec<Rival>,
     futures: BTreeMap<TopicPartition, PathBuf>,
     high_watermarks: BTreeMap<TopicPartition, Offset>,
@@ -278,6 +286,7 @@ struct Listed<'a> {
 struct Opened {
     logs: BTreeMap<TopicPartition, Log>,
     unopened: BTreeMap<TopicPartition, OpenLog>,
+    doubtful: BTreeSet<TopicPartition>,
     rivals: Vec<Rival>,
     futures: BTreeMap<TopicPartition, PathBuf>,
     high_watermarks: BTreeMap<TopicPartition, Offset>,
@@ -340,12 +349,12 @@ fn list<'a>(
             }
             let of_first = topic_in(first, &folder.name, offline)?.flatten();
             match topic_in(log.directory, &folder.name, offline)? {
-                None => {}
                 Some(Some(topic_id)) if of_first.is_some_and(|of_first| of_first != topic_id) => {
                     let (folder, options) = (log.directory.join(&folder.name), log.options);
                     listed.rivals.push(Rival { folder, topic_id, options });
                 }
-                Some(_) => listed.twice.push(unless_unknown(first, log, offline)?),
+                // Where it cannot be looked at, it may be the better one.
+                _ => listed.twice.push(Twice::new(first, log, offline)?),
             }
         }
     }
@@ -372,22 +381,21 @@ fn open_all(
     let listed = list(directories, producers, offline)?;
     let threads = config.num_recovery_threads_per_data_dir * directories.len();
     let (mut logs, failed) = open_logs(&listed.logs, threads);
-    for other in &listed.twice {
-        choose(&mut logs, other, offline)?;
-    }
-    let unopened = left_for_later(failed, offline)?;
+    let mut unopened = left_for_later(failed, offline)?;
+    let mut settled = twice::settle(&listed.twice, &mut logs, &mut unopened, offline)?;
     for directory in directories {
         if !offline.failures.contains_key(directory.path()) {
             let noted = note_opened(directory, &logs, &unopened, &listed.rivals);
             offline.unless_of_disk(directory.path(), noted)?;
         }
     }
+    settled.remove_superfluous(&mut logs, &mut unopened, offline)?;
     if !listed.logs.is_empty() {
         info!(logs = listed.logs.len(), clean = listed.all_clean, took = ?begun.elapsed(), "opened the logs");
     }
     let Listed { rivals, futures, high_watermarks, previous_broker_epoch, all_clean, .. } = listed;
     let previous_broker_epoch = previous_broker_epoch.filter(|_| all_clean && offline.failures.is_empty());
-    Ok(Opened { logs, unopened, rivals, futures, high_watermarks, previous_broker_epoch })
+    Ok(Opened { logs, unopened, doubtful: settled.doubtful, rivals, futures, high_watermarks, previous_broker_epoch })
 }
 
 /// Checks that all directories belong to this node and one cluster, and gives those of a new node their papers.
@@ -499,56 +507,6 @@ fn topic_in(directory: &Path, folder: &str, offline: &mut Offline<'_>) -> Result
         // What else is wrong is found out when the log is opened.
         known => Ok(Some(known.ok().flatten())),
     }
-}
-
-/// A second log of a partition that has one in `other` already: a crash interrupted a move from one to the other, which left
-/// a mark.
-///
-/// # Errors
-/// `TwoLogs` where it did not, and nobody knows which one counts.
-fn unless_unknown<'a>(other: &Path, log: Unopened<'a>, offline: &mut Offline<'_>) -> Result<Unopened<'a>> {
-    for directory in [other, log.directory] {
-        let marked = is_marked(&directory.join(log.partition.to_string()));
-        if offline.unless_of_disk(directory, marked)?.unwrap_or(true) {
-            return Ok(log);
-        }
-    }
-    let directories = [other.to_owned(), log.directory.to_owned()];
-    Err(Error::TwoLogs { partition: log.partition, directories })
-}
-
-fn is_marked(folder: &Path) -> ottla_storage::Result<bool> {
-    let mark = folder.join(MOVED);
-    os::exists(&mark).map_err(StorageError::io("look for", &mark))
-}
-
-/// Of the log of a partition and another one, between which it was being moved, keeps the one that is longer, which was written
-/// to last; or the one that it was moved to. The other one is removed by the next start.
-fn choose(logs: &mut BTreeMap<TopicPartition, Log>, other: &Unopened<'_>, offline: &mut Offline<'_>) -> Result<()> {
-    let folder = other.directory.join(other.partition.to_string());
-    let opened = Log::open(&folder, LogConfig::default(), other.options.clone());
-    let Some((mut second, _)) = offline.unless_of_disk(other.directory, opened)? else { return Ok(()) };
-    let Some(first) = logs.get_mut(&other.partition) else {
-        logs.insert(other.partition.clone(), second);
-        return Ok(());
-    };
-    let is_longer = second.end_offset() > first.end_offset();
-    let Some(is_marked) = offline.unless_of_disk(other.directory, is_marked(second.folder()))? else { return Ok(()) };
-    let is_target = second.end_offset() == first.end_offset() && is_marked;
-    if is_longer || is_target {
-        std::mem::swap(first, &mut second);
-    }
-    let name = PartitionFolder::name_of(&other.partition, FolderKind::Deleted, Uuid::random(entropy));
-    let to = second.folder().with_file_name(name);
-    warn!(
-        log = %other.partition, kept = %first.folder().display(), removed = %second.folder().display(),
-        "a move between log directories was interrupted"
-    );
-    let directory = second.folder().parent().expect("a log lies in a log directory").to_owned();
-    if offline.unless_of_disk(&directory, second.rename_folder(&to))?.is_some() {
-        forget_mark(first.folder());
-    }
-    Ok(())
 }
 
 type Failures<'u, 'd> = Vec<(&'u Unopened<'d>, StorageError)>;

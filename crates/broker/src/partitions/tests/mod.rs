@@ -5,6 +5,7 @@ mod durability;
 mod hosting;
 mod move_histories;
 mod moving;
+mod twice;
 
 use std::fs;
 use std::path::Path;
@@ -539,6 +540,11 @@ fn a_damaged_log_does_not_keep_strays_from_being_set_aside() {
 
 /// The metadata of the topic `t` with one partition here.
 fn image_of_t() -> Image {
+    image_with(Uuid::ZERO)
+}
+
+/// The same, where that lies in this directory.
+fn image_with(directory: Uuid) -> Image {
     let mut image = Image::default();
     let (id, replicas) = (Uuid(7), vec![LOCAL.0]);
     let records: [MetadataRecord<'_>; 2] = [
@@ -548,7 +554,7 @@ fn image_of_t() -> Image {
             topic_id: id,
             isr: replicas.clone(),
             leader: LOCAL.0,
-            directories: vec![Uuid::ZERO],
+            directories: vec![directory],
             replicas,
             ..Default::default()
         }

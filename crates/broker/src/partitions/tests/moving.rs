@@ -632,7 +632,7 @@ fn a_partition_is_led_on_in_the_epoch_of_a_later_election() {
 fn twice(folder: &Path, longer: &str) {
     one_record_in_b(folder);
     copy_folder(&folder.join("b/t-0"), &folder.join("a/t-0"));
-    fs::write(folder.join("a/t-0").join(MOVED), "/b").unwrap();
+    fs::write(folder.join("a/t-0").join(MOVED), folder.join("b").to_str().unwrap()).unwrap();
     if !longer.is_empty() {
         let mut log = open_log(&folder.join(longer), LogConfig::default());
         log.append_follower(&one_record(BatchBuilder::new().base_offset(Offset(1))).build().unwrap(), 0).unwrap();
