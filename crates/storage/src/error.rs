@@ -84,7 +84,7 @@ impl Error {
     /// Whether something could not be opened because the process, or the machine, has too much open already: nothing is known
     /// about the disk, and another time it may be opened.
     pub fn lacks_files(&self) -> bool {
-        let is_opening = matches!(self, Self::Io { operation: "open", .. });
+        let is_opening = matches!(self, Self::Io { operation: "open" | "create", .. });
         // Flushing may also find no memory, and then something is lost.
         self.errno().is_some_and(|errno| TOO_MANY_FILES.contains(&errno) || (is_opening && errno == Errno::NOMEM))
     }
@@ -179,7 +179,9 @@ mod tests {
         assert!(lacks_files(&of(Errno::MFILE)) && lacks_files(&of(Errno::NFILE)) && !lacks_files(&of(Errno::IO)));
         assert!(of(Errno::MFILE).to_string().contains("ulimit -n"), "{}", of(Errno::MFILE));
         let no_memory = |operation| Error::io(operation, Path::new("/d/t-0/0.log"))(Errno::NOMEM.into());
-        assert!(lacks_files(&no_memory("open")) && !lacks_files(&no_memory("flush")));
+        assert!(
+            lacks_files(&no_memory("open")) && lacks_files(&no_memory("create")) && !lacks_files(&no_memory("flush"))
+        );
         let torn = Error::io("read", Path::new("/d/t-0/0.log"))(io::ErrorKind::UnexpectedEof.into());
         assert_eq!(known(&torn), (false, false), "a file that is too short is damaged");
     }

@@ -120,12 +120,14 @@ impl Log {
             return Ok(false);
         }
         let base_offset = group[0].base_offset;
+        // While nothing has changed: the process may have too many files open for it.
+        let aborted = AbortedIndex::open(&self.file_path(base_offset, &format!("{ABORTED}.{CLEANED}")))?;
         if let Err(error) = self.rename_kinds(base_offset, CLEANED, SWAP) {
             // The old segments are as they were, and nothing must be left that says otherwise.
             let removed = self.remove_unfinished(base_offset, &[SWAP, CLEANED]);
             return self.for_good("giving a compaction up", removed).and(Err(error));
         }
-        let swapped = self.put_in_place(first, group, now_ms);
+        let swapped = self.put_in_place(first, group, aborted, now_ms);
         self.for_good("putting a compacted segment in its place", swapped)?;
         // A flush that began before has not flushed what lies here now.
         self.unflushed.upheavals += 1;
@@ -147,7 +149,13 @@ impl Log {
         begun.making.get().map_or(Ok(()), |base_offset| self.remove_unfinished(base_offset, &[CLEANED]))
     }
 
-    fn put_in_place(&mut self, first: usize, group: &[Source], now_ms: Timestamp) -> Result<()> {
+    fn put_in_place(
+        &mut self,
+        first: usize,
+        group: &[Source],
+        mut aborted: AbortedIndex,
+        now_ms: Timestamp,
+    ) -> Result<()> {
         let base_offset = group[0].base_offset;
         let mut files = Vec::new();
         for source in group {
@@ -166,37 +174,35 @@ impl Log {
             self.unflushed.sealed.remove(&source.base_offset);
         }
         self.doomed.push_back(Doomed { since_ms: now_ms, files });
-        let has_aborted = self.rename_kinds(base_offset, SWAP, "")?;
+        self.rename_kinds(base_offset, SWAP, "")?;
         // Until the folder is flushed, a power cut may bring the old ones back.
         self.unflushed.sealed.insert(base_offset);
         self.unflushed.names += 1;
         let segment = Sealed::find(&self.folder, base_offset, index_limits(&self.config))?;
         assert!(segment.size() > 0, "a segment keeps its last batch");
         self.sealed.splice(first..first + group.len(), [segment]);
-        if has_aborted {
-            let index = AbortedIndex::open(&self.file_path(base_offset, ABORTED))?;
-            self.replayed.aborted.insert(base_offset, index);
+        if !aborted.is_empty() {
+            aborted.moved(&self.file_path(base_offset, ABORTED));
+            self.replayed.aborted.insert(base_offset, aborted);
         }
         Ok(())
     }
 
-    /// Gives the files of a segment that end with `from` the ending `to`, the log first; says whether it has an index of
-    /// aborted transactions.
-    fn rename_kinds(&self, base_offset: Offset, from: &str, to: &str) -> Result<bool> {
+    /// Gives the files of a segment that end with `from` the ending `to`, the log first.
+    fn rename_kinds(&self, base_offset: Offset, from: &str, to: &str) -> Result<()> {
         let path = |kind: &str, suffix: &str| match suffix {
             "" => self.file_path(base_offset, kind),
             suffix => self.file_path(base_offset, &format!("{kind}.{suffix}")),
         };
-        let mut has_aborted = false;
         for kind in SEGMENT_KINDS {
             let from = path(kind, from);
             match os::rename(&from, &path(kind, to)) {
-                Ok(()) => has_aborted |= kind == ABORTED,
+                Ok(()) => {}
                 Err(error) if kind == ABORTED && error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(Error::io("rename", &from)(error)),
             }
         }
-        Ok(has_aborted)
+        Ok(())
     }
 
     fn remove_unfinished(&self, base_offset: Offset, suffixes: &[&str]) -> Result<()> {

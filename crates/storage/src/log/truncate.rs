@@ -11,7 +11,9 @@
 //! After a kill at any step, the next start finds the beginning of what was there, or the new segment. Of the disk this may not be
 //! true yet: the mark has the start flush what it finds, before anything is written behind it.
 //!
-//! What fails half way leaves files that are not what is known here, and the log takes no more.
+//! What fails half way leaves files that are not what is known here, and the log takes no more. But nothing is cut yet where the
+//! mark cannot be made, or the process has too many files open for the segment that is to be the last: that may be tried again. A
+//! mark that is left has the next start flush a little too much.
 
 use ottla_base::{Offset, Timestamp};
 
@@ -20,7 +22,7 @@ use super::{Log, index_limits, new_segment};
 use crate::error::{Error, Result};
 use crate::os;
 use crate::producer_snapshot::{list_snapshots, remove_snapshots};
-use crate::segment::{Active, Segment};
+use crate::segment::{Active, Segment, Torn};
 
 impl Log {
     /// Removes all batches that hold `offset` or a later one, and returns where the log ends now: before `offset` where
@@ -37,7 +39,12 @@ impl Log {
             self.restart_at(offset, now_ms)?;
             return Ok(offset);
         }
-        let cut = self.cut_to(offset, now_ms);
+        begin_cutting(&self.folder)?;
+        let before = (self.active.base_offset() > offset).then(|| self.open_before(now_ms));
+        let cut = match before {
+            Some(Err(error)) if error.lacks_files() => return Err(error),
+            before => before.transpose().and_then(|before| self.cut_to(offset, before, now_ms)),
+        };
         self.for_good("a truncation", cut)?;
         Ok(self.end_offset())
     }
@@ -46,18 +53,25 @@ impl Log {
     /// it appends.
     pub fn restart_at(&mut self, offset: Offset, now_ms: Timestamp) -> Result<()> {
         self.check_usable()?;
+        begin_cutting(&self.folder)?;
         let restarted = self.empty_to(offset, now_ms);
         self.for_good("a restart at another offset", restarted)
     }
 
-    fn cut_to(&mut self, offset: Offset, now_ms: Timestamp) -> Result<()> {
-        begin_cutting(&self.folder)?;
+    /// Opens the sealed segment before the active one, to be that.
+    fn open_before(&self, now_ms: Timestamp) -> Result<(Active, Option<Torn>)> {
+        let before = self.sealed.last().expect("the first segment does not begin behind the offset");
+        // Its indexes may be built anew, and are to be opened again should that not come to its end.
+        before.close();
+        Active::open_or_recover(&self.folder, before.base_offset(), index_limits(&self.config), now_ms)
+    }
+
+    /// `before` is what the active segment gives way to, if that is to go.
+    fn cut_to(&mut self, offset: Offset, mut before: Option<(Active, Option<Torn>)>, now_ms: Timestamp) -> Result<()> {
         let (count, mut is_torn) = (self.segment_count(), false);
         while self.active.base_offset() > offset {
             let gone = self.active.base_offset();
-            let before = self.sealed.last().expect("the first segment does not begin behind the offset").base_offset();
-            let limits = index_limits(&self.config);
-            let (active, torn) = Active::open_or_recover(&self.folder, before, limits, now_ms)?;
+            let (active, torn) = before.take().map_or_else(|| self.open_before(now_ms), Ok)?;
             self.active = active;
             self.sealed.pop();
             is_torn = torn.is_some();
@@ -77,7 +91,6 @@ impl Log {
     }
 
     fn empty_to(&mut self, offset: Offset, now_ms: Timestamp) -> Result<()> {
-        begin_cutting(&self.folder)?;
         // First of all, and for good: they would be taken for what was written before the records that come now.
         remove_snapshots(&self.folder, |_| true)?;
         // The newest first, so that what a crash leaves of them has no gap.

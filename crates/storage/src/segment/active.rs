@@ -158,7 +158,8 @@ impl Active {
         Error::corrupt(self.offset_index.path(), "its last entry points to no batch of the log")
     }
 
-    /// As [`Active::open`], or where that finds something wrong, [`Active::recover`].
+    /// As [`Active::open`], or where that finds something wrong, [`Active::recover`]; but not where it cannot look, because too much
+    /// is open.
     pub fn open_or_recover(
         folder: &Path,
         base_offset: Offset,
@@ -167,7 +168,7 @@ impl Active {
     ) -> Result<(Self, Option<Torn>)> {
         match Self::open(folder, base_offset, limits, now_ms) {
             Ok(active) => Ok((active, None)),
-            Err(Error::WrongFormat { path, detail }) => Err(Error::WrongFormat { path, detail }),
+            Err(error) if matches!(error, Error::WrongFormat { .. }) || error.lacks_files() => Err(error),
             Err(error) => {
                 tracing::warn!(%error, "reading the whole of a log's last segment");
                 Self::recover(folder, base_offset, limits, now_ms, Intact::NOTHING, &mut |_| Ok(()))

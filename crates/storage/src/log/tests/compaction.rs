@@ -13,6 +13,7 @@ use super::*;
 use crate::cleaner::{
     Cleaned, CleanerCheckpoint, CompactionSettings, Limits, NotCleaned, Owner, Request, clean as clean_log,
 };
+use crate::os::simulated::{self, Failure, Trouble};
 use crate::os::trace;
 
 const LIMITS: Limits = Limits { map_bytes: 1 << 20, load_factor: 0.9, io_bytes: 4096 };
@@ -438,6 +439,38 @@ fn what_is_given_up_leaves_nothing_behind() {
         }
     }
     panic!("it is done sometime");
+}
+
+#[test]
+fn a_compaction_for_which_too_much_is_open_leaves_a_log_that_goes_on_and_is_made_later() {
+    for calls in 0.. {
+        let config = LogConfig { compact: true, delete: false, segment_index_bytes: 4096, ..LogConfig::default() };
+        let memory = Path::new("/dev/shm");
+        let folder = if memory.exists() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+        let fixture = Fixture { folder, config };
+        let _disk = simulated::insert(fixture.folder.path(), 1);
+        let held = Held::new(fixture.open(true, 0).0);
+        put(&held, of(1, 0, 0).transactional(), &["a=1"]);
+        end(&held, 1, 0, false);
+        put(&held, plain(), &["b=1"]);
+        put(&held, plain(), &["b=2"]);
+        roll(&held);
+        held.with(|log| log.flush(0).unwrap());
+        held.with(|log| log.close_idle_files());
+        simulated::with(|disk| disk.set_trouble(Trouble::Once(calls, Failure::NoFiles)));
+        let cleaned = clean_as(&held, fixture.folder.path(), 0, &settings(0), LIMITS);
+        let failures = simulated::with(|disk| disk.failures());
+        simulated::with(|disk| disk.set_trouble(Trouble::None));
+        held.with(|log| log.check_usable()).unwrap_or_else(|error| panic!("{calls} calls: {error}"));
+        if failures == 0 {
+            assert!(cleaned.is_ok() && calls > 10, "{calls}");
+            return;
+        }
+        put(&held, plain(), &["c=1"]);
+        clean(&fixture, &held, 0);
+        let dumped = dumped(&held);
+        assert!(dumped.contains("b=2") && !dumped.contains("b=1") && dumped.contains("c=1"), "{calls} calls: {dumped}");
+    }
 }
 
 #[test]

@@ -438,3 +438,36 @@ fn a_flush_of_very_many_files_is_told_of_the_one_that_fails() {
     assert_eq!(log.recovery_point(), before);
     assert!(log.check_usable().is_err(), "nobody knows what is on the disk");
 }
+
+#[test]
+fn a_truncation_that_cannot_begin_leaves_a_log_that_goes_on() {
+    type Cut = fn(&mut Log) -> Result<()>;
+    let cuts: [(&str, Cut, i64); 3] = [
+        ("inside", |log| log.truncate_to(Offset(110), 0).map(drop), 110),
+        ("before the first segment", |log| log.truncate_to(Offset(50), 0).map(drop), 50),
+        ("a restart", |log| log.restart_at(Offset(170), 0), 170),
+    ];
+    for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::IO] {
+        for (what, cut, end) in cuts {
+            let (fixture, mut log) = Fixture::new(small_segments(600));
+            log.restart_at(Offset(100), 0).unwrap();
+            for _ in 0..3 {
+                append(&mut log, &Made::sized(10, 500));
+            }
+            trace::fail_once_with("create ottla-cutting", errno);
+            let error = cut(&mut log).expect_err(what);
+            assert_eq!(error.is_of_disk(), errno == Errno::IO, "{what}: {error}");
+            assert_eq!(log.check_usable().map_err(|error| error.to_string()), Ok(()), "{what}: nothing was cut");
+            append(&mut log, &Made::sized(10, 500));
+            for base in [100, 110, 120, 130] {
+                assert_eq!(read(&log, base, 1, 140), [base], "{what}");
+            }
+            cut(&mut log).unwrap();
+            assert_eq!(log.end_offset(), Offset(end), "{what}");
+            log.check();
+            log.close(0).unwrap();
+            assert!(!fixture.files().contains("ottla-cutting"), "{what}: {}", fixture.files());
+            assert_eq!(fixture.open(true, end).0.end_offset(), Offset(end), "{what}");
+        }
+    }
+}

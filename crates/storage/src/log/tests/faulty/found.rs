@@ -1,6 +1,7 @@
 //! What the seeds found, each by itself.
 
 use super::super::*;
+use super::before_ack::batches;
 use crate::os::simulated::{self, Failure, Inserted, Trouble};
 use crate::os::trace;
 
@@ -174,6 +175,40 @@ fn a_segment_that_is_preallocated_takes_no_room() {
     assert_eq!(file.len(), 64 << 20);
     assert!(std::os::unix::fs::MetadataExt::blocks(&file) * 512 < 1 << 20, "{file:?}");
     assert_eq!(read(&log, 0, u32::MAX, 10), [0]);
+}
+
+/// Where something is opened before anything is cut, the log goes on; behind that, nobody knows what is left.
+#[test]
+fn a_truncation_for_which_too_much_is_open_cuts_nothing_or_is_the_last() {
+    let (mut went_on, mut was_last) = (0, 0);
+    for calls in 0.. {
+        let (fixture, mut log, _disk) = on_a_disk(small_segments(1300), 6);
+        log.close_idle_files();
+        trouble(Trouble::Once(calls, Failure::NoFiles));
+        let cut = log.truncate_to(Offset(10), 0);
+        let failures = simulated::with(|disk| disk.failures());
+        trouble(Trouble::None);
+        if failures == 0 {
+            assert_eq!(cut.unwrap(), Offset(10));
+            break;
+        }
+        let Err(error) = cut else { continue };
+        assert!(error.lacks_files(), "{error}");
+        match is_unusable(&log) {
+            true => was_last += 1,
+            false => {
+                went_on += 1;
+                let held: Vec<i64> = batches(&log).iter().map(|(base, _)| base.0).collect();
+                assert_eq!(held, [0, 10, 20, 30, 40, 50]);
+                assert_eq!(log.truncate_to(Offset(10), 0).unwrap(), Offset(10));
+                append(&mut log, &Made::sized(10, 500));
+                log.close(0).unwrap();
+                assert_eq!(fixture.open(true, 20).0.end_offset(), Offset(20));
+            }
+        }
+    }
+    assert!(went_on >= 4, "the mark, the log and its indexes are opened first: {went_on}");
+    assert!(was_last > 0, "{was_last}");
 }
 
 #[test]

@@ -461,6 +461,10 @@ impl World {
         let now_ms = self.now_ms;
         let truncated = self.log_mut().truncate_to(Offset(to), now_ms);
         if let Err(error) = truncated {
+            if self.log().check_usable().is_ok() {
+                // Nothing was cut.
+                return Err(error);
+            }
             // A batch goes as a whole.
             self.doubt = self.history.batches.iter().find(|told| told.end > to).map_or(to, |told| told.base);
             return Err(error);
@@ -476,6 +480,9 @@ impl World {
         self.overtake_flush();
         let now_ms = self.now_ms;
         if let Err(error) = self.log_mut().restart_at(Offset(offset), now_ms) {
+            if self.log().check_usable().is_ok() {
+                return Err(error);
+            }
             (self.doubt, self.restarting) = (-1, Some(offset));
             return Err(error);
         }
