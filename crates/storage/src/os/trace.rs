@@ -1,11 +1,14 @@
 //! What storage asks the operating system to change, written down for the tests of this crate, which can also make a call
 //! fail. A call is an operation and the last name of the path it is about: `sync 00000000000000000000.log`.
+//!
+//! Both are of one thread. But two files can be made to fail together, whichever threads come to them.
 
 use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Barrier, Mutex, PoisonError};
 
 use rustix::io::Errno;
 
@@ -14,6 +17,55 @@ use super::Call;
 thread_local! {
     static CALLS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
     static FAILING: RefCell<Vec<(String, Errno)>> = const { RefCell::new(Vec::new()) };
+}
+
+static TOGETHER: Mutex<Vec<Arc<Together>>> = Mutex::new(Vec::new());
+
+/// Two files of which a flush, or opening them, fails in any thread: each waits there for whoever comes to the other one.
+#[derive(Debug)]
+pub struct Together {
+    files: [(PathBuf, Errno); 2],
+    both: Barrier,
+}
+
+/// They fail until this goes.
+#[derive(Debug)]
+#[must_use]
+pub struct Failing(Arc<Together>);
+
+impl Drop for Failing {
+    fn drop(&mut self) {
+        all_together().retain(|together| !Arc::ptr_eq(together, &self.0));
+    }
+}
+
+/// Has the calls fail that flush or open these files.
+pub fn fail_together(files: [(PathBuf, Errno); 2]) -> Failing {
+    let together = Arc::new(Together { files, both: Barrier::new(2) });
+    all_together().push(Arc::clone(&together));
+    Failing(together)
+}
+
+fn all_together() -> std::sync::MutexGuard<'static, Vec<Arc<Together>>> {
+    TOGETHER.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Fails, together with another call, if the two were to.
+fn meet(call: Call<'_>) -> io::Result<()> {
+    let path = match call {
+        Call::Open(path) => path.to_owned(),
+        Call::Sync(file) => path_of(file)?,
+        _ => return Ok(()),
+    };
+    let of_path = |together: &Arc<Together>| {
+        let errno = together.files.iter().find(|(failing, _)| *failing == path)?.1;
+        Some((Arc::clone(together), errno))
+    };
+    let found = all_together().iter().find_map(of_path);
+    found.map_or(Ok(()), |(together, errno)| {
+        together.both.wait();
+        Err(errno.into())
+    })
 }
 
 /// The next call of this thread that is named so fails, by fault of the disk; the one after it goes through again, as on a real
@@ -36,6 +88,7 @@ pub fn calls_of<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
 
 /// Notes a call that changes something, and fails if it was to fail.
 pub(super) fn note(call: Call<'_>) -> io::Result<()> {
+    meet(call)?;
     match call {
         Call::Create(path) => note_named("create", path),
         Call::SetLength(file, _) => note_named("set-length", &path_of(file)?),

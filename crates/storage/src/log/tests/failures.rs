@@ -440,6 +440,28 @@ fn a_flush_of_very_many_files_is_told_of_the_one_that_fails() {
 }
 
 #[test]
+fn of_two_failures_of_a_flush_of_very_many_files_the_one_that_lost_something_is_told() {
+    // Which of the two is noted first is up to the threads.
+    for round in 0..12 {
+        let (fixture, mut log) = Fixture::new(small_segments(100));
+        for _ in 0..70 {
+            append(&mut log, &Made::default());
+        }
+        let path = |name: &str| fixture.path().join(name);
+        let lost = format!("{:020}.log", 10 + round);
+        let failing = [(path(&lost), Errno::IO), (path(&format!("{:020}.index", 50)), Errno::MFILE)];
+        let flush = log.begin_flush().unwrap();
+        let failing = trace::fail_together(failing);
+        let ran = flush.run();
+        drop(failing);
+        let error = log.finish_flush(&flush, ran, 0).unwrap_err();
+        assert!(error.to_string().contains(&lost) && error.is_of_disk(), "round {round}: {error}");
+        assert_unusable(&log.check_usable());
+        assert_unusable(&flush.run());
+    }
+}
+
+#[test]
 fn a_truncation_that_cannot_begin_leaves_a_log_that_goes_on() {
     type Cut = fn(&mut Log) -> Result<()>;
     let cuts: [(&str, Cut, i64); 3] = [
