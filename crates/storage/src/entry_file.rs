@@ -72,12 +72,13 @@ impl<E: Entry> EntryFile<E> {
         Ok(this)
     }
 
-    /// Opens a file that was cut to its entries.
-    pub(crate) fn open(path: &Path, max_bytes: u32) -> Result<Self> {
+    /// Opens a file that was cut to its entries, and gives the first of them too.
+    pub(crate) fn open(path: &Path, max_bytes: u32) -> Result<(Self, Option<E>)> {
         let file = os::open_read_only(path).map_err(Error::io("open", path))?;
         let mut this = Self { written: Self::entries_of(&file, path)?, ..Self::over(path, max_bytes) };
         this.last = this.read_last(&file)?;
-        Ok(this)
+        let first = if this.written > 1 { Some(this.read_one(&file, 0)?) } else { this.last };
+        Ok((this, first))
     }
 
     /// Opens a file that nobody cut to its entries, and does that: void ones follow the last. All others are read, and each

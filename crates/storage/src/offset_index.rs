@@ -64,7 +64,7 @@ impl OffsetIndex {
     /// # Errors
     /// `Corrupt` if the index has to be built anew.
     pub fn open(path: &Path, base_offset: Offset, max_bytes: u32) -> Result<Self> {
-        let file: EntryFile<Relative> = EntryFile::open(path, max_bytes)?;
+        let (file, _) = EntryFile::<Relative>::open(path, max_bytes)?;
         match file.last() {
             Some(last) if last.offset == 0 || last.offset > i32::MAX as u32 || last.position > i32::MAX as u32 => {
                 let Relative { offset, position } = last;

@@ -61,13 +61,18 @@ impl TimeIndex {
         Ok(Self { base_offset, file: EntryFile::create(path, max_bytes)? })
     }
 
-    /// Opens an index that was trimmed. Only its length and last entry are looked at, so that a start stays short.
+    /// Opens an index that was trimmed. Only its length, its first and its last entry are looked at, so that a start stays short, as
+    /// in Kafka's check of an index, which no start of Kafka's makes: what is wrong between them is believed.
     ///
     /// # Errors
     /// `Corrupt` if the index has to be built anew.
     pub fn open(path: &Path, base_offset: Offset, max_bytes: u32) -> Result<Self> {
-        let file: EntryFile<Relative> = EntryFile::open(path, max_bytes)?;
+        let (file, first) = EntryFile::<Relative>::open(path, max_bytes)?;
         match file.last() {
+            Some(last) if first.is_some_and(|first| first.timestamp > last.timestamp) => {
+                let timestamp = last.timestamp;
+                Err(Error::corrupt(path, format!("the last timestamp, {timestamp}, is earlier than the first one")))
+            }
             // A file that was not trimmed ends in zeros. One whole entry of zeros could be real: a record of 1970.
             Some(last) if last.timestamp < 0 || last.offset > i32::MAX as u32 || is_void(&last, file.count()) => {
                 let Relative { timestamp, offset } = last;
@@ -265,6 +270,27 @@ mod tests {
             std::fs::write(&path, bytes).unwrap();
             let error = TimeIndex::open(&path, Offset(100), 10 * 1024).unwrap_err();
             assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_kafka_finds_wrong_is_built_anew_and_what_it_does_not_look_at_is_believed() {
+        let cases = [
+            ("whole", [(5_i64, 1_i32), (6, 4), (9, 7)], true),
+            ("the last one earlier than the first", [(10, 1), (6, 4), (9, 7)], false),
+            ("the last one before the base offset", [(5, 1), (6, 4), (9, -1)], false),
+            ("the last one without a time", [(5, 1), (6, 4), (-1, 7)], false),
+            ("a time in the middle", [(5, 1), (60, 4), (9, 7)], true),
+            ("an offset in the middle", [(5, 1), (6, 40), (9, 7)], true),
+        ];
+        for (what, entries, is_believed) in cases {
+            let (_folder, path) = in_folder();
+            let bytes =
+                entries.map(|(timestamp, offset)| [&timestamp.to_be_bytes()[..], &offset.to_be_bytes()].concat());
+            std::fs::write(&path, bytes.concat()).unwrap();
+            let opened = TimeIndex::open(&path, Offset(100), 10 * 1024);
+            assert_eq!(opened.is_ok(), is_believed, "{what}: {opened:?}");
+            assert!(is_believed || matches!(opened, Err(Error::Corrupt { .. })), "{what}");
         }
     }
 
