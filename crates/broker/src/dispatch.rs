@@ -11,6 +11,7 @@ use ottla_protocol::frame::RequestHeader;
 use ottla_protocol::{ApiKey, DecodeError};
 
 use crate::api;
+use crate::metrics::Trip;
 use crate::net::answer::Answer;
 use crate::net::budgets::LargeTurn;
 use crate::node::Node;
@@ -74,13 +75,13 @@ pub fn frame_max_bytes(api_key: i16) -> usize {
     if api_key == ApiKey::Produce.code() { usize::MAX } else { REQUEST_MAX_BYTES }
 }
 
-/// Handles the request in `frame`, which is there since `begun`. With [`Refused::NotYet`] it has to be handled again, with
+/// Handles the request in `frame`, which is there since `read`. With [`Refused::NotYet`] it has to be handled again, with
 /// the `turn` of the large ones. A large one leaves the turn there, for whoever takes the answer.
 pub fn dispatch(
     node: &Arc<Node>,
     client: &mut Client,
     frame: &[u8],
-    begun: Instant,
+    read: Instant,
     turn: &mut Option<LargeTurn>,
 ) -> Result<Reply, Refused> {
     let (header, body) = RequestHeader::decode(frame).map_err(Refused::Malformed)?;
@@ -103,28 +104,32 @@ pub fn dispatch(
     if entry.key != ApiKey::Produce && body.len() > LARGE_BYTES {
         request.is_large()?;
     }
-    let answered = move |node: &Node, answer: Option<&Answer>| {
-        node.metrics.answered(place, version, begun.elapsed(), answer.map(Answer::errors));
+    let trip = Trip::begin(place, body.len(), read);
+    let reply = (entry.handle)(&mut request)?;
+    let trip = trip.handled();
+    *turn = request.large.take();
+    let answered = move |node: &Node, trip: Trip, mut answer: Answer| {
+        node.metrics.answered(&trip, version, Some(answer.errors()));
+        answer.trip = Some(trip);
+        answer
     };
     let timed = |parked: Parked| -> Parked {
         let node = Arc::clone(node);
         Box::pin(async move {
             let answer = parked.await;
-            answered(&node, answer.as_ref().ok());
+            let trip = trip.ready();
             answer
+                .map(|answer| answered(&node, trip, answer))
+                .inspect_err(|_| node.metrics.answered(&trip, version, None))
         })
     };
-    let reply = (entry.handle)(&mut request)?;
-    *turn = request.large.take();
     Ok(match reply {
         Reply::Parked(parked) => Reply::Parked(timed(parked)),
         Reply::Holding(parked, memory_bytes) => Reply::Holding(timed(parked), memory_bytes),
-        Reply::Ready(answer) => {
-            answered(node, Some(&answer));
-            Reply::Ready(answer)
-        }
+        Reply::Ready(answer) => Reply::Ready(answered(node, trip, answer)),
         Reply::None => {
-            answered(node, None);
+            node.metrics.answered(&trip, version, None);
+            node.metrics.left(&trip, trip.is_ready_since(), trip.is_ready_since());
             Reply::None
         }
     })

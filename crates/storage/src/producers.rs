@@ -390,7 +390,8 @@ impl Producers {
 }
 
 impl ProducerCount {
-    fn get(&self) -> usize {
+    /// How many there are.
+    pub fn get(&self) -> usize {
         self.of_all.load(Ordering::Relaxed)
     }
 }

@@ -27,7 +27,9 @@ use super::fetch_sessions::{Opened, Said, TopicKey, Wanted};
 use crate::access::{Operation, Resource};
 use crate::coordinators::{offsets_topic, old_readers};
 use crate::dispatch::{Refused, Reply};
+use crate::metrics::Traffic;
 use crate::net::memory::Share;
+use crate::partitions::Partitions;
 use crate::partitions::leader::Reader;
 use crate::partitions::parked::Parked;
 use crate::partitions::partition::{Found, Partition, Read};
@@ -128,6 +130,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         max_bytes: records_max_bytes(fetch.max_bytes),
         min_bytes: records_max_bytes(min_bytes),
     };
+    looking.count(&request.node.partitions);
     let max_wait = Duration::from_millis(u64::try_from(fetch.max_wait_ms).unwrap_or(0)).min(LONGEST_WAIT);
     let responder = request.responder();
     let parked = (!max_wait.is_zero()).then(|| looking.park());
@@ -206,10 +209,7 @@ fn find_partition(request: &Request<'_>, wanted: &Wanted, replica_id: i32) -> Re
     if is_replica && !request.may(Operation::ClusterAction, Resource::Cluster) {
         return Err(ErrorCode::TopicAuthorizationFailed);
     }
-    let name = match (&wanted.topic, &wanted.name) {
-        (TopicKey::Name(name), _) | (TopicKey::Id(_), Some(name)) => name,
-        (TopicKey::Id(_), None) => return Err(ErrorCode::UnknownTopicId),
-    };
+    let name = wanted.topic_name().ok_or(ErrorCode::UnknownTopicId)?;
     if !is_replica && !request.may(Operation::Read, Resource::Topic(name)) {
         return Err(ErrorCode::TopicAuthorizationFailed);
     }
@@ -222,6 +222,19 @@ fn find_partition(request: &Request<'_>, wanted: &Wanted, replica_id: i32) -> Re
 }
 
 impl Fetch {
+    /// Counts each partition that the logs are asked for: once, however often it is looked at. As in Kafka.
+    fn count(&self, partitions: &Partitions) {
+        for (wanted, found) in self.opened.wanted.iter().zip(&self.partitions) {
+            match (found, wanted.topic_name()) {
+                (Ok(partition), _) => partition.traffic.asked_to_read(),
+                (Err(code), Some(topic)) if !is_of_request(*code) => {
+                    partitions.count_unserved(topic, Traffic::asked_to_read);
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// Registers with every partition, so that the next change of any of them is noticed.
     fn park(&self) -> Arc<Parked> {
         let parked = Parked::new();

@@ -353,13 +353,18 @@ impl TopicKey {
 }
 
 impl Wanted {
+    /// The name of its topic, where that is known.
+    pub fn topic_name(&self) -> Option<&Arc<str>> {
+        match &self.topic {
+            TopicKey::Name(name) => Some(name),
+            TopicKey::Id(_) => self.name.as_ref(),
+        }
+    }
+
     /// The bytes of its topic's name. They are counted with each of its partitions, though these may share it; and of a topic
     /// that is asked for by its id too, which the session remembers longer than the image may.
     pub fn name_bytes(&self) -> usize {
-        match &self.topic {
-            TopicKey::Name(name) => name.len(),
-            TopicKey::Id(_) => self.name.as_ref().map_or(0, |name| name.len()),
-        }
+        self.topic_name().map_or(0, |name| name.len())
     }
 
     /// What it takes to remember.

@@ -50,8 +50,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
 fn under_way(topic: &TopicImage, wanted: Option<&BTreeSet<i32>>) -> Option<Topic<'static>> {
     let numbers = |brokers: &[BrokerId]| brokers.iter().map(|id| id.0).collect();
     let partitions = topic.partitions.iter().filter(|(index, partition)| {
-        let is_moving = !partition.adding_replicas.is_empty() || !partition.removing_replicas.is_empty();
-        is_moving && wanted.is_none_or(|wanted| wanted.contains(&index.0))
+        partition.is_reassigning() && wanted.is_none_or(|wanted| wanted.contains(&index.0))
     });
     let partitions: Vec<_> = partitions
         .map(|(index, partition)| Partition {

@@ -17,7 +17,7 @@ use ottla_protocol::error::ErrorCode;
 use ottla_protocol::messages::produce_request::{PartitionData, ProduceRequest, TopicData};
 use ottla_protocol::messages::produce_response::{PartitionResponse, ProduceResponse, RecordError, Response};
 use ottla_protocol::records::compression::ZstdWindow;
-use ottla_protocol::records::validate::{self, Depth, Invalid, Rules, Scratch};
+use ottla_protocol::records::validate::{self, Depth, Flaw, Invalid, Rules, Scratch};
 use ottla_protocol::records::{Batch, BatchError, BatchHeader, Compression};
 use ottla_protocol::{ApiKey, Records};
 use tokio::sync::oneshot;
@@ -25,6 +25,7 @@ use tokio::sync::oneshot;
 use super::Api;
 use crate::access::{Operation, Resource};
 use crate::dispatch::{Refused, Reply};
+use crate::metrics::Traffic;
 use crate::node::clock;
 use crate::partitions::append::{Appending, Outcome, Placed};
 use crate::partitions::leader::Acks;
@@ -63,6 +64,7 @@ pub struct Failed {
     message: Option<String>,
     record_errors: Vec<(i32, String)>,
     log_start_offset: i64,
+    flaw: Option<Flaw>,
 }
 
 /// Where in the answer a batch is answered, and which partition it went to.
@@ -189,6 +191,11 @@ fn append(
         return Err(ErrorCode::InvalidTxnState.into());
     }
     let acks = acks.ok_or(ErrorCode::InvalidRequiredAcks)?;
+    // From here on Kafka counts the partition, whatever becomes of its batch.
+    match &partition {
+        Ok(partition) => partition.traffic.asked_to_append(),
+        Err(_) => request.node.partitions.count_unserved(topic, Traffic::asked_to_append),
+    }
     if ottla_metadata::names::is_internal(topic) && request.client_id() != ADMIN_CLIENT {
         return Err(ErrorCode::InvalidTopicException.into());
     }
@@ -423,6 +430,11 @@ impl Failed {
         self.code
     }
 
+    /// What was wrong with the batch, where that is counted.
+    pub fn flaw(&self) -> Option<Flaw> {
+        self.flaw
+    }
+
     /// Failed after the log was found, which begins at `log_start_offset`.
     #[must_use]
     pub fn at(self, log_start_offset: Offset) -> Self {
@@ -432,7 +444,7 @@ impl Failed {
 
 impl From<ErrorCode> for Failed {
     fn from(code: ErrorCode) -> Self {
-        Self { code, message: None, record_errors: Vec::new(), log_start_offset: -1 }
+        Self { code, message: None, record_errors: Vec::new(), log_start_offset: -1, flaw: None }
     }
 }
 
@@ -443,6 +455,7 @@ impl From<Invalid> for Failed {
             message: Some(invalid.message),
             record_errors: invalid.record_errors,
             log_start_offset: -1,
+            flaw: invalid.flaw,
         }
     }
 }

@@ -31,7 +31,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 
 /// The name of the topic.
-const TOPIC: &str = "__cluster_metadata";
+pub const TOPIC: &str = "__cluster_metadata";
 /// Where the voter's state is.
 const QUORUM_STATE: &str = "quorum-state";
 /// So much of the log is read at once.
@@ -51,6 +51,19 @@ pub struct MetadataLog {
     bytes_since_snapshot: u64,
     /// How often flushes may still be tried again, before one succeeds.
     flushes_left: usize,
+}
+
+/// How large the log is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LogExtent {
+    /// Bytes of its segments.
+    pub size_bytes: u64,
+    /// How many those are.
+    pub segments: usize,
+    /// Its first offset.
+    pub start: Offset,
+    /// The offset of the next record.
+    pub end: Offset,
 }
 
 impl MetadataLog {
@@ -140,6 +153,13 @@ impl MetadataLog {
     /// The offset of the next record.
     pub fn end(&self) -> Offset {
         self.log.end_offset()
+    }
+
+    /// How large it is.
+    pub fn extent(&self) -> LogExtent {
+        let log = &self.log;
+        let (size_bytes, segments) = (log.size_bytes(), log.segments().count());
+        LogExtent { size_bytes, segments, start: log.start_offset(), end: log.end_offset() }
     }
 
     /// Whether it takes more, after an append that failed.

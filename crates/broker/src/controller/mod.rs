@@ -13,15 +13,15 @@
 //! the topics that it has created. Other commands go on meanwhile.
 
 mod intact;
-mod metadata_log;
+pub mod metadata_log;
 mod publish;
 mod reserve;
 mod snapshot;
 mod snapshot_times;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,7 @@ use ottla_protocol::error::ErrorCode;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-pub use self::metadata_log::MetadataLog;
+pub use self::metadata_log::{LogExtent, MetadataLog};
 pub use self::publish::{Publisher, broker_configs, configs};
 
 use self::snapshot_times::SnapshotTimes;
@@ -89,6 +89,7 @@ pub struct Controller {
     waiting: Arc<FrameMemory>,
     /// It was asked to host once more what could not be, and has not begun.
     hosts_again: Arc<AtomicBool>,
+    log_extent: Arc<Mutex<LogExtent>>,
 }
 
 /// Room for a command that waits.
@@ -119,11 +120,19 @@ pub struct Host {
     unasked: Changes,
     config: Arc<Config>,
     snapshot_times: SnapshotTimes,
+    /// What others may know of the log.
+    log_extent: Arc<Mutex<LogExtent>>,
 }
 
 impl Controller {
-    fn new(commands: Sender<Asked>) -> Self {
-        Self { way: Arc::new(Way(commands)), waiting: FrameMemory::new(WAITING_BYTES_MAX), hosts_again: Arc::default() }
+    fn new(commands: Sender<Asked>, log_extent: Arc<Mutex<LogExtent>>) -> Self {
+        let waiting = FrameMemory::new(WAITING_BYTES_MAX);
+        Self { way: Arc::new(Way(commands)), waiting, hosts_again: Arc::default(), log_extent }
+    }
+
+    /// How large the metadata log is.
+    pub fn log_extent(&self) -> LogExtent {
+        *self.log_extent.lock().expect("nobody panics while holding this lock")
     }
 
     /// Room for a command with so many entries, of a request of so many bytes; `None` where too much waits already: then the
@@ -190,7 +199,8 @@ impl Host {
             .map_err(|source| Error::Io { what: "start a thread".to_owned(), source })?;
         let unasked = Changes::default();
         let snapshot_times = SnapshotTimes::new(Instant::now());
-        Ok(Self { log, machine, publisher, makers, unasked, config, snapshot_times })
+        let log_extent = Arc::new(Mutex::new(log.extent()));
+        Ok(Self { log, machine, publisher, makers, unasked, config, snapshot_times, log_extent })
     }
 
     /// What the metadata log says.
@@ -255,6 +265,7 @@ impl Host {
                 at = at.plus(1);
             }
             self.machine.advance(self.log.end(), self.log.epoch());
+            self.tell_extent();
             if cfg!(debug_assertions) {
                 self.machine.check();
             }
@@ -272,6 +283,7 @@ impl Host {
         let (commands, asked) = mpsc::channel();
         let (running, ended) = oneshot::channel();
         let back = commands.clone();
+        let log_extent = Arc::clone(&self.log_extent);
         let work = move || {
             let done = self.work(&asked, &back);
             if let Err(failure) = &done {
@@ -281,7 +293,7 @@ impl Host {
             done
         };
         let thread = std::thread::Builder::new().name("ottla-controller".to_owned()).spawn(work)?;
-        Ok((Controller::new(commands), Running { thread, ended }))
+        Ok((Controller::new(commands, log_extent), Running { thread, ended }))
     }
 
     fn work(mut self, asked: &Receiver<Asked>, back: &Sender<Asked>) -> Result<()> {
@@ -356,12 +368,17 @@ impl Host {
         Ok(())
     }
 
+    fn tell_extent(&self) {
+        *self.log_extent.lock().expect("nobody panics while holding this lock") = self.log.extent();
+    }
+
     fn take_snapshot_if_due(&mut self) {
         if !self.snapshot_times.is_due(Instant::now(), self.log.bytes_since_snapshot(), &self.config) {
             return;
         }
         let taken = self.log.take_snapshot(self.machine.image(), clock::now_ms());
         self.snapshot_times.tried(Instant::now(), taken.is_err());
+        self.tell_extent();
         match taken {
             Ok(()) => info!(end = %self.log.end(), "wrote a snapshot of the metadata"),
             Err(failure) => error!(%failure, "cannot write a snapshot of the metadata; the log is kept"),
@@ -432,7 +449,7 @@ mod tests {
     #[test]
     fn what_could_not_be_hosted_is_tried_once_for_all_who_ask() {
         let (commands, asked) = mpsc::channel();
-        let controller = Controller::new(commands);
+        let controller = Controller::new(commands, Arc::default());
         for _ in 0..2 {
             controller.host_again();
             controller.clone().host_again();
@@ -445,7 +462,7 @@ mod tests {
     #[test]
     fn what_waits_is_bounded() {
         let (commands, _asked) = mpsc::channel();
-        let controller = Controller::new(commands);
+        let controller = Controller::new(commands, Arc::default());
         assert!(controller.place(1, 100 << 20).is_none(), "a frame of 100 MiB");
         assert!(controller.place(10_000, 1 << 20).is_some(), "ten thousand topics");
         let places: Vec<_> = std::iter::from_fn(|| controller.place(1, 100)).collect();

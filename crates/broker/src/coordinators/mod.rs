@@ -21,13 +21,13 @@ mod tests;
 mod timers;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 use std::thread::JoinHandle;
 
 use ottla_base::{BrokerId, PartitionIndex, Uuid};
 use ottla_coordinator::group::{
-    DeletedTopic, GroupCoordinator, LISTED_GROUP_BYTES, MetadataRoom, Request, partition_of,
+    DeletedTopic, GroupCoordinator, Happened, LISTED_GROUP_BYTES, MetadataRoom, Request, partition_of,
 };
 use ottla_metadata::delta::BrokerDelta;
 use ottla_metadata::image::{Image, Topic};
@@ -64,6 +64,13 @@ pub struct GroupCoordinators {
     shards: RwLock<Shards>,
     shared: Arc<Shared>,
     loader: Loader,
+}
+
+/// How many partitions of `__consumer_offsets` are in a state.
+#[derive(Debug, Default)]
+pub struct PartitionCounts {
+    pub active: usize,
+    pub loading: usize,
 }
 
 /// What all groups take, in bytes, and how much that may be.
@@ -134,9 +141,27 @@ impl GroupCoordinators {
         self.shared.refusals.counts()
     }
 
-    /// How many generations of groups have got their assignment.
-    pub fn completed_rebalances(&self) -> u64 {
-        self.shared.completed_rebalances.load(Ordering::Relaxed)
+    /// What has happened in all groups, also in those that are another broker's by now.
+    pub fn happened(&self) -> Happened {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Happened {
+            completed_rebalances: load(&self.shared.completed_rebalances),
+            expired_offsets: load(&self.shared.expired_offsets),
+            deleted_offsets: load(&self.shared.deleted_offsets),
+        }
+    }
+
+    /// In how many partitions of `__consumer_offsets` groups are served, and in how many they are being loaded.
+    pub fn partition_counts(&self) -> PartitionCounts {
+        let mut counts = PartitionCounts::default();
+        for shard in self.all() {
+            match shard.read(|_| ()) {
+                Ok(()) => counts.active += 1,
+                Err(ErrorCode::CoordinatorLoadInProgress) => counts.loading += 1,
+                Err(_) => {}
+            }
+        }
+        counts
     }
 
     /// Asks the coordinator of `group_id`. The answer may take as long as a rebalance.

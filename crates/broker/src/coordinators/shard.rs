@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use ottla_base::{Offset, ProducerEpoch, ProducerId, Shard as _, Uuid};
 use ottla_coordinator::group::{
-    Answer, DeletedTopic, Effect, GroupCoordinator, Input, Limit, OffsetToCommit, Record, Request, Ticket, write_error,
+    Answer, DeletedTopic, Effect, GroupCoordinator, Happened, Input, Limit, OffsetToCommit, Record, Request, Ticket,
+    write_error,
 };
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::records::{Batch, BatchBuilder, Compression};
@@ -48,6 +49,10 @@ pub struct Shared {
     pub refusals: Refusals,
     /// How many generations have got their assignment, also in groups that are another broker's by now.
     pub completed_rebalances: AtomicU64,
+    /// How many offsets nobody wanted any more.
+    pub expired_offsets: AtomicU64,
+    /// How many offsets were deleted by OffsetDelete.
+    pub deleted_offsets: AtomicU64,
 }
 
 /// The groups of one partition.
@@ -82,8 +87,8 @@ struct Active {
     members_bytes: usize,
     metadata_bytes: usize,
     listed_bytes: usize,
-    /// The rebalances that were counted.
-    completed_rebalances: u64,
+    /// What of what has happened was counted.
+    happened: Happened,
     /// Whether topics may have been deleted whose offsets are here still.
     may_have_lost_topics: bool,
 }
@@ -268,7 +273,7 @@ impl Shard {
                 members_bytes: 0,
                 metadata_bytes: 0,
                 listed_bytes: 0,
-                completed_rebalances: 0,
+                happened: Happened::default(),
                 may_have_lost_topics: true,
             });
             // It writes nothing.
@@ -342,9 +347,12 @@ impl Shard {
         recount(&self.shared.members_bytes, &mut active.members_bytes, active.machine.members_bytes());
         recount(&self.shared.metadata_bytes, &mut active.metadata_bytes, active.machine.metadata_bytes());
         recount(&self.shared.listed_bytes, &mut active.listed_bytes, active.machine.listed_bytes());
-        let completed = active.machine.completed_rebalances();
-        let before = std::mem::replace(&mut active.completed_rebalances, completed);
-        self.shared.completed_rebalances.fetch_add(completed - before, Ordering::Relaxed);
+        let now = active.machine.happened();
+        let before = std::mem::replace(&mut active.happened, now);
+        let add = |count: &AtomicU64, more| _ = count.fetch_add(more, Ordering::Relaxed);
+        add(&self.shared.completed_rebalances, now.completed_rebalances - before.completed_rebalances);
+        add(&self.shared.expired_offsets, now.expired_offsets - before.expired_offsets);
+        add(&self.shared.deleted_offsets, now.deleted_offsets - before.deleted_offsets);
     }
 
     /// Appends `records` in one batch, or in several where they need not be one unit, and replays each batch.

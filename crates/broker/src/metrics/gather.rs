@@ -1,21 +1,20 @@
 //! Asks everything that can be asked for the page of metrics.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::cmp::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use ottla_protocol::ApiKey;
+use ottla_metadata::image;
 use ottla_protocol::error::ErrorCode;
 
-use super::page::Page;
-use super::traffic::Totals;
-use super::{groups, process};
+use super::page::{Labels, Page};
+use super::{groups, process, requests, traffic};
+use crate::controller::{LogExtent, metadata_log};
 use crate::node::Node;
+use crate::partitions::Partitions;
 use crate::partitions::partition::Partition;
 
-/// What the times of requests are.
-const TIMES: &str = "Milliseconds from when a request was read until its answer was ready, of the last 5 to 10 minutes \
-                     if looked at that often.";
 /// What a broker's state is called that runs.
 const RUNNING: u8 = 3;
 
@@ -30,95 +29,32 @@ pub fn unready(node: &Node) -> Option<&'static str> {
 /// The whole page.
 pub fn gather(node: &Node) -> String {
     let mut page = Page::default();
-    requests(node, &mut page);
-    partitions(node, &mut page);
-    cleaner(node, &mut page);
-    cluster(node, &mut page);
-    page.counter(
-        "kafka_server_group_coordinator_metrics_offset_commit_count",
-        "Offsets that groups have committed.",
-        &[],
-        node.metrics.commits.load(Ordering::Relaxed),
-    );
-    page.counter(
-        "kafka_server_group_coordinator_metrics_group_completed_rebalance_count",
-        "Rebalances of classic groups that came to an assignment.",
-        &[],
-        node.groups.completed_rebalances(),
-    );
-    groups::gather(&node.groups, &node.partitions, &mut page);
-    process::gather(&mut page);
-    page.into_text()
-}
-
-fn requests(node: &Node, page: &mut Page) {
-    let now = Instant::now();
-    for requests in &node.metrics.requests {
-        // Who is no follower is a consumer, and there are no followers yet. Kafka counts consumers twice.
-        let is_fetch = requests.key == ApiKey::Fetch;
-        let names = std::iter::once(requests.key.name()).chain(is_fetch.then_some("FetchConsumer"));
-        let times = requests.times.quantiles(now);
-        for name in names {
-            for (version, count) in requests.by_version.iter().enumerate() {
-                let count = count.load(Ordering::Relaxed);
-                if count > 0 {
-                    page.counter(
-                        "kafka_network_requestmetrics_requests_total",
-                        "Requests that were answered, by API and version.",
-                        &[("request", &name), ("version", &version)],
-                        count,
-                    );
-                }
-            }
-            if times.count > 0 {
-                page.summary("kafka_network_requestmetrics_totaltimems", TIMES, &[("request", &name)], &times);
-            }
-        }
-    }
-    for requests in &node.metrics.requests {
-        for (error, count) in ErrorCode::all().zip(&requests.errors) {
-            let count = count.load(Ordering::Relaxed);
-            if count > 0 {
-                page.counter(
-                    "kafka_network_requestmetrics_errors_total",
-                    "Error codes in answers, by API; NONE too.",
-                    &[("request", &requests.key.name()), ("error", &error.name())],
-                    count,
-                );
-            }
-        }
-    }
-    for (key, name, help) in [
-        (ApiKey::Produce, "kafka_server_brokertopicmetrics_totalproducerequests_total", "Produce requests."),
-        (ApiKey::Fetch, "kafka_server_brokertopicmetrics_totalfetchrequests_total", "Fetch requests."),
-    ] {
-        let requests = node.metrics.requests.iter().filter(|requests| requests.key == key);
-        let counts = requests.flat_map(|requests| &requests.by_version);
-        page.counter(name, help, &[], counts.map(|count| count.load(Ordering::Relaxed)).sum::<u64>());
-    }
+    requests::gather(&node.metrics.requests, Instant::now(), &mut page);
     page.gauge(
         "kafka_server_socket_server_metrics_connection_count",
         "Open connections of clients.",
         &[],
         node.connections.all(),
     );
+    traffic::gather(&node.partitions, &mut page);
+    partitions(node, &mut page);
+    directories(&node.partitions, &mut page);
+    cleaner(node, &mut page);
+    cluster(node, &mut page);
+    groups::happened(&node.groups, node.metrics.commits.load(Relaxed), &mut page);
+    groups::gather(&node.groups, &node.partitions, &mut page);
+    process::gather(&mut page);
+    page.into_text()
 }
 
 fn partitions(node: &Node, page: &mut Page) {
-    let mut of_topics: BTreeMap<String, Totals> = BTreeMap::new();
     let all = node.partitions.all();
-    for partition in &all {
-        let totals = of_topics.entry(partition.name.topic.to_string()).or_default();
-        *totals = totals.plus(partition.traffic.totals());
-        log(partition, page);
-    }
-    let gone = node.partitions.departed.totals();
-    traffic(page, &[], of_topics.values().fold(gone, |all, totals| all.plus(*totals)));
-    for (topic, totals) in &of_topics {
-        traffic(page, &[("topic", &topic)], *totals);
-    }
+    all.iter().for_each(|partition| log(partition, page));
+    log_of_metadata(node.controller.log_extent(), page);
     let offline = node.partitions.offline_count();
     let online = all.iter().filter(|partition| partition.is_online()).count();
+    let in_sync: Vec<Ordering> = all.iter().map(|partition| partition.in_sync()).collect();
+    let in_sync = |wanted| in_sync.iter().filter(|found| **found == wanted).count();
     let mut count = |name, help, value: usize| page.gauge(name, help, &[], value);
     count("kafka_server_replicamanager_partitioncount", "Partitions on this broker.", online + offline);
     count("kafka_server_replicamanager_leadercount", "Partitions that this broker leads.", online);
@@ -127,43 +63,74 @@ fn partitions(node: &Node, page: &mut Page) {
         "Partitions that this broker leads and that have fewer replicas in sync than replicas.",
         all.iter().filter(|partition| partition.is_under_replicated()).count(),
     );
-    count("kafka_server_replicamanager_offlinereplicacount", "Partitions whose log cannot be used.", offline);
-    let directories = node.partitions.directories();
     count(
-        "kafka_log_logmanager_offlinelogdirectorycount",
-        "Log directories that have failed.",
-        directories.iter().filter(|directory| !directory.is_online()).count(),
+        "kafka_server_replicamanager_underminisrpartitioncount",
+        "Partitions that this broker leads and that have fewer replicas in sync than min.insync.replicas.",
+        in_sync(Ordering::Less),
     );
     count(
+        "kafka_server_replicamanager_atminisrpartitioncount",
+        "Partitions that this broker leads and that have as many replicas in sync as min.insync.replicas.",
+        in_sync(Ordering::Equal),
+    );
+    let image = node.image();
+    let is_local = |partition: &&Arc<image::Partition>| partition.leader == Some(node.config.node_id);
+    let registered = image.topics().iter().flat_map(|topic| topic.partitions.values()).filter(is_local);
+    count(
+        "kafka_server_replicamanager_reassigningpartitions",
+        "Partitions that this broker leads and that are getting other replicas.",
+        registered.filter(|partition| partition.is_reassigning()).count(),
+    );
+    count("kafka_server_replicamanager_offlinereplicacount", "Partitions whose log cannot be used.", offline);
+    count(
+        "kafka_server_replicamanager_produceridcount",
+        "Producers that the logs remember.",
+        node.partitions.producer_count(),
+    );
+}
+
+fn directories(partitions: &Partitions, page: &mut Page) {
+    let directories = partitions.directories();
+    page.gauge(
+        "kafka_log_logmanager_offlinelogdirectorycount",
+        "Log directories that have failed.",
+        &[],
+        directories.iter().filter(|directory| !directory.is_online()).count(),
+    );
+    for directory in directories {
+        let labels: Labels<'_> = &[("logDirectory", &directory.path().display())];
+        let is_offline = u8::from(!directory.is_online());
+        page.gauge("kafka_log_logmanager_logdirectoryoffline", "Whether the directory has failed.", labels, is_offline);
+    }
+    page.gauge(
         "ottla_log_directories_full",
         "Log directories that take no records for want of room.",
+        &[],
         directories.iter().filter(|directory| directory.is_full()).count(),
     );
 }
 
-fn traffic(page: &mut Page, labels: super::page::Labels<'_>, totals: Totals) {
-    let mut count = |name, help, value: u64| page.counter(name, help, labels, value);
-    count("kafka_server_brokertopicmetrics_messagesin_total", "Records appended.", totals.messages_in);
-    count("kafka_server_brokertopicmetrics_bytesin_total", "Bytes appended.", totals.bytes_in);
-    count("kafka_server_brokertopicmetrics_bytesout_total", "Bytes sent to consumers.", totals.bytes_out);
-    let failed = totals.failed_produce_requests;
-    count("kafka_server_brokertopicmetrics_failedproducerequests_total", "Batches refused.", failed);
-    let failed = totals.failed_fetch_requests;
-    let help = "Reads that failed for reasons that no client has to do with.";
-    count("kafka_server_brokertopicmetrics_failedfetchrequests_total", help, failed);
-}
-
 fn log(partition: &Partition, page: &mut Page) {
-    let labels: super::page::Labels<'_> = &[("topic", &partition.name.topic), ("partition", &partition.name.partition)];
+    let labels: Labels<'_> = &[("topic", &partition.name.topic), ("partition", &partition.name.partition)];
     let positions = partition.positions();
     let (size_bytes, segments) = partition.with_log(|log, _| (log.size_bytes(), log.segments().count()));
+    extent(labels, LogExtent { size_bytes, segments, start: positions.log_start, end: positions.log_end }, page);
     let mut gauge = |name, help, value: i64| page.gauge(name, help, labels, value);
-    gauge("kafka_log_log_size", "Bytes of the log.", size_bytes as i64);
-    gauge("kafka_log_log_numlogsegments", "Segments of the log.", segments as i64);
-    gauge("kafka_log_log_logstartoffset", "The first offset of the log.", positions.log_start.0);
-    gauge("kafka_log_log_logendoffset", "The offset of the next record.", positions.log_end.0);
     gauge("kafka_topic_partition_current_offset", "After the last committed record.", positions.high_watermark.0);
     gauge("kafka_topic_partition_oldest_offset", "The first record.", positions.log_start.0);
+}
+
+/// As Kafka, whose metadata log is one like others here, and has no high watermark.
+fn log_of_metadata(log: LogExtent, page: &mut Page) {
+    extent(&[("topic", &metadata_log::TOPIC), ("partition", &0)], log, page);
+}
+
+fn extent(labels: Labels<'_>, log: LogExtent, page: &mut Page) {
+    let mut gauge = |name, help, value: i64| page.gauge(name, help, labels, value);
+    gauge("kafka_log_log_size", "Bytes of the log.", log.size_bytes as i64);
+    gauge("kafka_log_log_numlogsegments", "Segments of the log.", log.segments as i64);
+    gauge("kafka_log_log_logstartoffset", "The first offset of the log.", log.start.0);
+    gauge("kafka_log_log_logendoffset", "The offset of the next record.", log.end.0);
 }
 
 fn cleaner(node: &Node, page: &mut Page) {
@@ -203,7 +170,7 @@ fn cleaner(node: &Node, page: &mut Page) {
     for directory in node.partitions.directories() {
         let path = directory.path();
         let (count, bytes) = figures.uncleanable.get(path).copied().unwrap_or_default();
-        let labels: super::page::Labels<'_> = &[("logDirectory", &path.display())];
+        let labels: Labels<'_> = &[("logDirectory", &path.display())];
         let (partitions, sizes) = (
             "kafka_log_logcleanermanager_uncleanable_partitions_count",
             "kafka_log_logcleanermanager_uncleanable_bytes",
@@ -229,4 +196,10 @@ fn cluster(node: &Node, page: &mut Page) {
     gauge("kafka_controller_kafkacontroller_globaltopiccount", "Topics.", image.topics().len());
     gauge("kafka_controller_kafkacontroller_globalpartitioncount", "Partitions.", all_partitions);
     gauge("kafka_controller_kafkacontroller_offlinepartitionscount", "Partitions without a leader.", offline);
+    let is_imbalanced = |partition: &&Arc<image::Partition>| partition.leader.as_ref() != partition.replicas.first();
+    gauge(
+        "kafka_controller_kafkacontroller_preferredreplicaimbalancecount",
+        "Partitions that another replica leads than the preferred one, or none.",
+        image.topics().iter().flat_map(|topic| topic.partitions.values()).filter(is_imbalanced).count(),
+    );
 }

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use ottla_coordinator::group::{GroupCoordinator, GroupState};
 
 use super::page::Page;
-use crate::coordinators::GroupCoordinators;
+use crate::coordinators::{GroupCoordinators, PartitionCounts};
 use crate::partitions::Partitions;
 
-/// All states that a classic group can be in, and the ends of their metrics' names.
+/// All states that a classic group can be in, and the names of their older metrics.
 const STATES: [(GroupState, &str); 5] = [
     (GroupState::Empty, "kafka_coordinator_group_groupmetadatamanager_numgroupsempty"),
     (GroupState::PreparingRebalance, "kafka_coordinator_group_groupmetadatamanager_numgroupspreparingrebalance"),
@@ -66,6 +66,7 @@ pub fn gather(groups: &GroupCoordinators, partitions: &Partitions, page: &mut Pa
     for ((_, name), count) in STATES.iter().zip(census.by_state) {
         gauge(name, "Groups in this state.", count);
     }
+    census.tell_as_coordinator(page);
     room(groups, page);
     let high_watermark = |topic: &str, partition| {
         let found = partitions.find(topic, partition).ok()?;
@@ -74,6 +75,37 @@ pub fn gather(groups: &GroupCoordinators, partitions: &Partitions, page: &mut Pa
     let mut telling = Telling::new(page, &high_watermark, TEXT_MAX_BYTES, census.text_bytes <= TEXT_MAX_BYTES);
     groups.read_each(facts_of, |facts| facts.iter().for_each(|group| telling.tell(group)));
     telling.finish();
+}
+
+/// What has happened in all groups, which have committed so many offsets.
+pub fn happened(groups: &GroupCoordinators, committed_offsets: u64, page: &mut Page) {
+    let happened = groups.happened();
+    let mut counter = |name, help, value: u64| page.counter(name, help, &[], value);
+    counter(
+        "kafka_server_group_coordinator_metrics_offset_commit_count",
+        "Offsets that groups have committed.",
+        committed_offsets,
+    );
+    counter(
+        "kafka_server_group_coordinator_metrics_offset_expiration_count",
+        "Offsets that nobody wanted any more for offsets.retention.minutes.",
+        happened.expired_offsets,
+    );
+    counter(
+        "kafka_server_group_coordinator_metrics_offset_deletion_count",
+        "Offsets that were deleted by OffsetDelete; not those that went with their group or topic.",
+        happened.deleted_offsets,
+    );
+    counter(
+        "kafka_server_group_coordinator_metrics_group_completed_rebalance_count",
+        "Rebalances of classic groups that came to an assignment.",
+        happened.completed_rebalances,
+    );
+    let PartitionCounts { active, loading } = groups.partition_counts();
+    for (state, count) in [("active", active), ("loading", loading)] {
+        let name = "kafka_server_group_coordinator_metrics_num_partitions";
+        page.gauge(name, "Partitions of __consumer_offsets here.", &[("state", &state)], count);
+    }
 }
 
 /// What groups take of what they may, and what found no room.
@@ -96,6 +128,20 @@ fn room(groups: &GroupCoordinators, page: &mut Page) {
 }
 
 impl Census {
+    /// What there is, under the names that Kafka has given it since there are several kinds of groups.
+    fn tell_as_coordinator(&self, page: &mut Page) {
+        let (protocol, offsets) = (
+            "kafka_server_group_coordinator_metrics_group_count",
+            "kafka_server_group_coordinator_metrics_offset_count",
+        );
+        page.gauge(protocol, "Groups, by protocol.", &[("protocol", &"classic")], self.groups);
+        page.gauge(offsets, "Committed offsets.", &[], self.offsets);
+        for ((state, _), count) in STATES.iter().zip(self.by_state) {
+            let name = "kafka_server_group_coordinator_metrics_classic_group_count";
+            page.gauge(name, "Classic groups, by state.", &[("state", &state.name())], count);
+        }
+    }
+
     fn count(&mut self, coordinator: &GroupCoordinator) {
         for group in coordinator.measured() {
             self.groups += 1;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
-use super::times::Quantiles;
+use super::spread::Quantiles;
 
 /// The labels of a sample.
 pub type Labels<'l> = &'l [(&'l str, &'l dyn Display)];

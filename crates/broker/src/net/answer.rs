@@ -14,6 +14,7 @@ use ottla_protocol::{ErrorCounts, Splice, Writer};
 use ottla_storage::LogSlice;
 
 use super::transport::{Taken, Transport};
+use crate::metrics::Trip;
 
 /// An encoded answer, its size prefix included.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct Answer {
     taken: Taken,
     /// How long the client is to hold back; the connection is not read meanwhile (KIP-219).
     pub throttle: Duration,
+    /// The way of its request so far.
+    pub trip: Option<Trip>,
 }
 
 /// A frame that is encoded while it is sent.
@@ -39,7 +42,7 @@ pub trait InPieces: Debug + Send + Sync {
 impl Answer {
     /// The encoded frame, whose regions are `slices`, by index.
     pub fn new(encoded: Writer, slices: Vec<LogSlice>) -> Self {
-        Self { encoded, slices, in_pieces: None, taken: Taken::default(), throttle: Duration::ZERO }
+        Self { encoded, slices, in_pieces: None, taken: Taken::default(), throttle: Duration::ZERO, trip: None }
     }
 
     /// A frame of `length` bytes, its size prefix included, that tells of `errors`.

@@ -259,6 +259,7 @@ impl Connection {
 
     /// Sends one answer; the client has `max_idle` to take any of it, or less where others need the memory.
     async fn send(&mut self, answer: Answer) -> Result<(), Ended> {
+        let begun = Instant::now();
         {
             let mut sending = pin!(answer.send(&self.transport));
             // Most answers fit the socket and are gone at once.
@@ -279,6 +280,9 @@ impl Connection {
                     self.frames.client_is_active();
                 }
             }
+        }
+        if let Some(trip) = &answer.trip {
+            self.node.metrics.left(trip, begun, Instant::now());
         }
         // It may have been counted before it left, too, as large ones are.
         self.held.set(self.queue.memory_bytes());

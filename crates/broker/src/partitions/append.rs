@@ -71,6 +71,8 @@ struct Terms {
     max_timestamp: Timestamp,
     /// As it was sent.
     received_bytes: usize,
+    /// It was packed anew.
+    is_repacked: bool,
 }
 
 impl Partition {
@@ -91,6 +93,7 @@ impl Partition {
         let (terms, mut repacked) = match checked {
             Ok(checked) => checked,
             Err(failed) => {
+                self.count_refused(&failed, batch.bytes().len());
                 self.count_failed(&failed);
                 return Appending { outcome: Outcome::Done(Err(failed)), leaves_others: false };
             }
@@ -133,6 +136,7 @@ impl Partition {
     /// It is written, and may still wait for a flush. Where there is little room left on the disk it is written nevertheless.
     pub fn append_own(self: &Arc<Self>, batch: &Batch<'_>, now_ms: Timestamp) -> Result<Placed, ErrorCode> {
         let max_timestamp = batch.header().max_timestamp;
+        self.traffic.asked_to_append();
         let no_check = |_: &Rules<'_>| Ok(Validated { max_timestamp, repacked: None });
         let (terms, _) = self.check(batch, Acks::All, now_ms, no_check).map_err(|failed| failed.code())?;
         let mut turn = self.turns.enter(|| None).expect("who leaves nothing is let in");
@@ -217,6 +221,7 @@ impl Partition {
             log_append_time,
             max_timestamp: validated.max_timestamp,
             received_bytes: batch.bytes().len(),
+            is_repacked: validated.repacked.is_some(),
         };
         Ok((terms, validated.repacked))
     }
@@ -228,6 +233,16 @@ impl Partition {
 
     fn write(&self, batch: &Batch<'_>, terms: Terms) -> Result<Placed, Failed> {
         self.try_write(batch, terms).inspect_err(|failed| self.count_failed(failed))
+    }
+
+    /// Counts what was wrong with a batch of so many bytes that was not even tried to be written.
+    fn count_refused(&self, failed: &Failed, received_bytes: usize) {
+        if failed.code() == ErrorCode::MessageTooLarge {
+            self.traffic.rejected(received_bytes as u64);
+        }
+        if let Some(flaw) = failed.flaw() {
+            self.traffic.flawed(flaw);
+        }
     }
 
     /// Counts those failures that Kafka does not expect.
@@ -256,6 +271,8 @@ impl Partition {
             Verdict::Append => {}
             Verdict::Duplicate { base_offset, last_offset, timestamp } => {
                 let next_offset = last_offset.plus(1);
+                // As in Kafka, what is there already has come in once more.
+                self.traffic.came(next_offset.0.abs_diff(base_offset.0), terms.received_bytes as u64);
                 return Ok(Placed { base_offset, next_offset, log_append_time_ms: timestamp, log_start_offset });
             }
         }
@@ -270,6 +287,9 @@ impl Partition {
         self.touch();
         let messages = appended.last_offset.plus(1).0.abs_diff(appended.base_offset.0);
         self.traffic.came(messages, terms.received_bytes as u64);
+        if terms.is_repacked {
+            self.traffic.converted(messages);
+        }
         self.note_written(batch.bytes().len());
         Ok(Placed {
             base_offset: appended.base_offset,

@@ -26,6 +26,7 @@ use ottla_storage::{
 use super::directories::Directory;
 use super::partition::Partition;
 use super::{Hosted, InMaking, Partitions, checkpoints, set_folder_aside};
+use crate::metrics::Traffic;
 use crate::node::entropy;
 
 /// A partition, as the metadata knows it.
@@ -129,7 +130,14 @@ type Led = (Arc<Partition>, Arc<image::Partition>);
 
 impl Hosted {
     fn new(id: Uuid, settings: Arc<TopicSettings>) -> Self {
-        Self { id, settings, partitions: Vec::new(), making: BTreeMap::new(), failed: BTreeSet::new() }
+        Self {
+            id,
+            settings,
+            partitions: Vec::new(),
+            making: BTreeMap::new(),
+            failed: BTreeSet::new(),
+            unserved: Traffic::default(),
+        }
     }
 }
 
@@ -161,7 +169,8 @@ impl Partitions {
     /// Stops hosting a topic, and says which folders are to be renamed. They are removed after `file.delete.delay.ms`.
     pub fn withdraw(&self, topic: &str) -> Vec<Change> {
         let removed = self.topics.write().expect("nobody panics while holding this lock").remove(topic);
-        let Some(Hosted { id, partitions, making, failed, .. }) = removed else { return Vec::new() };
+        let Some(Hosted { id, partitions, making, failed, unserved, .. }) = removed else { return Vec::new() };
+        self.departed.add(unserved.totals());
         let served = partitions.into_iter().flatten().map(|partition| {
             partition.end();
             self.departed.add(partition.traffic.totals());

@@ -3,6 +3,8 @@
 //! Today the leader is the only replica; the questions that handlers ask are already the ones of a replicated
 //! partition (KIP-101, KIP-392, KIP-966).
 
+use std::cmp::Ordering;
+
 use ottla_base::{BrokerId, LeaderEpoch, Offset};
 use ottla_protocol::error::ErrorCode;
 
@@ -73,8 +75,7 @@ impl Leader {
 
     /// Whether a batch may be appended. Kafka asks for enough in-sync replicas only with acks=all.
     pub fn may_append(&self, acks: Acks, min_insync_replicas: usize) -> Result<(), ErrorCode> {
-        // Kafka's effective minimum is never more than there are replicas.
-        if acks == Acks::All && self.in_sync.len() < min_insync_replicas.min(self.replica_count) {
+        if acks == Acks::All && self.in_sync(min_insync_replicas).is_lt() {
             return Err(ErrorCode::NotEnoughReplicas);
         }
         Ok(())
@@ -127,6 +128,12 @@ impl Leader {
     /// Everything below it is on all in-sync replicas.
     pub fn high_watermark(&self) -> Offset {
         self.high_watermark
+    }
+
+    /// How many replicas are in sync, beside how many there have to be.
+    pub fn in_sync(&self, min_insync_replicas: usize) -> Ordering {
+        // Kafka's effective minimum is never more than there are replicas.
+        self.in_sync.len().cmp(&min_insync_replicas.min(self.replica_count))
     }
 
     /// Whether there are other replicas.

@@ -43,7 +43,7 @@ use self::mover::Moves;
 use self::moving::Begun;
 use self::partition::Partition;
 use crate::config::Config;
-use crate::metrics::Traffic;
+use crate::metrics::{Totals, Traffic};
 use crate::node::entropy;
 
 use self::startup::Rival;
@@ -65,6 +65,8 @@ struct Hosted {
     making: BTreeMap<i32, InMaking>,
     /// Those whose log cannot be opened, or lies in a log directory that is offline.
     failed: BTreeSet<i32>,
+    /// What was asked of partitions that are not served here.
+    unserved: Traffic,
 }
 
 /// A partition whose log is being made.
@@ -163,6 +165,29 @@ impl Partitions {
             true => ErrorCode::KafkaStorageError,
             false => ErrorCode::NotLeaderOrFollower,
         })
+    }
+
+    /// Counts what is asked of a partition of `topic` that is not served here.
+    pub fn count_unserved(&self, topic: &str, count: impl FnOnce(&Traffic)) {
+        let topics = self.topics.read().expect("nobody panics while holding this lock");
+        if let Some(hosted) = topics.get(topic) {
+            count(&hosted.unserved);
+        }
+    }
+
+    /// What was counted of each topic.
+    pub fn totals_by_topic(&self) -> BTreeMap<String, Totals> {
+        let topics = self.topics.read().expect("nobody panics while holding this lock");
+        let totals_of = |hosted: &Hosted| {
+            let served = hosted.partitions.iter().flatten().map(|partition| partition.traffic.totals());
+            served.fold(hosted.unserved.totals(), Totals::plus)
+        };
+        topics.iter().map(|(topic, hosted)| (topic.clone(), totals_of(hosted))).collect()
+    }
+
+    /// How many producers the logs remember.
+    pub fn producer_count(&self) -> usize {
+        self.producers.get()
     }
 
     /// All of them.

@@ -513,6 +513,12 @@ impl Partition {
         self.leading().leader.is_under_replicated()
     }
 
+    /// How many replicas are in sync, beside what `min.insync.replicas` asks for.
+    pub fn in_sync(&self) -> std::cmp::Ordering {
+        let min_insync_replicas = self.settings().min_insync_replicas;
+        self.leading().leader.in_sync(min_insync_replicas)
+    }
+
     /// The offsets that describe the log now.
     pub fn positions(&self) -> Positions {
         self.leading().positions()

@@ -110,8 +110,18 @@ pub struct GroupCoordinator {
     metadata_bytes: usize,
     /// What a list of all groups takes, about.
     listed_bytes: usize,
-    /// How many generations have got their assignment since the log was loaded.
-    completed_rebalances: u64,
+    happened: Happened,
+}
+
+/// What has happened since the log was loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Happened {
+    /// Generations that have got their assignment.
+    pub completed_rebalances: u64,
+    /// Offsets that nobody wanted any more.
+    pub expired_offsets: u64,
+    /// Offsets that were deleted by OffsetDelete. As in Kafka, those that went with their group or topic are not among them.
+    pub deleted_offsets: u64,
 }
 
 /// A group: its members and its offsets.
@@ -254,6 +264,10 @@ enum NoteKind {
     Group { id: GroupId, classic: Box<ClassicGroup> },
     /// A generation has got its assignment.
     CompletedRebalance,
+    /// So many offsets nobody wanted any more.
+    ExpiredOffsets(u64),
+    /// So many offsets were deleted on request.
+    DeletedOffsets(u64),
     /// A member was heard of.
     Heard { id: GroupId, member: MemberId, until: Duration },
     /// Nothing of the group was due yet.
@@ -308,7 +322,7 @@ impl GroupCoordinator {
             members_bytes: 0,
             metadata_bytes: 0,
             listed_bytes: 0,
-            completed_rebalances: 0,
+            happened: Happened::default(),
         }
     }
 
@@ -332,9 +346,9 @@ impl GroupCoordinator {
         self.listed_bytes
     }
 
-    /// How many generations have got their assignment since the log was loaded.
-    pub fn completed_rebalances(&self) -> u64 {
-        self.completed_rebalances
+    /// What has happened since the log was loaded.
+    pub fn happened(&self) -> Happened {
+        self.happened
     }
 
     fn group(&self, id: &str) -> Option<&Group> {

@@ -49,7 +49,9 @@ impl GroupCoordinator {
                 self.relist(&id);
                 self.reindex(&id);
             }
-            NoteKind::CompletedRebalance => self.completed_rebalances += 1,
+            NoteKind::CompletedRebalance => self.happened.completed_rebalances += 1,
+            NoteKind::ExpiredOffsets(count) => self.happened.expired_offsets += count,
+            NoteKind::DeletedOffsets(count) => self.happened.deleted_offsets += count,
             NoteKind::Heard { id, member, until } => {
                 let group = self.groups.get_mut(&id).expect("the group was there when it was decided");
                 group.classic.heard(&member, until);

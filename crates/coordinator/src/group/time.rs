@@ -89,7 +89,9 @@ impl GroupCoordinator {
         let Expired { records, from } = self.expire_offsets(now.wall_ms);
         // What was left over goes on at once, and lets requests in between.
         let next = if from.is_some() { now.monotonic } else { now.monotonic + self.expiry_interval() };
-        let notes = vec![Note(NoteKind::Expiry(Expiry { next: Some(next), from }))];
+        let offsets = records.iter().filter(|record| matches!(record, Record::Offset { .. })).count() as u64;
+        let mut notes = vec![Note(NoteKind::Expiry(Expiry { next: Some(next), from }))];
+        notes.extend((offsets > 0).then_some(Note(NoteKind::ExpiredOffsets(offsets))));
         Outcome { records, notes, effects: Vec::new() }
     }
 

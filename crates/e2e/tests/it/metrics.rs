@@ -4,14 +4,16 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use ottla_base::{ProducerEpoch, ProducerId};
 use ottla_e2e::conversations::{batch_of, produce_request};
 use ottla_protocol::ApiKey;
-use ottla_protocol::messages::fetch_request::FetchRequest;
+use ottla_protocol::messages::fetch_request::{self, FetchRequest};
 use ottla_protocol::messages::offset_commit_request::{OffsetCommitRequest, Partition, Topic};
-use ottla_protocol::records::crc_of;
+use ottla_protocol::messages::produce_request::PartitionData;
+use ottla_protocol::records::{BatchBuilder, crc_of};
 
 use super::groups::coordinator;
-use super::{connect, create_topic, options};
+use super::{connect, create_topic, create_topic_with, fetch, options};
 
 /// The status line, and the body.
 pub fn get(address: &str, request: &str) -> (String, String) {
@@ -69,6 +71,15 @@ fn metrics_tell_of_requests_logs_and_lag() {
         "kafka_consumergroup_lag_sum{consumergroup=\"readers\",topic=\"measured\"} 2",
         "kafka_topic_partition_current_offset{topic=\"measured\",partition=\"0\"} 3",
         "kafka_coordinator_group_groupmetadatamanager_numgroups 1",
+        "kafka_server_group_coordinator_metrics_group_count{protocol=\"classic\"} 1",
+        "kafka_server_group_coordinator_metrics_classic_group_count{state=\"Empty\"} 1",
+        "kafka_server_group_coordinator_metrics_offset_expiration_count 0",
+        "kafka_log_log_numlogsegments{topic=\"__cluster_metadata\",partition=\"0\"} 1",
+        "kafka_log_log_logstartoffset{topic=\"__cluster_metadata\",partition=\"0\"} 0",
+        "kafka_server_replicamanager_reassigningpartitions 0",
+        "kafka_server_replicamanager_underminisrpartitioncount 0",
+        "kafka_controller_kafkacontroller_preferredreplicaimbalancecount 0",
+        "kafka_network_requestmetrics_requestbytes_count{request=\"Produce\"} 2",
         "kafka_log_logcleanermanager_max_dirty_percent 0",
         "ottla_metrics_groups_left_out 0",
         "ottla_groups_members_bytes 0",
@@ -85,6 +96,79 @@ fn metrics_tell_of_requests_logs_and_lag() {
     assert_eq!(get(&http, "GET /health/ready"), ("HTTP/1.1 200 OK".to_owned(), "ready\n".to_owned()));
     assert_eq!(get(&http, "GET /elsewhere").0, "HTTP/1.1 404 Not Found");
     assert_eq!(get(&http, "DELETE /metrics").0, "HTTP/1.1 405 Method Not Allowed");
+}
+
+/// A batch of an idempotent producer.
+fn idempotent_batch() -> Vec<u8> {
+    let mut builder = BatchBuilder::new().producer(ProducerId(7), ProducerEpoch(0), 0);
+    for value in ["a", "b"] {
+        builder.push(1, None, Some(value.as_bytes()), &[]);
+    }
+    builder.build().expect("memory")
+}
+
+/// What the page tells of `topic`, without what is 0.
+fn of_topic(page: &str, topic: &str) -> String {
+    let label = format!("{{topic=\"{topic}\"}}");
+    let samples = page.lines().filter_map(|line| line.strip_prefix("kafka_server_brokertopicmetrics_"));
+    let samples = samples.filter(|line| line.contains(&label) && !line.ends_with(" 0"));
+    samples.map(|line| format!("{}\n", line.replace(&label, ""))).collect()
+}
+
+#[test]
+fn partitions_are_counted_and_not_requests_and_what_is_sent_again_once_more() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = options(folder.path()).start();
+    let mut client = connect(&broker);
+    create_topic_with(&mut client, "two", 2, &[("max.message.bytes", "1000")]);
+    let (batch, large) = (idempotent_batch(), batch_of(&[(1, &"x".repeat(2000))]));
+    let mut request = produce_request("two", 0, -1, &batch);
+    let second = PartitionData { index: 1, ..request.topic_data[0].partition_data[0].clone() };
+    request.topic_data[0].partition_data.push(second);
+    for _ in 0..2 {
+        client.ask(ApiKey::Produce, 9, &request).expect("it is answered");
+    }
+    client.ask(ApiKey::Produce, 9, &produce_request("two", 0, 1, &large)).expect("it is answered");
+    client.ask(ApiKey::Produce, 9, &produce_request("two", 2, 1, &batch)).expect("it is answered");
+    let partition =
+        |partition| fetch_request::Partition { partition, partition_max_bytes: 1 << 20, ..Default::default() };
+    let topic =
+        fetch_request::Topic { topic: "two".into(), partitions: (0..3).map(partition).collect(), ..Default::default() };
+    let fetch = FetchRequest { max_bytes: 1 << 20, session_epoch: -1, topics: vec![topic], ..Default::default() };
+    client.ask(ApiKey::Fetch, 12, &fetch).expect("it is answered");
+    // The same, as Kafka 4.4 counts it.
+    let (_, page) = get(&broker.http_address(), "GET /metrics");
+    let (size, rejected) = (batch.len(), large.len());
+    assert_eq!(
+        of_topic(&page, "two"),
+        format!(
+            "bytesin_total {}\nbytesout_total {}\nbytesrejected_total {rejected}\nmessagesin_total 8\n\
+             totalfetchrequests_total 2\ntotalproducerequests_total 5\n",
+            4 * size,
+            2 * size
+        )
+    );
+}
+
+#[test]
+fn a_long_poll_is_remote_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = options(folder.path()).start();
+    let mut client = connect(&broker);
+    create_topic(&mut client, "awaited");
+    let waited_ms = 300;
+    fetch(&mut client, "awaited", 0, waited_ms).expect("it is answered");
+    // The times of a request are told when its answer has left, which is before the next one is read.
+    create_topic(&mut client, "next");
+    let (_, page) = get(&broker.http_address(), "GET /metrics");
+    let sum = |part: &str| {
+        let name = format!("kafka_network_requestmetrics_{part}_sum{{request=\"Fetch\"}} ");
+        let sum = page.lines().find_map(|line| line.strip_prefix(&name));
+        sum.unwrap_or_else(|| panic!("{name} is not in\n{page}")).parse::<f64>().expect("a number")
+    };
+    let [total, local, remote, sending] = ["totaltimems", "localtimems", "remotetimems", "responsesendtimems"].map(sum);
+    assert!(remote >= f64::from(waited_ms) - 1.0 && remote > local, "{remote} of {total}");
+    assert!(total >= remote + local && total >= sending, "{remote} of {total}");
 }
 
 #[test]

@@ -73,6 +73,11 @@ impl Topic {
 }
 
 impl Partition {
+    /// Whether it is getting other replicas.
+    pub fn is_reassigning(&self) -> bool {
+        !self.adding_replicas.is_empty() || !self.removing_replicas.is_empty()
+    }
+
     /// Whether `broker` holds a replica.
     pub fn is_replica(&self, broker: BrokerId) -> bool {
         self.replicas.contains(&broker)

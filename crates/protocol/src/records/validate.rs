@@ -100,6 +100,19 @@ pub struct Invalid {
     pub message: String,
     /// Which records are wrong, by index, and why.
     pub record_errors: Vec<(i32, String)>,
+    /// What is wrong, where Kafka counts that.
+    pub flaw: Option<Flaw>,
+}
+
+/// What Kafka counts of refused batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// Its bytes are not those of its CRC.
+    Crc,
+    /// Its offsets, its sequence, or that it is one of control records.
+    OffsetOrSequence,
+    /// So many records have no key, and the topic is compacted.
+    NoKey(u64),
 }
 
 /// Memory for looking into compressed batches, to be used again; and how much one request may still unpack.
@@ -207,12 +220,10 @@ fn depends_on_records(header: &BatchHeader, rules: &Rules<'_>, walk: &Walk<'_>) 
 /// Checks all that needs no record.
 fn check_header(batch: &Batch<'_>, rules: &Rules<'_>) -> Result<Compression, Invalid> {
     let (header, name) = (batch.header(), rules.topic_partition);
-    let invalid = |message: String| Err(Invalid::new(ErrorCode::InvalidRecord, message));
     if header.base_offset.0 != 0 {
-        return invalid(format!(
-            "A producer numbers records from offset 0, but this batch for {name} from {}",
-            header.base_offset
-        ));
+        let message =
+            format!("A producer numbers records from offset 0, but this batch for {name} from {}", header.base_offset);
+        return Err(Invalid::new(ErrorCode::InvalidRecord, message));
     }
     let crc = crc_of(batch.bytes());
     if crc != header.crc {
@@ -220,12 +231,14 @@ fn check_header(batch: &Batch<'_>, rules: &Rules<'_>) -> Result<Compression, Inv
             "The batch for {name} was damaged on its way: its CRC is {:#x}, that of its bytes {crc:#x}",
             header.crc
         );
-        return Err(Invalid::new(ErrorCode::CorruptMessage, message));
+        return Err(Invalid::new(ErrorCode::CorruptMessage, message).because_of(Flaw::Crc));
     }
     let Some(codec) = header.compression() else {
         let message = format!("The batch for {name} is compressed with a codec that does not exist");
         return Err(Invalid::new(ErrorCode::UnknownServerError, message));
     };
+    let invalid =
+        |message: String| Err(Invalid::new(ErrorCode::InvalidRecord, message).because_of(Flaw::OffsetOrSequence));
     let (last, count) = (header.last_offset_delta, header.record_count);
     if last < 0 || count <= 0 || i64::from(last) + 1 != i64::from(count) {
         return invalid(format!("The batch for {name} announces {count} records and offsets from 0 to {last}"));
@@ -312,6 +325,7 @@ struct Walk<'a> {
     max_timestamp: Timestamp,
     wrong: Vec<(i32, String)>,
     wrong_count: usize,
+    keyless_count: u64,
     is_time_wrong: bool,
 }
 
@@ -327,6 +341,7 @@ impl<'a> Walk<'a> {
             max_timestamp: NO_TIMESTAMP,
             wrong: Vec::new(),
             wrong_count: 0,
+            keyless_count: 0,
             is_time_wrong: false,
         }
     }
@@ -350,6 +365,7 @@ impl<'a> Walk<'a> {
     fn refuse(&mut self, timestamp: Timestamp, offset: i64, is_key_null: bool, checks_range: bool) {
         let is_key_missing = is_key_null && self.rules.compacted;
         self.wrong_count += 1;
+        self.keyless_count += u64::from(is_key_missing);
         self.is_time_wrong |= !is_key_missing;
         if self.wrong.len() == RECORD_ERRORS_MAX {
             return;
@@ -383,9 +399,10 @@ impl<'a> Walk<'a> {
 
     /// The largest time of all records.
     fn finish(self) -> Result<Timestamp, Invalid> {
+        let flaw = (self.keyless_count > 0).then_some(Flaw::NoKey(self.keyless_count));
         if self.is_time_wrong {
             let message = "One or more records have been rejected due to invalid timestamp".to_owned();
-            return Err(Invalid { code: ErrorCode::InvalidTimestamp, message, record_errors: self.wrong });
+            return Err(Invalid { code: ErrorCode::InvalidTimestamp, message, record_errors: self.wrong, flaw });
         }
         if self.wrong_count > 0 {
             let listed: Vec<String> = self.wrong.iter().take(LISTED_IN_MESSAGE).map(listed).collect();
@@ -395,7 +412,7 @@ impl<'a> Walk<'a> {
                 self.wrong_count,
                 listed.join(", ")
             );
-            return Err(Invalid { code: ErrorCode::InvalidRecord, message, record_errors: self.wrong });
+            return Err(Invalid { code: ErrorCode::InvalidRecord, message, record_errors: self.wrong, flaw });
         }
         Ok(self.max_timestamp)
     }
@@ -407,7 +424,11 @@ fn listed((index, message): &(i32, String)) -> String {
 
 impl Invalid {
     fn new(code: ErrorCode, message: String) -> Self {
-        Self { code, message, record_errors: Vec::new() }
+        Self { code, message, record_errors: Vec::new(), flaw: None }
+    }
+
+    fn because_of(self, flaw: Flaw) -> Self {
+        Self { flaw: Some(flaw), ..self }
     }
 }
 

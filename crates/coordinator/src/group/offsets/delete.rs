@@ -9,7 +9,7 @@ use ottla_protocol::error::ErrorCode;
 
 use super::{CommittedOffset, DeletedTopic};
 use crate::group::records::Record;
-use crate::group::{Answer, Asked, GroupCoordinator, GroupId};
+use crate::group::{Answer, Asked, GroupCoordinator, GroupId, Note, NoteKind};
 
 /// An OffsetDelete request.
 #[derive(Clone, Debug)]
@@ -39,7 +39,8 @@ impl OffsetDelete {
                 records.push(Record::Offset { group: Arc::clone(&self.group_id), topic, partition, value: None });
             }
         }
-        Outcome { records, ..asked.answered(Answer::OffsetDelete(Ok(results))) }
+        let notes = vec![Note(NoteKind::DeletedOffsets(records.len() as u64))];
+        Outcome { records, notes, ..asked.answered(Answer::OffsetDelete(Ok(results))) }
     }
 }
 

@@ -207,12 +207,12 @@ fn a_rebalance_is_completed_when_its_assignment_is_written() {
     let mut host = Host::prompt();
     let ids = host.stable(2);
     host.ask(sync(&ids[1], host.generation(), &[]));
-    assert_eq!(host.coordinator.completed_rebalances(), 1);
+    assert_eq!(host.coordinator.happened().completed_rebalances, 1);
     host.ask(join("m1", &ids[0]));
     host.ask(join("m2", &ids[1]));
-    assert_eq!(host.coordinator.completed_rebalances(), 1, "its members have met, and have no assignment");
+    assert_eq!(host.coordinator.happened().completed_rebalances, 1, "its members have met, and have no assignment");
     host.ask(sync(&ids[0], host.generation(), &ids));
-    assert_eq!(host.coordinator.completed_rebalances(), 2);
+    assert_eq!(host.coordinator.happened().completed_rebalances, 2);
 }
 
 #[test]

@@ -180,6 +180,7 @@ fn many_expired_offsets_go_in_steps() {
         steps.push(host.log.len() - before);
     }
     assert_eq!(steps, [1000, 1000, 103], "2100 offsets and three groups");
+    assert_eq!(host.coordinator.happened(), Happened { expired_offsets: 2100, ..Happened::default() });
 }
 
 #[test]
@@ -193,6 +194,7 @@ fn deleted_offsets_are_gone_but_not_those_that_are_read() {
     let results = [ErrorCode::GroupSubscribedToTopic, ErrorCode::None, ErrorCode::None];
     assert_eq!(host.answers.get(&ticket), Some(&Answer::OffsetDelete(Ok(results.to_vec()))));
     assert!(offset_of(&host, GROUP, "t").is_some() && offset_of(&host, GROUP, "u").is_none());
+    assert_eq!(host.coordinator.happened().deleted_offsets, 1, "there was none of v");
 }
 
 #[test]
@@ -242,6 +244,7 @@ fn deleted_groups_leave_nothing_behind() {
     let ticket = host.ask(Request::DeleteGroups(DeleteGroups { group_ids }));
     let Some(Answer::DeleteGroups(deleted)) = host.answers.get(&ticket) else { panic!("it is answered") };
     assert_eq!(deleted.iter().map(|group| group.error.code()).collect::<Vec<_>>(), [0, 69, 0]);
+    assert_eq!(host.coordinator.happened().deleted_offsets, 0, "as in Kafka, they went with their group");
     assert_eq!(host.replayed().group_count(), 0);
 }
 

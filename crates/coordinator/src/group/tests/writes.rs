@@ -21,7 +21,7 @@ fn an_assignment_that_is_not_written_is_refused_to_all_who_wait_for_it() {
     let waiting = host.ask(sync(&ids[1], generation, &[]));
     let (leader, records) = fail(&mut host, sync(&ids[0], generation, &ids), ErrorCode::NotEnoughReplicas);
     assert_eq!((records, host.outcome(leader).as_str(), host.outcome(waiting).as_str()), (1, "15", "15"));
-    assert_eq!((host.state(), host.coordinator.completed_rebalances()), (GroupState::PreparingRebalance, 0));
+    assert_eq!((host.state(), host.coordinator.happened().completed_rebalances), (GroupState::PreparingRebalance, 0));
     let tickets: Vec<Ticket> = ids.iter().map(|id| host.ask(join("m", id))).collect();
     assert!(tickets.iter().all(|ticket| host.outcome(*ticket) == "0"));
 }

@@ -253,6 +253,29 @@ fn a_compacted_topic_names_the_records_without_key() {
 }
 
 #[test]
+fn flaws_are_those_that_kafka_counts() {
+    let records = [record(0), record(1)].concat();
+    let of = |change: fn(&mut BatchHeader)| batch_of(2, &records, change);
+    let mut damaged = of(|_| {});
+    damaged[17] ^= 1;
+    let keyless = batch(&[keyless(0), record(1), keyless(2)]);
+    let as_kafka_4_4 = [
+        ("damaged", Topic::Plain, damaged, Some(Flaw::Crc)),
+        ("base offset 7", Topic::Plain, of(|it| it.base_offset.0 = 7), None),
+        ("five records", Topic::Plain, of(|it| it.record_count = 5), Some(Flaw::OffsetOrSequence)),
+        ("last offset -3", Topic::Plain, of(|it| it.last_offset_delta = -3), Some(Flaw::OffsetOrSequence)),
+        ("control", Topic::Plain, of(|it| it.attributes.0 = 0x20), Some(Flaw::OffsetOrSequence)),
+        ("no sequence", Topic::Plain, of(|it| it.producer_id = ProducerId(5)), Some(Flaw::OffsetOrSequence)),
+        ("codec 7", Topic::Plain, of(|it| it.attributes.0 = 7), None),
+        ("too old", Topic::Fresh, batch(&[made_at(-HOUR_MS, 0)]), None),
+        ("without keys", Topic::Compacted, keyless, Some(Flaw::NoKey(2))),
+    ];
+    for (what, topic, bytes, flaw) in as_kafka_4_4 {
+        assert_eq!(check(topic, &bytes).expect_err(what).flaw, flaw, "{what}");
+    }
+}
+
+#[test]
 fn a_wrong_time_is_told_before_a_missing_key() {
     let both = batch(&[made_at(10 * HOUR_MS, 0), keyless(1)]);
     let expected = expect![[r#"
