@@ -1,9 +1,8 @@
 //! DescribeProducers (key 61, version 0): the producers that a partition remembers (KIP-664).
 //!
-//! Differs from Kafka: a partition that is named twice is described once.
+//! Differs from Kafka: what takes too much memory is not answered at all.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 use ottla_metadata::names;
 use ottla_protocol::ApiKey;
@@ -22,30 +21,31 @@ use crate::request::Request;
 /// DescribeProducers.
 pub const API: Api = Api { key: ApiKey::DescribeProducers, versions: 0..=0, handle };
 
-/// An answer tells of at most so many producers. They take more memory than the encoded answer, so that its limit would come
-/// too late.
-const PRODUCERS_MAX: usize = 200_000;
+/// What an answer may take, in bytes of memory: more than of the encoded answer, so that its limit would come too late. A
+/// partition is described as often as it is named.
+const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: DescribeProducersRequest<'_> = request.decode()?;
     // A partition may remember many producers, however short the request is.
     request.is_large()?;
-    let mut seen = BTreeSet::new();
-    let mut producers = 0;
+    let mut room = ANSWER_BYTES_MAX;
     let mut response = DescribeProducersResponse::default();
     for topic in &asked.topics {
         let mut partitions = Vec::new();
-        for &index in topic.partition_indexes.iter().filter(|&&index| seen.insert((&*topic.name, index))) {
+        for &index in &topic.partition_indexes {
             let partition = describe(request, &topic.name, index);
-            producers += partition.active_producers.len();
-            if producers > PRODUCERS_MAX {
-                return Err(request.responder().too_large());
-            }
+            room = room.checked_sub(size_of(&partition)).ok_or_else(|| request.responder().too_large())?;
             partitions.push(partition);
         }
         response.topics.push(Topic { name: Cow::Borrowed(&*topic.name), partitions });
     }
     request.reply(response)
+}
+
+fn size_of(partition: &Partition<'_>) -> usize {
+    let message = partition.error_message.as_ref().map_or(0, |message| message.len());
+    std::mem::size_of_val(partition) + std::mem::size_of_val(&*partition.active_producers) + message
 }
 
 fn describe(request: &Request<'_>, topic: &str, partition_index: i32) -> Partition<'static> {

@@ -9,6 +9,8 @@ use ottla_protocol::messages::delete_records_request::{self as delete, DeleteRec
 use ottla_protocol::messages::delete_records_response::DeleteRecordsResponse;
 use ottla_protocol::messages::describe_configs_request::{DescribeConfigsRequest, Resource};
 use ottla_protocol::messages::describe_configs_response::DescribeConfigsResponse;
+use ottla_protocol::messages::describe_producers_request::{DescribeProducersRequest, Topic as Described};
+use ottla_protocol::messages::describe_producers_response::DescribeProducersResponse;
 use ottla_protocol::messages::incremental_alter_configs_request::{self as edit, IncrementalAlterConfigsRequest};
 use ottla_protocol::messages::incremental_alter_configs_response::IncrementalAlterConfigsResponse;
 use ottla_protocol::messages::metadata_request::{MetadataRequest, Topic as Asked};
@@ -19,6 +21,7 @@ use ottla_protocol::records::BatchBuilder;
 use ottla_protocol::{ApiKey, Records};
 
 use super::admin::TOPIC;
+use super::membership::{Member, coordinate, describe_in};
 use super::{Conversation, Session, batch_of, exchange, produce_request};
 use crate::raw::body;
 
@@ -26,6 +29,8 @@ pub(super) const ALL: &[Conversation] = &[
     Conversation::new("repeated-produce", produce),
     Conversation::new("repeated-delete-records", delete_records),
     Conversation::new("repeated-admin", admin),
+    Conversation::new("repeated-describe-groups", describe_groups),
+    Conversation::new("repeated-describe-producers", describe_producers),
 ];
 
 /// Produces; the order of topics and partitions in the answer means nothing.
@@ -187,4 +192,48 @@ fn admin(session: &mut Session) {
             exchange!(session, what, Metadata version, &request => MetadataResponse<'_>);
         }
     }
+}
+
+/// Every name is answered, however often it stands there.
+fn describe_groups(session: &mut Session) {
+    const GROUP: &str = "repeated-group";
+    coordinate(session, GROUP);
+    coordinate(session, "");
+    let mut member = Member::new("member", GROUP);
+    member.join(session, "to be described");
+    member.sync(session, "to be described", &[(&member, b"all")]);
+    for version in 0..=6 {
+        describe_in(session, "the same twice", version, &[GROUP, GROUP], version >= 3);
+        describe_in(
+            session,
+            "others between",
+            version,
+            &[GROUP, "repeated-none", "", GROUP, "repeated-none", ""],
+            false,
+        );
+    }
+    member.leave(session, "to end");
+}
+
+fn describe_producers(session: &mut Session) {
+    session.topic("repeated-producers", 1, &[]);
+    session.append_batch("repeated-producers", 0, &super::producing::sequenced(4_300_000, 0, 0, 2));
+    let named = |topics: &[(&'static str, &[i32])]| {
+        let topic = |&(name, indexes): &(&'static str, &[i32])| Described {
+            name: name.into(),
+            partition_indexes: indexes.to_vec(),
+        };
+        DescribeProducersRequest { topics: topics.iter().map(topic).collect() }
+    };
+    let request = named(&[("repeated-producers", &[0, 0, 9, 9, 0])]);
+    exchange!(session, "in one topic", DescribeProducers 0, &request => DescribeProducersResponse<'_>);
+    let request = named(&[
+        ("repeated-producers", &[0, 9]),
+        ("repeated-none", &[0, 0]),
+        ("repeated-producers", &[9, 0]),
+        ("repeated bad", &[1, 0, 1]),
+        ("repeated-none", &[]),
+        ("repeated-none", &[0]),
+    ]);
+    exchange!(session, "in several", DescribeProducers 0, &request => DescribeProducersResponse<'_>);
 }
