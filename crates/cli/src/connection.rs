@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::client::{Cluster, Error, Options};
+use crate::client::{Address, Cluster, Endpoint, Error, Options};
 use crate::properties::Properties;
 
 // No documentation of its own: it would be told as what the tool does.
@@ -36,14 +36,19 @@ impl Connection {
 ///
 /// Differs from Kafka: a broker that cannot be reached is not tried again for 60 seconds.
 pub fn connect(bootstrap: &str, options: &Options, call: &'static str) -> Result<Cluster, Error> {
-    Cluster::connect(bootstrap, options).map_err(|error| match error {
+    connect_to(Endpoint::Brokers, bootstrap, options, call)
+}
+
+/// The same for either endpoint.
+pub fn connect_to(
+    endpoint: Endpoint,
+    bootstrap: &str,
+    options: &Options,
+    call: &'static str,
+) -> Result<Cluster, Error> {
+    Cluster::connect(endpoint, bootstrap, options).map_err(|error| match error {
         Error::Unresolvable(tried) => {
-            for address in tried {
-                let host = &address.host;
-                eprintln!(
-                    "WARN Couldn't resolve server {address} from bootstrap.servers as DNS resolution failed for {host}"
-                );
-            }
+            warn_of_names(&tried);
             Error::NoAdminClient
         }
         error @ (Error::Unreachable(_) | Error::Broken { .. } | Error::TimedOut { .. }) => {
@@ -52,6 +57,14 @@ pub fn connect(bootstrap: &str, options: &Options, call: &'static str) -> Result
         }
         other => other,
     })
+}
+
+/// Says which names have no address, as Kafka's clients do.
+pub fn warn_of_names(without_address: &[Address]) {
+    for address in without_address {
+        let host = &address.host;
+        eprintln!("WARN Couldn't resolve server {address} from bootstrap.servers as DNS resolution failed for {host}");
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 pub struct OptionError {
     /// What is wrong.
     pub message: String,
+    /// The option's name.
+    pub name: String,
     /// Java's exception for that.
     class: &'static str,
     /// Whether that library finds it only when a tool looks at the option.
@@ -24,8 +26,9 @@ impl OptionError {
         // Such as `--timeout <MS>`.
         let shown = text(ContextKind::InvalidArg)?;
         let name = shown.trim_start_matches('-').split([' ', '=', '[']).next()?;
-        let late = |class, message| Some(Self { message, class, is_found_late: true });
-        let early = |class, message| Some(Self { message, class, is_found_late: false });
+        let found = |class, message, is_found_late| Self { message, name: name.to_owned(), class, is_found_late };
+        let late = |class, message| Some(found(class, message, true));
+        let early = |class, message| Some(found(class, message, false));
         match error.kind() {
             ErrorKind::ArgumentConflict if shown.contains('<') => late(
                 "MultipleArgumentsForOptionException",

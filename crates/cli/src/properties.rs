@@ -37,18 +37,50 @@ const OF_ADMINISTRATION: &[&str] = &[
     "socket.connection.setup.timeout.max.ms",
 ];
 
+/// Why a file of properties is not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// There is none at this path.
+    Missing(String),
+    /// It cannot be read, or holds something else.
+    Wrong(String),
+}
+
+impl Unreadable {
+    /// As Java names it with its class, where it has one.
+    pub fn exception(&self) -> String {
+        match self {
+            Self::Missing(path) => format!("java.nio.file.NoSuchFileException: {path}"),
+            Self::Wrong(message) => message.clone(),
+        }
+    }
+}
+
+/// What Kafka's tools say of it.
+impl From<Unreadable> for String {
+    fn from(unreadable: Unreadable) -> Self {
+        match unreadable {
+            Unreadable::Missing(text) | Unreadable::Wrong(text) => text,
+        }
+    }
+}
+
 /// Properties by name. The later ones win.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Properties(BTreeMap<String, String>);
 
 impl Properties {
     /// Those of a file, if there is one, then those of the command line.
-    pub fn gather(file: Option<&Path>, pairs: &[String]) -> Result<Self, String> {
+    pub fn gather(file: Option<&Path>, pairs: &[String]) -> Result<Self, Unreadable> {
         let mut properties = Self::default();
         if let Some(path) = file {
-            let bytes = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-            let entries =
-                parse(&decode(bytes)).map_err(|error| format!("{}, line {}: {error}", path.display(), error.line))?;
+            let shown = path.display();
+            let bytes = std::fs::read(path).map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => Unreadable::Missing(shown.to_string()),
+                _ => Unreadable::Wrong(format!("cannot read {shown}: {error}")),
+            })?;
+            let entries = parse(&decode(bytes))
+                .map_err(|error| Unreadable::Wrong(format!("{shown}, line {}: {error}", error.line)))?;
             properties.0.extend(entries.into_iter().map(|entry| (entry.key, entry.value)));
         }
         for pair in pairs {

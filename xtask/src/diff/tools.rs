@@ -17,7 +17,8 @@
 //!   ^ name @file 70             one with a bit of byte 70 of another flipped
 //! ```
 //!
-//! `{}` in a line is `k` for Kafka's tool and `o` for ours, so that both may change a thing of their own; `@name`, also in a list
+//! `{}` in a line is `k` for Kafka's tool and `o` for ours, so that both may change a thing of their own; `{controller}` is where
+//! the broker's controller listens; `@name`, also in a list
 //! with commas, is a file of the scratch folder, where `kafka/1/data` is the broker's. A word `<@name` is what is written to the
 //! tool's stdin.
 
@@ -151,15 +152,23 @@ fn path(word: &str, scratch: &Path) -> String {
 /// The words of a line, with what stands for others filled in.
 fn words(line: &str, twin: &str, bootstrap: &str, scratch: &Path) -> Vec<String> {
     let (has_none, line) = line.strip_prefix("- ").map_or((false, line), |line| (true, line));
+    let controller = controller(bootstrap);
     let mut words: Vec<String> = Vec::new();
     for word in split(line) {
-        words.push(path(&word.replace("{}", twin), scratch));
+        words.push(path(&word.replace("{}", twin).replace("{controller}", &controller), scratch));
     }
     let has_none = has_none || LOCAL.contains(&words[0].as_str());
     if !has_none && !words.iter().any(|word| word == "--bootstrap-server") {
         words.splice(1..1, ["--bootstrap-server".to_owned(), bootstrap.to_owned()]);
     }
     words
+}
+
+/// Where the controller of the broker at `bootstrap` listens: at the next port, see `kafka/node.rs`.
+fn controller(bootstrap: &str) -> String {
+    let (host, port) = bootstrap.rsplit_once(':').expect("an address of a broker has a port");
+    let port: u16 = port.parse().expect("the port of a broker is a number");
+    format!("{host}:{}", port + 1)
 }
 
 /// By spaces, but for what stands in single quotes.
@@ -176,17 +185,23 @@ fn split(line: &str) -> Vec<String> {
 fn ours(bootstrap: &str, scratch: &Path, line: &str) -> Fallible<Done> {
     let mut command = Command::new(crate::server::program());
     let mut words = words(line, "o", bootstrap, scratch);
-    let stdin = words.iter().position(|word| word.starts_with("<@")).map(|index| words.remove(index));
-    let stdin = stdin.map(|word| fs::read(path(&word[1..], scratch))).transpose()?.unwrap_or_default();
+    let stdin = take_stdin(&mut words, scratch)?;
     command.args(words);
     carry_out(&mut command, &stdin, "o")
 }
 
 fn theirs(installed: &Installed, bootstrap: &str, scratch: &Path, line: &str) -> Fallible<Done> {
-    let words = words(line, "k", bootstrap, scratch);
+    let mut words = words(line, "k", bootstrap, scratch);
+    let stdin = take_stdin(&mut words, scratch)?;
     let mut command = installed.tool(&format!("kafka-{}", words[0]))?;
     command.args(&words[1..]);
-    carry_out(&mut command, b"", "k")
+    carry_out(&mut command, &stdin, "k")
+}
+
+/// What is to be written to the tool, which is no word of its command line.
+fn take_stdin(words: &mut Vec<String>, scratch: &Path) -> Fallible<Vec<u8>> {
+    let Some(index) = words.iter().position(|word| word.starts_with("<@")) else { return Ok(Vec::new()) };
+    Ok(fs::read(path(&words.remove(index)[1..], scratch))?)
 }
 
 fn begin(bootstrap: &str, scratch: &Path, line: &str) -> Fallible<Daemon> {
@@ -208,7 +223,11 @@ fn begin(bootstrap: &str, scratch: &Path, line: &str) -> Fallible<Daemon> {
 
 fn carry_out(command: &mut Command, stdin: &[u8], twin: &str) -> Fallible<Done> {
     let output = process::run(command, stdin, Instant::now() + TOOL_WITHIN)?;
-    let plain = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&format!("-{twin}-"), "-{}-");
+    // Usage begins with the tool's own name.
+    let plain = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes).replace(&format!("-{twin}-"), "-{}-");
+        text.replace("usage: ottla storage", "usage: kafka-storage")
+    };
     let stderr = plain(output.stderr.as_bytes());
     let first = stderr.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
     Ok(Done { code: output.status.code(), stdout: plain(&output.stdout), complaint: without_log_header(first) })

@@ -1,6 +1,7 @@
 //! Where a broker listens, as users write it: `host:port`, with brackets around an IPv6 address.
 
 use std::fmt;
+use std::net::{IpAddr, ToSocketAddrs};
 
 use super::Error;
 
@@ -31,6 +32,16 @@ impl Address {
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         let addresses = parts.map(Self::parse).collect::<Result<Vec<_>, _>>()?;
         if addresses.is_empty() { Err(Error::Address(text.to_owned())) } else { Ok(addresses) }
+    }
+
+    /// `name/address:port`, without the name where there is none.
+    pub fn as_java_shows_it(&self) -> String {
+        let found = (self.host.as_str(), self.port).to_socket_addrs().ok().and_then(|mut found| found.next());
+        match found {
+            Some(found) if self.host.parse::<IpAddr>().is_ok() => format!("/{found}"),
+            Some(found) => format!("{}/{found}", self.host),
+            None => format!("{}/<unresolved>:{}", self.host, self.port),
+        }
     }
 }
 

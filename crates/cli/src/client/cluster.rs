@@ -5,9 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::ToSocketAddrs;
 use std::time::Duration;
 
 use ottla_base::Uuid;
+use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
+use ottla_protocol::messages::describe_cluster_response::DescribeClusterResponse;
 use ottla_protocol::messages::metadata_request::{MetadataRequest, Topic as WantedTopic};
 use ottla_protocol::messages::metadata_response::MetadataResponse;
 use ottla_protocol::{ApiKey, ErrorCode, Message, Str};
@@ -15,9 +18,32 @@ use ottla_protocol::{ApiKey, ErrorCode, Message, Str};
 use super::connection::{Answer, Connection, Options};
 use super::{Address, Error};
 
+/// The first version of DescribeCluster that tells brokers from controllers (KIP-919).
+const DESCRIBE_CLUSTER_WITH_TYPES: i16 = 1;
+
+/// Whom the addresses that the user gave lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// To the brokers, which tell of the others by Metadata.
+    Brokers,
+    /// To the controllers, which tell of each other by DescribeCluster, and serve less (KIP-919).
+    Controllers,
+}
+
+impl Endpoint {
+    /// Its number on the wire.
+    fn on_the_wire(self) -> i8 {
+        match self {
+            Self::Brokers => 1,
+            Self::Controllers => 2,
+        }
+    }
+}
+
 /// A cluster as its metadata shows it.
 #[derive(Debug)]
 pub struct Cluster {
+    endpoint: Endpoint,
     options: Options,
     bootstrap: Vec<Address>,
     any: Option<Connection>,
@@ -70,17 +96,73 @@ pub struct PartitionDescription {
 }
 
 impl Cluster {
-    /// Connects to the first broker of the list that answers, and learns of the others.
-    pub fn connect(bootstrap: &str, options: &Options) -> Result<Self, Error> {
-        let mut cluster = Self {
-            options: options.clone(),
-            bootstrap: Address::parse_list(bootstrap)?,
-            any: None,
-            brokers: BTreeMap::new(),
-            connections: BTreeMap::new(),
-        };
-        cluster.topics(Topics::Named { names: &[], create: false })?;
+    /// Connects to the first of the list that answers, and learns of the others.
+    pub fn connect(endpoint: Endpoint, bootstrap: &str, options: &Options) -> Result<Self, Error> {
+        let mut cluster = Self::at(endpoint, Address::parse_list(bootstrap)?, options);
+        cluster.learn()?;
         Ok(cluster)
+    }
+
+    /// A cluster that is not connected to before something is asked of it. A list of which no name has an address is refused at
+    /// once.
+    pub fn begin(bootstrap: &str, options: &Options) -> Result<Self, Error> {
+        let addresses = Address::parse_list(bootstrap)?;
+        let has_none = |address: &&Address| {
+            (address.host.as_str(), address.port).to_socket_addrs().map_or(true, |mut found| found.next().is_none())
+        };
+        let without: Vec<Address> = addresses.iter().filter(has_none).cloned().collect();
+        if without.len() == addresses.len() {
+            return Err(Error::Unresolvable(without));
+        }
+        Ok(Self::at(Endpoint::Brokers, addresses, options))
+    }
+
+    fn at(endpoint: Endpoint, bootstrap: Vec<Address>, options: &Options) -> Self {
+        let options = options.clone();
+        Self { endpoint, options, bootstrap, any: None, brokers: BTreeMap::new(), connections: BTreeMap::new() }
+    }
+
+    /// Learns who is there.
+    fn learn(&mut self) -> Result<(), Error> {
+        match self.endpoint {
+            Endpoint::Brokers => self.topics(Topics::Named { names: &[], create: false }).map(|_| ()),
+            Endpoint::Controllers => self.learn_controllers(),
+        }
+    }
+
+    fn learn_controllers(&mut self) -> Result<(), Error> {
+        let api = ApiKey::DescribeCluster;
+        if self.version_of(api)? < DESCRIBE_CLUSTER_WITH_TYPES {
+            return Err(Error::NotServed { peer: self.any()?.peer().clone(), api });
+        }
+        let endpoint_type = self.endpoint.on_the_wire();
+        let answer = self.ask(api, &DescribeClusterRequest { endpoint_type, ..DescribeClusterRequest::default() })?;
+        let response: DescribeClusterResponse<'_> = answer.read()?;
+        if response.error_code != 0 {
+            return Err(Error::of_code(response.error_code, response.error_message.as_deref()));
+        }
+        self.learn_all(response.brokers.iter().map(|of| (of.broker_id, &*of.host, of.port)));
+        Ok(())
+    }
+
+    /// Refuses what controllers do not serve.
+    pub fn check_asks_brokers(&self) -> Result<(), Error> {
+        const NOT_SERVED: &str =
+            "This Admin API is not yet supported when communicating directly with the controller quorum.";
+        match self.endpoint {
+            Endpoint::Brokers => Ok(()),
+            Endpoint::Controllers => Err(Error::of_code(ErrorCode::UnsupportedEndpointType.code(), Some(NOT_SERVED))),
+        }
+    }
+
+    /// Whom it leads to.
+    pub fn endpoint(&self) -> Endpoint {
+        self.endpoint
+    }
+
+    /// Under which name brokers know us.
+    pub fn client_id(&self) -> &str {
+        &self.options.client_id
     }
 
     /// The brokers that the cluster says are alive.
@@ -116,6 +198,9 @@ impl Cluster {
     /// A connection to the broker of this id.
     pub fn broker(&mut self, id: i32) -> Result<&mut Connection, Error> {
         if !self.connections.contains_key(&id) {
+            if self.brokers.is_empty() {
+                self.learn()?;
+            }
             let address = self.brokers.get(&id).ok_or_else(|| Error::Refused {
                 code: ErrorCode::BrokerNotAvailable,
                 message: format!("the cluster has no live broker {id}"),
@@ -138,6 +223,7 @@ impl Cluster {
     /// Asks for topics, and learns on the way which brokers there are. By name, each topic comes back with its error, in the
     /// order of names; nothing else does.
     pub fn topics(&mut self, wanted: Topics<'_>) -> Result<Vec<TopicDescription>, Error> {
+        self.check_asks_brokers()?;
         let (topics, create) = match wanted {
             Topics::All => (None, false),
             Topics::Named { names, create } => {
@@ -149,16 +235,15 @@ impl Cluster {
         let request = MetadataRequest { topics, allow_auto_topic_creation: create, ..MetadataRequest::default() };
         let answer = self.ask(ApiKey::Metadata, &request)?;
         let response: MetadataResponse<'_> = answer.read()?;
-        self.learn_brokers(&response);
+        self.learn_all(response.brokers.iter().map(|broker| (broker.node_id, &*broker.host, broker.port)));
         let mut topics: Vec<_> = response.topics.iter().map(TopicDescription::of).collect();
         topics.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(topics)
     }
 
-    fn learn_brokers(&mut self, response: &MetadataResponse<'_>) {
+    fn learn_all<'r>(&mut self, nodes: impl Iterator<Item = (i32, &'r str, i32)>) {
         let address = |host: &str, port: i32| Address { host: host.to_owned(), port: u16::try_from(port).unwrap_or(0) };
-        self.brokers =
-            response.brokers.iter().map(|broker| (broker.node_id, address(&broker.host, broker.port))).collect();
+        self.brokers = nodes.map(|(id, host, port)| (id, address(host, port))).collect();
         let brokers = &self.brokers;
         self.connections.retain(|id, connection| brokers.get(id) == Some(connection.peer()));
     }

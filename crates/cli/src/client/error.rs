@@ -118,6 +118,21 @@ impl Error {
         }
     }
 
+    /// What Kafka's client of this name warns of before it tries again.
+    pub fn warning(&self, client: &str) -> String {
+        let Self::Unreachable(tried) = self else { return format!("WARN {self}; trying again") };
+        let lines = tried.iter().enumerate().map(|(index, (address, _))| {
+            // Those that the user named have no numbers yet.
+            let node = -1 - index as i64;
+            let at = address.as_java_shows_it();
+            format!(
+                "WARN [{client}] Connection to node {node} ({at}) could not be established. Node may not be available.\n\
+                 WARN [{client}] Bootstrap broker {address} (id: {node} rack: null isFenced: false) disconnected"
+            )
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
     /// The code, where the cluster said no.
     pub fn code(&self) -> Option<ErrorCode> {
         match self {

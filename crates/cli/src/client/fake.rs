@@ -10,7 +10,7 @@ use ottla_protocol::messages::api_versions_response::{ApiKey as ServedApi, ApiVe
 use ottla_protocol::messages::metadata_response::{Broker, MetadataResponse, Partition, Topic};
 use ottla_protocol::{ApiKey, Message, Reader, Writer};
 
-use super::{Cluster, Options};
+use super::{Cluster, Endpoint, Options};
 
 /// The only broker, with the id 1. It leads the topic `t` of three partitions.
 pub struct FakeBroker {
@@ -39,7 +39,7 @@ impl FakeBroker {
 
     /// A client of it.
     pub fn connect(&self) -> Cluster {
-        Cluster::connect(&format!("127.0.0.1:{}", self.port), &Options::default()).unwrap()
+        Cluster::connect(Endpoint::Brokers, &format!("127.0.0.1:{}", self.port), &Options::default()).unwrap()
     }
 }
 

@@ -29,7 +29,7 @@ mod retry;
 pub use address::Address;
 pub use assignor::Assignor;
 pub use by_topic::by_topic;
-pub use cluster::{Cluster, PartitionDescription, TopicDescription, Topics};
+pub use cluster::{Cluster, Endpoint, PartitionDescription, TopicDescription, Topics};
 pub use connection::{Answer, Connection, Options};
 pub use error::{Error, LIST_GROUPS};
 pub use fetch::{Fetcher, FetcherOptions, Incoming, IsolationLevel, OffsetReset, Position};

@@ -66,8 +66,8 @@ pub struct ProducerOptions {
     pub delivery_timeout: Duration,
     /// Whether brokers are to drop what was sent twice.
     pub idempotent: bool,
-    /// Who is told why something is tried again.
-    pub on_retry: fn(&Error),
+    /// Who is told, of the client of this name, why something is tried again.
+    pub on_retry: fn(&str, &Error),
 }
 
 /// A record to write.
@@ -197,7 +197,7 @@ impl Producer {
                             given_up.insert(partition);
                             unwritten.push(batch.give_up(error));
                         } else {
-                            (self.options.on_retry)(&error);
+                            (self.options.on_retry)(self.cluster.client_id(), &error);
                             back_off = true;
                             again.push((partition, batch));
                         }
@@ -410,6 +410,7 @@ impl Producer {
 
     /// Waits until the topic is there and has partitions.
     fn know_topic(&mut self) -> Result<&TopicDescription, Error> {
+        let mut has_told = false;
         let deadline = Instant::now() + self.options.max_block;
         while self.topic.is_none() {
             let refused = match self.ask_for_topic() {
@@ -423,8 +424,17 @@ impl Producer {
                 },
                 Err(error) => error,
             };
-            if !refused.is_retriable() || Instant::now() >= deadline {
+            if !refused.is_retriable() {
                 return Err(refused);
+            }
+            if matches!(refused, Error::Unreachable(_)) && !has_told {
+                (self.options.on_retry)(self.cluster.client_id(), &refused);
+                has_told = true;
+            }
+            if Instant::now() >= deadline {
+                let max_block_ms = self.options.max_block.as_millis();
+                let message = format!("Topic {} not present in metadata after {max_block_ms} ms.", self.topic_name);
+                return Err(Error::Refused { code: ErrorCode::RequestTimedOut, message });
             }
             thread::sleep(self.options.retry_backoff);
         }
@@ -482,4 +492,43 @@ impl Acks {
 
 fn now_ms() -> i64 {
     SystemTime::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_millis() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+    use crate::client::Options;
+
+    #[test]
+    fn a_record_waits_for_the_brokers_no_longer_than_it_may() {
+        // Nobody listens there.
+        let cluster = Cluster::begin("127.0.0.1:1", &Options::default()).expect("nobody is asked yet");
+        let options = ProducerOptions {
+            acks: Acks::All,
+            batch_bytes: 100,
+            compression: Compression::None,
+            compression_level: None,
+            max_request_bytes: 100,
+            retries: 1,
+            retry_backoff: Duration::from_millis(1),
+            request_timeout: Duration::from_millis(1),
+            max_block: Duration::from_millis(5),
+            delivery_timeout: Duration::from_millis(1),
+            idempotent: true,
+            on_retry: |client_id, error| {
+                expect![[r"
+                    WARN [ottla] Connection to node -1 (/127.0.0.1:1) could not be established. Node may not be available.
+                    WARN [ottla] Bootstrap broker 127.0.0.1:1 (id: -1 rack: null isFenced: false) disconnected"]]
+                .assert_eq(&error.warning(client_id));
+            },
+        };
+        let mut producer = Producer::new(cluster, "t", options);
+        for _ in 0..2 {
+            let unwritten = producer.send(OutgoingRecord { value: Some(b"one".to_vec()), ..OutgoingRecord::default() });
+            expect!["org.apache.kafka.common.errors.TimeoutException: Topic t not present in metadata after 5 ms."]
+                .assert_eq(&unwritten[0].error.exception());
+        }
+    }
 }

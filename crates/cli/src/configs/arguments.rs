@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Failure, TYPES};
+use crate::client::Endpoint;
 use crate::connection::Connection;
 use crate::properties::Properties;
 
@@ -15,6 +16,9 @@ use crate::properties::Properties;
 pub struct Arguments {
     #[command(flatten)]
     pub connection: Connection,
+    /// The controllers to connect to instead: HOST:PORT, with commas between them.
+    #[arg(long, value_name = "SERVERS")]
+    pub bootstrap_controller: Option<String>,
     /// Change settings.
     #[arg(long)]
     pub alter: bool,
@@ -126,9 +130,7 @@ impl Arguments {
                 .collect();
             return illegal(format!("Duplicate entity type(s) specified: {}", repeated.join(",")));
         }
-        if self.connection.bootstrap_server.is_none() {
-            return illegal("Either --bootstrap-server or --bootstrap-controller must be specified.".to_owned());
-        }
+        self.endpoint()?;
         if let Some(unknown) = types.iter().find(|name| !TYPES.contains(&name.as_str())) {
             return illegal(format!(
                 "Invalid entity type {unknown}, the entity type must be one of {} with a --bootstrap-server or \
@@ -151,6 +153,17 @@ impl Arguments {
         self.check_names(&entities)?;
         self.check_action(&entities)?;
         Ok(entities)
+    }
+
+    /// Whom to connect to.
+    pub fn endpoint(&self) -> Result<(Endpoint, &str), Failure> {
+        let illegal = |message: &str| Err(Failure::Illegal(message.to_owned()));
+        match (self.connection.bootstrap_server.as_deref(), self.bootstrap_controller.as_deref()) {
+            (None, None) => illegal("Either --bootstrap-server or --bootstrap-controller must be specified."),
+            (Some(_), Some(_)) => illegal("Only one of --bootstrap-server or --bootstrap-controller can be specified"),
+            (Some(brokers), None) => Ok((Endpoint::Brokers, brokers)),
+            (None, Some(controllers)) => Ok((Endpoint::Controllers, controllers)),
+        }
     }
 
     fn check_names(&self, entities: &Entities) -> Result<(), Failure> {
@@ -257,7 +270,9 @@ impl Arguments {
     pub fn changes(&self) -> Result<Changes, Failure> {
         let mut set = BTreeMap::new();
         if let Some(path) = &self.add_config_file {
-            set.extend(Properties::gather(Some(path), &[]).map_err(Failure::Illegal)?.into_pairs());
+            set.extend(
+                Properties::gather(Some(path), &[]).map_err(|wrong| Failure::Illegal(wrong.into()))?.into_pairs(),
+            );
         }
         if let Some(text) = &self.add_config {
             set.extend(read_settings(text).map_err(Failure::Illegal)?);

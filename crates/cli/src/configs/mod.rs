@@ -7,7 +7,7 @@
 //!
 //! Differs from Kafka: a stack trace on stderr is its first line, wrong usage is answered with one sentence instead of the
 //! table of all options, the groups of --entity-type groups come in the order of their listing, SCRAM credentials are shown
-//! and not changed, and there is no --bootstrap-controller.
+//! and not changed.
 
 mod arguments;
 mod quotas;
@@ -75,9 +75,8 @@ fn words_after(tool: &str, line: impl Iterator<Item = OsString>) -> Vec<String> 
 fn execute(arguments: &Arguments, words: &[String], screen: &mut Screen) -> Result<(), Failure> {
     let entities = arguments.check(words)?;
     let changes = arguments.changes()?;
-    let connection = &arguments.connection;
-    let bootstrap = connection.bootstrap_server.as_deref().expect("it has been checked that it is there");
-    let options = connection.options("ottla-configs").map_err(Failure::Illegal)?;
+    let (endpoint, bootstrap) = arguments.endpoint()?;
+    let options = arguments.connection.options("ottla-configs").map_err(Failure::Illegal)?;
     let has_quotas = ["users", "clients", "ips"].contains(&entities.types[0].as_str());
     let call = match (entities.types[0].as_str(), arguments.alter) {
         _ if has_quotas => QUOTAS_CALL,
@@ -87,7 +86,10 @@ fn execute(arguments: &Arguments, words: &[String], screen: &mut Screen) -> Resu
         ("groups", false) => LIST_GROUPS,
         (_, false) => "listConfigResources",
     };
-    let mut cluster = connection::connect(bootstrap, &options, call)?;
+    let mut cluster = connection::connect_to(endpoint, bootstrap, &options, call)?;
+    if has_quotas {
+        cluster.check_asks_brokers()?;
+    }
     match (has_quotas, arguments.alter) {
         (false, false) => resources::describe(&mut cluster, &entities, arguments.all, screen),
         (false, true) => resources::alter(&mut cluster, &entities, &changes),

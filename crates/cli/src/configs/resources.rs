@@ -12,7 +12,7 @@ use ottla_protocol::messages::list_config_resources_response::ListConfigResource
 use ottla_protocol::{ApiKey, Message, Str};
 
 use super::{Changes, Entities, Failure, singular};
-use crate::client::{Answer, Cluster, Error, Topics, groups};
+use crate::client::{Answer, Cluster, Endpoint, Error, LIST_GROUPS, Topics, groups};
 use crate::java_order::{DEFAULT_CAPACITY, hash_code, sort_as_in_java};
 use crate::screen::Screen;
 
@@ -137,6 +137,9 @@ fn names_of(cluster: &mut Cluster, entity_type: &str) -> Result<Vec<String>, Fai
             sort_as_in_java(&mut names, DEFAULT_CAPACITY, |name| hash_code(name));
             names
         }
+        "groups" if cluster.endpoint() == Endpoint::Controllers => {
+            return Err(Error::NoNode { call: LIST_GROUPS }.into());
+        }
         "groups" => {
             let mut names: Vec<String> =
                 groups::list_all(cluster, &[], &[])?.into_iter().map(|group| group.id).collect();
@@ -165,6 +168,7 @@ fn is_known(cluster: &mut Cluster, entity_type: &str, name: &str) -> Result<bool
 
 /// The names of the resources of a type that have settings; none on brokers that do not tell.
 fn config_resources(cluster: &mut Cluster, wanted: i8) -> Result<Vec<String>, Failure> {
+    cluster.check_asks_brokers()?;
     match cluster.version_of(ApiKey::ListConfigResources) {
         // The first version lists the subscriptions to metrics alone.
         Ok(version) if version >= 1 || wanted == CLIENT_METRICS => {}

@@ -30,6 +30,16 @@ fn check(line: &str, expected: &Expect) {
 }
 
 #[test]
+fn either_brokers_or_controllers_are_connected_to() {
+    check("--bootstrap-controller a:1 --describe --broker 1", &expect![[r#"["brokers"] ["1"] +{} -[]"#]]);
+    check("--describe --broker 1", &expect!["Either --bootstrap-server or --bootstrap-controller must be specified."]);
+    check(
+        "--bootstrap-controller a:1 --bootstrap-server a:1 --describe --broker 1",
+        &expect!["Only one of --bootstrap-server or --bootstrap-controller can be specified"],
+    );
+}
+
+#[test]
 fn entities_are_named_in_two_ways() {
     check("--bootstrap-server a:1 --describe --topic t", &expect![[r#"["topics"] ["t"] +{} -[]"#]]);
     check("--bootstrap-server a:1 --describe --entity-type brokers", &expect![[r#"["brokers"] [] +{} -[]"#]]);

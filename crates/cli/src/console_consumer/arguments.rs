@@ -9,7 +9,8 @@ use super::formatter::Formatter;
 use crate::client::{Assignor, FetcherOptions, IsolationLevel, MemberOptions, OffsetReset, Options, Position};
 use crate::java_order::{DEFAULT_CAPACITY, hash_code, sort_as_in_java};
 use crate::java_time;
-use crate::properties::{Properties, say};
+use crate::properties::{Properties, Unreadable, say};
+use crate::refusal::{CONFIG_EXCEPTION, Refusal};
 use crate::topic_filter::TopicFilter;
 
 const DEFAULT_MAX_WAIT_MS: u64 = 500;
@@ -30,6 +31,8 @@ const ANSWER_GRACE: Duration = Duration::from_secs(30);
 const TIMEOUT_GRACE: Duration = Duration::from_millis(500);
 /// What `--max-messages` says where there is no end.
 const NO_MAX_MESSAGES: i64 = -1;
+/// Before what Kafka's consumer does not like.
+const KAFKA_EXCEPTION: &str = "org.apache.kafka.common.KafkaException: ";
 /// Groups without a name get one of so many.
 const RANDOM_GROUPS: u32 = 100_000;
 
@@ -170,46 +173,23 @@ impl Arguments {
     ///
     /// # Errors
     /// They make no sense; the message is for the user.
-    pub fn settings(&self) -> Result<Settings, String> {
-        let refuse = |message: &str| Err(message.to_owned());
-        let Some(bootstrap) = self.bootstrap_server.clone() else {
-            return refuse("Missing required argument \"[bootstrap-server]\"");
-        };
-        let wanted = match (&self.topic, &self.include) {
-            (Some(topic), None) => Wanted::Topic { name: topic.clone(), partition: self.partition },
-            (None, Some(regex)) => Wanted::Matching(TopicFilter::parse(regex)?),
-            _ => return refuse("Exactly one of the following arguments is required: [topic], [include]"),
-        };
-        if self.partition.is_some() && self.include.is_some() {
-            return refuse("The topic is required when partition is specified.");
-        }
-        if self.offset.is_some() && self.partition.is_none() {
-            return refuse("The partition is required when offset is specified.");
-        }
-        if self.offset.is_some() && self.from_beginning {
-            return refuse("Options from-beginning and offset cannot be specified together.");
-        }
-        for (both, new, old) in [
-            (
-                !self.command_property.is_empty() && !self.consumer_property.is_empty(),
-                "command-property",
-                "consumer-property",
-            ),
-            (self.command_config.is_some() && self.consumer_config.is_some(), "command-config", "consumer.config"),
-            (!self.formatter_property.is_empty() && !self.property.is_empty(), "formatter-property", "property"),
-        ] {
-            if both {
-                return Err(format!("Options {new} and {old} cannot be specified together."));
-            }
-        }
+    pub fn settings(&self) -> Result<Settings, Refusal> {
+        let bootstrap = self.check().map_err(Refusal::Usage)?;
+        self.warn_of_old_names();
         let file = self.command_config.as_deref().or(self.consumer_config.as_deref());
         let pairs = [&self.command_property[..], &self.consumer_property].concat();
-        let mut properties = Properties::gather(file, &pairs)?;
-        let group = self.group(&mut properties)?;
+        let unreadable = |file: Unreadable| Refusal::Thrown(file.exception());
+        let mut properties = Properties::gather(file, &pairs).map_err(unreadable)?;
+        let group = self.group_id(&mut properties).map_err(Refusal::Usage)?;
+        let group = self.group(group, &mut properties).map_err(Refusal::Begun)?;
         if self.partition.is_some() && group.is_some() {
-            return refuse("Options group and partition cannot be specified together.");
+            return Err(Refusal::Usage("Options group and partition cannot be specified together.".to_owned()));
         }
-        let mut connection = properties.take_connection_options("console-consumer")?;
+        let reset = self.reset(&mut properties)?;
+        let start = self.start(reset).map_err(Refusal::Usage)?;
+        let formatter = self.formatter().map_err(Refusal::Usage)?;
+        let wrong = |message: String| Refusal::Begun(format!("{CONFIG_EXCEPTION}{message}"));
+        let mut connection = properties.take_connection_options("console-consumer").map_err(wrong)?;
         let timeout = self.timeout_ms.and_then(|timeout_ms| u64::try_from(timeout_ms).ok()).map(Duration::from_millis);
         if let Some(timeout) = timeout {
             // A broker that does not answer keeps nobody much longer than he wants to wait for records.
@@ -217,17 +197,14 @@ impl Arguments {
             connection.request_timeout = connection.request_timeout.min(within);
             connection.connect_timeout = connection.connect_timeout.min(within);
         }
-        let reset = self.reset(&mut properties)?;
-        let fetcher = self.fetcher_options(&mut properties, reset, timeout)?;
-        let metadata_max_age = Duration::from_millis(
-            properties.take_number("metadata.max.age.ms")?.unwrap_or(DEFAULT_METADATA_MAX_AGE_MS),
-        );
+        let fetcher = self.fetcher_options(&mut properties, reset, timeout).map_err(wrong)?;
+        let metadata_max_age_ms = properties.take_number("metadata.max.age.ms").map_err(wrong)?;
         properties.warn_of_the_rest();
         Ok(Settings {
             bootstrap,
             connection,
-            wanted,
-            start: self.start(reset)?,
+            wanted: self.wanted()?,
+            start,
             // Whatever else is below 0 has been reached at once.
             max_messages: self
                 .max_messages
@@ -238,14 +215,59 @@ impl Arguments {
             enable_systest_events: self.enable_systest_events,
             fetcher,
             group,
-            metadata_max_age,
-            formatter: self.formatter()?,
+            metadata_max_age: Duration::from_millis(metadata_max_age_ms.unwrap_or(DEFAULT_METADATA_MAX_AGE_MS)),
+            formatter,
         })
     }
 
-    /// The group, where one is named. A group of its own, as Kafka's tool has it otherwise, makes no difference but where
-    /// it commits.
-    fn group(&self, properties: &mut Properties) -> Result<Option<Group>, String> {
+    /// The list of addresses, where the options fit each other.
+    fn check(&self) -> Result<String, String> {
+        let refuse = |message: &str| Err(message.to_owned());
+        let Some(bootstrap) = self.bootstrap_server.clone() else {
+            return refuse("Missing required argument \"[bootstrap-server]\"");
+        };
+        if self.topic.is_some() == self.include.is_some() {
+            return refuse("Exactly one of the following arguments is required: [topic], [include]");
+        }
+        if self.partition.is_some() && self.include.is_some() {
+            return refuse("The topic is required when partition is specified.");
+        }
+        if self.offset.is_some() && self.partition.is_none() {
+            return refuse("The partition is required when offset is specified.");
+        }
+        if self.offset.is_some() && self.from_beginning {
+            return refuse("Options from-beginning and offset cannot be specified together.");
+        }
+        for (both, old, new) in [
+            (
+                !self.command_property.is_empty() && !self.consumer_property.is_empty(),
+                "consumer-property",
+                "command-property",
+            ),
+            (self.command_config.is_some() && self.consumer_config.is_some(), "consumer.config", "command-config"),
+            (!self.formatter_property.is_empty() && !self.property.is_empty(), "property", "formatter-property"),
+        ] {
+            if both {
+                return Err(format!("Options --{old} and --{new} cannot be specified together."));
+            }
+        }
+        Ok(bootstrap)
+    }
+
+    /// What to read, which Kafka's tool looks at last.
+    fn wanted(&self) -> Result<Wanted, Refusal> {
+        match (&self.topic, &self.include) {
+            (Some(topic), _) => Ok(Wanted::Topic { name: topic.clone(), partition: self.partition }),
+            (None, regex) => {
+                let filter = TopicFilter::parse(regex.as_deref().unwrap_or_default());
+                let wrong = |message| Refusal::Begun(format!("java.util.regex.PatternSyntaxException: {message}"));
+                filter.map(Wanted::Matching).map_err(wrong)
+            }
+        }
+    }
+
+    /// The group that is named, by the option or by the property.
+    fn group_id(&self, properties: &mut Properties) -> Result<Option<String>, String> {
         let property = properties.take("group.id");
         let mut ids: Vec<String> = [&self.group, &property].into_iter().flatten().map(|id| format!("'{id}'")).collect();
         ids.dedup();
@@ -257,11 +279,18 @@ impl Arguments {
                 ids.join(", ")
             ));
         }
-        let named = self.group.clone().or(property);
+        Ok(self.group.clone().or(property))
+    }
+
+    /// The group, where one is named. A group of its own, as Kafka's tool has it otherwise, makes no difference but where
+    /// it commits.
+    fn group(&self, named: Option<String>, properties: &mut Properties) -> Result<Option<Group>, String> {
         let is_named = named.is_some();
         let commits = properties.take_flag("enable.auto.commit").unwrap_or(is_named);
         let mut duration = |key: &str, default_ms: u64| {
-            properties.take_number(key).map(|value: Option<u64>| Duration::from_millis(value.unwrap_or(default_ms)))
+            let value: Option<u64> =
+                properties.take_number(key).map_err(|message| format!("{CONFIG_EXCEPTION}{message}"))?;
+            Ok::<_, String>(Duration::from_millis(value.unwrap_or(default_ms)))
         };
         let interval = duration("auto.commit.interval.ms", DEFAULT_AUTO_COMMIT_INTERVAL_MS)?;
         let session_timeout = duration("session.timeout.ms", DEFAULT_SESSION_TIMEOUT_MS)?;
@@ -269,11 +298,13 @@ impl Arguments {
         let max_poll_interval = duration("max.poll.interval.ms", DEFAULT_MAX_POLL_INTERVAL_MS)?;
         let instance_id = properties.take("group.instance.id");
         if heartbeat_interval >= session_timeout {
-            return Err("Heartbeat must be set lower than the session timeout".to_owned());
+            return Err(
+                "java.lang.IllegalArgumentException: Heartbeat must be set lower than the session timeout".to_owned()
+            );
         }
         match properties.take("group.protocol") {
             Some(protocol) if !protocol.eq_ignore_ascii_case("classic") => {
-                return Err(format!("group.protocol={protocol} is not there yet: classic is"));
+                return Err(format!("{CONFIG_EXCEPTION}group.protocol={protocol} is not there yet: classic is"));
             }
             _ => {}
         }
@@ -289,24 +320,24 @@ impl Arguments {
     }
 
     /// Where to begin, and where to go on when an offset is gone.
-    fn reset(&self, properties: &mut Properties) -> Result<OffsetReset, String> {
+    fn reset(&self, properties: &mut Properties) -> Result<OffsetReset, Refusal> {
         let property = properties.take("auto.offset.reset");
         match property.as_deref() {
             Some("earliest") => Ok(OffsetReset::Earliest),
-            Some(other) if self.from_beginning => Err(format!(
+            Some(other) if self.from_beginning => Err(Refusal::Usage(format!(
                 "Can't simultaneously specify --from-beginning and 'auto.offset.reset={other}', please remove one option"
-            )),
+            ))),
             None if self.from_beginning => Ok(OffsetReset::Earliest),
             None | Some("latest") => Ok(OffsetReset::Latest),
             Some("none") => Ok(OffsetReset::Nowhere),
             Some(other) => {
                 let duration = other.strip_prefix("by_duration:").and_then(|text| java_time::duration(text).ok());
                 duration.map(OffsetReset::Within).ok_or_else(|| {
-                    format!(
-                        "Invalid value {other} for configuration auto.offset.reset: Invalid value `{other}` for configuration \
-                         auto.offset.reset. The value must be either 'earliest', 'latest', 'none' or of the format \
-                         'by_duration:<PnDTnHnMn.nS.>'."
-                    )
+                    Refusal::Begun(format!(
+                        "{CONFIG_EXCEPTION}Invalid value {other} for configuration auto.offset.reset: Invalid value `{other}` \
+                         for configuration auto.offset.reset. The value must be either 'earliest', 'latest', 'none' or of \
+                         the format 'by_duration:<PnDTnHnMn.nS.>'."
+                    ))
                 })
             }
         }
@@ -372,7 +403,7 @@ impl Arguments {
     }
 
     /// Says which options have a new name.
-    pub fn warn_of_old_names(&self) {
+    fn warn_of_old_names(&self) {
         let old = [
             (!self.consumer_property.is_empty(), "consumer-property", "command-property"),
             (self.consumer_config.is_some(), "consumer.config", "command-config"),
@@ -390,11 +421,15 @@ fn assignors(classes: Option<&str>) -> Result<Vec<Assignor>, String> {
     let named = classes.split(',').map(str::trim).filter(|class| !class.is_empty());
     let named: Vec<_> = named
         .map(|class| {
-            Assignor::of_class(class).ok_or_else(|| format!("{class} ClassNotFoundException exception occurred"))
+            let unknown = || format!("{KAFKA_EXCEPTION}{class} ClassNotFoundException exception occurred");
+            Assignor::of_class(class).ok_or_else(unknown)
         })
         .collect::<Result<_, _>>()?;
     if named.is_empty() {
-        return Err("Must configure at least one partition assigner class name to partition.assignment.strategy configuration property".to_owned());
+        return Err(format!(
+            "{KAFKA_EXCEPTION}Must configure at least one partition assigner class name to \
+             partition.assignment.strategy configuration property"
+        ));
     }
     Ok(named)
 }
@@ -412,6 +447,11 @@ mod tests {
     use super::*;
     use crate::test_line;
 
+    fn shown(refusal: &Refusal) -> String {
+        let notes = refusal.screen("console-consumer", ["uncaught: ", "unknown error: "]).notes;
+        notes.lines().next().unwrap_or_default().to_owned()
+    }
+
     fn check(line: &str, expected: &Expect) {
         let shown = match test_line::arguments::<Arguments>(line).settings() {
             Ok(of) => format!(
@@ -424,7 +464,7 @@ mod tests {
                 of.fetcher.max_wait,
                 of.fetcher.isolation_level
             ),
-            Err(message) => message,
+            Err(refusal) => shown(&refusal),
         };
         expected.assert_eq(&shown);
     }
@@ -507,15 +547,10 @@ mod tests {
         check(
             "--bootstrap-server a:1 --topic t --isolation-level bogus",
             &expect![
-                "Invalid value bogus for configuration isolation.level: String must be one of: read_committed, read_uncommitted"
+                "unknown error: org.apache.kafka.common.config.ConfigException: Invalid value bogus for configuration isolation.level: String must be one of: read_committed, read_uncommitted"
             ],
         );
-        check(
-            "--bootstrap-server a:1 --topic t --formatter bogus",
-            &expect![
-                "The formatter bogus is not there: org.apache.kafka.tools.consumer.DefaultMessageFormatter is, and likewise LoggingMessageFormatter, NoOpMessageFormatter, OffsetsMessageFormatter, GroupMetadataMessageFormatter, TransactionLogMessageFormatter, ShareGroupMessageFormatter and group.share.ShareGroupStateMessageFormatter"
-            ],
-        );
+        check("--bootstrap-server a:1 --topic t --formatter bogus", &expect!["bogus"]);
         check(
             "--bootstrap-server a:1 --topic t --key-deserializer bogus",
             &expect![
@@ -535,7 +570,7 @@ mod tests {
                 member.max_poll_interval
             ),
             Ok(_) => "none".to_owned(),
-            Err(message) => message,
+            Err(refusal) => shown(&refusal),
         };
         expected.assert_eq(&shown);
     }
@@ -562,16 +597,22 @@ mod tests {
         );
         check_group(
             "--bootstrap-server a:1 --topic t --group g --command-property group.protocol=consumer",
-            &expect!["group.protocol=consumer is not there yet: classic is"],
+            &expect![
+                "unknown error: org.apache.kafka.common.config.ConfigException: group.protocol=consumer is not there yet: classic is"
+            ],
         );
         check_group(
             "--bootstrap-server a:1 --topic t --group g \
              --command-property partition.assignment.strategy=org.apache.kafka.clients.consumer.Nonsense",
-            &expect!["org.apache.kafka.clients.consumer.Nonsense ClassNotFoundException exception occurred"],
+            &expect![
+                "unknown error: org.apache.kafka.common.KafkaException: org.apache.kafka.clients.consumer.Nonsense ClassNotFoundException exception occurred"
+            ],
         );
         check_group(
             "--bootstrap-server a:1 --topic t --group g --command-property session.timeout.ms=100",
-            &expect!["Heartbeat must be set lower than the session timeout"],
+            &expect![
+                "unknown error: java.lang.IllegalArgumentException: Heartbeat must be set lower than the session timeout"
+            ],
         );
     }
 
@@ -589,7 +630,8 @@ mod tests {
     }
 
     fn settings(rest: &str) -> Result<Settings, String> {
-        test_line::arguments::<Arguments>(&format!("--bootstrap-server a:1 --topic t {rest}")).settings()
+        let arguments = test_line::arguments::<Arguments>(&format!("--bootstrap-server a:1 --topic t {rest}"));
+        arguments.settings().map_err(|refusal| shown(&refusal))
     }
 
     #[test]

@@ -84,9 +84,10 @@ impl Formatter {
             Some(other) => match InternalTopic::of_class(other) {
                 Some(formatter) => Ok(Self::Internal(Box::new(formatter))),
                 None => Err(format!(
-                    "The formatter {other} is not there: {FORMATTERS}DefaultMessageFormatter is, and likewise \
+                    "{}\nThis formatter is not there: {FORMATTERS}DefaultMessageFormatter is, and likewise \
                      LoggingMessageFormatter, NoOpMessageFormatter, OffsetsMessageFormatter, GroupMetadataMessageFormatter, \
-                     TransactionLogMessageFormatter, ShareGroupMessageFormatter and group.share.ShareGroupStateMessageFormatter"
+                     TransactionLogMessageFormatter, ShareGroupMessageFormatter and group.share.ShareGroupStateMessageFormatter",
+                    class.unwrap_or_default()
                 )),
             },
         }

@@ -23,6 +23,8 @@ use std::time::{Duration, Instant};
 use ottla_protocol::ErrorCode;
 
 use crate::client::{Cluster, Error, Fetcher, Member, OffsetReset, Position, TopicDescription, Topics};
+use crate::connection;
+use crate::refusal::{CONFIG_EXCEPTION, Refusal, UNCAUGHT};
 pub use arguments::Arguments;
 use arguments::{Settings, Wanted};
 use group::Membership;
@@ -33,39 +35,34 @@ const LONGEST_BACK_OFF: Duration = Duration::from_millis(1000);
 /// Output is gathered up to this before it is written.
 const OUTPUT_BYTES: usize = 64 * 1024;
 
+/// Before what is thrown once the arguments are known.
+pub const UNKNOWN_ERROR: &str = "ERROR Unknown error when running consumer: ";
+
 /// Why reading ended.
 enum End {
     /// As many records as were asked for, or a signal.
     Done,
-    /// No record came in time, or none is where to begin: this exception of Java's, which Kafka's tool calls no failure.
+    /// No record came in time, none is where to begin, or the cluster refuses: this exception of Java's, which Kafka's tool calls
+    /// no failure.
     Thrown(String),
-    /// It cannot go on.
+    /// A record cannot be printed.
     Failed(String),
 }
 
 /// Prints until told to stop, or until there is nothing more to print.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    arguments.warn_of_old_names();
-    let settings = match arguments.settings() {
-        Ok(settings) => settings,
-        Err(message) => {
-            eprintln!("{message}\nTry 'ottla console-consumer --help'.");
+    let begun = arguments.settings().and_then(|settings| {
+        let tells_end = settings.enable_systest_events;
+        Ok((Consumer::new(settings).map_err(|error| no_consumer(&error))?, tells_end))
+    });
+    let (mut consumer, tells_end) = match begun {
+        Ok(begun) => begun,
+        Err(refusal) => {
+            refusal.screen("console-consumer", [UNCAUGHT, &format!("{UNKNOWN_ERROR}\n")]).show();
             return ExitCode::FAILURE;
         }
     };
     let stop = stop_on_signals();
-    let (begun, timeout, tells_end) = (Instant::now(), settings.timeout, settings.enable_systest_events);
-    let mut consumer = match Consumer::connect(settings) {
-        Ok(consumer) => consumer,
-        Err(error) if error.is_retriable() && timeout.is_some_and(|timeout| begun.elapsed() >= timeout) => {
-            eprintln!("WARN {error}");
-            return tell(&timed_out(), 0);
-        }
-        Err(error) => {
-            eprintln!("ottla console-consumer: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
     let end = consumer.read(&stop, &mut io::stdout().lock());
     if let Some(membership) = &mut consumer.membership {
         membership.close(&consumer.fetcher);
@@ -76,6 +73,20 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         let _ = writeln!(io::stdout(), "shutdown_complete");
     }
     code
+}
+
+/// Kafka's consumer does not come into being without an address.
+fn no_consumer(error: &Error) -> Refusal {
+    let why = match error {
+        Error::Unresolvable(names) => {
+            connection::warn_of_names(names);
+            "No resolvable bootstrap urls given in bootstrap.servers".to_owned()
+        }
+        other => other.to_string(),
+    };
+    Refusal::Begun(format!(
+        "org.apache.kafka.common.KafkaException: Failed to construct kafka consumer\nCaused by: {CONFIG_EXCEPTION}{why}"
+    ))
 }
 
 fn timed_out() -> End {
@@ -116,11 +127,11 @@ struct Consumer {
 }
 
 impl Consumer {
-    fn connect(settings: Settings) -> Result<Self, Error> {
-        let connect = || Cluster::connect(&settings.bootstrap, &settings.connection);
-        let fetcher = Fetcher::new(connect()?, settings.fetcher.clone());
+    fn new(settings: Settings) -> Result<Self, Error> {
+        let begin = || Cluster::begin(&settings.bootstrap, &settings.connection);
+        let fetcher = Fetcher::new(begin()?, settings.fetcher.clone());
         let membership = match &settings.group {
-            Some(group) => Some(Membership::new(Member::new(connect()?, group.member.clone()), group)),
+            Some(group) => Some(Membership::new(Member::new(begin()?, group.member.clone()), group)),
             None => None,
         };
         Ok(Self { settings, fetcher, membership, count: 0, last_record: Instant::now(), looked_for_topics: None })
@@ -145,18 +156,24 @@ impl Consumer {
                 }
                 Ok(Printed::Unprintable(message)) => return End::Failed(message),
                 Err(error) if error.is_retriable() => {
-                    let message = error.to_string();
+                    let message = error.warning(&self.client());
                     if message != told {
-                        eprintln!("WARN {message}");
+                        eprintln!("{message}");
                         told = message;
                     }
                     thread::sleep(back_off);
                     back_off = (back_off * 2).min(LONGEST_BACK_OFF);
                 }
                 Err(Error::Refused { code: ErrorCode::OffsetOutOfRange, message }) => return nowhere(&message),
-                Err(error) => return End::Failed(error.to_string()),
+                Err(error) => return End::Thrown(error.exception()),
             }
         }
+    }
+
+    /// As Kafka's client calls itself in its log.
+    fn client(&self) -> String {
+        let group = self.settings.group.as_ref().map(|group| format!(", groupId={}", group.member.group));
+        format!("Consumer clientId={}{}", self.settings.connection.client_id, group.unwrap_or_default())
     }
 
     /// Sees to it that the right partitions are read: those that the group gives, or all that are meant.

@@ -7,8 +7,9 @@ use clap::Args;
 use ottla_protocol::records::Compression;
 
 use super::line_reader::LineReader;
-use crate::client::{Acks, Options, ProducerOptions};
-use crate::properties::{Properties, say};
+use crate::client::{Acks, Address, Options, ProducerOptions};
+use crate::properties::{Properties, Unreadable, say};
+use crate::refusal::{CONFIG_EXCEPTION, Refusal};
 
 const DEFAULT_BATCH_BYTES: usize = 16 * 1024;
 const DEFAULT_LINGER_MS: u64 = 1000;
@@ -18,6 +19,8 @@ const DEFAULT_REQUEST_TIMEOUT_MS: u64 = 1500;
 const DEFAULT_RETRIES: u32 = 3;
 const DEFAULT_RETRY_BACKOFF_MS: u64 = 100;
 const DEFAULT_DELIVERY_TIMEOUT_MS: u64 = 120_000;
+/// The class that reads lines; there is no other.
+const LINE_READER: &str = "org.apache.kafka.tools.LineMessageReader";
 
 /// What to write where, and how.
 #[derive(Args, Clone, Debug, Default)]
@@ -29,6 +32,9 @@ pub struct Arguments {
     #[arg(long, value_name = "TOPIC")]
     topic: Option<String>,
 
+    /// The class that makes records of lines: org.apache.kafka.tools.LineMessageReader is the only one.
+    #[arg(long, value_name = "CLASS")]
+    line_reader: Option<String>,
     /// How lines become records, as NAME=VALUE; may be given many times: parse.key (false), parse.headers (false),
     /// ignore.error (false), key.separator (tab), headers.delimiter (tab), headers.separator (,), headers.key.separator
     /// (:), null.marker (none). With all of them a line is "h1:v1,h2:v2", tab, "key", tab, "value".
@@ -120,33 +126,56 @@ impl Arguments {
     ///
     /// # Errors
     /// They make no sense; the message is for the user.
-    pub fn settings(&self) -> Result<Settings, String> {
-        let missing = |option: &str| format!("Missing required argument \"[{option}]\"");
-        let topic = self.topic.clone().ok_or_else(|| missing("topic"))?;
-        let bootstrap = self.bootstrap_server.clone().ok_or_else(|| missing("bootstrap-server"))?;
-        if !self.command_property.is_empty() && !self.producer_property.is_empty() {
-            return Err("Options command-property and producer-property cannot be specified together.".to_owned());
+    pub fn settings(&self) -> Result<Settings, Refusal> {
+        let (topic, bootstrap) = self.check()?;
+        self.warn_of_old_names();
+        if self.line_reader.as_ref().is_some_and(|class| class != LINE_READER) {
+            let class = self.line_reader.as_deref().unwrap_or_default();
+            return Err(Refusal::Thrown(format!("java.lang.ClassNotFoundException: {class}")));
         }
-        if self.command_config.is_some() && self.producer_config.is_some() {
-            return Err("Options command-config and producer.config cannot be specified together.".to_owned());
-        }
-        if !self.reader_property.is_empty() && !self.property.is_empty() {
-            return Err("Options reader-property and property cannot be specified together.".to_owned());
-        }
+        let unreadable = |file: Unreadable| Refusal::Thrown(file.exception());
+        let wrong = |message: String| Refusal::Thrown(format!("{CONFIG_EXCEPTION}{message}"));
         let file = self.command_config.as_deref().or(self.producer_config.as_deref());
         let pairs = [&self.command_property[..], &self.producer_property].concat();
-        let mut properties = Properties::gather(file, &pairs)?;
-        let producer = self.producer_options(&mut properties)?;
-        let mut connection = properties.take_connection_options("console-producer")?;
+        let mut properties = Properties::gather(file, &pairs).map_err(unreadable)?;
+        let producer = self.producer_options(&mut properties).map_err(wrong)?;
+        let mut connection = properties.take_connection_options("console-producer").map_err(wrong)?;
         connection.request_timeout = producer.request_timeout;
-        let linger = take(self.timeout, &mut properties, "linger.ms", DEFAULT_LINGER_MS)?;
+        let linger = take(self.timeout, &mut properties, "linger.ms", DEFAULT_LINGER_MS).map_err(wrong)?;
         properties.warn_of_the_rest();
         let pairs = [&self.reader_property[..], &self.property].concat();
-        let mut reader_properties = Properties::gather(self.reader_config.as_deref(), &pairs)?;
+        let mut reader_properties = Properties::gather(self.reader_config.as_deref(), &pairs).map_err(unreadable)?;
         let line_reader = LineReader::from(&mut reader_properties);
         reader_properties.warn_of_the_rest();
         let linger = Duration::from_millis(linger);
         Ok(Settings { bootstrap, topic, connection, producer, linger, sync: self.sync, line_reader })
+    }
+
+    /// The topic, and the list of addresses, where the options fit each other.
+    fn check(&self) -> Result<(String, String), Refusal> {
+        let usage = |message: &str| Refusal::Usage(message.to_owned());
+        let topic = self.topic.clone().ok_or_else(|| usage("Missing required argument \"[topic]\""))?;
+        for (both, new, old) in [
+            (
+                !self.command_property.is_empty() && !self.producer_property.is_empty(),
+                "command-property",
+                "producer-property",
+            ),
+            (self.command_config.is_some() && self.producer_config.is_some(), "command-config", "producer.config"),
+            (!self.reader_property.is_empty() && !self.property.is_empty(), "reader-property", "property"),
+        ] {
+            if both {
+                return Err(usage(&format!("Options --{new} and --{old} cannot be specified together.")));
+            }
+        }
+        let bootstrap = self.bootstrap_server.clone().unwrap_or_default();
+        if bootstrap.is_empty() {
+            return Err(usage("Error while validating the bootstrap address\n"));
+        }
+        if Address::parse_list(&bootstrap).is_err() {
+            return Err(usage("Please provide valid host:port like host1:9091,host2:9092\n"));
+        }
+        Ok((topic, bootstrap))
     }
 
     /// As in Kafka, an option that was given wins over a property, and a property over the default.
@@ -191,12 +220,12 @@ impl Arguments {
             max_block: in_ms(self.max_block_ms, properties, "max.block.ms", DEFAULT_MAX_BLOCK_MS)?,
             delivery_timeout: in_ms(None, properties, "delivery.timeout.ms", DEFAULT_DELIVERY_TIMEOUT_MS)?,
             idempotent: idempotent && acks == Acks::All && retries > 0,
-            on_retry: |error| eprintln!("WARN {error}; trying again"),
+            on_retry: |client_id, error| eprintln!("{}", error.warning(&format!("Producer clientId={client_id}"))),
         })
     }
 
     /// Says which options have a new name.
-    pub fn warn_of_old_names(&self) {
+    fn warn_of_old_names(&self) {
         let old = [
             (!self.producer_property.is_empty(), "producer-property", "command-property"),
             (self.producer_config.is_some(), "producer.config", "command-config"),
@@ -266,7 +295,10 @@ mod tests {
                     settings.connection.client_id
                 )
             }
-            Err(message) => message,
+            Err(refusal) => {
+                let notes = refusal.screen("console-producer", super::super::THROWN).notes;
+                notes.lines().next().unwrap_or_default().to_owned()
+            }
         };
         expected.assert_eq(&shown);
     }
@@ -290,24 +322,28 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused() {
         check_settings("--bootstrap-server a:1", &expect![[r#"Missing required argument "[topic]""#]]);
-        check_settings("--topic t", &expect![[r#"Missing required argument "[bootstrap-server]""#]]);
+        check_settings("--topic t", &expect!["Error while validating the bootstrap address"]);
         check_settings(
             "--topic t --bootstrap-server a:1 --compression-codec bogus",
             &expect![
-                "Invalid value bogus for configuration compression.type: String must be one of: none, gzip, snappy, lz4, zstd"
+                "org.apache.kafka.common.config.ConfigException: Invalid value bogus for configuration compression.type: String must be one of: none, gzip, snappy, lz4, zstd"
             ],
         );
         check_settings(
             "--topic t --bootstrap-server a:1 --request-required-acks 2",
-            &expect!["Invalid value 2 for configuration acks: String must be one of: all, -1, 0, 1"],
+            &expect![
+                "org.apache.kafka.common.config.ConfigException: Invalid value 2 for configuration acks: String must be one of: all, -1, 0, 1"
+            ],
         );
         check_settings(
             "--topic t --bootstrap-server a:1 --compression-codec gzip --command-property compression.gzip.level=10",
-            &expect!["Invalid value 10 for configuration compression.gzip.level: it is from 1 to 9"],
+            &expect![
+                "org.apache.kafka.common.config.ConfigException: Invalid value 10 for configuration compression.gzip.level: it is from 1 to 9"
+            ],
         );
         check_settings(
             "--topic t --bootstrap-server a:1 --property a=b --reader-property a=b",
-            &expect!["Options reader-property and property cannot be specified together."],
+            &expect!["Options --reader-property and --property cannot be specified together."],
         );
     }
 }

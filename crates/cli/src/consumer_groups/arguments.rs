@@ -96,10 +96,6 @@ pub struct Arguments {
     /// With --reset-offsets: print CSV that --from-file reads.
     #[arg(long)]
     pub export: bool,
-
-    /// Words that belong to no option. Kafka's tool passes over them, too.
-    #[arg(hide = true)]
-    pub words: Vec<String>,
 }
 
 /// One of the things to do.

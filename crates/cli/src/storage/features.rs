@@ -47,6 +47,12 @@ pub fn level_of(version: &str) -> Result<i16, String> {
     })
 }
 
+/// The name of a metadata.version.
+pub fn name_of(level: i16) -> Option<&'static str> {
+    let index = usize::try_from(i32::from(level) - i32::from(FIRST_LEVEL)).ok()?;
+    VERSIONS.get(index).copied()
+}
+
 /// The features that go with a release.
 pub fn mapping(version: &str) -> Result<String, String> {
     let level = level_of(version)?;
@@ -78,9 +84,8 @@ pub fn dependencies(argument: &str) -> Result<String, String> {
     let (name, version) = (name.trim(), version.trim());
     let level: i16 = version.parse().map_err(|_| format!("Invalid version format: {version} for feature {name}"))?;
     if name == "metadata.version" {
-        let index = usize::try_from(level - FIRST_LEVEL).ok().filter(|index| *index < VERSIONS.len());
-        let index = index.ok_or_else(|| format!("Unknown metadata.version {level}"))?;
-        return Ok(format!("{name}={level} ({}) has no dependencies.\n", VERSIONS[index]));
+        let version = name_of(level).ok_or_else(|| format!("Unknown metadata.version {level}"))?;
+        return Ok(format!("{name}={level} ({version}) has no dependencies.\n"));
     }
     let feature = FEATURES.iter().find(|feature| feature.name == name);
     let feature = feature.ok_or_else(|| format!("Unknown feature: {name}"))?;

@@ -7,6 +7,7 @@
 
 mod directories;
 mod features;
+mod usage;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,9 +16,12 @@ use clap::{Args, Subcommand};
 use ottla_base::Uuid;
 use ottla_broker::config::{Config, Written};
 use ottla_metadata::controller::{Bootstrap, LATEST_METADATA_VERSION};
+use ottla_metadata::image::METADATA_VERSION;
 
+use crate::refusal::UNCAUGHT;
 use crate::screen::Screen;
 use directories::Directories;
+pub use usage::refuse;
 
 /// What to do.
 #[derive(Args, Clone, Debug)]
@@ -29,20 +33,24 @@ pub struct Arguments {
 #[derive(Clone, Debug, Subcommand)]
 enum Command {
     /// Tell of the log directories of this node.
+    #[command(args_override_self = true, infer_long_args = true)]
     Info {
         /// The file of Kafka's settings.
         #[arg(long, short, value_name = "FILE")]
         config: PathBuf,
     },
     /// Format the log directories of this node.
+    #[command(args_override_self = true, infer_long_args = true)]
     Format(Format),
     /// Show the features of a release.
+    #[command(args_override_self = true, infer_long_args = true)]
     VersionMapping {
         /// The release; the newest if it is not given.
         #[arg(long, short, value_name = "RELEASE", default_value = features::LATEST)]
         release_version: String,
     },
     /// Show which features others need.
+    #[command(infer_long_args = true)]
     FeatureDependencies {
         /// A feature and its level; may be given many times.
         #[arg(long, short, value_name = "FEATURE=LEVEL", required = true)]
@@ -130,13 +138,23 @@ impl Format {
 
     /// What the cluster will begin with, as Kafka shows it.
     fn bootstrap(&self) -> Result<String, String> {
+        const EXCEPTION: &str = "Exception in thread \"main\" java.lang.RuntimeException:";
+        // What is not spoken here is as unknown as what is not Kafka's.
+        let unknown = |version: &str| {
+            let latest = features::LATEST;
+            format!("Unknown metadata.version '{version}'. Supported metadata.version are: {latest}")
+        };
+        let is_of_metadata =
+            |argument: &String| argument.split_once('=').is_some_and(|(name, _)| name.trim() == METADATA_VERSION);
+        if self.release_version.is_some() && self.feature.iter().any(is_of_metadata) {
+            return Err("Use --release-version instead of --feature metadata.version=X to avoid ambiguity.".to_owned());
+        }
         if let Some(release) = &self.release_version
             && features::level_of(release)? != LATEST_METADATA_VERSION
         {
-            return Err(format!("A cluster begins with {} here, not with {release}.", features::LATEST));
+            return Err(unknown(release));
         }
-        const EXCEPTION: &str = "Exception in thread \"main\" java.lang.RuntimeException:";
-        let mut levels = vec![("metadata.version".to_owned(), LATEST_METADATA_VERSION)];
+        let mut levels = vec![(METADATA_VERSION.to_owned(), LATEST_METADATA_VERSION)];
         levels.extend(Bootstrap::new(1).features);
         for argument in &self.feature {
             let Some((name, level)) = argument.split_once('=') else {
@@ -148,8 +166,13 @@ impl Format {
             })?;
             let begun = levels.iter().find(|(known, _)| known == name).map_or(0, |(_, level)| *level);
             features::check_name(name)?;
+            if number != begun && name == METADATA_VERSION {
+                return Err(unknown(features::name_of(number).unwrap_or(level)));
+            }
             if number != begun {
-                return Err(format!("A cluster begins with {name}={begun} here, not with {number}."));
+                return Err(format!(
+                    "{UNCAUGHT}java.lang.IllegalArgumentException: No feature:{name} with feature level {number}"
+                ));
             }
         }
         let record = |(name, level): &(String, i16)| {
@@ -165,6 +188,9 @@ impl Format {
 
 /// Whether the settings name the voters of the quorum, and the directories.
 fn settings(path: &Path) -> Result<(bool, Directories), String> {
+    if !path.exists() {
+        return Err(format!("{UNCAUGHT}java.nio.file.NoSuchFileException: {}", path.display()));
+    }
     let written = Written::gather(Some(path), &[]).map_err(|error| error.to_string())?;
     let has_voters = !written.list("controller.quorum.voters").is_empty();
     let (config, _) = Config::new(written).map_err(|error| error.to_string())?;
@@ -179,4 +205,48 @@ fn settings(path: &Path) -> Result<(bool, Directories), String> {
 fn random() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    fn check(release: Option<&str>, features: &[&str], expected: &Expect) {
+        let format = Format {
+            config: PathBuf::new(),
+            cluster_id: String::new(),
+            ignore_formatted: false,
+            release_version: release.map(str::to_owned),
+            feature: features.iter().map(|&feature| feature.to_owned()).collect(),
+            standalone: false,
+            no_initial_controllers: false,
+        };
+        expected.assert_eq(&format.bootstrap().map_or_else(|refused| refused, |_| "formatted".to_owned()));
+    }
+
+    #[test]
+    fn what_is_not_spoken_here_is_refused_as_what_is_unknown() {
+        check(None, &[], &expect!["formatted"]);
+        check(Some("4.4"), &["group.version=0", "eligible.leader.replicas.version=1"], &expect!["formatted"]);
+        check(Some("4.0"), &[], &expect!["Unknown metadata.version '4.0'. Supported metadata.version are: 4.4-IV2"]);
+        check(
+            None,
+            &["metadata.version=25"],
+            &expect!["Unknown metadata.version '4.0-IV3'. Supported metadata.version are: 4.4-IV2"],
+        );
+        check(
+            Some("4.0"),
+            &["metadata.version=33"],
+            &expect!["Use --release-version instead of --feature metadata.version=X to avoid ambiguity."],
+        );
+        check(
+            None,
+            &["group.version=1"],
+            &expect![[
+                r#"Exception in thread "main" java.lang.IllegalArgumentException: No feature:group.version with feature level 1"#
+            ]],
+        );
+    }
 }
