@@ -59,6 +59,13 @@ pub enum Error {
         /// The empty directory.
         path: PathBuf,
     },
+    /// Another log directory than the one that is configured for it holds a metadata log.
+    MetadataElsewhere {
+        /// That directory.
+        path: PathBuf,
+        /// The one that is configured.
+        configured: PathBuf,
+    },
     /// A listener cannot be bound.
     Bind {
         /// As in the settings: `PLAINTEXT://host:port`.
@@ -176,6 +183,14 @@ impl fmt::Display for Error {
                  is not there. Is metadata.log.dir set to the right directory, and mounted? To begin a new cluster, set \
                  log.dirs to empty directories",
                 path.display()
+            ),
+            Self::MetadataElsewhere { path, configured } => write!(
+                f,
+                "found unexpected metadata location in log directory {} (the configured metadata directory is {}): the metadata \
+                 is in metadata.log.dir, or else in the first of log.dirs. Set metadata.log.dir to where it is, or remove \
+                 __cluster_metadata-0 where it is not of this cluster any more",
+                path.display(),
+                configured.display()
             ),
             Self::Bind { listener, source } => {
                 write!(f, "cannot listen on {listener}: {source}. {}", bind_advice(listener, source.kind()))

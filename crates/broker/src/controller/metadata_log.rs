@@ -22,7 +22,7 @@ use ottla_protocol::records::batch::Batches;
 use ottla_protocol::records::control::ControlType;
 use ottla_protocol::records::{Batch, BatchBuilder, RecordIter};
 use ottla_protocol::{Message, Writer};
-use ottla_storage::{Left, Log, LogConfig, OpenLog, ProducerCount, os, read_file, replace_file};
+use ottla_storage::{Error as StorageError, Left, Log, LogConfig, OpenLog, ProducerCount, os, read_file, replace_file};
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
@@ -67,17 +67,36 @@ pub struct LogExtent {
 }
 
 impl MetadataLog {
-    /// Opens the log, reads all of it, and begins a new epoch. Says also whether there was nothing in it.
-    pub fn open(config: &Config, cluster_id: &str, now_ms: Timestamp) -> Result<(Self, Image, bool)> {
+    /// Opens the log, reads all of it, and begins a new epoch.
+    ///
+    /// # Errors
+    /// `LostMetadata` where there is none, or nothing in it, though there are partitions, of which `found` is one: they would be
+    /// taken for strays. Nothing is written then, or the next start would find something.
+    pub fn open(
+        config: &Config,
+        cluster_id: &str,
+        found: Option<TopicPartition>,
+        now_ms: Timestamp,
+    ) -> Result<(Self, Image)> {
         let folder = config.metadata_log_dir.join(TopicPartition::new(TOPIC, 0).to_string());
+        let found = found.as_ref();
+        if !os::exists(&folder).map_err(StorageError::io("look for", &folder))? {
+            check_not_lost(&folder, found)?;
+        }
         os::create_folder(&folder)
             .map_err(|source| Error::Io { what: format!("create {}", folder.display()), source })?;
-        let opened = reserve::with_reserve(&folder, || Self::open_in(&folder, config, cluster_id, now_ms))?;
+        let opened = reserve::with_reserve(&folder, || Self::open_in(&folder, config, cluster_id, found, now_ms))?;
         reserve::keep(&folder);
         Ok(opened)
     }
 
-    fn open_in(folder: &Path, config: &Config, cluster_id: &str, now_ms: Timestamp) -> Result<(Self, Image, bool)> {
+    fn open_in(
+        folder: &Path,
+        config: &Config,
+        cluster_id: &str,
+        found: Option<&TopicPartition>,
+        now_ms: Timestamp,
+    ) -> Result<(Self, Image)> {
         let extent = intact::check(folder)?;
         let newest = snapshot::newest(folder)?;
         let snapshot_end = newest.as_ref().map_or(Offset(0), |snapshot| snapshot.end);
@@ -115,7 +134,9 @@ impl MetadataLog {
             None => Image::new(cluster_id),
         };
         replay(&log, &mut image)?;
-        let is_new = log.end_offset() == Offset(0);
+        if is_blank(&image) {
+            check_not_lost(folder, found)?;
+        }
         let last_epoch = voter.epoch.max(image.epoch());
         let epoch = LeaderEpoch(last_epoch.0 + 1);
         let bytes_since_snapshot = log.size_bytes();
@@ -123,7 +144,7 @@ impl MetadataLog {
         let mut opened = Self { log, node, epoch, snapshot_end, bytes_since_snapshot, flushes_left };
         opened.write_quorum_state()?;
         opened.begin_epoch(&mut image, now_ms)?;
-        Ok((opened, image, is_new))
+        Ok((opened, image))
     }
 
     /// Appends `records` as one batch and waits until they are on the disk. Gives the offset of the first.
@@ -138,11 +159,6 @@ impl MetadataLog {
         }
         self.append_batch(&batch, now_ms)?;
         Ok(first)
-    }
-
-    /// Where it lies.
-    pub fn folder(&self) -> &Path {
-        self.log.folder()
     }
 
     /// The epoch that this node leads in.
@@ -307,6 +323,18 @@ fn read_quorum_state(folder: &Path) -> Result<VoterState> {
 }
 
 /// Applies what the log holds to `image`, from where the image ends.
+fn check_not_lost(folder: &Path, found: Option<&TopicPartition>) -> Result<()> {
+    match found {
+        Some(partition) => Err(Error::LostMetadata { path: folder.to_owned(), partition: partition.to_string() }),
+        None => Ok(()),
+    }
+}
+
+/// Whether nothing was ever decided: the log may still have epochs, each of a start.
+fn is_blank(image: &Image) -> bool {
+    image.features().next().is_none() && image.brokers().next().is_none() && image.topics().is_empty()
+}
+
 fn replay(log: &Log, image: &mut Image) -> Result<()> {
     let end = log.end_offset();
     let mut buffer = Vec::new();
@@ -367,8 +395,27 @@ mod tests {
         Config::new(Written::from_text("server.properties", &text).expect("it is well formed")).expect("it is valid").0
     }
 
-    fn open(folder: &Path) -> Result<(MetadataLog, Image, bool)> {
-        MetadataLog::open(&config(folder), "cluster", 1)
+    fn open(folder: &Path) -> Result<(MetadataLog, Image)> {
+        MetadataLog::open(&config(folder), "cluster", None, 1)
+    }
+
+    #[test]
+    fn where_there_are_partitions_a_log_that_says_nothing_is_lost_at_every_start() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("__cluster_metadata-0");
+        let open_beside = |found| MetadataLog::open(&config(folder.path()), "cluster", found, 1).map(drop);
+        let partition = || Some(TopicPartition::new("t", 0));
+        for _ in 0..2 {
+            assert!(matches!(open_beside(partition()), Err(Error::LostMetadata { .. })));
+            assert!(!path.exists(), "or the next start would find it");
+        }
+        std::fs::create_dir(&path).expect("the folder is ours");
+        for _ in 0..2 {
+            assert!(matches!(open_beside(partition()), Err(Error::LostMetadata { .. })));
+        }
+        open_beside(None).expect("a new cluster");
+        let error = open_beside(partition()).expect_err("an epoch has begun, and nothing else is there");
+        assert!(matches!(error, Error::LostMetadata { .. }), "{error}");
     }
 
     fn append(log: &mut MetadataLog, image: &mut Image, count: usize) {
@@ -392,9 +439,9 @@ mod tests {
     fn a_log_that_ends_before_what_was_noted_is_not_opened() {
         for is_stopped in [true, false] {
             let folder = tempfile::tempdir().expect("a folder");
-            let (mut log, mut image, _) = open(folder.path()).expect("it is new");
+            let (mut log, mut image) = open(folder.path()).expect("it is new");
             append(&mut log, &mut image, 3);
-            let path = log.folder().to_owned();
+            let path = log.log.folder().to_owned();
             match is_stopped {
                 true => log.close(2).expect("it is closed"),
                 false => drop(log),
@@ -435,7 +482,7 @@ mod tests {
     fn a_state_of_the_voter_that_cannot_be_read_is_not_taken_for_none() {
         let folder = tempfile::tempdir().expect("a folder");
         let (log, ..) = open(folder.path()).expect("it is new");
-        let path = log.folder().join(QUORUM_STATE);
+        let path = log.log.folder().join(QUORUM_STATE);
         log.close(1).expect("it is closed");
         let state = std::fs::read(&path).expect("it was written");
         let why = || open(folder.path()).map(|(log, ..)| log.end()).expect_err("it cannot be read").to_string();
@@ -458,11 +505,11 @@ mod tests {
     #[test]
     fn a_log_that_is_gone_but_for_its_snapshot_is_not_opened() {
         let folder = tempfile::tempdir().expect("a folder");
-        let (mut log, mut image, _) = open(folder.path()).expect("it is new");
+        let (mut log, mut image) = open(folder.path()).expect("it is new");
         append(&mut log, &mut image, 3);
         log.take_snapshot(&image, 2).expect("it is written");
         append(&mut log, &mut image, 1);
-        let path = log.folder().to_owned();
+        let path = log.log.folder().to_owned();
         log.close(3).expect("it is closed");
         for entry in os::list(&path).expect("it is there") {
             if entry.name.ends_with(".log") {
@@ -476,10 +523,10 @@ mod tests {
     #[test]
     fn a_snapshot_that_is_lost_or_damaged_is_named_with_what_to_do() {
         let folder = tempfile::tempdir().expect("a folder");
-        let (mut log, mut image, _) = open(folder.path()).expect("it is new");
+        let (mut log, mut image) = open(folder.path()).expect("it is new");
         append(&mut log, &mut image, 3);
         log.take_snapshot(&image, 2).expect("it is written");
-        let path = log.folder().to_owned();
+        let path = log.log.folder().to_owned();
         log.close(3).expect("it is closed");
         for name in os::list(&path).expect("it is there").into_iter().map(|entry| entry.name) {
             // What retention had only renamed.

@@ -190,10 +190,8 @@ impl Host {
     /// # Errors
     /// `LostMetadata` where there is none, though there are partitions: they would be taken for strays.
     pub fn open(config: Arc<Config>, cluster_id: &str, publisher: Publisher) -> Result<Self> {
-        let (log, image, is_new) = MetadataLog::open(&config, cluster_id, clock::now_ms())?;
-        if let (true, Some(partition)) = (is_new, publisher.partitions.any_found()) {
-            return Err(Error::LostMetadata { path: log.folder().to_owned(), partition: partition.to_string() });
-        }
+        let found = publisher.partitions.any_found();
+        let (log, image) = MetadataLog::open(&config, cluster_id, found, clock::now_ms())?;
         let machine = Machine::new(image, crate::config::table::settings());
         let makers = Makers::start(publisher.partitions.clone())
             .map_err(|source| Error::Io { what: "start a thread".to_owned(), source })?;

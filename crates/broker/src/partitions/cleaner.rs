@@ -399,9 +399,9 @@ impl Owner for Busy<'_> {
 
     fn goes_on(&self, bytes: u64) -> bool {
         let bytes_per_s = self.running.get().cleaner.io_max_bytes_per_s;
-        let wait_ms = locked(&self.cleaner.throttle).note(clock::now_ms(), bytes, bytes_per_s);
-        if wait_ms > 0 {
-            self.cleaner.wait(Duration::from_millis(wait_ms));
+        let wait = locked(&self.cleaner.throttle).note(Instant::now(), bytes, bytes_per_s);
+        if !wait.is_zero() {
+            self.cleaner.wait(wait);
         }
         let is_wanted = !self.partition.is_gone() && !self.partition.move_state.is_going_on();
         is_wanted && !self.cleaner.is_stopping() && !self.lacks_room()

@@ -458,9 +458,10 @@ impl Partitions {
         Ok(())
     }
 
-    /// One of the logs that were found on the disk and are not hosted yet, if there are any.
+    /// One of the logs that were found on the disk and are not hosted yet, if there are any; it may be one that could not be opened.
     pub fn any_found(&self) -> Option<TopicPartition> {
-        self.found().keys().next().cloned()
+        let found = self.found().keys().next().cloned();
+        found.or_else(|| self.unopened().keys().next().cloned())
     }
 
     /// Sets aside, as strays that are never removed here, the logs that were found on the disk and that `image` gives to no topic, to

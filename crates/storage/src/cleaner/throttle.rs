@@ -1,21 +1,28 @@
 //! Keeps several threads together below a number of bytes a second.
 
-/// So long nobody need have written to be let go on at once.
-const BURST_MS: f64 = 100.0;
+use std::time::{Duration, Instant};
 
-/// How far the bytes so far have used up the time.
+/// So long nobody need have written to be let go on at once.
+const BURST: Duration = Duration::from_millis(100);
+/// Nobody waits longer, however slow it is to be.
+const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How far the bytes so far have used up the time, by a clock that nobody sets: the time of day may go back by hours.
 #[derive(Debug, Default)]
 pub struct Throttle {
-    used_until_ms: f64,
+    used_until: Option<Instant>,
 }
 
 impl Throttle {
-    /// Notes so many bytes, and says how many milliseconds to wait before the next.
-    pub fn note(&mut self, now_ms: i64, bytes: u64, bytes_per_s: f64) -> u64 {
-        let now_ms = now_ms as f64;
-        let from_ms = self.used_until_ms.max(now_ms - BURST_MS);
-        self.used_until_ms = from_ms + bytes as f64 * 1000.0 / bytes_per_s.max(1.0);
-        (self.used_until_ms - now_ms).max(0.0) as u64
+    /// Notes so many bytes, and says how long to wait before the next.
+    pub fn note(&mut self, now: Instant, bytes: u64, bytes_per_s: f64) -> Duration {
+        let takes_s = (bytes as f64 / bytes_per_s.max(1.0)).min(WAIT_MAX.as_secs_f64());
+        // In terms of now: how much is used up, or how much of the burst is left.
+        let used = self.used_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        let left = self.used_until.map_or(BURST, |until| now.saturating_duration_since(until)).min(BURST);
+        let wait = (used + Duration::from_secs_f64(takes_s)).min(WAIT_MAX);
+        self.used_until = Some(now + wait - left);
+        wait.saturating_sub(left)
     }
 }
 
@@ -25,19 +32,31 @@ mod tests {
 
     #[test]
     fn so_many_bytes_take_so_long() {
-        let mut throttle = Throttle::default();
-        let (mut now_ms, mut bytes) = (1_000_000, 0);
+        let (mut throttle, begun) = (Throttle::default(), Instant::now());
+        let (mut now, mut bytes) = (begun, 0);
         while bytes < 5_000_000 {
-            now_ms += throttle.note(now_ms, 40_000, 1_000_000.0) as i64;
+            now += throttle.note(now, 40_000, 1_000_000.0);
             bytes += 40_000;
         }
-        assert!((4_850..=5_000).contains(&(now_ms - 1_000_000)), "{now_ms}");
-        assert_eq!(throttle.note(now_ms + 10_000, 40_000, 1_000_000.0), 0, "a pause is not saved up ...");
-        assert_eq!(throttle.note(now_ms + 10_000, 1_000_000, 1_000_000.0), 940, "... but for a moment");
+        let took_ms = (now - begun).as_millis();
+        assert!((4_850..=5_000).contains(&took_ms), "{took_ms}");
+        let later = now + Duration::from_secs(10);
+        assert_eq!(throttle.note(later, 40_000, 1_000_000.0), Duration::ZERO, "a pause is not saved up ...");
+        let wait = throttle.note(later, 1_000_000, 1_000_000.0);
+        assert_eq!(wait, Duration::from_millis(940), "... but for a moment");
     }
 
     #[test]
     fn without_a_limit_nobody_waits() {
-        assert_eq!(Throttle::default().note(0, u64::MAX, f64::MAX), 0);
+        assert_eq!(Throttle::default().note(Instant::now(), u64::MAX, f64::MAX), Duration::ZERO);
+    }
+
+    #[test]
+    fn nobody_waits_for_ever() {
+        let (mut throttle, now) = (Throttle::default(), Instant::now());
+        for _ in 0..3 {
+            let wait = throttle.note(now, u64::MAX, 0.0);
+            assert!((WAIT_MAX - BURST..=WAIT_MAX).contains(&wait), "{wait:?}");
+        }
     }
 }
