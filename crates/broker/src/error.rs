@@ -65,6 +65,8 @@ pub enum Error {
         path: PathBuf,
         /// The one that is configured.
         configured: PathBuf,
+        /// Whether that holds one, too.
+        is_there_too: bool,
     },
     /// A listener cannot be bound.
     Bind {
@@ -184,14 +186,20 @@ impl fmt::Display for Error {
                  log.dirs to empty directories",
                 path.display()
             ),
-            Self::MetadataElsewhere { path, configured } => write!(
-                f,
-                "found unexpected metadata location in log directory {} (the configured metadata directory is {}): the metadata \
-                 is in metadata.log.dir, or else in the first of log.dirs. Set metadata.log.dir to where it is, or remove \
-                 __cluster_metadata-0 where it is not of this cluster any more",
-                path.display(),
-                configured.display()
-            ),
+            Self::MetadataElsewhere { path, configured, is_there_too } => {
+                let (path, configured) = (path.display(), configured.display());
+                write!(
+                    f,
+                    "found unexpected metadata location in log directory {path} (the configured metadata directory is \
+                     {configured}: metadata.log.dir, or else the first of log.dirs). "
+                )?;
+                match is_there_too {
+                    true => {
+                        write!(f, "Both hold a __cluster_metadata-0: move away the one that is not of this cluster")
+                    }
+                    false => write!(f, "Set metadata.log.dir={path}"),
+                }
+            }
             Self::Bind { listener, source } => {
                 write!(f, "cannot listen on {listener}: {source}. {}", bind_advice(listener, source.kind()))
             }

@@ -12,15 +12,18 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use ottla_base::{LeaderEpoch, Offset};
-use ottla_protocol::records::batch::HEADER_BYTES;
+use ottla_protocol::records::batch::{Batches, HEADER_BYTES};
 use ottla_protocol::records::{Batch, BatchHeader};
-use ottla_storage::os;
+use ottla_storage::{os, read_file};
 
-use super::snapshot::BATCH_BYTES_MAX;
+use super::snapshot::{self, BATCH_BYTES_MAX};
 use crate::error::{Error, Result};
 
 /// So much of a segment is read at once; more, where a batch is larger.
 const READ_BYTES: usize = 1 << 20;
+
+/// A longer log holds more than epochs, even after thousands of starts.
+const EPOCHS_BYTES_MAX: u64 = 1 << 20;
 
 /// From where to where a log reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +80,28 @@ fn check_in_steps(folder: &Path, read_bytes: usize) -> Result<Option<Extent>> {
         }
     }
     Ok(Some(Extent { start, end }))
+}
+
+/// Whether anything was ever decided in the log in `folder`. A start that was refused may have begun an epoch there, and no more.
+pub fn says_anything(folder: &Path) -> Result<bool> {
+    let is_there = os::exists(folder).map_err(|source| Error::read(folder, source))?;
+    if !is_there {
+        return Ok(false);
+    }
+    if snapshot::newest(folder)?.is_some() {
+        return Ok(true);
+    }
+    for (_, path) in segments(folder)? {
+        if Window::open(&path, 0)?.length > EPOCHS_BYTES_MAX {
+            return Ok(true);
+        }
+        let bytes = read_file(&path)?.unwrap_or_default();
+        let is_epoch = |batch: Batch<'_>| batch.header().attributes.is_control();
+        if !Batches::new(&bytes).all(|batch| batch.is_ok_and(is_epoch)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The segments, in order.

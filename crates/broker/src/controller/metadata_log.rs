@@ -51,6 +51,8 @@ pub struct MetadataLog {
     bytes_since_snapshot: u64,
     /// How often flushes may still be tried again, before one succeeds.
     flushes_left: usize,
+    /// Whether it ends with what was not decided.
+    is_ahead: bool,
 }
 
 /// How large the log is.
@@ -71,7 +73,7 @@ impl MetadataLog {
     ///
     /// # Errors
     /// `LostMetadata` where there is none, or nothing in it, though there are partitions, of which `found` is one: they would be
-    /// taken for strays. Nothing is written then, or the next start would find something.
+    /// taken for strays. Nothing is written into it then.
     pub fn open(
         config: &Config,
         cluster_id: &str,
@@ -141,7 +143,7 @@ impl MetadataLog {
         let epoch = LeaderEpoch(last_epoch.0 + 1);
         let bytes_since_snapshot = log.size_bytes();
         let (node, flushes_left) = (config.node_id, FLUSHED_AGAIN_MAX);
-        let mut opened = Self { log, node, epoch, snapshot_end, bytes_since_snapshot, flushes_left };
+        let mut opened = Self { log, node, epoch, snapshot_end, bytes_since_snapshot, flushes_left, is_ahead: false };
         opened.write_quorum_state()?;
         opened.begin_epoch(&mut image, now_ms)?;
         Ok((opened, image))
@@ -180,7 +182,7 @@ impl MetadataLog {
 
     /// Whether it takes more, after an append that failed.
     pub fn is_usable(&self) -> bool {
-        self.log.check_usable().is_ok()
+        self.log.check_usable().is_ok() && !self.is_ahead
     }
 
     /// The bytes appended since the last snapshot.
@@ -239,12 +241,20 @@ impl MetadataLog {
         self.log.append_follower(&bytes, now_ms)?;
         if let Err(error) = self.flush(now_ms) {
             if self.is_usable() {
-                // Nobody acts on what is not known to be on the disk.
-                self.log.truncate_to(end, now_ms)?;
+                self.take_back(end, now_ms)?;
             }
             return Err(error.into());
         }
         self.bytes_since_snapshot += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Cuts off what comes after `end`: nobody acts on what is not known to be on the disk. Where that fails, it is still in the log
+    /// and not in the image, and no more is written behind it.
+    fn take_back(&mut self, end: Offset, now_ms: Timestamp) -> Result<()> {
+        let cut = self.log.truncate_to(end, now_ms);
+        self.is_ahead = cut.is_err();
+        cut?;
         Ok(())
     }
 
@@ -322,7 +332,34 @@ fn read_quorum_state(folder: &Path) -> Result<VoterState> {
     Ok(VoterState { epoch: LeaderEpoch(epoch), applied_offset: Offset(applied_offset) })
 }
 
-/// Applies what the log holds to `image`, from where the image ends.
+/// Checks, as Kafka does, that no log directory but the configured one holds the metadata: the settings would name the wrong one.
+///
+/// # Errors
+/// `MetadataElsewhere`.
+pub fn check_location<'d>(config: &Config, directories: impl Iterator<Item = &'d Path>) -> Result<()> {
+    let configured = &config.metadata_log_dir;
+    let folder_in = |path: &Path| path.join(TopicPartition::new(TOPIC, 0).to_string());
+    for path in directories.filter(|path| path != configured) {
+        let folder = folder_in(path);
+        let says_anything = match intact::says_anything(&folder) {
+            Err(error) if error.is_of_disk() => {
+                warn!(directory = %path.display(), %error, "cannot look for a metadata log");
+                continue;
+            }
+            known => known?,
+        };
+        if says_anything {
+            let is_there_too = intact::says_anything(&folder_in(configured))?;
+            let configured = configured.clone();
+            return Err(Error::MetadataElsewhere { path: path.to_owned(), configured, is_there_too });
+        }
+        if os::exists(&folder).is_ok_and(|exists| exists) {
+            warn!(folder = %folder.display(), "nothing is in this metadata log, and nobody uses it: it can be removed");
+        }
+    }
+    Ok(())
+}
+
 fn check_not_lost(folder: &Path, found: Option<&TopicPartition>) -> Result<()> {
     match found {
         Some(partition) => Err(Error::LostMetadata { path: folder.to_owned(), partition: partition.to_string() }),
@@ -335,6 +372,7 @@ fn is_blank(image: &Image) -> bool {
     image.features().next().is_none() && image.brokers().next().is_none() && image.topics().is_empty()
 }
 
+/// Applies what the log holds to `image`, from where the image ends.
 fn replay(log: &Log, image: &mut Image) -> Result<()> {
     let end = log.end_offset();
     let mut buffer = Vec::new();
@@ -397,6 +435,44 @@ mod tests {
 
     fn open(folder: &Path) -> Result<(MetadataLog, Image)> {
         MetadataLog::open(&config(folder), "cluster", None, 1)
+    }
+
+    #[test]
+    fn what_cannot_be_cut_off_again_is_the_last() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut log, mut image) = open(folder.path()).expect("it is new");
+        append(&mut log, &mut image, 2);
+        let (end, mark) = (log.end(), log.log.folder().join("ottla-cutting"));
+        std::fs::create_dir(&mark).expect("the folder is ours");
+        log.take_back(Offset(end.0 - 1), 1).expect_err("the mark cannot be made");
+        assert!(log.end() == end && !log.is_usable(), "it would be written behind");
+        std::fs::remove_dir(&mark).expect("it is there");
+        log.take_back(Offset(end.0 - 1), 1).expect("the mark can be made");
+        assert!(log.end() < end && log.is_usable());
+    }
+
+    #[test]
+    fn a_second_metadata_log_is_refused_unless_nothing_is_in_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [own, other] = ["own", "other"].map(|name| folder.path().join(name));
+        let check = || check_location(&config(&own), [own.as_path(), other.as_path()].into_iter());
+        let refused = || match check() {
+            Err(Error::MetadataElsewhere { is_there_too, .. }) => Some(is_there_too),
+            other => other.map(|()| None).expect("it can be read"),
+        };
+        check().expect("there is none at all");
+        let open_in = |folder: &Path| {
+            std::fs::create_dir_all(folder).expect("the folder is ours");
+            open(folder).expect("it is new")
+        };
+        let (mut log, mut image) = open_in(&other);
+        assert_eq!(refused(), None, "an epoch has begun there, and no more");
+        append(&mut log, &mut image, 1);
+        assert_eq!(refused(), Some(false));
+        let (mut log, mut image) = open_in(&own);
+        assert_eq!(refused(), Some(false));
+        append(&mut log, &mut image, 1);
+        assert_eq!(refused(), Some(true));
     }
 
     #[test]

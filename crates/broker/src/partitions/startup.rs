@@ -133,7 +133,6 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
     let has_its_own = !config.log_dirs.contains(metadata_path);
     let metadata_directory = has_its_own.then(|| LogDirectory::lock(metadata_path)).transpose()?;
     let all_directories: Vec<_> = directories.iter().chain(&metadata_directory).collect();
-    check_metadata_location(&directories, metadata_path, &mut offline)?;
     let Identified { cluster_id, mut directory_ids, blank } = identify(config, &all_directories, &mut random)?;
     directory_ids.truncate(directories.len());
     let producers = ProducerCount::default();
@@ -397,18 +396,6 @@ fn open_all(
     let Listed { rivals, futures, high_watermarks, previous_broker_epoch, all_clean, .. } = listed;
     let previous_broker_epoch = previous_broker_epoch.filter(|_| all_clean && offline.failures.is_empty());
     Ok(Opened { logs, unopened, doubtful: settled.doubtful, rivals, futures, high_watermarks, previous_broker_epoch })
-}
-
-/// Checks, as Kafka does, that no other directory than `configured` holds a metadata log: the settings would name the wrong one.
-fn check_metadata_location(directories: &[LogDirectory], configured: &Path, offline: &mut Offline<'_>) -> Result<()> {
-    for path in directories.iter().map(LogDirectory::path).filter(|path| *path != configured) {
-        let folder = path.join(METADATA_FOLDER);
-        let is_there = os::exists(&folder).map_err(StorageError::io("look for", &folder));
-        if offline.unless_of_disk(path, is_there)? == Some(true) {
-            return Err(Error::MetadataElsewhere { path: path.to_owned(), configured: configured.to_owned() });
-        }
-    }
-    Ok(())
 }
 
 /// Checks that all directories belong to this node and one cluster, and gives those of a new node their papers.
