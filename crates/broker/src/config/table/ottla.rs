@@ -17,6 +17,6 @@ pub(super) const SETTINGS: &[Setting] = &[
     ),
     boolean("ottla.validate.compressed.records", Some("false"), Any, ReadOnly)
         .doc("Whether every compressed batch is opened and checked, as Kafka does, or only some of each connection."),
-    long("ottla.request.memory.bytes", Some("67108864"), AtLeast(1048576), ReadOnly)
+    long("ottla.request.memory.bytes", Some("50331648"), AtLeast(1048576), ReadOnly)
         .doc("The memory, in bytes, for all requests that are being read or handled."),
 ];
