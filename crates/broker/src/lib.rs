@@ -19,6 +19,7 @@ mod partitions;
 mod producer_ids;
 mod registration;
 mod request;
+mod seldom;
 mod start;
 mod telemetry;
 mod threads;

@@ -246,7 +246,7 @@ impl Ending {
             drop(threads);
         };
         if threads::within(ENDS_WITHIN, end_threads).is_none() {
-            warn!(waited = ?ENDS_WITHIN, "some threads do not end: a disk does not answer. Stopping without them");
+            warn!(waited = ?ENDS_WITHIN, "some threads do not end yet: a disk is busy, or does not answer. Stopping without them");
         }
         // Those may have a way to it.
         controller.end();

@@ -47,7 +47,12 @@ pub enum Error {
         /// The lock file.
         path: PathBuf,
     },
-    /// The log takes no more: an earlier failure left unknown what is on the disk, or it was closed.
+    /// The log takes no more, for the broker ends: nothing is wrong with it.
+    Closed {
+        /// The log's folder.
+        path: PathBuf,
+    },
+    /// The log takes no more: an earlier failure left unknown what is on the disk.
     Unusable {
         /// The log's folder.
         path: PathBuf,
@@ -136,6 +141,7 @@ impl fmt::Display for Error {
                 "{} is locked: another broker uses this log directory. Stop it, or set another log.dirs",
                 path.display()
             ),
+            Self::Closed { path } => write!(f, "the log {} takes no more, because it was closed", path.display()),
             Self::Unusable { path, detail } => write!(
                 f,
                 "the log {} takes no more, because {detail}. Look after its disk, then start the broker again",

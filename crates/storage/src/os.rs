@@ -7,8 +7,10 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 #[cfg(test)]
@@ -28,6 +30,8 @@ enum Call<'a> {
     OpenOrCreate(&'a Path),
     /// Empties a file that is there.
     Create(&'a Path),
+    /// One that was opened is to stay so.
+    Keep(&'a File),
     /// Anything that only asks about a path.
     Look(&'a Path),
     Read(&'a File),
@@ -43,6 +47,24 @@ enum Call<'a> {
     CreateFolder(&'a Path),
     RemoveFolder(&'a Path),
 }
+
+/// Of the files that the process may open, a sixteenth, but at least so many and at most so many, is for what is closed again
+/// at once: else a flush would find none when logs have opened all, and what it is to close would stay open for good.
+const BRIEF_LEAST: u64 = 8;
+const BRIEF_MOST: u64 = 256;
+
+/// What a file that stays open is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It takes the place of one that is closed soon.
+    Another,
+    /// There is one more from now on. As many as are for brief use are left to those that take the place of others: logs that
+    /// have opened all would never roll.
+    More,
+}
+
+/// How often somebody could keep no file open.
+static SHORTAGES: AtomicU64 = AtomicU64::new(0);
 
 /// Makes a call: nothing more, outside of tests.
 #[cfg(not(test))]
@@ -78,6 +100,36 @@ pub fn create(path: &Path) -> io::Result<File> {
 /// Opens a file for reading and writing, made if it is missing, its bytes kept if not.
 pub fn open_or_create(path: &Path) -> io::Result<File> {
     make(Call::OpenOrCreate(path), || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path))
+}
+
+/// Asks whether `file`, which was opened just now, may stay open.
+///
+/// # Errors
+/// EMFILE: those few that may still be opened are for who needs one briefly.
+pub fn keep(file: &File, kept: Kept) -> io::Result<()> {
+    let parts = if kept == Kept::More { 2 } else { 1 };
+    let done = make(Call::Keep(file), || {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        // The system gives out the lowest number that is free, so that it tells how many are open.
+        let number = u64::try_from(file.as_raw_fd()).unwrap_or(0);
+        let is_brief = limit.is_some_and(|limit| number + parts * brief_of(limit) >= limit);
+        if is_brief { Err(rustix::io::Errno::MFILE.into()) } else { Ok(()) }
+    });
+    done.inspect_err(|_| note_shortage())
+}
+
+fn brief_of(limit: u64) -> u64 {
+    (limit / 16).clamp(BRIEF_LEAST, BRIEF_MOST)
+}
+
+/// Notes that somebody could not keep a file open, or a connection.
+pub fn note_shortage() {
+    SHORTAGES.fetch_add(1, Ordering::Relaxed);
+}
+
+/// How often that was so. Where it has grown, logs are to close what they need not have open.
+pub fn shortages() -> u64 {
+    SHORTAGES.load(Ordering::Relaxed)
 }
 
 /// How many bytes the file has.

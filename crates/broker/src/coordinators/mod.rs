@@ -14,7 +14,6 @@ pub mod offsets_topic;
 pub mod old_readers;
 mod refusals;
 pub mod reply;
-mod seldom;
 mod shard;
 #[cfg(test)]
 mod tests;

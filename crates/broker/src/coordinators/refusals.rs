@@ -6,7 +6,7 @@ use std::time::Duration;
 use ottla_coordinator::group::Limit;
 use tracing::warn;
 
-use super::seldom::Seldom;
+use crate::seldom::Seldom;
 
 /// All limits, with their names and what helps.
 const LIMITS: [(Limit, &str, &str); 4] = [

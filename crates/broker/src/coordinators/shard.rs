@@ -21,7 +21,6 @@ use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::refusals::Refusals;
-use super::seldom::Seldom;
 use super::timers::Timers;
 use super::{LISTED_BYTES_MAX, LONG_NAME_BYTES};
 use crate::config::Config;
@@ -29,6 +28,7 @@ use crate::node::{PublishedImage, clock};
 use crate::partitions::append::Placed;
 use crate::partitions::leader::Acks;
 use crate::partitions::partition::Partition;
+use crate::seldom::Seldom;
 
 /// So many steps are taken at once of what only time asks for; requests may come between.
 const STEPS_AT_ONCE: usize = 100;

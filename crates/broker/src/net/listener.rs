@@ -160,6 +160,7 @@ impl Door {
     fn come(&mut self, stream: TcpStream, address: SocketAddr) -> LetIn {
         let ip = address.ip().to_canonical();
         if !leaves_files(stream.as_raw_fd(), rustix::process::getrlimit(Resource::Nofile).current) {
+            ottla_storage::os::note_shortage();
             // Once: they may be many.
             static IS_TOLD: AtomicBool = AtomicBool::new(false);
             if !IS_TOLD.swap(true, Ordering::Relaxed) {

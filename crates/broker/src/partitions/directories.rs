@@ -18,6 +18,8 @@ use ottla_storage::{Error as StorageError, LogDirectory};
 
 use super::checkpoints::{Named, StartsMoved};
 use super::flusher::Flusher;
+use crate::node::clock;
+use crate::seldom::Seldom;
 
 /// Where the operator did not say: so much room is kept free ...
 const RESERVE_BYTES: u64 = 256 << 20;
@@ -46,6 +48,8 @@ pub struct Directory {
     was_found_full: AtomicBool,
     /// What may still be written before the reserve is reached, as of the last look.
     room_bytes: AtomicI64,
+    /// What failed in it because the process has too much open.
+    lacked_files: Seldom,
     failure: OnceLock<String>,
     /// The last checkpoints are written, or just being written.
     is_left: AtomicBool,
@@ -91,6 +95,7 @@ impl Directory {
             is_full: AtomicBool::new(false),
             was_found_full: AtomicBool::new(false),
             room_bytes: AtomicI64::new(i64::MAX),
+            lacked_files: Seldom::default(),
             failure: OnceLock::new(),
             is_left: AtomicBool::new(false),
             watch,
@@ -162,6 +167,11 @@ impl Directory {
             ottla_storage::distrust_page_cache(&self.path);
             self.watch.wake();
         }
+    }
+
+    /// Something failed in it for want of files; gives how often that was so, where it is to be told.
+    pub fn on_lacking_files(&self) -> Option<u64> {
+        self.lacked_files.add(clock::now().monotonic)
     }
 
     /// Notes that so much was written, between two looks at the free room: a fast disk takes more than the reserve in between.

@@ -27,7 +27,7 @@ use super::directories::Directory;
 use super::partition::Partition;
 use super::{Hosted, InMaking, Partitions, checkpoints, set_folder_aside};
 use crate::metrics::Traffic;
-use crate::node::entropy;
+use crate::node::{clock, entropy};
 
 /// A partition, as the metadata knows it.
 type Registered = (PartitionIndex, Arc<image::Partition>);
@@ -364,12 +364,15 @@ impl Partitions {
         hosted.making.remove(&index.0);
         let is_told = !hosted.failed.insert(index.0);
         drop(topics);
-        if error.lacks_files() {
+        let lacks_files = error.lacks_files();
+        if lacks_files {
             self.lacks_files.store(true, Ordering::Relaxed);
         }
         let partition = TopicPartition::new(&*topic.name, index.0);
-        match is_told && error.lacks_files() {
-            true => tracing::debug!(%partition, %error, "still cannot open the log"),
+        // They may be thousands.
+        let is_quiet = lacks_files && (is_told || self.unopened_for_files.add(clock::now().monotonic).is_none());
+        match is_quiet {
+            true => tracing::debug!(%partition, %error, "cannot open the log, for too many files are open"),
             false => tracing::error!(%partition, %error, "cannot open the log; the partition is not served"),
         }
     }

@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ottla_base::Offset;
-use ottla_storage::{Deleted, Log};
+use ottla_storage::{Deleted, Log, os};
 use tracing::{error, info};
 
 use super::directories::Directory;
@@ -102,11 +102,13 @@ fn run(partitions: &Partitions, directory: &Directory, config: &Config, begun: I
     // Differs from Kafka, which obeys no flush.ms there.
     let flushes_anytime = config.log_flush_scheduler_interval >= NEVER;
     let mut producers = Timer::new(config.producer_id_expiration_check_interval, first);
+    let mut shortage = Shortage { count: os::shortages(), next: begun };
     while matches!(stop.recv_timeout(TICK), Err(RecvTimeoutError::Timeout)) && directory.is_online() {
         let (now, now_ms) = (Instant::now(), clock::now_ms());
         let here: Vec<_> = partitions.all().into_iter().filter(|partition| partition.lies_in(directory)).collect();
-        look_after_touched(&here, flushes_anytime || flushes.is_due(now), now_ms);
+        look_after_touched(&here, flushes_anytime || flushes.is_due(now), now_ms, &mut shortage);
         retention.enforce_due(&here, (now - begun).as_millis() as i64, now_ms);
+        shortage.relieve(&here);
         if idle_files.is_due(now) {
             here.iter().for_each(|partition| partition.with_log(|log, _| log.close_idle_files()));
         }
@@ -134,10 +136,32 @@ fn run(partitions: &Partitions, directory: &Directory, config: &Config, begun: I
     }
 }
 
+/// Closes files for others who find none.
+struct Shortage {
+    /// How often that was so when it was looked at last.
+    count: u64,
+    /// When it is looked at again.
+    next: Instant,
+}
+
+impl Shortage {
+    /// Closes the files that these logs need not have open, if somebody found none.
+    fn relieve(&mut self, all: &[Arc<Partition>]) {
+        let now = Instant::now();
+        if now < self.next || os::shortages() == self.count {
+            return;
+        }
+        (self.count, self.next) = (os::shortages(), now + TICK);
+        all.iter().for_each(|partition| partition.with_log(|log, _| log.close_idle_files()));
+    }
+}
+
 /// Flushes what is due, and unlinks what was deleted: of the partitions that something happened to, so that many idle ones
 /// cost nothing. `flush.ms` is looked at where `may_flush` says so.
-fn look_after_touched(all: &[Arc<Partition>], may_flush: bool, now_ms: i64) {
+fn look_after_touched(all: &[Arc<Partition>], may_flush: bool, now_ms: i64, shortage: &mut Shortage) {
     for partition in all.iter().filter(|partition| partition.take_touched()) {
+        // Not only afterwards: to flush thousands of segments, which closes their files too, may take minutes.
+        shortage.relieve(all);
         // A topic that was deleted since may be gone with its folder.
         if let Err(error) = partition.with_log(|log, _| log.check_there())
             && !partition.is_gone()

@@ -45,6 +45,7 @@ use self::partition::Partition;
 use crate::config::Config;
 use crate::metrics::{Totals, Traffic};
 use crate::node::entropy;
+use crate::seldom::Seldom;
 
 use self::startup::Rival;
 
@@ -105,6 +106,8 @@ pub struct Partitions {
     topics: RwLock<HashMap<String, Hosted>>,
     /// Some log could not be opened because too much is open.
     lacks_files: AtomicBool,
+    /// Which logs could not be opened because of that.
+    unopened_for_files: Seldom,
     /// The logs that were found on the disk and whose topics the metadata has not named yet.
     found: Mutex<BTreeMap<TopicPartition, Log>>,
     high_watermarks: BTreeMap<TopicPartition, Offset>,
@@ -138,6 +141,7 @@ impl Partitions {
             producer_id_expiration_ms: AtomicI64::new(config.running.get().producer_id_expiration_ms),
             topics: RwLock::default(),
             lacks_files: AtomicBool::new(false),
+            unopened_for_files: Seldom::default(),
             found: Mutex::new(loaded.logs),
             high_watermarks: loaded.high_watermarks,
             producers: loaded.producers,

@@ -647,8 +647,20 @@ impl Partition {
 
     /// As [`Partition::broken`], of the directory that the log lay in when it was asked for what failed.
     pub(super) fn blame(&self, home: &Directory, error: &StorageError) -> ErrorCode {
-        if home.is_online() {
-            tracing::error!(partition = %self.name, %error, "storage failed");
+        match error {
+            // A stop closes logs that are still at work. Whoever asks more of one hears of it, and nothing has failed.
+            StorageError::Closed { .. } => tracing::debug!(partition = %self.name, %error, "the broker ends"),
+            error if error.lacks_files() => {
+                if let Some(failures_since_start) = home.on_lacking_files() {
+                    tracing::warn!(
+                        partition = %self.name, %error, failures_since_start,
+                        "too many files are open. What needs one more fails until segments are flushed and closed; clients try \
+                         again. Where this is told for long, there are too many logs for the limit: raise it"
+                    );
+                }
+            }
+            error if home.is_online() => tracing::error!(partition = %self.name, %error, "storage failed"),
+            _ => {}
         }
         home.on_error(error);
         ErrorCode::KafkaStorageError

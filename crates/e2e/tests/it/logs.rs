@@ -11,9 +11,10 @@ use ottla_protocol::messages::init_producer_id_request::InitProducerIdRequest;
 use ottla_protocol::messages::init_producer_id_response::InitProducerIdResponse;
 use ottla_protocol::messages::produce_request::{PartitionData, ProduceRequest, TopicData};
 use ottla_protocol::messages::produce_response::ProduceResponse;
+use ottla_protocol::records::BatchBuilder;
 use ottla_protocol::{ApiKey, Records};
 
-use super::{PRODUCE, batch, connect, create_topic, options};
+use super::{PRODUCE, batch, connect, create_topic, create_topic_with, options};
 
 const KAFKA_STORAGE_ERROR: i16 = 56;
 const NOTICED_WITHIN: Duration = Duration::from_secs(60);
@@ -181,6 +182,63 @@ fn logs_for_which_there_are_no_files_left_are_made_when_there_are() {
         assert!(begun.elapsed() < NOTICED_WITHIN, "{now} are served, {before} were: {}", broker.log());
     }
     assert!(broker.is_alive());
+    let (options, _) = broker.stop();
+    drop(options);
+}
+
+/// Produces a record to each of the `left` partitions, and keeps those that were refused. Each that is taken has the offset
+/// `round`: none came twice, and none was lost.
+fn produce_round(client: &mut RawClient, round: i64, left: &mut Vec<i32>) {
+    let mut builder = BatchBuilder::new();
+    // Later by more than segment.ms.
+    builder.push(1 + round * 1000, None, Some(b"value"), &[]);
+    let bytes = builder.build().expect("memory");
+    let partition_data = left.iter().map(|&index| PartitionData { index, records: Records::Bytes(&bytes) });
+    let topic = TopicData { name: "t".into(), partition_data: partition_data.collect(), ..Default::default() };
+    let request = ProduceRequest { transactional_id: None, acks: -1, timeout_ms: 10_000, topic_data: vec![topic] };
+    let answer = client.ask(ApiKey::Produce, PRODUCE, &request).expect("it is answered");
+    let response: ProduceResponse<'_> = body(&answer, ApiKey::Produce, PRODUCE);
+    left.clear();
+    for partition in &response.responses[0].partition_responses {
+        match partition.error_code {
+            0 => assert_eq!(partition.base_offset, round, "{partition:?}"),
+            KAFKA_STORAGE_ERROR => left.push(partition.index),
+            code => panic!("{code}"),
+        }
+    }
+}
+
+#[test]
+fn logs_that_roll_until_no_file_is_left_go_on_when_they_are_flushed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = options(folder.path()).with_files(FEW_FILES).start();
+    let mut client = connect(&broker);
+    create_topic_with(&mut client, "t", 40, &[("segment.ms", "50"), ("retention.ms", "-1")]);
+    let mut were_refused = 0;
+    for round in 0..30 {
+        let (mut left, begun) = ((0..40).collect::<Vec<i32>>(), Instant::now());
+        loop {
+            produce_round(&mut client, round, &mut left);
+            if left.is_empty() {
+                break;
+            }
+            were_refused += left.len();
+            assert!(begun.elapsed() < NOTICED_WITHIN, "round {round}: {left:?} {}", broker.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+    assert!(were_refused > 0, "there are files enough");
+    // Those who came late find files, too.
+    create(&mut client, "new", 10);
+    let begun = Instant::now();
+    while produce_to_all(&mut client, "new", 10).iter().any(|code| *code != 0) {
+        assert!(begun.elapsed() < NOTICED_WITHIN, "{}", broker.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    connect(&broker);
+    let log = broker.log();
+    let told = log.matches("Too many open files").count();
+    assert!((1..5).contains(&told) && log.contains("ulimit -n") && !log.contains("ERROR"), "{told}: {log}");
     let (options, _) = broker.stop();
     drop(options);
 }

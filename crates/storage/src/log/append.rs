@@ -14,6 +14,7 @@ use ottla_protocol::records::{Batch, BatchHeader, HEADER_BYTES, TimestampChange,
 use super::leftovers::remove_segment;
 use super::{Log, new_segment};
 use crate::error::{Error, Result};
+use crate::os;
 use crate::segment::scan::header_of;
 use crate::segment::{Active, BatchAt, Segment};
 
@@ -172,7 +173,9 @@ impl Log {
     /// the log, behind which the segment before it has gone on.
     fn create_segment(&mut self, base_offset: Offset, now_ms: Timestamp) -> Result<Active> {
         self.unflushed.names += 1;
-        new_segment(&self.folder, base_offset, &self.config, now_ms).or_else(|error| {
+        let made = new_segment(&self.folder, base_offset, &self.config, now_ms);
+        let kept = made.and_then(|active| active.keep_open(os::Kept::Another).map(|()| active));
+        kept.or_else(|error| {
             let removed = remove_segment(&self.folder, base_offset);
             self.for_good("removing a segment that was only half made", removed)?;
             Err(error)

@@ -8,13 +8,17 @@ use super::Log;
 use crate::directory::distrust_page_cache;
 use crate::error::{Error, Result};
 
+/// Why a log takes no more that was left as it should be.
+pub(super) const CLOSED: &str = "it was closed";
+
 impl Log {
     /// Whether the log takes records: asked before a producer is told that an earlier batch of its is safe.
     ///
     /// # Errors
-    /// `Unusable` from the first failure on that is for good, and after the log was closed.
+    /// `Unusable` from the first failure on that is for good, and `Closed` after the log was closed.
     pub fn check_usable(&self) -> Result<()> {
         match &self.unusable {
+            Some(detail) if detail == CLOSED => Err(Error::Closed { path: self.folder.clone() }),
             Some(detail) => Err(Error::Unusable { path: self.folder.clone(), detail: detail.clone() }),
             None => Ok(()),
         }

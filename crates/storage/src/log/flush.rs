@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ottla_base::{Offset, Timestamp};
 
 use super::Log;
+use super::failure::CLOSED;
 use crate::epochs::UnwrittenEpochs;
 use crate::error::{Error, Result};
 use crate::os;
@@ -56,7 +57,8 @@ pub struct Flush {
     /// The sealed segments among those that are flushed.
     sealed: Vec<Offset>,
     logs: Vec<(PathBuf, Arc<File>)>,
-    /// Small files that nobody holds open: indexes and snapshots. There are some after a roll only.
+    /// Those that nobody holds open, and each only until it is flushed, for they may be more than a process may open: segments
+    /// that were closed, indexes and snapshots. There are some after a roll only.
     others: Vec<PathBuf>,
     folder: PathBuf,
     /// How often its names had changed; the folder is flushed too if not all of that was flushed before.
@@ -214,10 +216,13 @@ impl Log {
         for index in sealed.chain(behind..segment_count) {
             let segment = self.segment(index);
             let base_offset = segment.base_offset();
-            flush.logs.push((segment.path().to_owned(), segment.file()?));
+            let path = segment.path().to_owned();
+            match self.sealed.get(index).map_or_else(|| self.active.file().map(Some), |one| Ok(one.opened_file()))? {
+                Some(file) => flush.logs.push((path, file)),
+                None => flush.others.push(path),
+            }
             if index < self.sealed.len() {
                 // The active one's indexes are built anew after a crash, so they need not be on the disk.
-                self.keep_few_open(base_offset);
                 flush.others.extend(["index", "timeindex", "txnindex"].map(|kind| self.file_path(base_offset, kind)));
                 flush.sealed.push(base_offset);
             }
@@ -253,7 +258,11 @@ impl Log {
         self.recovery_point = self.recovery_point.max(flush.end_offset);
         let records = self.end_offset().0 - self.recovery_point.0;
         self.unflushed.records = self.unflushed.records.min(records as u64);
-        flush.sealed.iter().for_each(|base_offset| _ = self.unflushed.sealed.remove(base_offset));
+        for base_offset in &flush.sealed {
+            // Each that rolls has one open until now. Many logs that roll once would have more than a process may open.
+            self.close_sealed(*base_offset);
+            self.unflushed.sealed.remove(base_offset);
+        }
         if flush.is_complete {
             self.unflushed.since_ms = now_ms;
         }
@@ -283,7 +292,7 @@ impl Log {
         self.check_usable()?;
         let left = self.leave(now_ms);
         self.for_good("closing", left)?;
-        self.unusable = Some("it was closed".to_owned());
+        self.unusable = Some(CLOSED.to_owned());
         Ok(())
     }
 

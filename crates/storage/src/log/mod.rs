@@ -278,13 +278,27 @@ impl Log {
         opened.push_back(base_offset);
         while opened.len() > OPEN_SEALED_MAX {
             let oldest = opened.pop_front().expect("more than the limit are open");
-            if let Ok(index) = self.sealed.binary_search_by_key(&oldest, Segment::base_offset) {
-                self.sealed[index].close();
+            if let Some(segment) = self.sealed_at(oldest) {
+                segment.close();
             }
         }
     }
 
-    /// Closes the files of sealed segments that readers left open: now and then, so that they do not stay so for good.
+    /// Closes the files of a sealed segment, if it is there.
+    fn close_sealed(&self, base_offset: Offset) {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).retain(|opened| *opened != base_offset);
+        if let Some(segment) = self.sealed_at(base_offset) {
+            segment.close();
+        }
+    }
+
+    fn sealed_at(&self, base_offset: Offset) -> Option<&Sealed> {
+        self.sealed.binary_search_by_key(&base_offset, Segment::base_offset).ok().map(|index| &self.sealed[index])
+    }
+
+    /// Closes the files of sealed segments that are open, for readers or until they are flushed: now and then, so that they do not
+    /// stay so for good, and where others find none. A flush opens them again, and is told of what the system could not write
+    /// meanwhile.
     pub fn close_idle_files(&self) {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.sealed.iter().for_each(Sealed::close);

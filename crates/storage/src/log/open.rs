@@ -135,6 +135,7 @@ impl Log {
             Some(active) => active,
             None => new_segment(folder, log_start_offset, &config, now_ms)?,
         };
+        active.keep_open(os::Kept::More)?;
         if (made || was_cutting) && !clean {
             keep_cut(folder, &active)?;
         }

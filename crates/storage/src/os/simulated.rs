@@ -60,6 +60,8 @@ pub enum Trouble {
     Once(u64, Failure),
     /// From now on, whatever needs room fails.
     Full,
+    /// From now on, nothing that is opened may stay so: EMFILE.
+    Scarce,
     /// After so many calls, nothing happens any more: the process has died, or the power has gone.
     Over(u64),
 }
@@ -277,6 +279,7 @@ impl Disk {
     fn has(&self, call: Call<'_>) -> bool {
         match call {
             Call::Read(file)
+            | Call::Keep(file)
             | Call::Write(file, ..)
             | Call::Allocate(file, _)
             | Call::SetLength(file, _)
@@ -297,6 +300,7 @@ impl Disk {
     /// Fails if the call is to fail, with what a call that fails may leave.
     fn fail(&mut self, call: Call<'_>) -> io::Result<()> {
         let errno = match &mut self.trouble {
+            Trouble::Scarce if matches!(call, Call::Keep(_)) => rustix::io::Errno::MFILE,
             Trouble::Once(calls @ 1.., _) | Trouble::Over(calls @ 1..) => {
                 *calls -= 1;
                 return Ok(());
@@ -347,7 +351,7 @@ impl Disk {
     /// Notes a call that went well.
     fn note(&mut self, call: Call<'_>) {
         match call {
-            Call::Open(_) | Call::Look(_) | Call::Read(_) | Call::SetModified(_) => {}
+            Call::Open(_) | Call::Keep(_) | Call::Look(_) | Call::Read(_) | Call::SetModified(_) => {}
             Call::Create(path) | Call::OpenOrCreate(path) => {
                 let (folder, name) = self.place(path);
                 match self.folders[folder].names.get(&name) {

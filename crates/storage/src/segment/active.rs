@@ -264,6 +264,14 @@ impl Active {
         Err(error)
     }
 
+    /// Asks whether its file may stay open, for `kept`.
+    ///
+    /// # Errors
+    /// It [lacks files](Error::lacks_files).
+    pub fn keep_open(&self, kept: os::Kept) -> Result<()> {
+        os::keep(&self.file, kept).map_err(Error::io("open", &self.path))
+    }
+
     /// Whether a write failed and could not be taken back.
     pub fn is_broken(&self) -> bool {
         self.broken

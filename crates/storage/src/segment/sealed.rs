@@ -97,6 +97,11 @@ impl Sealed {
         self.opened().file.is_some()
     }
 
+    /// The log file, if it is open.
+    pub fn opened_file(&self) -> Option<Arc<File>> {
+        self.opened().file.clone()
+    }
+
     /// Takes other limits, for indexes that have to be built anew.
     pub fn set_limits(&mut self, limits: IndexLimits) {
         self.limits = limits;
@@ -142,6 +147,10 @@ impl Sealed {
             Ok(Indexes { offset, time })
         };
         open().or_else(|error| {
+            // They may be well.
+            if error.lacks_files() {
+                return Err(error);
+            }
             tracing::warn!(%error, segment = %self.path.display(), "building the indexes of a segment anew");
             let (folder, base_offset, limits) = (self.folder(), self.base_offset, self.limits);
             let (mut active, torn) = Active::recover(folder, base_offset, limits, 0, Intact::ALL, &mut |_| Ok(()))?;
@@ -198,7 +207,10 @@ impl Segment for Sealed {
             return Ok(Arc::clone(file));
         }
         let file = Arc::new(os::open_read_only(&self.path).map_err(Error::io("open", &self.path))?);
-        opened.file = Some(Arc::clone(&file));
+        // Where few may still be opened, whoever reads has it for as long as they do.
+        if os::keep(&file, os::Kept::More).is_ok() {
+            opened.file = Some(Arc::clone(&file));
+        }
         Ok(file)
     }
 

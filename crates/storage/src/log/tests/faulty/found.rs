@@ -118,15 +118,67 @@ fn a_write_that_cannot_be_taken_back_is_the_last() {
 }
 
 #[test]
-fn a_flush_that_cannot_begin_is_still_owed() {
-    let (_fixture, mut log, _disk) = on_a_disk(LogConfig { flush_before_ack: true, ..small_segments(1300) }, 3);
-    log.close_idle_files();
-    trouble(Trouble::Once(0, Failure::Io));
-    let error = log.flush(0).unwrap_err();
-    assert!(error.to_string().contains("00000000000000000000.log"), "{error}");
-    assert!(log.owes_flush() && !is_unusable(&log), "nothing was tried that cannot be tried again");
+fn a_flush_opens_nothing_before_it_runs_and_leaves_no_file_of_a_sealed_segment_open() {
+    for are_closed in [false, true] {
+        let (_fixture, mut log, _disk) = on_a_disk(small_segments(1300), 7);
+        if are_closed {
+            log.close_idle_files();
+        }
+        trouble(Trouble::Once(0, Failure::NoFiles));
+        let flush = log.begin_flush_sealed().unwrap();
+        trouble(Trouble::None);
+        let ran = flush.run();
+        assert_eq!(log.sealed.iter().any(Sealed::is_open), !are_closed, "each is closed as soon as it is flushed");
+        log.finish_flush(&flush, ran, 0).unwrap();
+        assert!(!log.has_unflushed_segments() && !log.sealed.iter().any(Sealed::is_open));
+        assert_eq!(log.recovery_point(), Segment::base_offset(&log.active));
+    }
+}
+
+#[test]
+fn indexes_that_cannot_be_opened_because_too_much_is_open_are_not_built_anew() {
+    let (_fixture, mut log, _disk) = on_a_disk(small_segments(1300), 6);
     log.flush(0).unwrap();
-    assert!(log.is_flushed());
+    let segment = &log.sealed[0];
+    for calls in 0.. {
+        segment.close();
+        trouble(Trouble::Once(calls, Failure::NoFiles));
+        let (found, changes) = trace::calls_of(|| segment.time_floor(0));
+        let failures = simulated::with(|disk| disk.failures());
+        trouble(Trouble::None);
+        assert!(changes.is_empty(), "after {calls} calls: {changes:?}");
+        if failures == 0 {
+            found.unwrap();
+            assert!(calls > 2, "index, time index and log were opened");
+            return;
+        }
+        assert!(found.is_err_and(|error| error.lacks_files()), "after {calls} calls");
+    }
+}
+
+#[test]
+fn where_few_files_are_left_a_log_does_not_roll_and_is_flushed_and_read() {
+    let (_fixture, mut log, _disk) = on_a_disk(small_segments(1300), 6);
+    trouble(Trouble::Scarce);
+    let (end, shortages) = (log.end_offset(), os::shortages());
+    let error = try_append_at(&mut log, &Made::sized(10, 500), 0).unwrap_err();
+    assert!(error.lacks_files() && error.to_string().contains("ulimit"), "{error}");
+    assert!(log.end_offset() == end && !is_unusable(&log) && os::shortages() > shortages);
+    let flush = log.begin_flush_sealed().unwrap();
+    let ran = flush.run();
+    log.finish_flush(&flush, ran, 0).unwrap();
+    assert!(!log.has_unflushed_segments());
+    for offset in (0..end.0).step_by(10) {
+        assert_eq!(read(&log, offset, 1, end.0), [offset]);
+    }
+    assert!(!log.sealed.iter().any(Sealed::is_open), "what is read is closed when it was read");
+    trouble(Trouble::None);
+    append(&mut log, &Made::sized(10, 500));
+    assert_eq!(read(&log, 0, 1, end.0), [0]);
+    assert!(log.sealed.iter().any(Sealed::is_open));
+    log.close_idle_files();
+    assert!(!log.sealed.iter().any(Sealed::is_open));
+    log.check();
 }
 
 #[test]

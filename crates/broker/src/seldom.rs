@@ -8,7 +8,7 @@ use std::time::Duration;
 const TELL_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How often it happened since the start.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Seldom {
     count: AtomicU64,
     /// When it was told of last, by the monotonic clock.
