@@ -8,11 +8,15 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Barrier, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
 use super::Call;
+
+/// So long one of two calls waits for the other one.
+const MEET_WITHIN: Duration = Duration::from_secs(30);
 
 thread_local! {
     static CALLS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
@@ -25,7 +29,9 @@ static TOGETHER: Mutex<Vec<Arc<Together>>> = Mutex::new(Vec::new());
 #[derive(Debug)]
 pub struct Together {
     files: [(PathBuf, Errno); 2],
-    both: Barrier,
+    /// How many calls have come here.
+    came: Mutex<usize>,
+    next: Condvar,
 }
 
 /// They fail until this goes.
@@ -41,7 +47,7 @@ impl Drop for Failing {
 
 /// Has the calls fail that flush or open these files.
 pub fn fail_together(files: [(PathBuf, Errno); 2]) -> Failing {
-    let together = Arc::new(Together { files, both: Barrier::new(2) });
+    let together = Arc::new(Together { files, came: Mutex::default(), next: Condvar::new() });
     all_together().push(Arc::clone(&together));
     Failing(together)
 }
@@ -63,9 +69,22 @@ fn meet(call: Call<'_>) -> io::Result<()> {
     };
     let found = all_together().iter().find_map(of_path);
     found.map_or(Ok(()), |(together, errno)| {
-        together.both.wait();
+        together.wait();
         Err(errno.into())
     })
+}
+
+impl Together {
+    /// Waits until as many have come for the one file as for the other.
+    fn wait(&self) {
+        let mut came = self.came.lock().expect("nobody panics while holding this lock");
+        *came += 1;
+        let with_me = came.next_multiple_of(2);
+        self.next.notify_all();
+        let waited = self.next.wait_timeout_while(came, MEET_WITHIN, |came| *came < with_me);
+        let is_late = waited.expect("nobody panics while holding this lock").1.timed_out();
+        assert!(!is_late, "nobody comes to the other one of {:?}", self.files);
+    }
 }
 
 /// The next call of this thread that is named so fails, by fault of the disk; the one after it goes through again, as on a real
