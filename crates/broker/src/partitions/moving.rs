@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A crash leaves the log in A, and what was copied, which goes on at the next start; or, between the renames, two whole logs,
-//! one with a mark: the longer one counts, which is the one that was written to last. Whoever reads from the old files may
-//! finish.
+//! one with a mark: the longer one counts, which is the one that was written to last (see `twice.rs`). Whoever reads from the
+//! old files may finish.
 //!
 //! A log is not compacted while it is copied: a record in the copy could lose the tombstone that was to take it away. When the
 //! pieces are copied is not decided here but in `mover.rs`.
@@ -30,7 +30,8 @@ use super::directories::Directory;
 use super::partition::Partition;
 use crate::node::entropy;
 
-/// In a folder that took another one's place: that one may still be there.
+/// In a folder that was to take another one's place, which may still be there. It says nothing of which one has more records: it is
+/// written before the exchange, and may be left long after it.
 pub const MOVED: &str = "ottla-moved";
 /// So much is copied at once.
 const COPIED_BYTES: u32 = 1 << 20;
@@ -444,11 +445,8 @@ impl Partition {
         }
         let of_copy = copy.as_mut().expect("it was opened");
         let before = of_copy.log.folder().to_owned();
-        if let Err(error) = of_copy.log.rename_folder(&path) {
-            // It may have been renamed, and not flushed: the next attempt needs that name.
-            let _ = os::rename(&path, of_copy.log.folder());
-            return Err(Fault::Target(error));
-        }
+        // Where that fails, it keeps its name, which the next attempt needs, and whoever ends the move.
+        of_copy.log.rename_folder(&path).map_err(Fault::Target)?;
         let mut state = self.lock();
         if let Err(error) = state.log.check_usable() {
             // It was closed meanwhile, and is where a start looks for it.
@@ -610,7 +608,7 @@ pub fn forget_mark(folder: &Path) {
     let mark = folder.join(MOVED);
     match os::remove(&mark) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            error!(mark = %mark.display(), %error, "cannot remove a mark, which does no harm");
+            error!(mark = %mark.display(), %error, "cannot remove the mark of a move, which says nothing without the other log");
         }
         _ => {}
     }

@@ -185,12 +185,21 @@ impl Log {
     }
 
     /// Renames the folder. Readers that hold a file are not disturbed.
+    ///
+    /// # Errors
+    /// It has its old name, unless the disk lets it not be taken back either.
     pub fn rename_folder(&mut self, to: &Path) -> Result<()> {
+        let before = self.folder.clone();
         self.rename_folder_unflushed(to)?;
-        match to.parent() {
-            Some(parent) => os::sync_folder(parent).map_err(Error::io("flush", parent)),
-            None => Ok(()),
-        }
+        self.flush_above().inspect_err(|_| {
+            // Nobody is to find it under a name that was told not to be its own.
+            let _ = self.rename_folder_unflushed(&before).and_then(|()| self.flush_above());
+        })
+    }
+
+    fn flush_above(&self) -> Result<()> {
+        let above = self.folder.parent();
+        above.map_or(Ok(()), |above| os::sync_folder(above).map_err(Error::io("flush", above)))
     }
 
     /// The same, for one of many: whoever renames them flushes the folder above once for all.

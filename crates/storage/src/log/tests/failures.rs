@@ -404,6 +404,23 @@ fn a_log_that_was_closed_is_read_and_takes_no_more() {
 }
 
 #[test]
+fn a_log_whose_new_name_cannot_be_flushed_has_its_old_one() {
+    let (fixture, mut log) = Fixture::new(LogConfig::default());
+    let (before, to) = (log.folder().to_owned(), fixture.folder.path().join("t-0.0123-future"));
+    let above = fixture.folder.path().file_name().unwrap().to_str().unwrap();
+    trace::fail_once(&format!("sync-folder {above}"));
+    let (renamed, calls) = trace::calls_of(|| log.rename_folder(&to));
+    renamed.unwrap_err();
+    assert_eq!(calls.last().unwrap(), &format!("sync-folder {above}"), "that it was taken back is on the disk");
+    assert!(before.exists() && !to.exists());
+    assert_eq!(log.folder(), before);
+    append(&mut log, &Made::sized(10, 500));
+    log.flush(0).unwrap();
+    log.rename_folder(&to).unwrap();
+    assert!(to.exists() && !before.exists());
+}
+
+#[test]
 fn a_flush_that_a_rename_overtook_counts_for_nothing_and_is_no_failure() {
     let (fixture, mut log) = Fixture::new(small_segments(600));
     append(&mut log, &Made::sized(10, 500));
