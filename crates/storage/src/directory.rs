@@ -161,7 +161,12 @@ impl LogDirectory {
 
     /// All folders of partitions, sorted by name. Other folders are not ours to touch and left out.
     pub fn partitions(&self) -> Result<Vec<PartitionFolder>> {
-        let entries = os::list(&self.path).map_err(Error::io("list", &self.path))?;
+        Self::partitions_in(&self.path)
+    }
+
+    /// The same, of a directory that is not held: it may change at any time.
+    pub fn partitions_in(path: &Path) -> Result<Vec<PartitionFolder>> {
+        let entries = os::list(path).map_err(Error::io("list", path))?;
         let folders = entries.into_iter().filter(|entry| entry.is_folder);
         Ok(folders.filter_map(|entry| PartitionFolder::parse(entry.name)).collect())
     }

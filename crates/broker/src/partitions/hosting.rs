@@ -168,6 +168,8 @@ impl Partitions {
 
     /// Stops hosting a topic, and says which folders are to be renamed. They are removed after `file.delete.delay.ms`.
     pub fn withdraw(&self, topic: &str) -> Vec<Change> {
+        // It is of its logs that nobody knows which one counts, not of those of the next topic of that name.
+        self.doubtful().retain(|name, _| name.topic != topic);
         let removed = self.topics.write().expect("nobody panics while holding this lock").remove(topic);
         let Some(Hosted { id, partitions, making, failed, unserved, .. }) = removed else { return Vec::new() };
         self.departed.add(unserved.totals());
@@ -403,7 +405,6 @@ impl Partitions {
 
     fn remove_unserved(&self, name: &TopicPartition, topic_id: Uuid, now_ms: Timestamp) -> Done {
         self.unopened().remove(name);
-        self.doubtful().remove(name);
         drop(self.found().remove(name));
         let copy = self.futures().remove(name);
         copy.into_iter().for_each(|copy| self.doom(copy, now_ms));
@@ -436,6 +437,7 @@ impl Partitions {
         now_ms: Timestamp,
     ) -> ottla_storage::Result<(Log, Arc<Directory>, bool)> {
         let (name, topic_id) = (making.name(), making.topic.id);
+        self.check_not_doubtful(&name)?;
         if let Some(mut log) = FoundLog::take_up(self, &name) {
             let home = self.home_of(log.log()).expect("it was found in one of the log directories").clone();
             match self.take_up(log.log(), &home, topic_id, config, now_ms) {
@@ -547,8 +549,8 @@ impl Partitions {
     /// for, or else the one that the metadata says.
     ///
     /// # Errors
-    /// It may lie in a directory that is offline: an empty log must not come into its place. Or of its two logs nobody knows which
-    /// one counts.
+    /// It may lie in a directory that is offline: an empty log must not come into its place. Or there may be a better one than that
+    /// which is there.
     fn directory_for(
         &self,
         name: &TopicPartition,
@@ -556,10 +558,7 @@ impl Partitions {
         placed: &mut Vec<usize>,
     ) -> ottla_storage::Result<Arc<Directory>> {
         let online = || self.directories.iter().filter(|directory| directory.is_online());
-        if self.doubtful().contains(name) {
-            let detail = "it is not known which of its two logs counts, since one of them could not be read".to_owned();
-            return Err(StorageError::Unusable { path: name.to_string().into(), detail });
-        }
+        self.check_not_doubtful(name)?;
         for directory in online() {
             let folder = directory.path().join(name.to_string());
             let exists = os::exists(&folder).map_err(StorageError::io("look for", &folder));
@@ -583,6 +582,15 @@ impl Partitions {
             }
             _ => self.emptiest_directory(placed).cloned(),
         }
+    }
+
+    /// # Errors
+    /// There may be a better log of it than the one that can be read.
+    fn check_not_doubtful(&self, name: &TopicPartition) -> ottla_storage::Result<()> {
+        self.doubtful().get(name).map_or(Ok(()), |doubt| {
+            let detail = doubt.to_string();
+            Err(StorageError::Unusable { path: name.to_string().into(), detail })
+        })
     }
 
     /// The directory with the fewest partitions takes the next one, as in Kafka; one that is full only if all are. `placed`

@@ -33,8 +33,8 @@ use ottla_metadata::image::{self, Image, Topic};
 use ottla_metadata::settings::topic::TopicSettings;
 use ottla_protocol::error::ErrorCode;
 use ottla_storage::{
-    Error as StorageError, FolderKind, Log, OpenLog, PartitionFolder, ProducerCount, os, read_partition_metadata,
-    rename_folder,
+    Error as StorageError, FolderKind, Log, LogDirectory, OpenLog, PartitionFolder, ProducerCount, os,
+    read_partition_metadata, rename_folder,
 };
 
 use self::cleaner::Cleaner;
@@ -48,6 +48,7 @@ use crate::node::entropy;
 use crate::seldom::Seldom;
 
 use self::startup::Rival;
+use self::twice::Doubt;
 
 pub use startup::{Loaded, open_directories};
 
@@ -94,8 +95,8 @@ pub struct Partitions {
     watch: Arc<Watch>,
     /// The logs that lie there, and for which there was no room when they were to be opened.
     unopened: Mutex<BTreeMap<TopicPartition, OpenLog>>,
-    /// Partitions that have two logs, of which nobody knows which one counts: neither is opened.
-    doubtful: Mutex<BTreeSet<TopicPartition>>,
+    /// Partitions of which there may be a better log than the one that can be read: that one is not served.
+    doubtful: Mutex<BTreeMap<TopicPartition, Doubt>>,
     /// Logs with the name of one that was found, and of other topics.
     rivals: Mutex<Vec<Rival>>,
     /// Replicas that lie in another directory than the metadata says.
@@ -255,23 +256,22 @@ impl Partitions {
 
     /// Where the logs lie that were found on the disk, if the metadata says otherwise: they were moved while no broker ran,
     /// or it was never told. But where it says that they lie in a directory that is offline, there may be a better one, and what was
-    /// found is what a move has left: unless its mark says that it came from there.
+    /// found may be what a move has left: it is not served.
     pub fn misplaced_at_start(&self, image: &Image) -> Vec<PlacedReplica> {
         let misplaced = |(name, log): (&TopicPartition, &Log)| {
             let topic = image.topic(&name.topic)?;
             let known = topic.partitions.get(&name.partition)?.directory(self.local)?;
             let directory = self.home_of(log)?.id()?;
-            if known != directory && self.may_be_offline(known) && !self.is_from_offline(log) {
-                tracing::error!(
-                    log = %name, found = %log.folder().display(), %known,
-                    "the metadata says that a replica lies in a log directory that is offline: what was found of it elsewhere is not \
-                     served. Start the broker again when that disk is well; or, if it is lost, without its directory in log.dirs"
-                );
+            let of_topic = read_partition_metadata(log.folder()).ok().flatten();
+            if known == directory || of_topic.is_some_and(|id| id != topic.id) {
                 return None;
             }
-            let is_of_topic = read_partition_metadata(log.folder()).ok().flatten() == Some(topic.id);
+            if self.may_be_offline(known) {
+                self.doubt(name, log, known);
+                return None;
+            }
             let placed = PlacedReplica { topic_id: topic.id, partition: name.partition, directory };
-            (is_of_topic && known != directory).then_some(placed)
+            of_topic.is_some().then_some(placed)
         };
         self.found().iter().filter_map(misplaced).collect()
     }
@@ -283,11 +283,16 @@ impl Partitions {
         !all_online && !startup::is_reserved(id) && !self.directories.iter().any(is_there)
     }
 
-    /// Whether a log was moved here from a directory that is offline.
-    fn is_from_offline(&self, log: &Log) -> bool {
-        let from = twice::source(log.folder()).ok().flatten();
-        let is_source = |directory: &&Arc<Directory>| from.as_deref() == Some(directory.path());
-        self.directories.iter().find(is_source).is_some_and(|directory| !directory.is_online())
+    /// Does not serve a log that was found, while the metadata says that the replica lies in a directory that may be offline.
+    fn doubt(&self, name: &TopicPartition, log: &Log, known: Uuid) {
+        let offline = self.directories.iter().filter(|directory| !directory.is_online());
+        let offline: Vec<String> = offline.map(|directory| directory.path().display().to_string()).collect();
+        tracing::error!(
+            log = %name, found = %log.folder().display(), directory_id = %known, offline = %offline.join(", "),
+            "{}: it answers KAFKA_STORAGE_ERROR. Start the broker again when all log directories can be read; or, if those that are \
+             offline are lost, without them in log.dirs: then what was found is served, with the records that it has", Doubt::Elsewhere
+        );
+        self.doubtful().insert(name.clone(), Doubt::Elsewhere);
     }
 
     /// The replicas that have come to lie in another directory than the metadata said, since this was asked last.
@@ -441,6 +446,7 @@ impl Partitions {
             }
             if counts {
                 drop(self.found().remove(&name));
+                self.doubtful().remove(&name);
                 self.unopened().insert(name.clone(), options);
             }
             for directory in self.directories.iter().filter(|directory| directory.is_online()) {
@@ -462,10 +468,21 @@ impl Partitions {
         Ok(())
     }
 
-    /// One of the logs that were found on the disk and are not hosted yet, if there are any; it may be one that could not be opened.
+    /// One of the logs that were found on the disk and are not hosted yet, if there are any; it may be one that could not be opened,
+    /// or that lies in a directory that is offline, as far as that can be listed.
     pub fn any_found(&self) -> Option<TopicPartition> {
         let found = self.found().keys().next().cloned();
-        found.or_else(|| self.unopened().keys().next().cloned())
+        let found = found.or_else(|| self.unopened().keys().next().cloned());
+        let mut offline = self.directories.iter().filter(|directory| !directory.is_online());
+        found.or_else(|| {
+            offline.find_map(|directory| {
+                let folders = LogDirectory::partitions_in(directory.path()).unwrap_or_default();
+                let log = folders
+                    .into_iter()
+                    .find(|folder| folder.kind == FolderKind::Current && folder.name != startup::METADATA_FOLDER);
+                log.map(|folder| folder.partition)
+            })
+        })
     }
 
     /// Sets aside, as strays that are never removed here, the logs that were found on the disk and that `image` gives to no topic, to
@@ -513,7 +530,7 @@ impl Partitions {
         log.rename_folder(&to)
     }
 
-    fn doubtful(&self) -> MutexGuard<'_, BTreeSet<TopicPartition>> {
+    fn doubtful(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, Doubt>> {
         self.doubtful.lock().expect("nobody panics while holding this lock")
     }
 
@@ -569,9 +586,8 @@ fn set_folder_aside(name: &TopicPartition, folder: &Path) -> ottla_storage::Resu
     rename_folder(folder, &to)
 }
 
-/// The topics of an image that this node hosts.
+/// The topics of an image of which this node has replicas, also where it leads none of them: those may be offline, and are to say so.
 pub fn hosted_topics(image: &Image, local: BrokerId) -> impl Iterator<Item = &Arc<Topic>> {
-    let is_hosted =
-        move |topic: &&Arc<Topic>| topic.partitions.values().any(|partition| partition.leader == Some(local));
+    let is_hosted = move |topic: &&Arc<Topic>| topic.partitions.values().any(|partition| partition.is_replica(local));
     image.topics().iter().filter(is_hosted)
 }

@@ -25,13 +25,13 @@ use tracing::{error, info, warn};
 
 use super::checkpoints::{self, write_if_changed};
 use super::directories::{Directory, Watch};
-use super::twice::{self, Twice};
+use super::twice::{self, Doubt, Twice};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::node::clock;
 
 /// The log of the metadata itself; the controller opens it.
-const METADATA_FOLDER: &str = "__cluster_metadata-0";
+pub(super) const METADATA_FOLDER: &str = "__cluster_metadata-0";
 /// How often it is told how far the logs are opened, where that takes longer.
 const TELL_EVERY: Duration = Duration::from_secs(3);
 
@@ -53,8 +53,8 @@ pub struct Loaded {
     pub logs: BTreeMap<TopicPartition, Log>,
     /// Those that could not be opened because there is no room on their disk.
     pub unopened: BTreeMap<TopicPartition, OpenLog>,
-    /// Partitions with two logs, of which one cannot be read, and nobody knows which one counts.
-    pub doubtful: BTreeSet<TopicPartition>,
+    /// Partitions of which there may be a better log than the one that can be read.
+    pub doubtful: BTreeMap<TopicPartition, Doubt>,
     /// Logs with the name of another one, of another topic.
     pub rivals: Vec<Rival>,
     /// Copies on their way to another directory.
@@ -286,7 +286,7 @@ struct Listed<'a> {
 struct Opened {
     logs: BTreeMap<TopicPartition, Log>,
     unopened: BTreeMap<TopicPartition, OpenLog>,
-    doubtful: BTreeSet<TopicPartition>,
+    doubtful: BTreeMap<TopicPartition, Doubt>,
     rivals: Vec<Rival>,
     futures: BTreeMap<TopicPartition, PathBuf>,
     high_watermarks: BTreeMap<TopicPartition, Offset>,

@@ -2,13 +2,14 @@
 //! Which one counts?
 //!
 //! ```text
-//!   both can be read              the longer one, which was written to last; of two that are as long, the one with the mark
-//!   one can, and its mark says    that one: all that the other one had was copied to it, and is on the disk
-//!     it came from the other
-//!   one can, without that mark    neither: the other one may have been written to since. KAFKA_STORAGE_ERROR until both, or only
-//!                                 one, are there
-//!   neither has a mark            nobody knows: the broker does not start, as Kafka does not
+//!   both can be read     the longer one, which was written to last; of two that are as long, the one with the mark
+//!   only one can         neither: the other one may have been written to since. KAFKA_STORAGE_ERROR until both can be read, or the
+//!                        directory of the other one is taken out of log.dirs
+//!   neither has a mark   nobody knows: the broker does not start, as Kafka does not
 //! ```
+//!
+//! The mark does not prove that a log has all that the other one has: it is written before the exchange, which may fail, and may
+//! outlast the move, and the one back.
 //!
 //! The one that does not count is removed by the next start; its folder gets the name for that only once it is known that the
 //! directory of the other one is still online when all is open. A copy that is not finished (`-future`) never counts.
@@ -16,8 +17,9 @@
 //! Differs from Kafka: it starts with no two logs that it can read, and of two takes the one that it can, if the metadata says that
 //! the replica lies there; that is told before a move ends there, and after it here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -41,7 +43,18 @@ pub(super) struct Twice<'a> {
 pub(super) struct Settled {
     superfluous: Vec<Superfluous>,
     /// The partitions of which it is not known which log counts.
-    pub doubtful: BTreeSet<TopicPartition>,
+    pub doubtful: BTreeMap<TopicPartition, Doubt>,
+}
+
+/// Why what can be read of a partition is not served: there may be a better log of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// One of its two logs cannot be read.
+    Unreadable,
+    /// There is no room to open both of them.
+    NoRoom,
+    /// The metadata says that it lies in a directory that is offline, and it was found in another one.
+    Elsewhere,
 }
 
 /// A log that does not count, while the one in `better` does.
@@ -101,26 +114,24 @@ pub(super) fn settle(
 ) -> Result<Settled> {
     let mut settled = Settled::default();
     for pair in twice {
-        let Unopened { partition, options, directory } = &pair.second;
+        let Unopened { partition, options, .. } = &pair.second;
         let second = pair.open_second(offline)?;
         let first = logs.remove(partition).filter(|log| !offline.has(directory_of(log)));
         let start = [&first, &second].into_iter().flatten().map(Log::start_offset).min();
         let counts = match (first, second) {
-            _ if settled.doubtful.contains(partition) => None,
+            _ if settled.doubtful.contains_key(partition) => None,
             (Some(first), Some(second)) => {
                 let (counts, log) = later_first(first, second, offline)?;
                 let better = directory_of(&counts).to_owned();
                 settled.superfluous.push(Superfluous { log, options: options.clone(), better });
                 Some(counts)
             }
-            // There was no room to open the other one, if its directory is online.
-            (Some(log), None) => has_all_of(&log, directory, offline)?.then_some(log),
-            (None, Some(log)) => has_all_of(&log, pair.first, offline)?.then_some(log),
-            (None, None) => None,
+            // The other one may have been written to last, also where this one has a mark.
+            _ => None,
         };
         match counts {
             Some(counts) => _ = logs.insert(partition.clone(), counts),
-            None => settled.doubt(options, start, pair.directories(), unopened),
+            None => settled.doubt(options, start, pair.directories(), unopened, offline),
         }
     }
     Ok(settled)
@@ -134,19 +145,28 @@ impl Settled {
         start: Option<Offset>,
         directories: [&Path; 2],
         unopened: &mut BTreeMap<TopicPartition, OpenLog>,
+        offline: &Offline<'_>,
     ) {
         let partition = options.topic_partition.clone();
         let [one, other] = directories.map(Path::display);
-        error!(
-            log = %partition, %one, %other,
-            "it is not known which of two logs of a partition has all of its records, since one of them cannot be read: it answers \
-             KAFKA_STORAGE_ERROR. Start the broker again when its disk is well; or, if it is lost, without its directory in log.dirs"
-        );
+        let unreadable = directories.into_iter().filter(|directory| offline.has(directory));
+        let unreadable: Vec<String> = unreadable.map(|directory| directory.display().to_string()).collect();
+        let doubt = if unreadable.is_empty() { Doubt::NoRoom } else { Doubt::Unreadable };
+        match *self.doubtful.entry(partition.clone()).or_insert(doubt) {
+            Doubt::NoRoom => error!(
+                log = %partition, %one, %other,
+                "{doubt}: it answers KAFKA_STORAGE_ERROR, also when there is room again. Make room, and start the broker again"
+            ),
+            _ => error!(
+                log = %partition, %one, %other, offline = %unreadable.join(", "),
+                "{doubt}: it answers KAFKA_STORAGE_ERROR. Start the broker again when both can be read; or, if the log directory that \
+                 is offline is lost, without it in log.dirs: then the other one is served, with the records that it has"
+            ),
+        }
         let known = unopened.get(&partition).map(|known| known.log_start_offset);
         let log_start_offset = start.into_iter().chain(known).min().unwrap_or(options.log_start_offset);
         let options = OpenLog { left: Left::Unknown, recovery_point: Offset(0), log_start_offset, ..options.clone() };
-        unopened.insert(partition.clone(), options);
-        self.doubtful.insert(partition);
+        unopened.insert(partition, options);
     }
 
     /// Gives the logs that do not count the name of what is to be removed, now that all directories were looked at. Where the better
@@ -160,12 +180,12 @@ impl Settled {
         for Superfluous { mut log, options, better } in std::mem::take(&mut self.superfluous) {
             let partition = log.topic_partition().clone();
             let directory = directory_of(&log).to_owned();
-            if offline.has(&directory) || self.doubtful.contains(&partition) {
+            if offline.has(&directory) || self.doubtful.contains_key(&partition) {
                 continue;
             }
             if offline.has(&better) {
                 logs.remove(&partition);
-                self.doubt(&options, Some(log.start_offset()), [&directory, &better], unopened);
+                self.doubt(&options, Some(log.start_offset()), [&directory, &better], unopened, offline);
                 continue;
             }
             let name = PartitionFolder::name_of(&partition, FolderKind::Deleted, Uuid::random(entropy));
@@ -182,6 +202,18 @@ impl Settled {
     }
 }
 
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unreadable => "one of two logs of a partition cannot be read, and may have records that the other one has not",
+            Self::NoRoom => "there is no room to open both logs of a partition, and it is not known which one has all of its records",
+            Self::Elsewhere => {
+                "the metadata says that a replica lies in a log directory that is not online, and it was found in another one"
+            }
+        })
+    }
+}
+
 /// Of two logs that can be read the one that counts, and the other one.
 fn later_first(first: Log, second: Log, offline: &mut Offline<'_>) -> Result<(Log, Log)> {
     let (first_end, second_end) = (first.end_offset(), second.end_offset());
@@ -190,22 +222,8 @@ fn later_first(first: Log, second: Log, offline: &mut Offline<'_>) -> Result<(Lo
     Ok(if is_later { (second, first) } else { (first, second) })
 }
 
-/// Whether all that was acknowledged is in this log although there is another one in `other`, which cannot be read: it was moved from
-/// there, and all of it was on the disk before it got its name.
-fn has_all_of(log: &Log, other: &Path, offline: &mut Offline<'_>) -> Result<bool> {
-    if !offline.has(other) {
-        return Ok(false);
-    }
-    let home = directory_of(log);
-    let came_from_other =
-        offline.unless_of_disk(home, source(log.folder()))?.flatten().is_some_and(|from| from == other);
-    // A mark that could not be removed after a move says nothing once there was one in the other direction.
-    let theirs = source(&other.join(log.topic_partition().to_string())).ok().flatten();
-    Ok(came_from_other && theirs.is_none_or(|from| from != home))
-}
-
 /// From which directory the log in a folder was moved, if a move was interrupted.
-pub(super) fn source(folder: &Path) -> ottla_storage::Result<Option<PathBuf>> {
+fn source(folder: &Path) -> ottla_storage::Result<Option<PathBuf>> {
     let path = read_file(&folder.join(MOVED))?;
     Ok(path.map(|path| OsString::from_vec(path).into()))
 }

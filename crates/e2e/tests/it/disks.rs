@@ -296,6 +296,51 @@ fn a_partition_moves_to_another_directory_while_it_is_written_to_and_through_kil
 }
 
 #[test]
+fn what_a_move_has_left_is_served_once_the_directory_that_cannot_be_read_is_taken_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [metadata, a, b] = ["metadata", "a", "b"].map(|name| folder.path().join(name));
+    let on = |options: ottla_e2e::Options, directories: &[&Path]| {
+        let directories: Vec<String> = directories.iter().map(|path| path.display().to_string()).collect();
+        options
+            .with(&format!("log.dirs={}", directories.join(",")))
+            .with(&format!("metadata.log.dir={}", metadata.display()))
+            .with("log.initial.task.delay.ms=0")
+    };
+    let broker = on(options(folder.path()), &[&a, &b]).start();
+    let mut client = connect(&broker);
+    assert_eq!(move_to(&mut client, 0, &a), 3, "UNKNOWN_TOPIC_OR_PARTITION");
+    create_topic_with(&mut client, "t", 1, &[]);
+    assert_eq!(produce_to(&mut client, 0, b"copied"), (0, 0));
+    // A copy that has its place, with its mark, and the log it was made of goes on.
+    let (options, _) = broker.stop();
+    fs::create_dir(b.join("t-0")).expect("the folder is ours");
+    for entry in fs::read_dir(a.join("t-0")).expect("it lies there").map(|entry| entry.expect("it is there")) {
+        fs::copy(entry.path(), b.join("t-0").join(entry.file_name())).expect("the folder is ours");
+    }
+    fs::rename(b.join("t-0"), folder.path().join("kept")).expect("the folder is ours");
+    let broker = options.start();
+    assert_eq!(produce_to(&mut connect(&broker), 0, b"acknowledged"), (0, 1));
+    let (options, _) = broker.stop();
+    fs::rename(folder.path().join("kept"), b.join("t-0")).expect("the folder is ours");
+    fs::write(b.join("t-0/ottla-moved"), a.to_string_lossy().as_bytes()).expect("the folder is ours");
+
+    let log = a.join("t-0/00000000000000000000.log");
+    fs::rename(&log, folder.path().join("log")).expect("it is there");
+    std::os::unix::fs::symlink("00000000000000000000.log", &log).expect("the folder is ours");
+    let broker = options.start();
+    let mut client = connect(&broker);
+    assert_eq!(produce_to(&mut client, 0, b"refused"), (KAFKA_STORAGE_ERROR, -1));
+    assert_eq!(fetch_from(&mut client, 0, 0).0, KAFKA_STORAGE_ERROR);
+    let told = broker.log();
+    assert!(told.contains("without it in log.dirs"), "{told}");
+    let (options, _) = broker.stop();
+    let broker = on(options, &[&b]).start();
+    let mut client = connect(&broker);
+    assert_eq!(described(&mut client), [(0, 1, false)]);
+    assert_eq!(produce_to(&mut client, 0, b"with what is left"), (0, 1));
+}
+
+#[test]
 fn partitions_are_made_where_somebody_has_asked_for_them_before() {
     let folder = tempfile::tempdir().expect("a folder");
     let broker = two_directories(folder.path()).start();

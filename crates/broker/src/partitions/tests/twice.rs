@@ -57,7 +57,12 @@ fn heal(path: &Path) {
 
 /// In which directory `t-0` is served, up to where; or nothing where it answers KAFKA_STORAGE_ERROR.
 fn served(folder: &Path) -> Option<(String, i64)> {
-    let all = in_directories(folder, &NAMES).unwrap();
+    served_of(folder, &NAMES)
+}
+
+/// The same, where `log.dirs` has these.
+fn served_of(folder: &Path, names: &[&str]) -> Option<(String, i64)> {
+    let all = in_directories(folder, names).unwrap();
     let (topic, settings) = topic(folder);
     _ = all.host(&topic, &settings, 0);
     let found = match all.find("t", 0) {
@@ -76,14 +81,14 @@ fn served(folder: &Path) -> Option<(String, i64)> {
 }
 
 #[test]
-fn of_two_logs_of_which_one_cannot_be_read_the_other_is_served_where_it_surely_has_all_records() {
+fn of_two_logs_of_which_one_cannot_be_read_neither_is_served_and_the_better_one_is_when_both_can() {
     let other = "other-0/00000000000000000000.log";
     let cases = [
         ("both can be read: the one it was moved to", holds(3), moved(3, "a"), None, Some(("b", 3)), ("b", 3)),
         ("both can be read: the one written to last", holds(3), moved(5, "a"), None, Some(("b", 5)), ("b", 5)),
         ("both can be read: the move was taken back", holds(5), moved(3, "a"), None, Some(("a", 5)), ("a", 5)),
-        ("what it was moved from", holds(3), moved(5, "a"), Some(("a", LOG)), Some(("b", 5)), ("b", 5)),
-        ("what it was moved from, first", moved(5, "b"), holds(3), Some(("b", LOG)), Some(("a", 5)), ("a", 5)),
+        ("what it was moved from", holds(3), moved(5, "a"), Some(("a", LOG)), None, ("b", 5)),
+        ("what it was moved from, first", moved(5, "b"), holds(3), Some(("b", LOG)), None, ("a", 5)),
         ("what it was moved to", holds(3), moved(5, "a"), Some(("b", LOG)), None, ("b", 5)),
         ("what it was moved to, first", moved(5, "b"), holds(3), Some(("a", LOG)), None, ("a", 5)),
         (
@@ -99,20 +104,16 @@ fn of_two_logs_of_which_one_cannot_be_read_the_other_is_served_where_it_surely_h
             holds(3),
             moved(5, "a"),
             Some(("a", "t-0/partition.metadata")),
-            Some(("b", 5)),
+            None,
             ("b", 5),
         ),
-        (
-            "another log beside what it was moved from",
-            holds(3),
-            moved(5, "a"),
-            Some(("a", other)),
-            Some(("b", 5)),
-            ("b", 5),
-        ),
+        ("another log beside what it was moved from", holds(3), moved(5, "a"), Some(("a", other)), None, ("b", 5)),
         ("another log beside what it was moved to", holds(3), moved(5, "a"), Some(("b", other)), None, ("b", 5)),
         ("another log beside it, first", moved(5, "b"), holds(3), Some(("a", other)), None, ("a", 5)),
+        ("what it was moved from, and went on", holds(5), moved(3, "a"), Some(("a", LOG)), None, ("a", 5)),
+        ("what went on, with an old mark", moved(5, "b"), moved(3, "a"), Some(("a", LOG)), None, ("a", 5)),
         ("there are two marks", moved(3, "b"), moved(5, "a"), Some(("a", LOG)), None, ("b", 5)),
+        ("there are two marks, and both can be read", moved(5, "b"), moved(3, "a"), None, Some(("a", 5)), ("a", 5)),
         ("the mark is of another move", holds(3), moved(5, "c"), Some(("a", LOG)), None, ("b", 5)),
     ];
     for (unreadable, a, b, spoilt, meanwhile, afterwards) in cases {
@@ -154,23 +155,111 @@ fn a_copy_that_is_not_finished_is_no_log_and_stays_while_the_log_cannot_be_read(
 }
 
 #[test]
-fn what_is_found_beside_a_directory_that_is_offline_is_not_told_to_be_the_replica_that_lies_there() {
-    for (b, is_told) in [(holds(3), false), (moved(3, "a"), true)] {
+fn without_the_directory_that_is_lost_the_other_log_is_served_and_told() {
+    for (a, b) in [(holds(3), moved(5, "a")), (holds(5), moved(3, "a")), (moved(5, "b"), holds(3))] {
+        for (lost, left, end) in [("a", "b", b.records), ("b", "a", a.records)] {
+            let folder = with(a, b);
+            let image = image_with(id_of(folder.path(), lost));
+            spoil(&folder.path().join(lost).join(LOG));
+            assert_eq!(served(folder.path()), None);
+            let names = ["metadata", left];
+            let all = in_directories(folder.path(), &names).unwrap();
+            let told = all.misplaced_at_start(&image);
+            assert_eq!(told, [placed_in(folder.path(), left)]);
+            drop(all);
+            assert_eq!(served_of(folder.path(), &names), Some((left.to_owned(), end)));
+        }
+    }
+}
+
+fn id_of(folder: &Path, directory: &str) -> Uuid {
+    MetaProperties::read(&folder.join(directory)).unwrap().unwrap().directory_id
+}
+
+fn placed_in(folder: &Path, directory: &str) -> PlacedReplica {
+    PlacedReplica { topic_id: Uuid(7), partition: PartitionIndex(0), directory: id_of(folder, directory) }
+}
+
+#[test]
+fn what_is_found_beside_a_directory_that_is_offline_is_neither_told_to_be_the_replica_that_lies_there_nor_served() {
+    for b in [holds(3), moved(3, "a")] {
         let folder = with(holds(5), b);
-        let all = in_directories(folder.path(), &["metadata", "b"]).unwrap();
-        let at_b = all.directories()[1].id().unwrap();
-        drop(all);
-        let read = |name: &str| MetaProperties::read(&folder.path().join(name)).unwrap().unwrap().directory_id;
-        let image = image_with(read("a"));
-        let placed = PlacedReplica { topic_id: Uuid(7), partition: PartitionIndex(0), directory: at_b };
-        spoil(&folder.path().join("a/meta.properties"));
+        let (image, placed) = (image_with(id_of(folder.path(), "a")), placed_in(folder.path(), "b"));
+        let unassigned = image_with(ottla_metadata::image::UNASSIGNED_DIRECTORY);
+        let papers = folder.path().join("a/meta.properties");
+        spoil(&papers);
         let all = in_directories(folder.path(), &NAMES).unwrap();
-        let told = all.misplaced_at_start(&image);
-        assert_eq!(told, if is_told { vec![placed] } else { Vec::new() });
-        assert_eq!(all.misplaced_at_start(&image_with(ottla_metadata::image::UNASSIGNED_DIRECTORY)), [placed]);
+        assert_eq!(all.misplaced_at_start(&image), []);
+        let (topic, settings) = topic(folder.path());
+        for _ in 0..2 {
+            all.host(&topic, &settings, 0).unwrap_err();
+            assert_eq!(all.find("t", 0).err(), Some(ErrorCode::KafkaStorageError));
+        }
+        close(all).unwrap();
+        let all = in_directories(folder.path(), &NAMES).unwrap();
+        assert_eq!(all.misplaced_at_start(&unassigned), [placed], "nobody says that there is another one");
         drop(all);
         // The one that is lost is taken out of log.dirs.
         let all = in_directories(folder.path(), &["metadata", "b"]).unwrap();
         assert_eq!(all.misplaced_at_start(&image), [placed]);
+        assert_eq!(host(&all, folder.path()).positions().log_end, Offset(3));
+        drop(all);
+        if b.from.is_some() {
+            heal(&papers);
+            assert_eq!(served(folder.path()), Some(("a".to_owned(), 5)));
+        }
+    }
+}
+
+#[test]
+fn a_topic_that_is_made_again_is_not_refused_for_the_logs_of_the_one_before() {
+    let folder = with(holds(3), moved(5, "a"));
+    spoil(&folder.path().join("a").join(LOG));
+    let all = in_directories(folder.path(), &NAMES).unwrap();
+    let (old, settings) = topic(folder.path());
+    all.host(&old, &settings, 0).unwrap_err();
+    let withdrawn = all.withdraw("t");
+    let made = all.announce(&Arc::new(Topic { id: Uuid(8), ..old }), &settings);
+    let done = withdrawn.into_iter().chain(made).map(|change| all.carry_out(change, 0)).collect();
+    all.settle(done, 0).unwrap();
+    let partition = all.find("t", 0).unwrap();
+    assert_eq!((partition.topic_id, partition.positions().log_end), (Uuid(8), Offset(0)));
+}
+
+#[test]
+fn a_log_of_the_topic_that_is_there_is_served_beside_two_of_another_one_of_which_one_cannot_be_read() {
+    let folder = with(holds(3), moved(5, "a"));
+    let names = ["metadata", "b", "a", "c"];
+    close(in_directories(folder.path(), &["metadata", "c"]).unwrap()).unwrap();
+    format_blank(folder.path(), "c");
+    copy_folder(&folder.path().join("b/t-0"), &folder.path().join("c/t-0"));
+    for directory in ["a", "b"] {
+        write_partition_metadata(&folder.path().join(directory).join("t-0"), Uuid(6)).unwrap();
+    }
+    spoil(&folder.path().join("a").join(LOG));
+    let all = in_directories(folder.path(), &names).unwrap();
+    all.settle_rivals(&image_of_t()).unwrap();
+    let partition = host(&all, folder.path());
+    assert_eq!((partition.home().path(), partition.positions().log_end), (&*folder.path().join("c"), Offset(5)));
+}
+
+/// Gives a directory that is not one of those of `with` its papers.
+fn format_blank(folder: &Path, directory: &str) {
+    let papers = MetaProperties::read(&folder.join("metadata")).unwrap().unwrap();
+    MetaProperties { directory_id: Uuid(47), ..papers }.write(&folder.join(directory)).unwrap();
+}
+
+#[test]
+fn partitions_that_lie_only_in_a_directory_that_is_offline_are_known_to_be_there() {
+    for spoilt in ["meta.properties", LOG] {
+        let folder = with(holds(3), holds(0));
+        fs::remove_dir_all(folder.path().join("b/t-0")).unwrap();
+        let any = || in_directories(folder.path(), &NAMES).unwrap().any_found();
+        let t = Some(TopicPartition::new("t", 0));
+        assert_eq!(any(), t);
+        spoil(&folder.path().join("a").join(spoilt));
+        assert_eq!(any(), t, "{spoilt}");
+        fs::remove_dir_all(folder.path().join("a/t-0")).unwrap();
+        assert_eq!(any(), None, "{spoilt}");
     }
 }
