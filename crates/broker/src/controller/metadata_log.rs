@@ -77,11 +77,10 @@ impl MetadataLog {
     pub fn open(
         config: &Config,
         cluster_id: &str,
-        found: Option<TopicPartition>,
+        found: Option<&TopicPartition>,
         now_ms: Timestamp,
     ) -> Result<(Self, Image)> {
         let folder = config.metadata_log_dir.join(TopicPartition::new(TOPIC, 0).to_string());
-        let found = found.as_ref();
         if !os::exists(&folder).map_err(StorageError::io("look for", &folder))? {
             check_not_lost(&folder, found)?;
         }
@@ -479,18 +478,18 @@ mod tests {
     fn where_there_are_partitions_a_log_that_says_nothing_is_lost_at_every_start() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("__cluster_metadata-0");
+        let partition = TopicPartition::new("t", 0);
         let open_beside = |found| MetadataLog::open(&config(folder.path()), "cluster", found, 1).map(drop);
-        let partition = || Some(TopicPartition::new("t", 0));
         for _ in 0..2 {
-            assert!(matches!(open_beside(partition()), Err(Error::LostMetadata { .. })));
+            assert!(matches!(open_beside(Some(&partition)), Err(Error::LostMetadata { .. })));
             assert!(!path.exists(), "or the next start would find it");
         }
         std::fs::create_dir(&path).expect("the folder is ours");
         for _ in 0..2 {
-            assert!(matches!(open_beside(partition()), Err(Error::LostMetadata { .. })));
+            assert!(matches!(open_beside(Some(&partition)), Err(Error::LostMetadata { .. })));
         }
         open_beside(None).expect("a new cluster");
-        let error = open_beside(partition()).expect_err("an epoch has begun, and nothing else is there");
+        let error = open_beside(Some(&partition)).expect_err("an epoch has begun, and nothing else is there");
         assert!(matches!(error, Error::LostMetadata { .. }), "{error}");
     }
 

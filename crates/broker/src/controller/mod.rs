@@ -191,7 +191,7 @@ impl Host {
     /// `LostMetadata` where there is none, though there are partitions: they would be taken for strays.
     pub fn open(config: Arc<Config>, cluster_id: &str, publisher: Publisher) -> Result<Self> {
         let found = publisher.partitions.any_found();
-        let (log, image) = MetadataLog::open(&config, cluster_id, found, clock::now_ms())?;
+        let (log, image) = MetadataLog::open(&config, cluster_id, found.as_ref(), clock::now_ms())?;
         let machine = Machine::new(image, crate::config::table::settings());
         let makers = Makers::start(publisher.partitions.clone())
             .map_err(|source| Error::Io { what: "start a thread".to_owned(), source })?;
