@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ottla_protocol::frame::RequestHeader;
-use ottla_protocol::{ApiKey, DecodeError};
+use ottla_protocol::{ApiKey, DecodeError, ErrorCounts};
 
 use crate::api;
 use crate::metrics::Trip;
@@ -49,8 +49,8 @@ pub enum Refused {
     UnknownApi(i16),
     /// The API is there, in other versions.
     UnsupportedVersion(ApiKey, i16),
-    /// A Produce with acks=0 failed: closing is the only way to say so.
-    UnacknowledgedFailure,
+    /// A Produce with acks=0 failed, with these errors: closing is the only way to say so.
+    UnacknowledgedFailure(ErrorCounts),
     /// It asks for more than one answer may hold.
     AnswerTooLarge(ApiKey),
 }
@@ -62,7 +62,7 @@ impl fmt::Display for Refused {
             Self::Malformed(error) => write!(f, "a request cannot be read: {error}"),
             Self::UnknownApi(key) => write!(f, "API key {key} is not served"),
             Self::UnsupportedVersion(api, version) => write!(f, "version {version} of {} is not served", api.name()),
-            Self::UnacknowledgedFailure => f.write_str("a Produce with acks=0 failed"),
+            Self::UnacknowledgedFailure(_) => f.write_str("a Produce with acks=0 failed"),
             Self::AnswerTooLarge(api) => {
                 write!(f, "the answer to a request of {} would be too large: ask for less at once", api.name())
             }
@@ -95,42 +95,73 @@ pub fn dispatch(
         body,
         large: turn.take().map_or_else(OnceCell::new, OnceCell::from),
     };
-    if !entry.versions.contains(&version) {
-        return match entry.key {
-            ApiKey::ApiVersions => api::api_versions::refuse_version(&request),
-            key => Err(Refused::UnsupportedVersion(key, version)),
-        };
-    }
+    let handle = match entry.key {
+        _ if entry.versions.contains(&version) => entry.handle,
+        ApiKey::ApiVersions => api::api_versions::refuse_version,
+        key => return Err(Refused::UnsupportedVersion(key, version)),
+    };
     if entry.key != ApiKey::Produce && body.len() > LARGE_BYTES {
         request.is_large()?;
     }
     let trip = Trip::begin(place, body.len(), read);
-    let reply = (entry.handle)(&mut request)?;
+    let reply = handle(&mut request);
     let trip = trip.handled();
     *turn = request.large.take();
-    let answered = move |node: &Node, trip: Trip, mut answer: Answer| {
-        node.metrics.answered(&trip, version, Some(answer.errors()));
-        answer.trip = Some(trip);
-        answer
-    };
     let timed = |parked: Parked| -> Parked {
-        let node = Arc::clone(node);
+        let mut counting = Counting { node: Arc::clone(node), trip, version, is_counted: false };
         Box::pin(async move {
             let answer = parked.await;
-            let trip = trip.ready();
-            answer
-                .map(|answer| answered(&node, trip, answer))
-                .inspect_err(|_| node.metrics.answered(&trip, version, None))
+            counting.trip = counting.trip.ready();
+            answer.map(|answer| counting.answered(answer))
         })
     };
     Ok(match reply {
-        Reply::Parked(parked) => Reply::Parked(timed(parked)),
-        Reply::Holding(parked, memory_bytes) => Reply::Holding(timed(parked), memory_bytes),
-        Reply::Ready(answer) => Reply::Ready(answered(node, trip, answer)),
-        Reply::None => {
-            node.metrics.answered(&trip, version, None);
-            node.metrics.left(&trip, trip.is_ready_since(), trip.is_ready_since());
+        Ok(Reply::Parked(parked)) => Reply::Parked(timed(parked)),
+        Ok(Reply::Holding(parked, memory_bytes)) => Reply::Holding(timed(parked), memory_bytes),
+        Ok(Reply::Ready(answer)) => Reply::Ready(answered(node, trip, version, answer)),
+        Ok(Reply::None) => {
+            unanswered(node, &trip, version, None);
             Reply::None
         }
+        Err(Refused::UnacknowledgedFailure(errors)) => {
+            unanswered(node, &trip, version, Some(&errors));
+            return Err(Refused::UnacknowledgedFailure(errors));
+        }
+        Err(refused) => return Err(refused),
     })
+}
+
+fn answered(node: &Node, trip: Trip, version: i16, mut answer: Answer) -> Answer {
+    node.metrics.answered(&trip, version, Some(answer.errors()));
+    answer.trip = Some(trip);
+    answer
+}
+
+/// It wanted no answer: it is over at once.
+fn unanswered(node: &Node, trip: &Trip, version: i16, errors: Option<&ErrorCounts>) {
+    node.metrics.answered(trip, version, errors);
+    node.metrics.left(trip, trip.is_ready_since(), trip.is_ready_since());
+}
+
+/// A parked request. It counts as one also where its connection ends before there is an answer.
+struct Counting {
+    node: Arc<Node>,
+    trip: Trip,
+    version: i16,
+    is_counted: bool,
+}
+
+impl Counting {
+    fn answered(mut self, answer: Answer) -> Answer {
+        self.is_counted = true;
+        answered(&self.node, self.trip, self.version, answer)
+    }
+}
+
+impl Drop for Counting {
+    fn drop(&mut self) {
+        if !self.is_counted {
+            self.node.metrics.answered(&self.trip, self.version, None);
+        }
+    }
 }

@@ -78,7 +78,7 @@ fn remembered(name: &str) -> String {
 
 /// Answers a version that is not known here: error 35 in a body of version 0, whose only entry tells which versions are,
 /// so that the client can ask again (KIP-511).
-pub fn refuse_version(request: &Request<'_>) -> Result<Reply, Refused> {
+pub fn refuse_version(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let response = ApiVersionsResponse { api_keys: vec![advertised(&API)], ..failed(ErrorCode::UnsupportedVersion) };
     let mut writer = Writer::default();
     ApiKey::ApiVersions.begin_response(&mut writer, 0, request.header.correlation_id);

@@ -84,11 +84,9 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         offsets,
         metadata_room: request.node.groups.metadata_room(),
     });
-    let node = Arc::clone(request.node);
     reply::ask(request, &asked.group_id, question, move |answer| match answer {
         Ok(Answer::OffsetCommit(mut codes)) => {
             codes.iter_mut().for_each(|code| *code = of_version(*code, version));
-            node.metrics.committed(codes.iter().filter(|code| **code == ErrorCode::None).count());
             to_wire(results.with(&codes))
         }
         Err(code) => {

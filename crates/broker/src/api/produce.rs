@@ -19,7 +19,7 @@ use ottla_protocol::messages::produce_response::{PartitionResponse, ProduceRespo
 use ottla_protocol::records::compression::ZstdWindow;
 use ottla_protocol::records::validate::{self, Depth, Flaw, Invalid, Rules, Scratch};
 use ottla_protocol::records::{Batch, BatchError, BatchHeader, Compression};
-use ottla_protocol::{ApiKey, Records};
+use ottla_protocol::{ApiKey, ErrorCounts, Records};
 use tokio::sync::oneshot;
 
 use super::Api;
@@ -127,7 +127,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         });
     }
     match acks {
-        Some(Acks::None) if failures => Err(Refused::UnacknowledgedFailure),
+        Some(Acks::None) if failures => Err(Refused::UnacknowledgedFailure(errors_of(&response))),
         Some(Acks::None) => Ok(Reply::None),
         _ if waiting.is_empty() => request.reply(response),
         _ => {
@@ -374,6 +374,14 @@ fn failure(index: i32, failed: Failed) -> PartitionResponse<'static> {
         error_message: failed.message.map(Cow::Owned),
         ..Default::default()
     }
+}
+
+/// What errors an answer tells of that is not encoded.
+fn errors_of(response: &ProduceResponse<'_>) -> ErrorCounts {
+    let mut errors = ErrorCounts::default();
+    let partitions = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+    partitions.for_each(|partition| errors.count(partition.error_code));
+    errors
 }
 
 /// About what an answer takes that is not encoded yet.

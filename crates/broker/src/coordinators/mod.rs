@@ -145,6 +145,7 @@ impl GroupCoordinators {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Happened {
             completed_rebalances: load(&self.shared.completed_rebalances),
+            committed_offsets: load(&self.shared.committed_offsets),
             expired_offsets: load(&self.shared.expired_offsets),
             deleted_offsets: load(&self.shared.deleted_offsets),
         }

@@ -49,6 +49,8 @@ pub struct Shared {
     pub refusals: Refusals,
     /// How many generations have got their assignment, also in groups that are another broker's by now.
     pub completed_rebalances: AtomicU64,
+    /// How many offsets were committed.
+    pub committed_offsets: AtomicU64,
     /// How many offsets nobody wanted any more.
     pub expired_offsets: AtomicU64,
     /// How many offsets were deleted by OffsetDelete.
@@ -351,6 +353,7 @@ impl Shard {
         let before = std::mem::replace(&mut active.happened, now);
         let add = |count: &AtomicU64, more| _ = count.fetch_add(more, Ordering::Relaxed);
         add(&self.shared.completed_rebalances, now.completed_rebalances - before.completed_rebalances);
+        add(&self.shared.committed_offsets, now.committed_offsets - before.committed_offsets);
         add(&self.shared.expired_offsets, now.expired_offsets - before.expired_offsets);
         add(&self.shared.deleted_offsets, now.deleted_offsets - before.deleted_offsets);
     }

@@ -2,14 +2,14 @@
 
 use std::cmp::Ordering;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
+use ottla_base::{Offset, TopicPartition};
 use ottla_metadata::image;
 use ottla_protocol::error::ErrorCode;
 
-use super::page::{Labels, Page};
-use super::{groups, process, requests, traffic};
+use super::page::{Labels, Page, SAMPLE_BYTES};
+use super::{groups, process, traffic};
 use crate::controller::{LogExtent, metadata_log};
 use crate::node::Node;
 use crate::partitions::Partitions;
@@ -29,39 +29,39 @@ pub fn unready(node: &Node) -> Option<&'static str> {
 /// The whole page.
 pub fn gather(node: &Node) -> String {
     let mut page = Page::default();
-    requests::gather(&node.metrics.requests, Instant::now(), &mut page);
+    node.metrics.requests.gather(Instant::now(), &mut page);
     page.gauge(
         "kafka_server_socket_server_metrics_connection_count",
         "Open connections of clients.",
         &[],
         node.connections.all(),
     );
-    traffic::gather(&node.partitions, &mut page);
     partitions(node, &mut page);
     directories(&node.partitions, &mut page);
     cleaner(node, &mut page);
     cluster(node, &mut page);
-    groups::happened(&node.groups, node.metrics.commits.load(Relaxed), &mut page);
-    groups::gather(&node.groups, &node.partitions, &mut page);
+    groups::happened(&node.groups, &mut page);
+    let census = groups::gather(&node.groups, &mut page);
     process::gather(&mut page);
+    log_of_metadata(node.controller.log_extent(), &mut page);
+    // From here on there may be more than the page holds.
+    traffic::gather(&node.partitions, &mut page);
+    logs(node.partitions.all().iter().map(|partition| Log::of(partition)), &mut page);
+    groups::tell(&census, &node.groups, &node.partitions, &mut page);
     page.into_text()
 }
 
 fn partitions(node: &Node, page: &mut Page) {
-    let all = node.partitions.all();
-    all.iter().for_each(|partition| log(partition, page));
-    log_of_metadata(node.controller.log_extent(), page);
-    let offline = node.partitions.offline_count();
-    let online = all.iter().filter(|partition| partition.is_online()).count();
-    let in_sync: Vec<Ordering> = all.iter().map(|partition| partition.in_sync()).collect();
+    let (led, offline) = (node.partitions.led(), node.partitions.offline_count());
+    let in_sync: Vec<Ordering> = led.iter().map(|partition| partition.in_sync()).collect();
     let in_sync = |wanted| in_sync.iter().filter(|found| **found == wanted).count();
     let mut count = |name, help, value: usize| page.gauge(name, help, &[], value);
-    count("kafka_server_replicamanager_partitioncount", "Partitions on this broker.", online + offline);
-    count("kafka_server_replicamanager_leadercount", "Partitions that this broker leads.", online);
+    count("kafka_server_replicamanager_partitioncount", "Partitions on this broker.", led.len() + offline);
+    count("kafka_server_replicamanager_leadercount", "Partitions that this broker leads.", led.len());
     count(
         "kafka_server_replicamanager_underreplicatedpartitions",
         "Partitions that this broker leads and that have fewer replicas in sync than replicas.",
-        all.iter().filter(|partition| partition.is_under_replicated()).count(),
+        led.iter().filter(|partition| partition.is_under_replicated()).count(),
     );
     count(
         "kafka_server_replicamanager_underminisrpartitioncount",
@@ -110,14 +110,46 @@ fn directories(partitions: &Partitions, page: &mut Page) {
     );
 }
 
-fn log(partition: &Partition, page: &mut Page) {
-    let labels: Labels<'_> = &[("topic", &partition.name.topic), ("partition", &partition.name.partition)];
-    let positions = partition.positions();
-    let (size_bytes, segments) = partition.with_log(|log, _| (log.size_bytes(), log.segments().count()));
-    extent(labels, LogExtent { size_bytes, segments, start: positions.log_start, end: positions.log_end }, page);
-    let mut gauge = |name, help, value: i64| page.gauge(name, help, labels, value);
-    gauge("kafka_topic_partition_current_offset", "After the last committed record.", positions.high_watermark.0);
-    gauge("kafka_topic_partition_oldest_offset", "The first record.", positions.log_start.0);
+/// What is told of a partition.
+struct Log<'p> {
+    name: &'p TopicPartition,
+    extent: LogExtent,
+    high_watermark: Offset,
+}
+
+impl<'p> Log<'p> {
+    /// How many samples that is.
+    const SAMPLES: usize = 6;
+
+    fn of(partition: &'p Partition) -> Self {
+        let positions = partition.positions();
+        let (size_bytes, segments) = partition.with_log(|log, _| (log.size_bytes(), log.segments().count()));
+        let extent = LogExtent { size_bytes, segments, start: positions.log_start, end: positions.log_end };
+        Self { name: &partition.name, extent, high_watermark: positions.high_watermark }
+    }
+
+    fn tell(self, page: &mut Page) {
+        let labels: Labels<'_> = &[("topic", &self.name.topic), ("partition", &self.name.partition)];
+        let start = self.extent.start;
+        extent(labels, self.extent, page);
+        let mut gauge = |name, help, value: i64| page.gauge(name, help, labels, value);
+        gauge("kafka_topic_partition_current_offset", "After the last committed record.", self.high_watermark.0);
+        gauge("kafka_topic_partition_oldest_offset", "The first record.", start.0);
+    }
+}
+
+/// Tells of each partition, as far as there is room.
+fn logs<'p>(logs: impl Iterator<Item = Log<'p>>, page: &mut Page) {
+    let mut left_out = 0;
+    for log in logs {
+        if page.has_room(Log::SAMPLES * (SAMPLE_BYTES + log.name.topic.len())) {
+            log.tell(page);
+        } else {
+            left_out += 1;
+        }
+    }
+    let help = "Partitions of which the page does not tell offsets and sizes, because there are too many.";
+    page.gauge("ottla_metrics_partitions_left_out", help, &[], left_out);
 }
 
 /// As Kafka, whose metadata log is one like others here, and has no high watermark.
@@ -202,4 +234,58 @@ fn cluster(node: &Node, page: &mut Page) {
         "Partitions that another replica leads than the preferred one, or none.",
         image.topics().iter().flat_map(|topic| topic.partitions.values()).filter(is_imbalanced).count(),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::page::TEXT_MAX_BYTES;
+    use super::super::traffic::Traffic;
+    use super::*;
+
+    #[test]
+    fn the_page_is_bounded_however_many_topics_and_partitions_there_are() {
+        let traffic = Traffic::default();
+        (0..2).for_each(|_| traffic.asked_to_append());
+        traffic.came(u64::MAX >> 1, u64::MAX >> 1);
+        traffic.converted(u64::MAX >> 1);
+        traffic.failed();
+        traffic.rejected(u64::MAX >> 1);
+        traffic.asked_to_read();
+        traffic.went(u64::MAX >> 1);
+        traffic.failed_to_read();
+        let name = |number: usize| format!("{number:05}{}", "n".repeat(244));
+        let by_topic = (0..10_000).map(|number| (name(number), traffic.totals())).collect();
+        let names: Vec<TopicPartition> =
+            (0..10_000).map(|number| TopicPartition::new(name(number), i32::MAX)).collect();
+        let end = Offset(i64::MAX);
+        let extent = || LogExtent { size_bytes: i64::MAX as u64, segments: 1, start: end, end };
+        let mut page = Page::default();
+        traffic::topics(&by_topic, &mut page);
+        logs(names.iter().map(|name| Log { name, extent: extent(), high_watermark: end }), &mut page);
+        let text = page.into_text();
+        assert!(text.len() <= TEXT_MAX_BYTES + 1024, "{} bytes", text.len());
+        let count = |family: &str| text.lines().filter(|line| line.starts_with(family)).count();
+        let topics = count("kafka_server_brokertopicmetrics_messagesin_total{");
+        let partitions = count("kafka_topic_partition_oldest_offset{");
+        assert!(topics == 10_000 && (1..10_000).contains(&partitions), "{topics} and {partitions}");
+        let left_out = format!("ottla_metrics_partitions_left_out {}\n", 10_000 - partitions);
+        assert!(text.contains("ottla_metrics_topics_left_out 0\n") && text.contains(&left_out), "{left_out}");
+    }
+
+    #[test]
+    fn topics_without_room_are_counted_and_what_was_never_counted_is_not_told() {
+        let traffic = Traffic::default();
+        traffic.came(1, 2);
+        let by_topic = ["t", "u", "v"].map(|topic| (topic.to_owned(), traffic.totals())).into();
+        let mut page = Page::default();
+        page.left_bytes = 600;
+        traffic::topics(&by_topic, &mut page);
+        let text = page.into_text();
+        let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        expect_test::expect![[r#"
+            kafka_server_brokertopicmetrics_bytesin_total{topic="t"} 2
+            kafka_server_brokertopicmetrics_messagesin_total{topic="t"} 1
+            ottla_metrics_topics_left_out 2"#]]
+        .assert_eq(&samples.join("\n"));
+    }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use ottla_coordinator::group::{GroupCoordinator, GroupState};
 
-use super::page::Page;
+use super::page::{Page, SAMPLE_BYTES};
 use crate::coordinators::{GroupCoordinators, PartitionCounts};
 use crate::partitions::Partitions;
 
@@ -22,15 +22,11 @@ const STATES: [(GroupState, &str); 5] = [
     (GroupState::Dead, "kafka_coordinator_group_groupmetadatamanager_numgroupsdead"),
 ];
 
-/// The page tells so much of groups: the lag of some 100,000 partitions. Where that is not enough only the sums of each group
-/// and topic are told, and where that is not either, no more than how many groups are left out.
-const TEXT_MAX_BYTES: usize = 32 * 1024 * 1024;
-/// What a sample takes beside the names in it.
-const SAMPLE_BYTES: usize = 110;
-
-/// How much there is to tell.
+/// How much there is to tell. A page that tells of little else has room for the lag of some 100,000 partitions. Where that is
+/// not enough only the sums of each group and topic are told, and where that is not either, no more than how many groups are
+/// left out.
 #[derive(Debug, Default)]
-struct Census {
+pub struct Census {
     groups: usize,
     by_state: [usize; STATES.len()],
     offsets: usize,
@@ -52,12 +48,11 @@ struct Telling<'p> {
     high_watermark: &'p dyn Fn(&str, i32) -> Option<i64>,
     /// Each partition, or only sums.
     is_detailed: bool,
-    left_bytes: usize,
     left_out: usize,
 }
 
-/// Adds what there is to the page. Groups that are still being loaded are counted as soon as they are.
-pub fn gather(groups: &GroupCoordinators, partitions: &Partitions, page: &mut Page) {
+/// Tells how many groups there are, and in which state. Those that are still being loaded are counted as soon as they are.
+pub fn gather(groups: &GroupCoordinators, page: &mut Page) -> Census {
     let mut census = Census::default();
     let _ = groups.read_all(|coordinator| census.count(coordinator));
     let mut gauge = |name, help, value: usize| page.gauge(name, help, &[], value);
@@ -68,23 +63,29 @@ pub fn gather(groups: &GroupCoordinators, partitions: &Partitions, page: &mut Pa
     }
     census.tell_as_coordinator(page);
     room(groups, page);
+    census
+}
+
+/// Tells of each group, as far as there is room.
+pub fn tell(census: &Census, groups: &GroupCoordinators, partitions: &Partitions, page: &mut Page) {
     let high_watermark = |topic: &str, partition| {
         let found = partitions.find(topic, partition).ok()?;
         Some(found.positions().high_watermark.0)
     };
-    let mut telling = Telling::new(page, &high_watermark, TEXT_MAX_BYTES, census.text_bytes <= TEXT_MAX_BYTES);
+    let is_detailed = page.has_room(census.text_bytes);
+    let mut telling = Telling { page, high_watermark: &high_watermark, is_detailed, left_out: 0 };
     groups.read_each(facts_of, |facts| facts.iter().for_each(|group| telling.tell(group)));
     telling.finish();
 }
 
-/// What has happened in all groups, which have committed so many offsets.
-pub fn happened(groups: &GroupCoordinators, committed_offsets: u64, page: &mut Page) {
+/// What has happened in all groups.
+pub fn happened(groups: &GroupCoordinators, page: &mut Page) {
     let happened = groups.happened();
     let mut counter = |name, help, value: u64| page.counter(name, help, &[], value);
     counter(
         "kafka_server_group_coordinator_metrics_offset_commit_count",
         "Offsets that groups have committed.",
-        committed_offsets,
+        happened.committed_offsets,
     );
     counter(
         "kafka_server_group_coordinator_metrics_offset_expiration_count",
@@ -150,9 +151,12 @@ impl Census {
             if let Some(place) = STATES.iter().position(|(state, _)| *state == group.state()) {
                 self.by_state[place] += 1;
             }
+            let mut summed: Option<&Arc<str>> = None;
             for (topic, _, _) in group.offsets() {
                 self.offsets += 1;
-                self.text_bytes += 2 * (SAMPLE_BYTES + id_bytes + topic.len());
+                // Its lines, and those of the topic's sums.
+                let lines = if summed.replace(topic) == Some(topic) { 2 } else { 4 };
+                self.text_bytes += lines * (SAMPLE_BYTES + id_bytes + topic.len());
             }
         }
     }
@@ -172,25 +176,17 @@ fn facts_of(coordinator: &GroupCoordinator) -> Vec<Facts> {
     facts.collect()
 }
 
-impl<'p> Telling<'p> {
-    fn new(
-        page: &'p mut Page,
-        high_watermark: &'p dyn Fn(&str, i32) -> Option<i64>,
-        left_bytes: usize,
-        is_detailed: bool,
-    ) -> Self {
-        Self { page, high_watermark, is_detailed, left_bytes, left_out: 0 }
-    }
-
+impl Telling<'_> {
     fn tell(&mut self, group: &Facts) {
         let of_topics = || group.offsets.chunk_by(|a, b| a.0 == b.0);
         let id_bytes = escaped_bytes(&group.id);
-        let sums: usize = of_topics().map(|topic| 2 * (SAMPLE_BYTES + id_bytes + topic[0].0.len())).sum();
-        let Some(left_bytes) = self.left_bytes.checked_sub(SAMPLE_BYTES + id_bytes + sums) else {
+        let lines_of = |topic: &[_]| if self.is_detailed { 2 + 2 * topic.len() } else { 2 };
+        let of_topic = |topic: &[(Arc<str>, _, _)]| lines_of(topic) * (SAMPLE_BYTES + id_bytes + topic[0].0.len());
+        let bytes: usize = of_topics().map(of_topic).sum();
+        if !self.page.has_room(SAMPLE_BYTES + id_bytes + bytes) {
             self.left_out += 1;
             return;
-        };
-        self.left_bytes = left_bytes;
+        }
         let members = "Members of the group.";
         self.page.gauge("kafka_consumergroup_members", members, &[("consumergroup", &group.id)], group.members);
         of_topics().for_each(|topic| self.lag(&group.id, topic));
@@ -232,13 +228,15 @@ mod tests {
     use ottla_base::{Offset, Shard, Uuid};
     use ottla_coordinator::group::{CommittedOffset, Record, Settings};
 
+    use super::super::page::TEXT_MAX_BYTES;
     use super::*;
 
     /// What is told of two groups that have read two topics each; `u-1` is not here.
     fn told(left_bytes: usize, is_detailed: bool) -> String {
         let mut page = Page::default();
+        page.left_bytes = left_bytes;
         let end = |topic: &str, partition: i32| (topic != "u" || partition != 1).then_some(10);
-        let mut telling = Telling::new(&mut page, &end, left_bytes, is_detailed);
+        let mut telling = Telling { page: &mut page, high_watermark: &end, is_detailed, left_out: 0 };
         for id in ["one", "two"] {
             let offsets = [("t", 0, 4), ("t", 1, 12), ("u", 0, 9), ("u", 1, 7)];
             let offsets = offsets.map(|(topic, partition, offset)| (Arc::from(topic), partition, offset)).to_vec();
@@ -270,9 +268,10 @@ mod tests {
         }
         let mut census = Census::default();
         census.count(&coordinator);
-        let is_detailed = census.text_bytes <= TEXT_MAX_BYTES;
         let mut page = Page::default();
-        let mut telling = Telling::new(&mut page, &|_, _| Some(i64::MAX), TEXT_MAX_BYTES, is_detailed);
+        let is_detailed = page.has_room(census.text_bytes);
+        let high_watermark = |_: &str, _| Some(i64::MAX);
+        let mut telling = Telling { page: &mut page, high_watermark: &high_watermark, is_detailed, left_out: 0 };
         facts_of(&coordinator).iter().for_each(|facts| telling.tell(facts));
         telling.finish();
         let text = page.into_text();

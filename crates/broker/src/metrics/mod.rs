@@ -17,10 +17,9 @@ mod pages;
 mod process;
 mod requests;
 mod spread;
-mod traffic;
+pub mod traffic;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use ottla_protocol::ErrorCounts;
@@ -32,10 +31,7 @@ pub use self::traffic::{Totals, Traffic};
 
 /// What is counted on the way of requests.
 pub struct Metrics {
-    /// In the order of [`answered`](crate::api::answered).
-    requests: Vec<Requests>,
-    /// Offsets that groups have committed.
-    commits: AtomicU64,
+    requests: Requests,
     /// Held by whoever makes a page.
     gathering: Arc<tokio::sync::Mutex<()>>,
     /// Held by whoever looks whether the broker is ready.
@@ -46,27 +42,16 @@ pub struct Metrics {
 impl Metrics {
     /// Nothing has happened yet.
     pub fn new() -> Self {
-        Self {
-            requests: Requests::of_all(),
-            commits: AtomicU64::new(0),
-            gathering: Arc::default(),
-            looking: Arc::default(),
-            pages: Pages::default(),
-        }
-    }
-
-    /// Groups have committed so many offsets more.
-    pub fn committed(&self, offsets: usize) {
-        self.commits.fetch_add(offsets as u64, Ordering::Relaxed);
+        Self { requests: Requests::new(), gathering: Arc::default(), looking: Arc::default(), pages: Pages::default() }
     }
 
     /// A request was answered, unless it wanted no answer.
     pub fn answered(&self, trip: &Trip, version: i16, errors: Option<&ErrorCounts>) {
-        self.requests[trip.place].answered(version, errors);
+        self.requests.answered(trip, version, errors);
     }
 
     /// Its answer was sent from `sending` to `sent`.
     pub fn left(&self, trip: &Trip, sending: Instant, sent: Instant) {
-        self.requests[trip.place].left(trip, sending, sent);
+        self.requests.left(trip, sending, sent);
     }
 }

@@ -8,31 +8,49 @@ use super::spread::Quantiles;
 /// The labels of a sample.
 pub type Labels<'l> = &'l [(&'l str, &'l dyn Display)];
 
+/// A page is about so long at most: sums come first, then topics, partitions and groups, as far as there is room.
+pub const TEXT_MAX_BYTES: usize = 32 * 1024 * 1024;
+/// What a sample takes at most beside the names of topics and groups in it.
+pub const SAMPLE_BYTES: usize = 110;
+
 /// The text of each family of samples, by name.
-#[derive(Default)]
 pub struct Page {
     families: BTreeMap<&'static str, String>,
+    /// How much longer the page may become.
+    pub(super) left_bytes: usize,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self { families: BTreeMap::new(), left_bytes: TEXT_MAX_BYTES }
+    }
 }
 
 impl Page {
     /// Something that only grows.
     pub fn counter(&mut self, name: &'static str, help: &str, labels: Labels<'_>, value: impl Display) {
-        sample(self.family(name, help, "counter"), (name, ""), labels, &value);
+        self.family((name, help, "counter"), |text| sample(text, (name, ""), labels, &value));
     }
 
     /// Something that goes up and down.
     pub fn gauge(&mut self, name: &'static str, help: &str, labels: Labels<'_>, value: impl Display) {
-        sample(self.family(name, help, "gauge"), (name, ""), labels, &value);
+        self.family((name, help, "gauge"), |text| sample(text, (name, ""), labels, &value));
     }
 
     /// How something is spread.
     pub fn summary(&mut self, name: &'static str, help: &str, labels: Labels<'_>, quantiles: &Quantiles) {
-        let text = self.family(name, help, "summary");
-        for (share, value) in &quantiles.by_share {
-            sample(text, (name, ""), &[labels, &[("quantile", share)]].concat(), value);
-        }
-        sample(text, (name, "_sum"), labels, &quantiles.sum);
-        sample(text, (name, "_count"), labels, &quantiles.count);
+        self.family((name, help, "summary"), |text| {
+            for (share, value) in &quantiles.by_share {
+                sample(text, (name, ""), &[labels, &[("quantile", share)]].concat(), value);
+            }
+            sample(text, (name, "_sum"), labels, &quantiles.sum);
+            sample(text, (name, "_count"), labels, &quantiles.count);
+        });
+    }
+
+    /// Whether the page may become longer by so many bytes.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        bytes <= self.left_bytes
     }
 
     /// The text, of which no family is there twice while it is put together.
@@ -44,8 +62,14 @@ impl Page {
         all
     }
 
-    fn family(&mut self, name: &'static str, help: &str, kind: &str) -> &mut String {
-        self.families.entry(name).or_insert_with(|| format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"))
+    fn family(&mut self, (name, help, kind): (&'static str, &str, &str), tell: impl FnOnce(&mut String)) {
+        let text = self.families.entry(name).or_default();
+        let before = text.len();
+        if text.is_empty() {
+            *text = format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        }
+        tell(text);
+        self.left_bytes = self.left_bytes.saturating_sub(text.len() - before);
     }
 }
 

@@ -38,13 +38,14 @@ struct Kept {
 #[derive(Debug)]
 struct Page {
     made: Instant,
-    text: Arc<str>,
+    /// As it was made: it is too long to be copied.
+    text: Arc<String>,
 }
 
 /// A page on its way to one reader.
 #[derive(Debug)]
 pub struct PageBody {
-    text: Weak<str>,
+    text: Weak<String>,
     sent: usize,
     length: usize,
 }
@@ -69,7 +70,7 @@ impl Pages {
 
     /// Keeps a new page.
     pub fn put(&self, now: Instant, text: String) -> PageBody {
-        let text = Arc::from(text);
+        let text = Arc::new(text);
         let body = PageBody::of(&text);
         let mut kept = self.kept.lock().expect("nobody panics while holding this lock");
         kept.newest = Some(Page { made: now, text });
@@ -87,7 +88,7 @@ impl Pages {
 }
 
 impl PageBody {
-    fn of(text: &Arc<str>) -> Self {
+    fn of(text: &Arc<String>) -> Self {
         Self { text: Arc::downgrade(text), sent: 0, length: text.len() }
     }
 }

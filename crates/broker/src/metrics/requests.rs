@@ -5,16 +5,19 @@
 //! ```
 //!
 //! Requests and errors are counted when the answer is there, times when it has left: of whoever is gone before that, no times.
-//! Nothing ever waits for a thread here, so the first of the two queues is of large requests alone, which take turns.
+//! Nothing ever waits for a thread here: in the first of the two queues is what waits for its turn, because it is large or takes
+//! long, or for the memory that answers take.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::fmt::Display;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use ottla_protocol::{ApiKey, ErrorCode, ErrorCounts};
 
-use super::page::Page;
-use super::spread::{Spread, Unit};
-use crate::api;
+use super::page::{Labels, Page};
+use super::spread::{Counts, History, Spread, Unit};
+use crate::api::{self, Api};
 
 /// A request's time, and its parts.
 const PARTS: usize = 6;
@@ -27,7 +30,7 @@ const TIMES: [(&str, &str); PARTS] = [
     ),
     (
         "kafka_network_requestmetrics_requestqueuetimems",
-        "Milliseconds of it that large requests waited for their turn.",
+        "Milliseconds of it that requests waited for their turn, or for memory for their answer.",
     ),
     ("kafka_network_requestmetrics_localtimems", "Milliseconds of it in the handler."),
     (
@@ -43,10 +46,35 @@ const TIMES: [(&str, &str); PARTS] = [
 /// How large they are.
 const BYTES: (&str, &str) = ("kafka_network_requestmetrics_requestbytes", "Bytes of requests, without their headers.");
 
-/// The requests of one API.
+/// There are so many sets of counts. Where more threads handle requests, some of them share one.
+const SETS: usize = 16;
+
+/// The next thread that counts gets this set.
+static NEXT_SET: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// Which set the thread counts in.
+    static SET: usize = NEXT_SET.fetch_add(1, Ordering::Relaxed) % SETS;
+}
+
+/// The requests of all APIs. Each thread counts in a set of its own, so that none waits for what another has just written; they
+/// are added up when somebody looks. In the order of [`api::answered`].
 pub struct Requests {
-    key: ApiKey,
-    /// How many were answered, by version.
+    sets: [OnceLock<Vec<Tally>>; SETS],
+    histories: Vec<Histories>,
+}
+
+/// What was seen of one API before.
+#[derive(Default)]
+struct Histories {
+    times: [History; PARTS],
+    bytes: History,
+}
+
+/// The requests of one API that one thread has counted; in cache lines that no other's is in, nor those fetched with them.
+#[repr(align(128))]
+struct Tally {
+    /// How many were answered, by version; the last are those of versions that there are not.
     by_version: Vec<AtomicU64>,
     /// The error codes in the answers, in the order of [`ErrorCode::all`].
     errors: Vec<AtomicU64>,
@@ -54,6 +82,15 @@ pub struct Requests {
     left: AtomicU64,
     times: [Spread; PARTS],
     bytes: Spread,
+}
+
+/// The requests of one API that all have counted.
+struct Sum {
+    by_version: Vec<u64>,
+    errors: Vec<u64>,
+    left: u64,
+    times: [Counts; PARTS],
+    bytes: Counts,
 }
 
 /// A request on its way through the broker.
@@ -112,24 +149,67 @@ fn micros(from: Instant, to: Instant) -> u32 {
 }
 
 impl Requests {
-    /// Of all APIs, in the order of [`api::answered`].
-    pub fn of_all() -> Vec<Self> {
-        let requests = api::answered().map(|api| Self {
-            key: api.key,
-            by_version: (0..=*api.versions.end()).map(|_| AtomicU64::new(0)).collect(),
+    /// Nothing was counted yet.
+    pub fn new() -> Self {
+        Self { sets: Default::default(), histories: api::answered().map(|_| Histories::default()).collect() }
+    }
+
+    /// One was answered, unless it wanted no answer.
+    pub fn answered(&self, trip: &Trip, version: i16, errors: Option<&ErrorCounts>) {
+        self.tally(trip).answered(version, errors);
+    }
+
+    /// The answer to one has left.
+    pub fn left(&self, trip: &Trip, sending: Instant, sent: Instant) {
+        self.tally(trip).left(trip, sending, sent);
+    }
+
+    fn tally(&self, trip: &Trip) -> &Tally {
+        let set = SET.with(|set| self.sets[*set].get_or_init(|| api::answered().map(Tally::new).collect()));
+        &set[trip.place]
+    }
+
+    /// What there is of the API at `place`.
+    fn sum(&self, place: usize) -> Sum {
+        let mut sum = Sum {
+            by_version: Vec::new(),
+            errors: vec![0; ErrorCode::all().count()],
+            left: 0,
+            times: Default::default(),
+            bytes: Counts::default(),
+        };
+        self.sets.iter().filter_map(OnceLock::get).for_each(|set| set[place].add_to(&mut sum));
+        sum
+    }
+
+    /// Tells of all.
+    pub fn gather(&self, now: Instant, page: &mut Page) {
+        for (place, (api, histories)) in api::answered().zip(&self.histories).enumerate() {
+            let sum = self.sum(place);
+            // Who is no follower is a consumer, and there are no followers yet. Kafka counts consumers twice.
+            let is_fetch = api.key == ApiKey::Fetch;
+            let names = std::iter::once(api.key.name()).chain(is_fetch.then_some("FetchConsumer"));
+            names.for_each(|name| sum.tell(name, histories, now, page));
+            sum.tell_errors(api.key.name(), page);
+        }
+    }
+}
+
+impl Tally {
+    fn new(api: &Api) -> Self {
+        Self {
+            by_version: (0..=*api.versions.end() + 1).map(|_| AtomicU64::new(0)).collect(),
             errors: ErrorCode::all().map(|_| AtomicU64::new(0)).collect(),
             left: AtomicU64::new(0),
             times: Default::default(),
             bytes: Spread::default(),
-        });
-        requests.collect()
+        }
     }
 
-    /// One was answered, unless it wanted no answer.
-    pub fn answered(&self, version: i16, errors: Option<&ErrorCounts>) {
-        if let Some(count) = usize::try_from(version).ok().and_then(|version| self.by_version.get(version)) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+    fn answered(&self, version: i16, errors: Option<&ErrorCounts>) {
+        let other = self.by_version.len() - 1;
+        let version = usize::try_from(version).map_or(other, |version| version.min(other));
+        self.by_version[version].fetch_add(1, Ordering::Relaxed);
         for (code, count) in errors.into_iter().flat_map(ErrorCounts::iter) {
             let place = usize::try_from(i32::from(code) - i32::from(ErrorCode::UnknownServerError.code()));
             if let Some(errors) = place.ok().and_then(|place| self.errors.get(place)) {
@@ -138,8 +218,7 @@ impl Requests {
         }
     }
 
-    /// The answer to one has left.
-    pub fn left(&self, trip: &Trip, sending: Instant, sent: Instant) {
+    fn left(&self, trip: &Trip, sending: Instant, sent: Instant) {
         for (spread, took) in self.times.iter().zip(trip.parts(sending, sent)) {
             spread.note(took);
         }
@@ -147,52 +226,53 @@ impl Requests {
         self.left.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn tell(&self, name: &str, now: Instant, page: &mut Page) {
-        for (version, count) in self.by_version.iter().enumerate() {
-            let count = count.load(Ordering::Relaxed);
-            if count > 0 {
-                page.counter(
-                    "kafka_network_requestmetrics_requests_total",
-                    "Requests that were answered, by API and version.",
-                    &[("request", &name), ("version", &version)],
-                    count,
-                );
-            }
-        }
-        let left = self.left.load(Ordering::Relaxed);
-        if left == 0 {
-            return;
-        }
-        for (&(family, help), spread) in TIMES.iter().zip(&self.times) {
-            page.summary(family, help, &[("request", &name)], &spread.quantiles(now, left, Unit::Milliseconds));
-        }
-        page.summary(BYTES.0, BYTES.1, &[("request", &name)], &self.bytes.quantiles(now, left, Unit::Bytes));
-    }
-
-    fn tell_errors(&self, page: &mut Page) {
-        for (error, count) in ErrorCode::all().zip(&self.errors) {
-            let count = count.load(Ordering::Relaxed);
-            if count > 0 {
-                page.counter(
-                    "kafka_network_requestmetrics_errors_total",
-                    "Error codes in answers, by API; NONE too.",
-                    &[("request", &self.key.name()), ("error", &error.name())],
-                    count,
-                );
-            }
-        }
+    fn add_to(&self, sum: &mut Sum) {
+        let add = |to: &mut [u64], counts: &[AtomicU64]| {
+            to.iter_mut().zip(counts).for_each(|(to, count)| *to += count.load(Ordering::Relaxed));
+        };
+        sum.by_version.resize(self.by_version.len(), 0);
+        add(&mut sum.by_version, &self.by_version);
+        add(&mut sum.errors, &self.errors);
+        sum.left += self.left.load(Ordering::Relaxed);
+        self.times.iter().zip(&mut sum.times).for_each(|(spread, counts)| spread.add_to(counts));
+        self.bytes.add_to(&mut sum.bytes);
     }
 }
 
-/// Tells of all.
-pub fn gather(all: &[Requests], now: Instant, page: &mut Page) {
-    for requests in all {
-        // Who is no follower is a consumer, and there are no followers yet. Kafka counts consumers twice.
-        let is_fetch = requests.key == ApiKey::Fetch;
-        let names = std::iter::once(requests.key.name()).chain(is_fetch.then_some("FetchConsumer"));
-        names.for_each(|name| requests.tell(name, now, page));
+impl Sum {
+    fn tell(&self, name: &str, histories: &Histories, now: Instant, page: &mut Page) {
+        let other = self.by_version.len().saturating_sub(1);
+        for (version, &count) in self.by_version.iter().enumerate().filter(|(_, count)| **count > 0) {
+            // A client may name any version: it is not to choose how many samples there are.
+            let label: &dyn Display = if version == other { &"other" } else { &version };
+            page.counter(
+                "kafka_network_requestmetrics_requests_total",
+                "Requests that were answered, by API and version; other: one that there is not.",
+                &[("request", &name), ("version", label)],
+                count,
+            );
+        }
+        if self.left == 0 {
+            return;
+        }
+        let labels: Labels<'_> = &[("request", &name)];
+        for ((&(family, help), counts), history) in TIMES.iter().zip(&self.times).zip(&histories.times) {
+            page.summary(family, help, labels, &history.quantiles(counts, now, self.left, Unit::Milliseconds));
+        }
+        let bytes = histories.bytes.quantiles(&self.bytes, now, self.left, Unit::Bytes);
+        page.summary(BYTES.0, BYTES.1, labels, &bytes);
     }
-    all.iter().for_each(|requests| requests.tell_errors(page));
+
+    fn tell_errors(&self, name: &str, page: &mut Page) {
+        for (error, &count) in ErrorCode::all().zip(&self.errors).filter(|(_, count)| **count > 0) {
+            page.counter(
+                "kafka_network_requestmetrics_errors_total",
+                "Error codes in answers, by API; NONE too.",
+                &[("request", &name), ("error", &error.name())],
+                count,
+            );
+        }
+    }
 }
 
 #[cfg(test)]
@@ -203,16 +283,16 @@ mod tests {
 
     #[test]
     fn the_parts_of_a_request_are_its_whole_time() {
-        let all = Requests::of_all();
-        let place = all.iter().position(|requests| requests.key == ApiKey::Fetch).unwrap();
+        let all = Requests::new();
+        let place = api::answered().position(|api| api.key == ApiKey::Fetch).unwrap();
         let read = Instant::now();
         let at = |ms| read + Duration::from_millis(ms);
         let since = at(503);
         let trip = Trip { place, body_bytes: 70, queued_us: 1000, handled_us: 2000, parked_us: 500_000, since };
-        all[place].answered(4, None);
-        all[place].left(&trip, at(507), at(515));
+        all.answered(&trip, 4, None);
+        all.left(&trip, at(507), at(515));
         let mut page = Page::default();
-        gather(&all, read, &mut page);
+        all.gather(read, &mut page);
         let text = page.into_text();
         let sums = text.lines().filter(|line| line.contains("_sum{request=\"Fetch\"}"));
         expect_test::expect![[r#"
@@ -229,5 +309,36 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains("request=\"Produce\""), "{text}");
+    }
+
+    #[test]
+    fn what_each_thread_has_counted_is_added_up_and_unknown_versions_are_one() {
+        let all = Requests::new();
+        let place = api::answered().position(|api| api.key == ApiKey::ApiVersions).unwrap();
+        let since = Instant::now();
+        let trip = Trip { place, body_bytes: 8, queued_us: 0, handled_us: 1000, parked_us: 0, since };
+        std::thread::scope(|scope| {
+            for version in [0, 0, 4, 99, i16::MAX, -1] {
+                let (all, trip) = (&all, &trip);
+                scope.spawn(move || {
+                    all.answered(trip, version, None);
+                    all.left(trip, since, since);
+                });
+            }
+        });
+        let mut page = Page::default();
+        all.gather(since, &mut page);
+        let text = page.into_text();
+        let wanted = ["requests_total{", "bytes_sum", "localtimems_sum", "localtimems_count"];
+        let samples = text.lines().filter_map(|line| line.strip_prefix("kafka_network_requestmetrics_"));
+        let samples = samples.filter(|line| wanted.iter().any(|wanted| line.contains(wanted)));
+        expect_test::expect![[r#"
+            localtimems_sum{request="ApiVersions"} 6
+            localtimems_count{request="ApiVersions"} 6
+            requestbytes_sum{request="ApiVersions"} 48
+            requests_total{request="ApiVersions",version="0"} 2
+            requests_total{request="ApiVersions",version="4"} 1
+            requests_total{request="ApiVersions",version="other"} 3"#]]
+        .assert_eq(&samples.collect::<Vec<_>>().join("\n"));
     }
 }

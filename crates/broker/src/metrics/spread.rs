@@ -22,6 +22,18 @@ pub struct Spread {
     /// None before the first number: there are very many spreads of which nobody ever hears.
     buckets: OnceLock<Box<[AtomicU64]>>,
     sum: AtomicU64,
+}
+
+/// What was noted in several spreads together.
+#[derive(Clone, Debug)]
+pub struct Counts {
+    buckets: Vec<u64>,
+    sum: u64,
+}
+
+/// What whoever looks has seen before.
+#[derive(Debug, Default)]
+pub struct History {
     windows: Mutex<Option<Windows>>,
 }
 
@@ -67,12 +79,25 @@ impl Spread {
         self.sum.fetch_add(number, Ordering::Relaxed);
     }
 
-    /// What they are now, where `count` were noted.
-    pub fn quantiles(&self, now: Instant, count: u64, unit: Unit) -> Quantiles {
-        let mut counts = vec![0; BUCKET_COUNT];
+    /// Adds what was noted.
+    pub fn add_to(&self, counts: &mut Counts) {
         if let Some(buckets) = self.buckets.get() {
-            counts.iter_mut().zip(buckets).for_each(|(count, bucket)| *count = bucket.load(Ordering::Relaxed));
+            counts.buckets.iter_mut().zip(buckets).for_each(|(count, bucket)| *count += bucket.load(Ordering::Relaxed));
         }
+        counts.sum += self.sum.load(Ordering::Relaxed);
+    }
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self { buckets: vec![0; BUCKET_COUNT], sum: 0 }
+    }
+}
+
+impl History {
+    /// What `counts` are now, where `count` were noted.
+    pub fn quantiles(&self, counts: &Counts, now: Instant, count: u64, unit: Unit) -> Quantiles {
+        let (mut counts, sum) = (counts.buckets.clone(), counts.sum);
         // One that is being noted just now may be in its bucket and not in the count.
         counts[0] = count.saturating_sub(counts.iter().sum());
         let mut windows = self.windows.lock().expect("nobody panics while holding this lock");
@@ -85,8 +110,7 @@ impl Spread {
         let recent = counts.iter().zip(&windows.older).map(|(count, older)| count.saturating_sub(*older));
         let recent: Vec<u64> = recent.collect();
         let by_share = SHARES.iter().map(|&share| (share, quantile(&recent, share, unit)));
-        let sum = unit.told(self.sum.load(Ordering::Relaxed));
-        Quantiles { count, sum, by_share: by_share.collect() }
+        Quantiles { count, sum: unit.told(sum), by_share: by_share.collect() }
     }
 }
 
@@ -136,6 +160,12 @@ fn quantile(counts: &[u64], share: f64, unit: Unit) -> f64 {
 mod tests {
     use super::*;
 
+    fn told(spread: &Spread, history: &History, now: Instant, count: u64) -> Quantiles {
+        let mut counts = Counts::default();
+        spread.add_to(&mut counts);
+        history.quantiles(&counts, now, count, Unit::Milliseconds)
+    }
+
     #[test]
     fn a_bucket_ends_at_most_a_quarter_above_what_is_in_it() {
         for number in (0..2000).chain([9_999, 123_456, 7_654_321, 3_600_000_000]) {
@@ -149,26 +179,28 @@ mod tests {
 
     #[test]
     fn quantiles_are_of_the_last_minutes() {
-        let times = Spread::default();
+        let (times, history) = (Spread::default(), History::default());
         let begun = Instant::now();
-        assert_eq!(times.quantiles(begun, 0, Unit::Milliseconds).by_share[0], (0.5, 0.0));
+        assert_eq!(told(&times, &history, begun, 0).by_share[0], (0.5, 0.0));
         (0..99).for_each(|_| times.note(100));
         times.note(50_000);
-        let told = times.quantiles(begun, 100, Unit::Milliseconds);
-        assert_eq!((told.count, told.sum, told.by_share[0]), (100, 59.9, (0.5, 0.112)));
-        assert!(told.by_share[5].1 >= 50.0, "{told:?}");
+        let seen = told(&times, &history, begun, 100);
+        assert_eq!((seen.count, seen.sum, seen.by_share[0]), (100, 59.9, (0.5, 0.112)));
+        assert!(seen.by_share[5].1 >= 50.0, "{seen:?}");
         let later = |windows| begun + WINDOW * windows + Duration::from_secs(1);
-        times.quantiles(later(1), 100, Unit::Milliseconds);
+        told(&times, &history, later(1), 100);
         times.note(3);
-        let told = times.quantiles(later(2), 101, Unit::Milliseconds);
-        assert_eq!((told.count, told.by_share[5]), (101, (0.999, 0.004)));
+        let seen = told(&times, &history, later(2), 101);
+        assert_eq!((seen.count, seen.by_share[5]), (101, (0.999, 0.004)));
     }
 
     #[test]
     fn what_is_nothing_counts_though_it_is_not_noted() {
         let bytes = Spread::default();
         [0, 0, 0, 70].into_iter().for_each(|number| bytes.note(number));
-        let told = bytes.quantiles(Instant::now(), 4, Unit::Bytes);
+        let mut counts = Counts::default();
+        bytes.add_to(&mut counts);
+        let told = History::default().quantiles(&counts, Instant::now(), 4, Unit::Bytes);
         assert_eq!((told.count, told.sum, told.by_share[1], told.by_share[2]), (4, 70.0, (0.75, 0.0), (0.95, 80.0)));
     }
 }

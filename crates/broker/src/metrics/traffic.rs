@@ -1,10 +1,11 @@
 //! What came into partitions and went out of them.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ottla_protocol::records::validate::Flaw;
 
-use super::page::{Labels, Page};
+use super::page::{Labels, Page, SAMPLE_BYTES};
 use crate::partitions::Partitions;
 
 /// What is counted.
@@ -186,12 +187,25 @@ impl Totals {
 
 /// Tells of all topics together, and of each.
 pub fn gather(partitions: &Partitions, page: &mut Page) {
-    let by_topic = partitions.totals_by_topic();
-    let all = by_topic.values().fold(partitions.departed.totals(), |all, totals| all.plus(*totals));
+    let (all, by_topic) = partitions.totals();
     tell(&all, OF_TOPICS.iter().chain(&OF_ALL), &[], page);
-    for (topic, totals) in &by_topic {
-        tell(totals, OF_TOPICS.iter(), &[("topic", topic)], page);
+    topics(&by_topic, page);
+}
+
+/// Tells of each topic what has been counted of it; as in Kafka, not what never was. Where there is no room for a topic it is
+/// only told that it is left out.
+pub(super) fn topics(by_topic: &BTreeMap<String, Totals>, page: &mut Page) {
+    let mut left_out = 0;
+    for (topic, totals) in by_topic {
+        let counted = || OF_TOPICS.iter().filter(|(counted, ..)| totals.of(*counted) > 0);
+        if page.has_room(counted().count() * (SAMPLE_BYTES + topic.len())) {
+            tell(totals, counted(), &[("topic", topic)], page);
+        } else {
+            left_out += 1;
+        }
     }
+    let help = "Topics of which the page does not tell what was counted, because there are too many.";
+    page.gauge("ottla_metrics_topics_left_out", help, &[], left_out);
 }
 
 fn tell<'c>(

@@ -188,7 +188,7 @@ impl Connection {
         }
         self.waits_since = None;
         let frame = self.frames.frame(size);
-        let reply = dispatch::dispatch(&self.node, &mut self.client, frame, begun, &mut turn);
+        let reply = dispatch::dispatch(&self.node, &mut self.client, frame, self.frames.whole_since(), &mut turn);
         if let (Ok(Reply::Ready(answer)), Some(_)) = (&reply, &turn) {
             // The next large one is made when this is counted.
             self.held.set(self.queue.memory_bytes() + answer.memory_bytes());

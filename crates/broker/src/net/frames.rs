@@ -96,6 +96,8 @@ pub struct FrameReader {
     is_excused: bool,
     waits_for_memory: bool,
     check: Pin<Box<Sleep>>,
+    /// Since when the whole frame is there.
+    whole_since: Option<std::time::Instant>,
 }
 
 impl FrameReader {
@@ -113,6 +115,7 @@ impl FrameReader {
             is_excused: false,
             waits_for_memory: false,
             check: Box::pin(tokio::time::sleep_until(now + max_idle.min(CHECK_EVERY))),
+            whole_since: None,
         }
     }
 
@@ -122,7 +125,10 @@ impl FrameReader {
         loop {
             let buffered = self.buffer.len() - self.start;
             let missing = match self.announced()? {
-                Some(size) if buffered >= SIZE_BYTES + size => return Ok(Some(size)),
+                Some(size) if buffered >= SIZE_BYTES + size => {
+                    self.whole_since.get_or_insert_with(std::time::Instant::now);
+                    return Ok(Some(size));
+                }
                 Some(size) => SIZE_BYTES + size - buffered,
                 None => 0,
             };
@@ -150,9 +156,15 @@ impl FrameReader {
         &self.buffer[self.start + SIZE_BYTES..self.start + SIZE_BYTES + size]
     }
 
+    /// Since when that frame is found, however often it was looked for since.
+    pub fn whole_since(&self) -> std::time::Instant {
+        self.whole_since.expect("a frame was found")
+    }
+
     /// Forgets the frame that [`next`](Self::next) found.
     pub fn consume(&mut self, size: usize) {
         self.start += SIZE_BYTES + size;
+        self.whole_since = None;
         assert!(self.start <= self.buffer.len(), "a frame ends within the buffer");
         if self.start == self.buffer.len() {
             self.buffer.clear();
@@ -329,6 +341,22 @@ mod tests {
         }
         writer.await.expect("it does not panic");
         assert!(matches!(reader.next(&transport).await, Ok(None)));
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_waits_to_be_handled_is_there_since_it_was_found_first() {
+        let (transport, mut client) = pair().await;
+        let mut reader = reader(100);
+        let mut found = Vec::new();
+        for times in [3, 1] {
+            client.write_i32(0).await.expect("it is open");
+            for _ in 0..times {
+                assert_eq!(reader.next(&transport).await.expect("well formed"), Some(0));
+                found.push(reader.whole_since());
+            }
+            reader.consume(0);
+        }
+        assert!(found[0] == found[1] && found[1] == found[2] && found[2] < found[3], "{found:?}");
     }
 
     /// Waits until so many bytes have come that nobody has read.

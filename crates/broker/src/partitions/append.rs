@@ -93,8 +93,7 @@ impl Partition {
         let (terms, mut repacked) = match checked {
             Ok(checked) => checked,
             Err(failed) => {
-                self.count_refused(&failed, batch.bytes().len());
-                self.count_failed(&failed);
+                self.count_not_tried(&failed, batch.bytes().len());
                 return Appending { outcome: Outcome::Done(Err(failed)), leaves_others: false };
             }
         };
@@ -138,7 +137,9 @@ impl Partition {
         let max_timestamp = batch.header().max_timestamp;
         self.traffic.asked_to_append();
         let no_check = |_: &Rules<'_>| Ok(Validated { max_timestamp, repacked: None });
-        let (terms, _) = self.check(batch, Acks::All, now_ms, no_check).map_err(|failed| failed.code())?;
+        let checked = self.check(batch, Acks::All, now_ms, no_check);
+        let checked = checked.inspect_err(|failed| self.count_not_tried(failed, batch.bytes().len()));
+        let (terms, _) = checked.map_err(|failed| failed.code())?;
         let mut turn = self.turns.enter(|| None).expect("who leaves nothing is let in");
         turn.waiting().into_iter().for_each(|queued| self.write_queued(queued));
         let placed = self.write(batch, terms);
@@ -236,13 +237,14 @@ impl Partition {
     }
 
     /// Counts what was wrong with a batch of so many bytes that was not even tried to be written.
-    fn count_refused(&self, failed: &Failed, received_bytes: usize) {
+    fn count_not_tried(&self, failed: &Failed, received_bytes: usize) {
         if failed.code() == ErrorCode::MessageTooLarge {
             self.traffic.rejected(received_bytes as u64);
         }
         if let Some(flaw) = failed.flaw() {
             self.traffic.flawed(flaw);
         }
+        self.count_failed(failed);
     }
 
     /// Counts those failures that Kafka does not expect.
@@ -272,7 +274,11 @@ impl Partition {
             Verdict::Duplicate { base_offset, last_offset, timestamp } => {
                 let next_offset = last_offset.plus(1);
                 // As in Kafka, what is there already has come in once more.
-                self.traffic.came(next_offset.0.abs_diff(base_offset.0), terms.received_bytes as u64);
+                let messages = next_offset.0.abs_diff(base_offset.0);
+                self.traffic.came(messages, terms.received_bytes as u64);
+                if terms.is_repacked {
+                    self.traffic.converted(messages);
+                }
                 return Ok(Placed { base_offset, next_offset, log_append_time_ms: timestamp, log_start_offset });
             }
         }

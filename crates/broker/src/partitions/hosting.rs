@@ -26,7 +26,7 @@ use ottla_storage::{
 use super::directories::Directory;
 use super::partition::Partition;
 use super::{Hosted, InMaking, Partitions, checkpoints, set_folder_aside};
-use crate::metrics::Traffic;
+use crate::metrics::{Totals, Traffic};
 use crate::node::{clock, entropy};
 
 /// A partition, as the metadata knows it.
@@ -139,6 +139,12 @@ impl Hosted {
             unserved: Traffic::default(),
         }
     }
+
+    /// What was counted of all its partitions.
+    pub(super) fn totals(&self) -> Totals {
+        let served = self.partitions.iter().flatten().map(|partition| partition.traffic.totals());
+        served.fold(self.unserved.totals(), Totals::plus)
+    }
 }
 
 impl Partitions {
@@ -170,17 +176,22 @@ impl Partitions {
     pub fn withdraw(&self, topic: &str) -> Vec<Change> {
         // It is of its logs that nobody knows which one counts, not of those of the next topic of that name.
         self.doubtful().retain(|name, _| name.topic != topic);
-        let removed = self.topics.write().expect("nobody panics while holding this lock").remove(topic);
-        let Some(Hosted { id, partitions, making, failed, unserved, .. }) = removed else { return Vec::new() };
-        self.departed.add(unserved.totals());
+        let Some(Hosted { id, partitions, making, failed, .. }) = self.take_out(topic) else { return Vec::new() };
         let served = partitions.into_iter().flatten().map(|partition| {
             partition.end();
-            self.departed.add(partition.traffic.totals());
             Change::Remove(partition)
         });
         let unserved: BTreeSet<i32> = making.into_keys().chain(failed).collect();
         let unserved = unserved.into_iter().map(|index| Change::RemoveUnserved(TopicPartition::new(topic, index), id));
         served.chain(unserved).collect()
+    }
+
+    /// What was counted of a topic is kept before anybody can look and miss it: counters do not go down.
+    fn take_out(&self, topic: &str) -> Option<Hosted> {
+        let mut topics = self.topics.write().expect("nobody panics while holding this lock");
+        let removed = topics.remove(topic)?;
+        self.departed.add(removed.totals());
+        Some(removed)
     }
 
     /// Carries out one change. Changes of one topic come one after the other, but for those that one command asked for.

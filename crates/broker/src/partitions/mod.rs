@@ -122,7 +122,7 @@ pub struct Partitions {
     /// The partitions that are being moved to another directory.
     pub moves: Moves,
     /// What was counted for partitions that are gone.
-    pub departed: Traffic,
+    departed: Traffic,
     /// Compacts them.
     pub cleaner: Cleaner,
 }
@@ -181,18 +181,24 @@ impl Partitions {
     }
 
     /// What was counted of each topic.
-    pub fn totals_by_topic(&self) -> BTreeMap<String, Totals> {
+    pub fn totals(&self) -> (Totals, BTreeMap<String, Totals>) {
         let topics = self.topics.read().expect("nobody panics while holding this lock");
-        let totals_of = |hosted: &Hosted| {
-            let served = hosted.partitions.iter().flatten().map(|partition| partition.traffic.totals());
-            served.fold(hosted.unserved.totals(), Totals::plus)
-        };
-        topics.iter().map(|(topic, hosted)| (topic.clone(), totals_of(hosted))).collect()
+        let by_topic: BTreeMap<_, _> = topics.iter().map(|(topic, hosted)| (topic.clone(), hosted.totals())).collect();
+        // Under the lock: a topic is either here or there.
+        let all = by_topic.values().fold(self.departed.totals(), |all, totals| all.plus(*totals));
+        (all, by_topic)
     }
 
     /// How many producers the logs remember.
     pub fn producer_count(&self) -> usize {
         self.producers.get()
+    }
+
+    /// Those that this broker leads: in a directory that has failed, nobody leads one.
+    pub fn led(&self) -> Vec<Arc<Partition>> {
+        let mut led = self.all();
+        led.retain(|partition| partition.is_online());
+        led
     }
 
     /// All of them.

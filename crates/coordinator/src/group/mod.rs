@@ -116,6 +116,8 @@ pub struct GroupCoordinator {
 /// What has happened since the log was loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Happened {
+    /// Offsets that were committed.
+    pub committed_offsets: u64,
     /// Generations that have got their assignment.
     pub completed_rebalances: u64,
     /// Offsets that nobody wanted any more.
@@ -268,6 +270,8 @@ enum NoteKind {
     ExpiredOffsets(u64),
     /// So many offsets were deleted on request.
     DeletedOffsets(u64),
+    /// So many offsets were committed.
+    CommittedOffsets(u64),
     /// A member was heard of.
     Heard { id: GroupId, member: MemberId, until: Duration },
     /// Nothing of the group was due yet.

@@ -51,6 +51,7 @@ impl GroupCoordinator {
             }
             NoteKind::CompletedRebalance => self.happened.completed_rebalances += 1,
             NoteKind::ExpiredOffsets(count) => self.happened.expired_offsets += count,
+            NoteKind::CommittedOffsets(count) => self.happened.committed_offsets += count,
             NoteKind::DeletedOffsets(count) => self.happened.deleted_offsets += count,
             NoteKind::Heard { id, member, until } => {
                 let group = self.groups.get_mut(&id).expect("the group was there when it was decided");

@@ -38,7 +38,7 @@ pub fn coordinator(client: &mut RawClient, group: &str) -> i32 {
     response.coordinators[0].node_id
 }
 
-fn join_request<'a>(group: &'a str, member: &'a str) -> JoinGroupRequest<'a> {
+pub fn join_request<'a>(group: &'a str, member: &'a str) -> JoinGroupRequest<'a> {
     let protocol = Protocol { name: "range".into(), metadata: b"metadata"[..].into() };
     JoinGroupRequest {
         group_id: group.into(),

@@ -12,7 +12,7 @@ use ottla_protocol::messages::offset_commit_request::{OffsetCommitRequest, Parti
 use ottla_protocol::messages::produce_request::PartitionData;
 use ottla_protocol::records::{BatchBuilder, crc_of};
 
-use super::groups::coordinator;
+use super::groups::{coordinator, join_request};
 use super::{connect, create_topic, create_topic_with, fetch, options};
 
 /// The status line, and the body.
@@ -59,7 +59,7 @@ fn metrics_tell_of_requests_logs_and_lag() {
         &format!("kafka_server_brokertopicmetrics_bytesin_total{{topic=\"measured\"}} {}", batch.len()),
         &format!("kafka_log_log_size{{topic=\"measured\",partition=\"0\"}} {}", batch.len()),
         "kafka_server_brokertopicmetrics_failedproducerequests_total{topic=\"measured\"} 1",
-        "kafka_server_brokertopicmetrics_failedfetchrequests_total{topic=\"measured\"} 0",
+        "kafka_server_brokertopicmetrics_failedfetchrequests_total 0",
         "kafka_network_requestmetrics_errors_total{request=\"Produce\",error=\"NONE\"} 1",
         "kafka_network_requestmetrics_errors_total{request=\"Produce\",error=\"INVALID_RECORD\"} 1",
         "kafka_network_requestmetrics_errors_total{request=\"OffsetCommit\",error=\"NONE\"} 1",
@@ -169,6 +169,42 @@ fn a_long_poll_is_remote_time() {
     let [total, local, remote, sending] = ["totaltimems", "localtimems", "remotetimems", "responsesendtimems"].map(sum);
     assert!(remote >= f64::from(waited_ms) - 1.0 && remote > local, "{remote} of {total}");
     assert!(total >= remote + local && total >= sending, "{remote} of {total}");
+}
+
+#[test]
+fn requests_are_counted_that_fail_unanswered_or_are_of_no_known_version_or_whose_client_has_gone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = options(folder.path()).with("group.initial.rebalance.delay.ms=60000");
+    let broker = options.with("connections.max.idle.ms=500").start();
+    let mut client = connect(&broker);
+    let unknown = [&[0, 18, 0, 99, 0, 0, 0, 1, 0xff, 0xff, 0][..], b"?????"].concat();
+    client.send_frame(&unknown).expect("it is open");
+    client.receive().expect("it is answered");
+    assert!(connect(&broker).ask(ApiKey::Produce, 9, &produce_request("none", 0, 0, b"no batch")).is_err());
+    coordinator(&mut connect(&broker), "g");
+    let mut gone = connect(&broker);
+    let join = gone.frame_of(ApiKey::JoinGroup, 3, &join_request("g", ""));
+    gone.send_frame(&join).expect("it is open");
+    drop(gone);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let joined = "kafka_network_requestmetrics_requests_total{request=\"JoinGroup\",version=\"3\"} 1";
+    let page = loop {
+        let (_, page) = get(&broker.http_address(), "GET /metrics");
+        if page.contains(joined) {
+            break page;
+        }
+        assert!(Instant::now() < deadline, "{joined} is not in\n{page}");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    for line in [
+        "kafka_network_requestmetrics_requests_total{request=\"ApiVersions\",version=\"other\"} 1",
+        "kafka_network_requestmetrics_errors_total{request=\"ApiVersions\",error=\"UNSUPPORTED_VERSION\"} 1",
+        "kafka_network_requestmetrics_requests_total{request=\"Produce\",version=\"9\"} 1",
+        "kafka_network_requestmetrics_errors_total{request=\"Produce\",error=\"UNKNOWN_TOPIC_OR_PARTITION\"} 1",
+        "kafka_network_requestmetrics_totaltimems_count{request=\"Produce\"} 1",
+    ] {
+        assert!(page.lines().any(|other| other == line), "{line} is not in\n{page}");
+    }
 }
 
 #[test]

@@ -69,7 +69,8 @@ pub struct ErrorCounts {
 pub struct TagCount(usize);
 
 impl ErrorCounts {
-    fn count(&mut self, code: i16) {
+    /// Counts one more.
+    pub fn count(&mut self, code: i16) {
         let first = self.first.get_or_insert((code, 0));
         let of_code = |(known, _): &&mut (i16, u32)| *known == code;
         match std::iter::once(first).chain(&mut self.others).find(of_code) {

@@ -51,6 +51,7 @@ fn partitions_of_a_directory_that_failed_answer_that_storage_is_at_fault_and_oth
     assert_eq!(bad.producers().err(), Some(ErrorCode::KafkaStorageError));
     append(&good, &one_record(BatchBuilder::new())).unwrap();
     assert_eq!(all.offline_count(), 1);
+    assert!(matches!(&all.led()[..], [led] if Arc::ptr_eq(led, &good)), "as many count as under-replicated, or not");
     assert_eq!(all.online_ids(), [good.home().id().unwrap()]);
 
     // New partitions go where they can.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::super::hosting::{Done, FoundLog};
 use super::super::makers::{Changes, Makers};
 use super::*;
+use crate::metrics::traffic::Counted;
 
 fn carry_out(all: &Partitions, changes: Vec<super::super::hosting::Change>) -> Vec<Done> {
     changes.into_iter().map(|change| all.carry_out(change, 0)).collect()
@@ -179,4 +180,55 @@ fn what_a_panic_keeps_from_being_led_is_opened_later_from_where_it_began() {
     // What is led stays so.
     all.open_later(all.unsettled(&[]), 0);
     assert!(all.find("t", 0).is_ok());
+}
+
+#[test]
+fn what_was_counted_of_a_topic_is_kept_when_it_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = partitions(folder.path());
+    let (topic, settings) = topic(folder.path());
+    all.host(&topic, &settings, 0).unwrap();
+    append(&all.find("t", 0).unwrap(), &one_record(BatchBuilder::new())).unwrap();
+    let (before, by_topic) = all.totals();
+    assert_eq!((before.of(Counted::MessagesIn), by_topic["t"]), (1, before));
+    // Whoever looks meanwhile finds no less, at any time.
+    std::thread::scope(|scope| {
+        let looking = scope.spawn(|| {
+            while !all.totals().1.is_empty() {
+                assert_eq!(all.totals().0, before);
+            }
+        });
+        all.withdraw("t");
+        looking.join().unwrap();
+    });
+    assert_eq!(all.totals(), (before, BTreeMap::new()));
+}
+
+#[test]
+fn a_batch_that_is_packed_anew_counts_as_that_when_it_is_sent_again_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let partition = lead(folder.path(), open_log(folder.path(), LogConfig::default()));
+    let bytes = one_record(BatchBuilder::new().producer(ProducerId(7), ProducerEpoch(0), 0)).build().unwrap();
+    let (batch, _) = Batch::parse(&bytes).unwrap();
+    for sent in 1..=2 {
+        let check = |_: &Rules<'_>| Ok(Validated { max_timestamp: 1000, repacked: Some(bytes.clone()) });
+        let appending = partition.append(&batch, Acks::All, 0, &FrameMemory::new(1 << 20), check);
+        assert!(matches!(appending.outcome, Outcome::Done(Ok(_))));
+        let totals = partition.traffic.totals();
+        assert_eq!([Counted::MessagesIn, Counted::ProduceConversions].map(|counted| totals.of(counted)), [sent; 2]);
+    }
+}
+
+#[test]
+fn the_brokers_own_batches_are_counted_where_they_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let partition = lead(folder.path(), open_log(folder.path(), LogConfig::default()));
+    let mut builder = BatchBuilder::new();
+    builder.push(0, None, Some(&vec![0; 2 << 20]), &[]);
+    let bytes = builder.build().unwrap();
+    let refused = partition.append_own(&Batch::parse(&bytes).unwrap().0, 0);
+    assert_eq!(refused.err(), Some(ErrorCode::MessageTooLarge));
+    let totals = partition.traffic.totals();
+    let counted = [Counted::ProduceRequests, Counted::BytesRejected].map(|counted| totals.of(counted));
+    assert_eq!(counted, [1, bytes.len() as u64]);
 }

@@ -15,7 +15,7 @@ use super::{CommittedOffset, Offsets};
 use crate::group::classic::heartbeat::heard;
 use crate::group::classic::state::{ClassicGroup, GroupState};
 use crate::group::records::Record;
-use crate::group::{Answer, Asked, Effect, GroupCoordinator, GroupId, Limit, MemberId};
+use crate::group::{Answer, Asked, Effect, GroupCoordinator, GroupId, Limit, MemberId, Note, NoteKind};
 
 /// Metadata that is no longer is stored however much there is: what consumers of usual libraries write, if anything.
 const SHORT_METADATA_BYTES: usize = 64;
@@ -110,6 +110,9 @@ impl OffsetCommit {
             }
             results.push(ErrorCode::None);
             outcome.records.push(offset.into_record(&self.group_id, now.wall_ms, expire_timestamp_ms));
+        }
+        if !outcome.records.is_empty() {
+            outcome.notes.push(Note(NoteKind::CommittedOffsets(outcome.records.len() as u64)));
         }
         outcome.effects = asked.answered(Answer::OffsetCommit(results)).effects;
         if is_refused {

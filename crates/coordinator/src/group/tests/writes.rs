@@ -36,6 +36,7 @@ fn whatever_is_not_written_has_not_happened() {
     let (commit_ticket, _) = fail(&mut host, commit(&ids[0], generation, 5), ErrorCode::MessageTooLarge);
     assert_eq!(host.outcome(commit_ticket), "-1");
     assert!(host.coordinator.offsets(GROUP).is_empty());
+    assert_eq!(host.coordinator.happened().committed_offsets, 0);
     let (leave_ticket, records) = fail(&mut host, leave(&ids[0], None), ErrorCode::RequestTimedOut);
     assert_eq!((records, host.outcome(leave_ticket).as_str(), host.state()), (1, "15", GroupState::Stable));
     host.ask(leave(&ids[0], None));
