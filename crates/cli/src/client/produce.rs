@@ -496,6 +496,8 @@ fn now_ms() -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use expect_test::expect;
 
     use super::*;
@@ -503,6 +505,7 @@ mod tests {
 
     #[test]
     fn a_record_waits_for_the_brokers_no_longer_than_it_may() {
+        static WARNED: AtomicU32 = AtomicU32::new(0);
         // Nobody listens there.
         let cluster = Cluster::begin("127.0.0.1:1", &Options::default()).expect("nobody is asked yet");
         let options = ProducerOptions {
@@ -518,6 +521,7 @@ mod tests {
             delivery_timeout: Duration::from_millis(1),
             idempotent: true,
             on_retry: |client_id, error| {
+                WARNED.fetch_add(1, Ordering::Relaxed);
                 expect![[r"
                     WARN [ottla] Connection to node -1 (/127.0.0.1:1) could not be established. Node may not be available.
                     WARN [ottla] Bootstrap broker 127.0.0.1:1 (id: -1 rack: null isFenced: false) disconnected"]]
@@ -530,5 +534,6 @@ mod tests {
             expect!["org.apache.kafka.common.errors.TimeoutException: Topic t not present in metadata after 5 ms."]
                 .assert_eq(&unwritten[0].error.exception());
         }
+        assert!(WARNED.load(Ordering::Relaxed) >= 2, "of each record it is told why it waits");
     }
 }

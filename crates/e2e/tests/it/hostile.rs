@@ -341,7 +341,7 @@ fn describe(client: &mut RawClient, resources: &[(i8, &str)]) -> Result<Vec<i16>
 }
 
 #[test]
-fn what_is_named_over_and_over_is_answered_once_or_not_at_all() {
+fn what_is_named_over_and_over_is_answered_once_or_to_a_limit() {
     let (mut broker, mut client, _folder) = start(&["auto.create.topics.enable=false"]);
     let mut hostile = connect(&broker);
     for resource in [(BROKER, "1"), (TOPIC, "t")] {
@@ -366,11 +366,15 @@ fn what_is_named_over_and_over_is_answered_once_or_not_at_all() {
     let answer = hostile.ask(ApiKey::Metadata, 12, &request).expect("it is answered");
     assert_eq!(body::<MetadataResponse<'_>>(&answer, ApiKey::Metadata, 12).topics.len(), 1);
 
-    let topic = DescribedTopic { name: Cow::Borrowed("t"), partition_indexes: vec![0; 100_000] };
-    let request = DescribeProducersRequest { topics: vec![topic.clone(), topic] };
-    let answer = hostile.ask(ApiKey::DescribeProducers, 0, &request).expect("it is answered");
-    let described: DescribeProducersResponse<'_> = body(&answer, ApiKey::DescribeProducers, 0);
-    assert_eq!(described.topics.iter().map(|topic| topic.partitions.len()).collect::<Vec<_>>(), [1, 0]);
+    let describe_producers = |times: usize| {
+        let topic = DescribedTopic { name: Cow::Borrowed("t"), partition_indexes: vec![0; times] };
+        let request = DescribeProducersRequest { topics: vec![topic.clone(), topic] };
+        let answer = connect(&broker).ask(ApiKey::DescribeProducers, 0, &request)?;
+        let described: DescribeProducersResponse<'_> = body(&answer, ApiKey::DescribeProducers, 0);
+        Ok(described.topics.iter().map(|topic| topic.partitions.len()).collect::<Vec<_>>())
+    };
+    assert_eq!(describe_producers(10_000), Ok(vec![10_000; 2]), "Kafka describes each");
+    assert_eq!(describe_producers(500_000), Err(Closed), "but for so many");
 
     // One more than there can be groups.
     let keys = vec![Cow::Borrowed("g"); 114_689];
