@@ -228,6 +228,9 @@ fn logs_that_roll_until_no_file_is_left_go_on_when_they_are_flushed() {
         }
     }
     assert!(were_refused > 0, "there are files enough");
+    let log = broker.log();
+    let told = log.matches("Too many open files").count();
+    assert!((1..5).contains(&told) && log.contains("ulimit -n") && !log.contains("ERROR"), "{told}: {log}");
     // Those who came late find files, too.
     create(&mut client, "new", 10);
     let begun = Instant::now();
@@ -236,9 +239,6 @@ fn logs_that_roll_until_no_file_is_left_go_on_when_they_are_flushed() {
         std::thread::sleep(Duration::from_millis(50));
     }
     connect(&broker);
-    let log = broker.log();
-    let told = log.matches("Too many open files").count();
-    assert!((1..5).contains(&told) && log.contains("ulimit -n") && !log.contains("ERROR"), "{told}: {log}");
     let (options, _) = broker.stop();
     drop(options);
 }
