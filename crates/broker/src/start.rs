@@ -24,7 +24,6 @@ use tracing::{error, info, warn};
 use crate::access::AllowAll;
 use crate::api::fetch_sessions::FetchSessions;
 use crate::config::{Config, HttpListener, Listener, ListenerType};
-use crate::controller::metadata_log::check_location;
 use crate::controller::{Controller, Host, Publisher, Running, epoch_of};
 use crate::coordinators::{GroupCoordinators, Threads as GroupThreads};
 use crate::error::{Error, Result};
@@ -106,8 +105,6 @@ impl Broker {
         let (previous_epoch, blank) = (loaded.previous_broker_epoch, std::mem::take(&mut loaded.blank));
         let (groups, group_threads) = GroupCoordinators::start(config.clone()).map_err(no_thread)?;
         let shared = Shared::new(&config, Partitions::new(&config, loaded), groups);
-        let online = shared.partitions.directories().iter().filter(|directory| directory.is_online());
-        check_location(&config, online.map(|directory| directory.path()))?;
         let mut host = Host::open(config.clone(), &cluster_id, shared.publisher()?)?;
         blank.format(host.image(), config.node_id, &directory_ids)?;
         shared.partitions.settle_rivals(host.image())?;

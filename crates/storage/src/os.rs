@@ -122,6 +122,12 @@ fn brief_of(limit: u64) -> u64 {
     (limit / 16).clamp(BRIEF_LEAST, BRIEF_MOST)
 }
 
+/// How many of the `limit` files that the process may open are left by those that are opened for good: connections leave more,
+/// so that logs find some.
+pub fn left_by_logs(limit: u64) -> u64 {
+    2 * brief_of(limit)
+}
+
 /// Notes that somebody could not keep a file open, or a connection.
 pub fn note_shortage() {
     SHORTAGES.fetch_add(1, Ordering::Relaxed);

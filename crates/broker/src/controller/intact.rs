@@ -88,7 +88,8 @@ pub fn says_anything(folder: &Path) -> Result<bool> {
     if !is_there {
         return Ok(false);
     }
-    if snapshot::newest(folder)?.is_some() {
+    // The one that it was formatted with holds features, and nothing else.
+    if snapshot::newest(folder)?.is_some_and(|snapshot| snapshot.end > Offset(0)) {
         return Ok(true);
     }
     for (_, path) in segments(folder)? {

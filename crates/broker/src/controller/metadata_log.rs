@@ -366,9 +366,10 @@ fn check_not_lost(folder: &Path, found: Option<&TopicPartition>) -> Result<()> {
     }
 }
 
-/// Whether nothing was ever decided: the log may still have epochs, each of a start.
+/// Whether no broker was ever registered with it, and none has made a topic: the log may still have epochs, each of a start, and the
+/// features that it was formatted with.
 fn is_blank(image: &Image) -> bool {
-    image.features().next().is_none() && image.brokers().next().is_none() && image.topics().is_empty()
+    image.brokers().next().is_none() && image.topics().is_empty()
 }
 
 /// Applies what the log holds to `image`, from where the image ends.
@@ -420,7 +421,7 @@ mod tests {
     use std::cell::Cell;
     use std::io;
 
-    use ottla_protocol::internal::metadata::NoOpRecord;
+    use ottla_protocol::internal::metadata::{FeatureLevelRecord, NoOpRecord};
     use ottla_storage::Error as StorageError;
 
     use super::*;
@@ -487,6 +488,14 @@ mod tests {
         std::fs::create_dir(&path).expect("the folder is ours");
         for _ in 0..2 {
             assert!(matches!(open_beside(Some(&partition)), Err(Error::LostMetadata { .. })));
+        }
+        let mut formatted = Image::new("cluster");
+        let feature = FeatureLevelRecord { name: "metadata.version".into(), feature_level: 29 };
+        formatted.apply(Offset(0), &OwnedRecord::FeatureLevel(feature)).expect("it can be applied");
+        snapshot::write(&path, &formatted, 1).expect("the folder is ours");
+        for _ in 0..2 {
+            let error = open_beside(Some(&partition)).expect_err("it was formatted, and no more");
+            assert!(matches!(error, Error::LostMetadata { .. }), "{error}");
         }
         open_beside(None).expect("a new cluster");
         let error = open_beside(Some(&partition)).expect_err("an epoch has begun, and nothing else is there");

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use ottla_storage::os;
 use rustix::process::Resource;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -131,7 +132,8 @@ fn report_panic(ended: Result<(), tokio::task::JoinError>) {
 /// Whether logs still find files to open beside a new connection, whose number tells how many are open: the system gives out
 /// the lowest one that is free.
 fn leaves_files(number: RawFd, limit: Option<u64>) -> bool {
-    limit.is_none_or(|limit| u64::try_from(number).unwrap_or(0) + (limit / 8).clamp(FILES_LEAST, FILES_MOST) < limit)
+    let left = |limit: u64| (limit / 8).clamp(FILES_LEAST, FILES_MOST) + os::left_by_logs(limit);
+    limit.is_none_or(|limit| u64::try_from(number).unwrap_or(0) + left(limit) < limit)
 }
 
 /// Where connections come in, one after the other.
@@ -160,7 +162,7 @@ impl Door {
     fn come(&mut self, stream: TcpStream, address: SocketAddr) -> LetIn {
         let ip = address.ip().to_canonical();
         if !leaves_files(stream.as_raw_fd(), rustix::process::getrlimit(Resource::Nofile).current) {
-            ottla_storage::os::note_shortage();
+            os::note_shortage();
             // Once: they may be many.
             static IS_TOLD: AtomicBool = AtomicBool::new(false);
             if !IS_TOLD.swap(true, Ordering::Relaxed) {
@@ -277,7 +279,7 @@ mod tests {
     #[test]
     fn some_files_are_left_to_logs() {
         let most = |limit| (0..).take_while(|&number| leaves_files(number, Some(limit))).count();
-        assert_eq!((most(16), most(128), most(1024), most(1 << 20)), (0, 96, 896, (1 << 20) - 4096));
+        assert_eq!((most(16), most(128), most(1024), most(1 << 20)), (0, 80, 768, (1 << 20) - 4096 - 512));
         assert!(leaves_files(i32::MAX, None));
     }
 }

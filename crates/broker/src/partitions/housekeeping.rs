@@ -136,6 +136,9 @@ fn run(partitions: &Partitions, directory: &Directory, config: &Config, begun: I
     }
 }
 
+/// Those who find no file may come again and again, and there may be none to close.
+const RELIEVES_EVERY: Duration = Duration::from_secs(1);
+
 /// Closes files for others who find none.
 struct Shortage {
     /// How often that was so when it was looked at last.
@@ -151,7 +154,7 @@ impl Shortage {
         if now < self.next || os::shortages() == self.count {
             return;
         }
-        (self.count, self.next) = (os::shortages(), now + TICK);
+        (self.count, self.next) = (os::shortages(), now + RELIEVES_EVERY);
         all.iter().for_each(|partition| partition.with_log(|log, _| log.close_idle_files()));
     }
 }

@@ -27,6 +27,7 @@ use super::checkpoints::{self, write_if_changed};
 use super::directories::{Directory, Watch};
 use super::twice::{self, Doubt, Twice};
 use crate::config::Config;
+use crate::controller::metadata_log::check_location;
 use crate::error::{Error, Result};
 use crate::node::clock;
 
@@ -135,6 +136,7 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
     let all_directories: Vec<_> = directories.iter().chain(&metadata_directory).collect();
     let Identified { cluster_id, mut directory_ids, blank } = identify(config, &all_directories, &mut random)?;
     directory_ids.truncate(directories.len());
+    check_location(config, directories.iter().map(LogDirectory::path))?;
     let producers = ProducerCount::default();
     let opened = open_all(config, &directories, &producers, &mut offline)?;
     let blank = blank.into_iter().filter(|(path, _)| !offline.failures.contains_key(path)).collect();

@@ -305,12 +305,13 @@ impl Log {
         self.sealed.binary_search_by_key(&base_offset, Segment::base_offset).ok().map(|index| &self.sealed[index])
     }
 
-    /// Closes the files of sealed segments that are open, for readers or until they are flushed: now and then, so that they do not
-    /// stay so for good, and where others find none. A flush opens them again, and is told of what the system could not write
-    /// meanwhile.
+    /// Closes the files of sealed segments that readers left open: now and then, so that they do not stay so for good, and where
+    /// others find none. Those that are not flushed stay open until they are: with the last file that is open of it, the system
+    /// may forget what it could not write.
     pub fn close_idle_files(&self) {
-        self.opened.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.sealed.iter().for_each(Sealed::close);
+        let is_flushed = |base_offset: &Offset| !self.unflushed.sealed.contains(base_offset);
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).retain(|opened| !is_flushed(opened));
+        self.sealed.iter().filter(|segment| is_flushed(&segment.base_offset())).for_each(Sealed::close);
     }
 }
 

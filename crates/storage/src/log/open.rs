@@ -135,7 +135,10 @@ impl Log {
             Some(active) => active,
             None => new_segment(folder, log_start_offset, &config, now_ms)?,
         };
-        active.keep_open(os::Kept::More)?;
+        if made {
+            // A start takes up all that there are.
+            active.keep_open(os::Kept::More)?;
+        }
         if (made || was_cutting) && !clean {
             keep_cut(folder, &active)?;
         }

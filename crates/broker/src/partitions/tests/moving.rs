@@ -250,8 +250,10 @@ fn of_the_two_directories_of_a_move_only_the_one_that_failed_goes_offline() {
     let (partition, b) = in_a(folder.path(), LogConfig::default(), 3);
     partition.begin_move(&b, future(1)).unwrap();
     partition.copy_some(0).unwrap();
-    partition.with_log(|log, _| log.roll(0).unwrap());
-    partition.with_log(|log, _| log.close_idle_files());
+    partition.with_log(|log, _| {
+        log.roll(0).unwrap();
+        log.flush(0).unwrap();
+    });
     spoil(&folder.path().join("a/t-0/00000000000000000000.log"));
     partition.copy_some(0).unwrap_err();
     assert_eq!(are_online(&partition, &b), (false, true), "it cannot be read");

@@ -663,6 +663,8 @@ fn few_files_of_sealed_segments_stay_open() {
             log.check();
         }
     }
+    log.flush(0).unwrap();
+    assert_eq!(read(&log, 0, 1, 200), [0]);
     log.close_idle_files();
     assert!(log.sealed.iter().all(|segment| !segment.is_open()));
 }
