@@ -271,7 +271,7 @@ impl Partition {
         let Some(Taken { home, folder, mut copy }) = self.move_state.take() else { return Ok(Copied::Nothing) };
         let done = match &mut copy {
             Some(copy) => self.copy_into(copy, now_ms),
-            None => self.open_copy(&home.path().join(&folder), now_ms).map_err(Fault::Target).map(|log| {
+            None => self.open_copy(&home, &folder, now_ms).map_err(Fault::Target).map(|log| {
                 copy = Some(Box::new(Copy { log, unflushed_bytes: 0, rolls: 0, flushes: 0 }));
                 Copied::Some(0)
             }),
@@ -288,12 +288,12 @@ impl Partition {
         copy: Option<Box<Copy>>,
         done: Result<T, Fault>,
     ) -> ottla_storage::Result<Option<T>> {
+        let path = copy.as_ref().map_or_else(|| home.path().join(folder), |copy| copy.log.folder().to_owned());
         let copy = copy.filter(|copy| copy.log.check_usable().is_ok());
         if self.move_state.put_back(folder, copy) {
             return done.map(Some).map_err(|fault| self.charge(fault, home));
         }
         // Who opened the copy may have made its folder again.
-        let path = home.path().join(folder);
         match os::remove_folder(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 error!(folder = %path.display(), %error, "cannot remove what a move has left that has ended");
@@ -317,7 +317,12 @@ impl Partition {
         }
     }
 
-    fn open_copy(&self, folder: &Path, now_ms: Timestamp) -> ottla_storage::Result<Log> {
+    fn open_copy(&self, home: &Directory, folder: &str, now_ms: Timestamp) -> ottla_storage::Result<Log> {
+        let found = find_copy(home, folder, &self.name)?;
+        let folder = &home.path().join(folder);
+        if let Some(found) = found.filter(|found| found != folder) {
+            rename_folder(&found, folder)?;
+        }
         let (config, log_start_offset) = self.with_log(|log, _| (log.config().clone(), log.start_offset()));
         let options = OpenLog {
             topic_partition: self.name.clone(),
@@ -444,8 +449,9 @@ impl Partition {
             return Err(Fault::Source(StorageError::Unusable { path, detail: failure.to_owned() }));
         }
         let of_copy = copy.as_mut().expect("it was opened");
-        let before = of_copy.log.folder().to_owned();
-        // Where that fails, it keeps its name, which the next attempt needs, and whoever ends the move.
+        // Not the one that it has: an attempt that failed may have left it with the name of a log.
+        let before = home.path().join(folder);
+        // Where that fails, it keeps its name, or whatever it has is found by who ends the move.
         of_copy.log.rename_folder(&path).map_err(Fault::Target)?;
         let mut state = self.lock();
         if let Err(error) = state.log.check_usable() {
@@ -578,12 +584,11 @@ fn set_aside(log: &mut Log, name: &TopicPartition, home: &Directory) -> Option<P
 /// Ends a move; what was copied gets the name of what is to be removed.
 fn end(future: Future, name: &TopicPartition) -> Option<PathBuf> {
     let Future { home, folder, .. } = future;
-    let from = home.path().join(folder);
     let to = home.path().join(PartitionFolder::name_of(name, FolderKind::Deleted, Uuid::random(entropy)));
     // Whoever is told that a move has ended does not find it going on after a power cut.
-    let renamed = match os::exists(&from).map_err(StorageError::io("look for", &from)) {
-        Ok(false) => return None,
-        Ok(true) => rename_folder(&from, &to),
+    let renamed = match find_copy(&home, &folder, name) {
+        Ok(None) => return None,
+        Ok(Some(from)) => rename_folder(&from, &to),
         Err(error) => Err(error),
     };
     match renamed {
@@ -596,6 +601,17 @@ fn end(future: Future, name: &TopicPartition) -> Option<PathBuf> {
             None
         }
     }
+}
+
+/// Where the copy of a move lies: under the name that no other move has; or under that of a log, with its mark, where that name could
+/// neither be flushed nor be taken back.
+fn find_copy(home: &Directory, folder: &str, name: &TopicPartition) -> ottla_storage::Result<Option<PathBuf>> {
+    let exists = |path: &Path| os::exists(path).map_err(StorageError::io("look for", path));
+    let (copy, arrived) = (home.path().join(folder), home.path().join(name.to_string()));
+    if exists(&copy)? {
+        return Ok(Some(copy));
+    }
+    Ok(exists(&arrived.join(MOVED))?.then_some(arrived))
 }
 
 /// Whether what was to be renamed is not there, which is no fault of its disk.

@@ -166,6 +166,33 @@ fn a_move_that_ends_leaves_a_folder_to_be_removed() {
     assert_eq!(partition.home().path(), folder.path().join("a"));
 }
 
+/// Gives the copy the name of the log and its mark, as a move does of which neither that name could be flushed nor the other one be
+/// given back.
+fn leave_with_name_of_log(b: &Directory, folder: &str) {
+    fs::rename(b.path().join(folder), b.path().join("t-0")).unwrap();
+    fs::write(b.path().join("t-0").join(MOVED), "a").unwrap();
+}
+
+#[test]
+fn a_copy_that_was_left_with_the_name_of_a_log_is_found_by_who_ends_the_move_or_goes_on_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (partition, b) = in_a(folder.path(), LogConfig::default(), 3);
+    partition.begin_move(&b, future(1)).unwrap();
+    copy_all(&partition);
+    leave_with_name_of_log(&b, &future(1));
+    let ended = partition.cancel_move().unwrap();
+    assert!(ended.exists() && ended.to_string_lossy().ends_with("-delete"));
+    assert_eq!(names(b.path()), [ended.file_name().unwrap().to_str().unwrap()]);
+    // One that is opened anew.
+    partition.begin_move(&b, future(2)).unwrap();
+    fs::create_dir(b.path().join(future(2))).unwrap();
+    leave_with_name_of_log(&b, &future(2));
+    copy_all(&partition);
+    assert!(b.path().join(future(2)).exists() && !b.path().join("t-0").exists());
+    finish(&partition).unwrap();
+    assert_eq!(partition.home().path(), b.path());
+}
+
 #[test]
 fn what_an_earlier_life_has_copied_is_cut_to_what_the_log_has() {
     let folder = tempfile::tempdir().unwrap();
