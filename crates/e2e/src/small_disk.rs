@@ -61,7 +61,11 @@ impl SmallDisk {
         self.run("rm -f \"$0/filler\"");
     }
 
-    fn run(&self, script: &str) {
+    /// Runs a shell script that sees the disk, at `$0`.
+    ///
+    /// # Panics
+    /// It fails.
+    pub fn run(&self, script: &str) {
         let prefix = self.prefix();
         let mut command = Command::new(&prefix[0]);
         let status = command.args(&prefix[1..]).args(["sh", "-c", script]).arg(&self.folder).status();

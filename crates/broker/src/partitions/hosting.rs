@@ -158,7 +158,8 @@ impl Partitions {
         let mut placed = Vec::new();
         let making = wanted.into_iter().map(|(index, registration)| {
             let name = TopicPartition::new(&*topic.name, index.0);
-            let is_found = self.found().contains_key(&name);
+            // Of one of which it is not known yet where the log lies that counts, neither is one chosen.
+            let is_found = self.found().contains_key(&name) || self.may_settle_again(&name);
             let home = (!is_found).then(|| self.directory_for(&name, &registration, &mut placed)).transpose();
             Making { topic: topic.clone(), index, registration, home }
         });
@@ -383,9 +384,13 @@ impl Partitions {
         }
         let partition = TopicPartition::new(&*topic.name, index.0);
         // They may be thousands.
-        let is_quiet = lacks_files && (is_told || self.unopened_for_files.add(clock::now().monotonic).is_none());
+        let is_quiet = match lacks_files {
+            true => is_told || self.unopened_for_files.add(clock::now().monotonic).is_none(),
+            // It is tried again as often as there may be room.
+            false => is_told && error.is_full(),
+        };
         match is_quiet {
-            true => tracing::debug!(%partition, %error, "cannot open the log, for too many files are open"),
+            true => tracing::debug!(%partition, %error, "cannot open the log, for want of files or room"),
             false => tracing::error!(%partition, %error, "cannot open the log; the partition is not served"),
         }
     }
@@ -448,6 +453,9 @@ impl Partitions {
         now_ms: Timestamp,
     ) -> ottla_storage::Result<(Log, Arc<Directory>, bool)> {
         let (name, topic_id) = (making.name(), making.topic.id);
+        if self.settle_again(&name)? {
+            self.doubt_if_elsewhere(&name, &making.registration);
+        }
         self.check_not_doubtful(&name)?;
         if let Some(mut log) = FoundLog::take_up(self, &name) {
             let home = self.home_of(log.log()).expect("it was found in one of the log directories").clone();

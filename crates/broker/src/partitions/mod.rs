@@ -297,6 +297,19 @@ impl Partitions {
             log = %name, found = %log.folder().display(), directory_id = %known, offline = %offline.join(", "),
             "{}: it answers KAFKA_STORAGE_ERROR. Start the broker again when all log directories can be read; or, if those that are \
              offline are lost, without them in log.dirs: then what was found is served, with the records that it has", Doubt::Elsewhere
+    /// The same of a log that was only found now.
+    fn doubt_if_elsewhere(&self, name: &TopicPartition, registration: &image::Partition) {
+        let known = registration.directory(self.local).filter(|known| self.may_be_offline(*known));
+        if let (Some(known), Some(log)) = (known, self.found().get(name)) {
+            self.doubt(name, log, known);
+        }
+    }
+
+    /// Whether `name` has logs that are to be looked at again.
+    fn may_settle_again(&self, name: &TopicPartition) -> bool {
+        matches!(self.doubtful().get(name), Some(Doubt::NoRoom(_)))
+    }
+
         );
         self.doubtful().insert(name.clone(), Doubt::Elsewhere);
     }

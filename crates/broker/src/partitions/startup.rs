@@ -383,7 +383,7 @@ fn open_all(
     let listed = list(directories, producers, offline)?;
     let threads = config.num_recovery_threads_per_data_dir * directories.len();
     let (mut logs, failed) = open_logs(&listed.logs, threads);
-    let mut unopened = left_for_later(failed, offline)?;
+    let mut unopened = left_for_later(failed, &listed.twice, offline)?;
     let mut settled = twice::settle(&listed.twice, &mut logs, &mut unopened, offline)?;
     for directory in directories {
         if !offline.failures.contains_key(directory.path()) {
@@ -396,6 +396,7 @@ fn open_all(
         info!(logs = listed.logs.len(), clean = listed.all_clean, took = ?begun.elapsed(), "opened the logs");
     }
     let Listed { rivals, futures, high_watermarks, previous_broker_epoch, all_clean, .. } = listed;
+    settled.note_candidates(&listed.twice, &listed.logs);
     let previous_broker_epoch = previous_broker_epoch.filter(|_| all_clean && offline.failures.is_empty());
     Ok(Opened { logs, unopened, doubtful: settled.doubtful, rivals, futures, high_watermarks, previous_broker_epoch })
 }
@@ -489,10 +490,15 @@ fn note_other(
 ///
 /// # Errors
 /// Another one cannot be opened either, and its disk is not to blame.
-fn left_for_later(failed: Failures<'_, '_>, offline: &mut Offline<'_>) -> Result<BTreeMap<TopicPartition, OpenLog>> {
+fn left_for_later(
+    failed: Failures<'_, '_>,
+    twice: &[Twice<'_>],
+    offline: &mut Offline<'_>,
+) -> Result<BTreeMap<TopicPartition, OpenLog>> {
     let mut later = BTreeMap::new();
     for (log, error) in failed {
-        if error.is_full() {
+        let is_one_of_two = || twice.iter().any(|pair| pair.second.partition == log.partition);
+        if error.is_full() || twice::is_passing(&error) && is_one_of_two() {
             warn!(log = %log.partition, %error, "there is no room to open the log: it is opened when there is");
             later.insert(log.partition.clone(), log.options.clone());
         } else {

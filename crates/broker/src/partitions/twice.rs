@@ -6,10 +6,14 @@
 //!   only one can         neither: the other one may have been written to since. KAFKA_STORAGE_ERROR until both can be read, or the
 //!                        directory of the other one is taken out of log.dirs
 //!   neither has a mark   nobody knows: the broker does not start, as Kafka does not
+//!   there is no room, or are no files, to find that out, or to give the other one its name: KAFKA_STORAGE_ERROR, until there are
 //! ```
 //!
 //! The mark does not prove that a log has all that the other one has: it is written before the exchange, which may fail, and may
 //! outlast the move, and the one back.
+//!
+//! The last is tried again by whoever hosts the partition, which happens when there is room, or are files, again: nobody serves or
+//! makes a log of that partition meanwhile.
 //!
 //! The one that does not count is removed by the next start; its folder gets the name for that only once it is known that the
 //! directory of the other one is still online when all is open. A copy that is not finished (`-future`) never counts.
@@ -22,10 +26,14 @@ use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ottla_base::{Offset, TopicPartition, Uuid};
-use ottla_storage::{FolderKind, Left, Log, LogConfig, OpenLog, PartitionFolder, read_file};
-use tracing::{error, warn};
+use ottla_storage::{Error as StorageError, FolderKind, Left, Log, LogConfig, OpenLog, PartitionFolder, read_file};
+use tracing::{error, info, warn};
+
+use super::Partitions;
+use super::directories::Directory;
 
 use super::moving::{MOVED, forget_mark};
 use super::startup::{Offline, Unopened};
@@ -38,6 +46,13 @@ pub(super) struct Twice<'a> {
     pub second: Unopened<'a>,
 }
 
+/// One of the logs of a partition, as it is to be opened when there is room.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    directory: PathBuf,
+    options: OpenLog,
+}
+
 /// What became of the pairs.
 #[derive(Default)]
 pub(super) struct Settled {
@@ -47,12 +62,12 @@ pub(super) struct Settled {
 }
 
 /// Why what can be read of a partition is not served: there may be a better log of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Doubt {
     /// One of its two logs cannot be read.
     Unreadable,
-    /// There is no room to open both of them.
-    NoRoom,
+    /// There was no room, or were no files, to open all of them, or to give one its new name. They are these.
+    NoRoom(Vec<Candidate>),
     /// The metadata says that it lies in a directory that is offline, and it was found in another one.
     Elsewhere,
 }
@@ -70,9 +85,13 @@ impl<'a> Twice<'a> {
     pub fn new(first: &'a Path, second: Unopened<'a>, offline: &mut Offline<'_>) -> Result<Self> {
         let this = Self { first, second };
         for directory in this.directories() {
+            let looked = match source(&this.folder_in(directory)) {
+                // It is looked for again when there are files.
+                Err(error) if error.lacks_files() => None,
+                looked => offline.unless_of_disk(directory, looked)?,
+            };
             // Where it cannot be looked at, it is not a pair that can be read.
-            if offline.unless_of_disk(directory, source(&this.folder_in(directory)))?.is_none_or(|from| from.is_some())
-            {
+            if looked.is_none_or(|from| from.is_some()) {
                 return Ok(this);
             }
         }
@@ -95,8 +114,8 @@ impl<'a> Twice<'a> {
             return Ok(None);
         }
         match Log::open(&self.folder_in(directory), LogConfig::default(), options.clone()) {
-            Err(error) if error.is_full() => {
-                warn!(log = %partition, %error, "there is no room to open one of two logs of a partition");
+            Err(error) if is_passing(&error) => {
+                warn!(log = %partition, %error, "one of two logs of a partition cannot be opened now");
                 Ok(None)
             }
             opened => Ok(offline.unless_of_disk(directory, opened)?.map(|(log, _)| log)),
@@ -120,12 +139,15 @@ pub(super) fn settle(
         let start = [&first, &second].into_iter().flatten().map(Log::start_offset).min();
         let counts = match (first, second) {
             _ if settled.doubtful.contains_key(partition) => None,
-            (Some(first), Some(second)) => {
-                let (counts, log) = later_first(first, second, offline)?;
-                let better = directory_of(&counts).to_owned();
-                settled.superfluous.push(Superfluous { log, options: options.clone(), better });
-                Some(counts)
-            }
+            (Some(first), Some(second)) => match later_first(first, second) {
+                Ok((counts, log)) => {
+                    let better = directory_of(&counts).to_owned();
+                    settled.superfluous.push(Superfluous { log, options: options.clone(), better });
+                    Some(counts)
+                }
+                Err(error) if is_passing(&error) => None,
+                Err(error) => offline.unless_of_disk(pair.second.directory, Err(error))?,
+            },
             // The other one may have been written to last, also where this one has a mark.
             _ => None,
         };
@@ -151,11 +173,12 @@ impl Settled {
         let [one, other] = directories.map(Path::display);
         let unreadable = directories.into_iter().filter(|directory| offline.has(directory));
         let unreadable: Vec<String> = unreadable.map(|directory| directory.display().to_string()).collect();
-        let doubt = if unreadable.is_empty() { Doubt::NoRoom } else { Doubt::Unreadable };
-        match *self.doubtful.entry(partition.clone()).or_insert(doubt) {
-            Doubt::NoRoom => error!(
+        let doubt = if unreadable.is_empty() { Doubt::NoRoom(Vec::new()) } else { Doubt::Unreadable };
+        let doubt = self.doubtful.entry(partition.clone()).or_insert(doubt);
+        match doubt {
+            Doubt::NoRoom(_) => error!(
                 log = %partition, %one, %other,
-                "{doubt}: it answers KAFKA_STORAGE_ERROR, also when there is room again. Make room, and start the broker again"
+                "{doubt}: it answers KAFKA_STORAGE_ERROR until there is room, and is served then"
             ),
             _ => error!(
                 log = %partition, %one, %other, offline = %unreadable.join(", "),
@@ -194,19 +217,158 @@ impl Settled {
                 log = %partition, kept = %kept.display(), removed = %log.folder().display(),
                 "a move between log directories was interrupted"
             );
-            if offline.unless_of_disk(&directory, log.rename_folder(&to))?.is_some() {
-                forget_mark(&kept);
+            match log.rename_folder(&to) {
+                Err(error) if is_passing(&error) => {
+                    warn!(log = %partition, %error, "the log that does not count cannot be renamed now");
+                    logs.remove(&partition);
+                    self.doubt(&options, Some(log.start_offset()), [&directory, &better], unopened, offline);
+                }
+                renamed => {
+                    if offline.unless_of_disk(&directory, renamed)?.is_some() {
+                        forget_mark(&kept);
+                    }
+                }
             }
         }
         Ok(())
     }
+
+    /// Notes all logs of the partitions that are to be looked at again when there is room.
+    pub fn note_candidates(&mut self, twice: &[Twice<'_>], firsts: &[Unopened<'_>]) {
+        for (partition, doubt) in &mut self.doubtful {
+            let Doubt::NoRoom(candidates) = doubt else { continue };
+            let first = firsts.iter().filter(|first| first.partition == *partition);
+            let others = twice.iter().map(|pair| &pair.second).filter(|second| second.partition == *partition);
+            candidates.extend(first.chain(others).map(Candidate::of));
+        }
+    }
+}
+
+impl Candidate {
+    fn of(Unopened { directory, options, .. }: &Unopened<'_>) -> Self {
+        let options = OpenLog { left: Left::Unknown, recovery_point: Offset(0), ..options.clone() };
+        Self { directory: directory.to_path_buf(), options }
+    }
+}
+
+/// What comes of looking again at the logs of a partition.
+enum Again {
+    /// This one counts, and the others have the names of what is to be removed.
+    Counts(Box<Log>),
+    /// There is still no room, or are no files, in this directory.
+    NotYet(Arc<Directory>, StorageError),
+    /// One of them cannot be read.
+    Unreadable(StorageError),
+}
+
+impl Partitions {
+    /// Looks again at the logs of a partition for which there was no room, if it is one: the one that counts is found then. Only
+    /// one who makes logs of its topic does so at a time. Says whether it is.
+    ///
+    /// # Errors
+    /// There is no room yet; or it is found out now that one of them cannot be read.
+    pub(super) fn settle_again(&self, partition: &TopicPartition) -> ottla_storage::Result<bool> {
+        let candidates = match self.doubtful().get(partition) {
+            Some(Doubt::NoRoom(candidates)) => candidates.clone(),
+            _ => return Ok(false),
+        };
+        match self.look_again(partition, &candidates) {
+            Again::Counts(log) => {
+                info!(log = %partition, kept = %log.folder().display(), "there was room to find out which of its logs counts");
+                // As ever, it is in one of these at any time.
+                self.found().insert(partition.clone(), *log);
+                self.unopened().remove(partition);
+                self.doubtful().remove(partition);
+                Ok(true)
+            }
+            Again::NotYet(directory, error) => {
+                directory.on_error(&error);
+                Err(error)
+            }
+            Again::Unreadable(error) => {
+                error!(log = %partition, %error, "{}: it answers KAFKA_STORAGE_ERROR", Doubt::Unreadable);
+                // Where its topic was deleted meanwhile, there is no doubt any more.
+                self.doubtful().entry(partition.clone()).and_modify(|doubt| *doubt = Doubt::Unreadable);
+                Err(error)
+            }
+        }
+    }
+
+    fn look_again(&self, partition: &TopicPartition, candidates: &[Candidate]) -> Again {
+        let mut logs: Vec<(Arc<Directory>, Log)> = Vec::new();
+        for Candidate { directory: path, options } in candidates {
+            let folder = path.join(partition.to_string());
+            let home = self.directories().iter().find(|directory| directory.path() == path && directory.is_online());
+            let Some(home) = home else {
+                let detail = format!("{} is offline", path.display());
+                return Again::Unreadable(StorageError::Unusable { path: folder, detail });
+            };
+            match Log::open(&folder, LogConfig::default(), options.clone()) {
+                Ok((log, _)) => logs.push((home.clone(), log)),
+                Err(error) => return Again::of(home, error),
+            }
+        }
+        let mut logs = logs.into_iter();
+        let mut counts = logs.next().expect("a partition with two logs has one");
+        for other in logs {
+            let home = other.0.clone();
+            let superfluous = match is_later(&counts.1, &other.1) {
+                Ok(true) => std::mem::replace(&mut counts, other),
+                Ok(false) => other,
+                Err(error) => return Again::of(&home, error),
+            };
+            if let Err(again) = remove_beside(&counts.1, superfluous) {
+                return again;
+            }
+        }
+        Again::Counts(Box::new(counts.1))
+    }
+}
+
+impl Again {
+    fn of(home: &Arc<Directory>, error: StorageError) -> Self {
+        if is_passing(&error) {
+            return Self::NotYet(home.clone(), error);
+        }
+        home.on_error(&error);
+        Self::Unreadable(error)
+    }
+}
+
+/// Gives the log that does not count the name of what is to be removed. Where its disk fails, it is left as a start leaves it.
+fn remove_beside(counts: &Log, (home, mut log): (Arc<Directory>, Log)) -> std::result::Result<(), Again> {
+    let name = PartitionFolder::name_of(counts.topic_partition(), FolderKind::Deleted, Uuid::random(entropy));
+    let removed = log.folder().to_owned();
+    match log.rename_folder(&home.path().join(name)) {
+        Ok(()) => {
+            warn!(
+                log = %counts.topic_partition(), kept = %counts.folder().display(), removed = %removed.display(),
+                "a move between log directories was interrupted"
+            );
+            forget_mark(counts.folder());
+            Ok(())
+        }
+        Err(error) if is_passing(&error) => Err(Again::NotYet(home, error)),
+        Err(error) => {
+            home.on_error(&error);
+            Ok(())
+        }
+    }
+}
+
+/// Whether another time it may go well, and the disk is not to blame.
+pub(super) fn is_passing(error: &StorageError) -> bool {
+    error.is_full() || error.lacks_files()
 }
 
 impl fmt::Display for Doubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unreadable => "one of two logs of a partition cannot be read, and may have records that the other one has not",
-            Self::NoRoom => "there is no room to open both logs of a partition, and it is not known which one has all of its records",
+            Self::NoRoom(_) => {
+                "there is no room, or are no files, to open both logs of a partition, and it is not known which one has all of its \
+                 records"
+            }
             Self::Elsewhere => {
                 "the metadata says that a replica lies in a log directory that is not online, and it was found in another one"
             }
@@ -215,11 +377,14 @@ impl fmt::Display for Doubt {
 }
 
 /// Of two logs that can be read the one that counts, and the other one.
-fn later_first(first: Log, second: Log, offline: &mut Offline<'_>) -> Result<(Log, Log)> {
+fn later_first(first: Log, second: Log) -> ottla_storage::Result<(Log, Log)> {
+    Ok(if is_later(&first, &second)? { (second, first) } else { (first, second) })
+}
+
+/// Whether the second of two logs that can be read counts.
+fn is_later(first: &Log, second: &Log) -> ottla_storage::Result<bool> {
     let (first_end, second_end) = (first.end_offset(), second.end_offset());
-    let mut marked = || offline.unless_of_disk(directory_of(&second), source(second.folder()));
-    let is_later = second_end > first_end || second_end == first_end && marked()?.flatten().is_some();
-    Ok(if is_later { (second, first) } else { (first, second) })
+    Ok(second_end > first_end || second_end == first_end && source(second.folder())?.is_some())
 }
 
 /// From which directory the log in a folder was moved, if a move was interrupted.

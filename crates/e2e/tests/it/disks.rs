@@ -341,6 +341,44 @@ fn what_a_move_has_left_is_served_once_the_directory_that_cannot_be_read_is_take
 }
 
 #[test]
+fn two_logs_of_a_partition_are_settled_when_their_disk_has_room_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let test = "two_logs_of_a_partition_are_settled_when_their_disk_has_room_again";
+    let Some(disk) = small_disk(folder.path(), test) else { return };
+    let [metadata, a, b] = ["metadata", "a", "data/b"].map(|name| folder.path().join(name).display().to_string());
+    let options = options(folder.path()).on(&disk).with(&format!("log.dirs={a},{b}"));
+    let broker = options.with(&format!("metadata.log.dir={metadata}")).with("ottla.disk.reserve.bytes=0").start();
+    let mut client = connect(&broker);
+    assert_eq!(move_to(&mut client, 0, Path::new(&a)), 3, "UNKNOWN_TOPIC_OR_PARTITION");
+    create_topic(&mut client, "t");
+    assert_eq!(produce_to(&mut client, 0, b"moved"), (0, 0));
+    // A copy that has its place, with its mark, beside the log it was made of; to open it, a file is to be written.
+    let options = broker.kill();
+    disk.run(&format!("cp -r {a}/t-0 $0/b/t-0 && printf %s {a} > $0/b/t-0/ottla-moved"));
+    disk.run("echo damaged > $0/b/t-0/leader-epoch-checkpoint");
+    disk.fill();
+    let broker = options.start();
+    let mut client = connect(&broker);
+    let looks = Instant::now();
+    // Longer than from one look at the disk to the next.
+    while looks.elapsed() < Duration::from_secs(3) {
+        assert_eq!(produce_to(&mut client, 0, b"refused"), (KAFKA_STORAGE_ERROR, -1));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    disk.free();
+    until("it is served", || produce_to(&mut client, 0, b"served").0 == 0);
+    assert_eq!(all_offsets(&mut client, 0), [0, 1]);
+    assert_eq!(directories(&mut client), [(0, vec![]), (0, vec![(0, false)])], "the one with the mark counts");
+    let told = broker.log();
+    for once in ["it answers KAFKA_STORAGE_ERROR until there is room", "there was room to find out which"] {
+        assert_eq!(told.matches(once).count(), 1, "{once}: {told}");
+    }
+    assert!(told.lines().filter(|line| line.contains("t-0")).count() < 10, "{told}");
+    let (_, status) = broker.stop();
+    assert!(status.success());
+}
+
+#[test]
 fn partitions_are_made_where_somebody_has_asked_for_them_before() {
     let folder = tempfile::tempdir().expect("a folder");
     let broker = two_directories(folder.path()).start();

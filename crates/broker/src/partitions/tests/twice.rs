@@ -263,3 +263,115 @@ fn partitions_that_lie_only_in_a_directory_that_is_offline_are_known_to_be_there
         assert_eq!(any(), None, "{spoilt}");
     }
 }
+
+/// Has no room for what is to be written when the log in a directory is opened.
+fn take_room(folder: &Path, directory: &str) {
+    let log = folder.join(directory).join("t-0");
+    fs::write(log.join("leader-epoch-checkpoint"), "damaged").unwrap();
+    let unfinished = log.join("leader-epoch-checkpoint.tmp");
+    _ = fs::remove_file(&unfinished);
+    std::os::unix::fs::symlink("/dev/full", unfinished).unwrap();
+}
+
+fn give_room(folder: &Path, directory: &str) {
+    fs::remove_file(folder.join(directory).join("t-0/leader-epoch-checkpoint.tmp")).unwrap();
+}
+
+#[test]
+fn two_logs_for_which_there_was_no_room_are_settled_when_there_is() {
+    let cases = [
+        (holds(3), moved(5, "a"), ("b", 5)),
+        (holds(5), moved(3, "a"), ("a", 5)),
+        (holds(3), moved(3, "a"), ("b", 3)),
+        (moved(5, "b"), holds(3), ("a", 5)),
+        (moved(3, "b"), holds(5), ("b", 5)),
+    ];
+    for (case, (a, b, (home, end))) in cases.into_iter().enumerate() {
+        for full in [&["a"][..], &["b"], &["a", "b"]] {
+            let folder = with(a, b);
+            full.iter().for_each(|directory| take_room(folder.path(), directory));
+            // A stop meanwhile loses nothing.
+            assert_eq!(served(folder.path()), None);
+            let all = in_directories(folder.path(), &NAMES).unwrap();
+            assert_eq!(all.misplaced_at_start(&image_with(Uuid::ZERO)), [], "nobody knows where it lies");
+            let (topic, settings) = topic(folder.path());
+            for _ in 0..2 {
+                let error = all.host(&topic, &settings, 0).unwrap_err();
+                assert!(error.is_full(), "{error}");
+                assert_eq!(all.find("t", 0).err(), Some(ErrorCode::KafkaStorageError));
+                assert!(all.directories().iter().any(|directory| directory.is_full()), "there is room again later");
+                assert!(["a", "b"].iter().all(|directory| folder.path().join(directory).join(LOG).exists()));
+            }
+            full.iter().for_each(|directory| give_room(folder.path(), directory));
+            all.directories().iter().for_each(|directory| _ = directory.on_room(1000, 900, Some(100)));
+            all.host(&topic, &settings, 0).unwrap();
+            let partition = all.find("t", 0).unwrap();
+            let found = (partition.home().path().to_owned(), partition.positions().log_end);
+            assert_eq!(found, (folder.path().join(home), Offset(end)), "case {case}, {full:?}");
+            let other = folder.path().join(if home == "a" { "b" } else { "a" });
+            assert!(!other.join("t-0").exists() && !folder.path().join(home).join("t-0").join(MOVED).exists());
+            append(&partition, &one_record(BatchBuilder::new())).unwrap();
+            drop(partition);
+            close(all).unwrap();
+            assert_eq!(served(folder.path()), Some((home.to_owned(), end + 1)));
+        }
+    }
+}
+
+#[test]
+fn one_of_two_logs_that_turns_out_to_be_unreadable_when_there_is_room_is_not_outdone_by_the_other_one() {
+    for spoilt in ["a", "b"] {
+        let folder = with(holds(3), moved(5, "a"));
+        take_room(folder.path(), "a");
+        let all = in_directories(folder.path(), &NAMES).unwrap();
+        let (topic, settings) = topic(folder.path());
+        all.host(&topic, &settings, 0).unwrap_err();
+        give_room(folder.path(), "a");
+        spoil(&folder.path().join(spoilt).join(LOG));
+        for _ in 0..2 {
+            all.host(&topic, &settings, 0).unwrap_err();
+            assert_eq!(all.find("t", 0).err(), Some(ErrorCode::KafkaStorageError));
+        }
+        assert!(!directory(&all, spoilt).is_online());
+        close(all).ok();
+        heal(&folder.path().join(spoilt).join(LOG));
+        assert_eq!(served(folder.path()), Some(("b".to_owned(), 5)));
+    }
+}
+
+#[test]
+fn a_topic_that_is_deleted_while_there_is_no_room_for_its_two_logs_takes_both_with_it() {
+    let folder = with(holds(3), moved(5, "a"));
+    take_room(folder.path(), "b");
+    let all = in_directories(folder.path(), &NAMES).unwrap();
+    let (old, settings) = topic(folder.path());
+    all.host(&old, &settings, 0).unwrap_err();
+    all.drop_topic("t", 0);
+    assert!(["a", "b"].iter().all(|directory| !folder.path().join(directory).join("t-0").exists()));
+    all.host(&Topic { id: Uuid(8), ..old }, &settings, 0).unwrap();
+    assert_eq!(all.find("t", 0).unwrap().positions().log_end, Offset(0));
+}
+
+#[test]
+fn what_is_settled_when_there_is_room_is_not_served_beside_a_directory_that_may_have_a_better_one() {
+    let folder = with(holds(3), moved(5, "a"));
+    take_room(folder.path(), "b");
+    close(in_directories(folder.path(), &["metadata", "c"]).unwrap()).unwrap();
+    format_blank(folder.path(), "c");
+    spoil(&folder.path().join("c/meta.properties"));
+    let all = in_directories(folder.path(), &["metadata", "a", "b", "c"]).unwrap();
+    let (mut topic, settings) = topic(folder.path());
+    let registration = ottla_metadata::image::Partition { directories: vec![Uuid(47)], ..registration() };
+    topic.partitions.insert(PartitionIndex(0), Arc::new(registration));
+    all.host(&topic, &settings, 0).unwrap_err();
+    give_room(folder.path(), "b");
+    for _ in 0..2 {
+        all.host(&topic, &settings, 0).unwrap_err();
+        assert_eq!(all.find("t", 0).err(), Some(ErrorCode::KafkaStorageError));
+    }
+    assert!(folder.path().join("b").join(LOG).exists());
+}
+
+fn directory<'a>(all: &'a Partitions, name: &str) -> &'a Arc<Directory> {
+    all.directories().iter().find(|directory| directory.path().ends_with(name)).unwrap()
+}
