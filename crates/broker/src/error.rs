@@ -112,6 +112,15 @@ pub enum Error {
         /// One of the partitions.
         partition: String,
     },
+    /// There is no metadata log, or nothing in it, and a log directory that cannot be read may hold partitions.
+    UnreadBesideBlank {
+        /// Where the metadata log was looked for.
+        path: PathBuf,
+        /// The log directory.
+        directory: PathBuf,
+        /// Why it cannot be read.
+        failure: String,
+    },
     /// A file or thread could not be made.
     Io {
         /// What was tried.
@@ -232,6 +241,15 @@ impl fmt::Display for Error {
                  strays. Is metadata.log.dir set to the right directory, and mounted? To begin a new cluster, set log.dirs \
                  to an empty directory",
                 path.display()
+            ),
+            Self::UnreadBesideBlank { path, directory, failure } => write!(
+                f,
+                "nothing is in the metadata log in {}, though this node was formatted before, and {} cannot be read ({failure}): if \
+                 it holds partitions, a cluster that begins anew would set them aside as strays. Is metadata.log.dir set to the \
+                 right directory, and mounted? If this cluster has no records yet, start it when that log directory can be read, \
+                 or without it in log.dirs",
+                path.display(),
+                directory.display()
             ),
             Self::Io { what, source } => write!(f, "cannot {what}: {source}"),
         }

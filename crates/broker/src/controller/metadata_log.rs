@@ -68,18 +68,28 @@ pub struct LogExtent {
     pub end: Offset,
 }
 
+/// What there is, or may be, in the log directories that only metadata can give to a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// A log of this partition.
+    Partition(TopicPartition),
+    /// A directory that cannot be read, of a node that was formatted before this start: that it can be listed, or that nothing is in
+    /// the list, is no proof that nothing lies there, as of a disk that is not mounted.
+    Unread {
+        /// Which one.
+        directory: PathBuf,
+        /// Why not.
+        failure: String,
+    },
+}
+
 impl MetadataLog {
     /// Opens the log, reads all of it, and begins a new epoch.
     ///
     /// # Errors
     /// `LostMetadata` where there is none, or nothing in it, though there are partitions, of which `found` is one: they would be
-    /// taken for strays. Nothing is written into it then.
-    pub fn open(
-        config: &Config,
-        cluster_id: &str,
-        found: Option<&TopicPartition>,
-        now_ms: Timestamp,
-    ) -> Result<(Self, Image)> {
+    /// taken for strays. `UnreadBesideBlank` where there may be some. Nothing is written into it then.
+    pub fn open(config: &Config, cluster_id: &str, found: Option<&Found>, now_ms: Timestamp) -> Result<(Self, Image)> {
         let folder = config.metadata_log_dir.join(TopicPartition::new(TOPIC, 0).to_string());
         if !os::exists(&folder).map_err(StorageError::io("look for", &folder))? {
             check_not_lost(&folder, found)?;
@@ -95,7 +105,7 @@ impl MetadataLog {
         folder: &Path,
         config: &Config,
         cluster_id: &str,
-        found: Option<&TopicPartition>,
+        found: Option<&Found>,
         now_ms: Timestamp,
     ) -> Result<(Self, Image)> {
         let extent = intact::check(folder)?;
@@ -359,9 +369,13 @@ pub fn check_location<'d>(config: &Config, directories: impl Iterator<Item = &'d
     Ok(())
 }
 
-fn check_not_lost(folder: &Path, found: Option<&TopicPartition>) -> Result<()> {
+fn check_not_lost(folder: &Path, found: Option<&Found>) -> Result<()> {
+    let path = folder.to_owned();
     match found {
-        Some(partition) => Err(Error::LostMetadata { path: folder.to_owned(), partition: partition.to_string() }),
+        Some(Found::Partition(partition)) => Err(Error::LostMetadata { path, partition: partition.to_string() }),
+        Some(Found::Unread { directory, failure }) => {
+            Err(Error::UnreadBesideBlank { path, directory: directory.clone(), failure: failure.clone() })
+        }
         None => Ok(()),
     }
 }
@@ -479,7 +493,7 @@ mod tests {
     fn where_there_are_partitions_a_log_that_says_nothing_is_lost_at_every_start() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("__cluster_metadata-0");
-        let partition = TopicPartition::new("t", 0);
+        let partition = Found::Partition(TopicPartition::new("t", 0));
         let open_beside = |found| MetadataLog::open(&config(folder.path()), "cluster", found, 1).map(drop);
         for _ in 0..2 {
             assert!(matches!(open_beside(Some(&partition)), Err(Error::LostMetadata { .. })));
@@ -497,6 +511,9 @@ mod tests {
             let error = open_beside(Some(&partition)).expect_err("it was formatted, and no more");
             assert!(matches!(error, Error::LostMetadata { .. }), "{error}");
         }
+        let unread = Found::Unread { directory: "/data/b".into(), failure: "it is not mounted".to_owned() };
+        let error = open_beside(Some(&unread)).expect_err("nobody knows what lies there");
+        assert!(error.to_string().contains("/data/b cannot be read (it is not mounted)"), "{error}");
         open_beside(None).expect("a new cluster");
         let error = open_beside(Some(&partition)).expect_err("an epoch has begun, and nothing else is there");
         assert!(matches!(error, Error::LostMetadata { .. }), "{error}");

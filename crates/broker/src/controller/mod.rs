@@ -188,7 +188,8 @@ impl Host {
     /// Opens the metadata log. Nothing is published yet.
     ///
     /// # Errors
-    /// `LostMetadata` where there is none, though there are partitions: they would be taken for strays.
+    /// `LostMetadata` where there is none, though there are partitions: they would be taken for strays; `UnreadBesideBlank` where
+    /// there may be some.
     pub fn open(config: Arc<Config>, cluster_id: &str, publisher: Publisher) -> Result<Self> {
         let found = publisher.partitions.any_found();
         let (log, image) = MetadataLog::open(&config, cluster_id, found.as_ref(), clock::now_ms())?;

@@ -43,6 +43,7 @@ use self::mover::Moves;
 use self::moving::Begun;
 use self::partition::Partition;
 use crate::config::Config;
+use crate::controller::metadata_log::Found;
 use crate::metrics::{Totals, Traffic};
 use crate::node::entropy;
 use crate::seldom::Seldom;
@@ -101,6 +102,8 @@ pub struct Partitions {
     rivals: Mutex<Vec<Rival>>,
     /// Replicas that lie in another directory than the metadata says.
     misplaced: Mutex<Vec<PlacedReplica>>,
+    /// This start has given the node its papers: no directory that could be read had any.
+    is_formatted_now: bool,
     /// The partitions that were there before the broker was started are hosted.
     has_started: AtomicBool,
     producer_id_expiration_ms: AtomicI64,
@@ -138,6 +141,7 @@ impl Partitions {
             doubtful: Mutex::new(loaded.doubtful),
             rivals: Mutex::new(loaded.rivals),
             misplaced: Mutex::default(),
+            is_formatted_now: loaded.is_formatted_now,
             has_started: AtomicBool::new(false),
             producer_id_expiration_ms: AtomicI64::new(config.running.get().producer_id_expiration_ms),
             topics: RwLock::default(),
@@ -293,10 +297,6 @@ impl Partitions {
     fn doubt(&self, name: &TopicPartition, log: &Log, known: Uuid) {
         let offline = self.directories.iter().filter(|directory| !directory.is_online());
         let offline: Vec<String> = offline.map(|directory| directory.path().display().to_string()).collect();
-        tracing::error!(
-            log = %name, found = %log.folder().display(), directory_id = %known, offline = %offline.join(", "),
-            "{}: it answers KAFKA_STORAGE_ERROR. Start the broker again when all log directories can be read; or, if those that are \
-             offline are lost, without them in log.dirs: then what was found is served, with the records that it has", Doubt::Elsewhere
     /// The same of a log that was only found now.
     fn doubt_if_elsewhere(&self, name: &TopicPartition, registration: &image::Partition) {
         let known = registration.directory(self.local).filter(|known| self.may_be_offline(*known));
@@ -310,6 +310,10 @@ impl Partitions {
         matches!(self.doubtful().get(name), Some(Doubt::NoRoom(_)))
     }
 
+        tracing::error!(
+            log = %name, found = %log.folder().display(), directory_id = %known, offline = %offline.join(", "),
+            "{}: it answers KAFKA_STORAGE_ERROR. Start the broker again when all log directories can be read; or, if those that are \
+             offline are lost, without them in log.dirs: then what was found is served, with the records that it has", Doubt::Elsewhere
         );
         self.doubtful().insert(name.clone(), Doubt::Elsewhere);
     }
@@ -488,13 +492,14 @@ impl Partitions {
     }
 
     /// One of the logs that were found on the disk and are not hosted yet, if there are any; it may be one that could not be opened,
-    /// or that lies in a directory that is offline, as far as that can be listed.
-    pub fn any_found(&self) -> Option<TopicPartition> {
+    /// or that lies in a directory that is offline, as far as that can be listed. Else such a directory, unless this node was
+    /// formatted just now: one that held partitions of it would have had its papers.
+    pub fn any_found(&self) -> Option<Found> {
         let found = self.found().keys().next().cloned();
         let found = found.or_else(|| self.unopened().keys().next().cloned());
-        let mut offline = self.directories.iter().filter(|directory| !directory.is_online());
-        found.or_else(|| {
-            offline.find_map(|directory| {
+        let offline = || self.directories.iter().filter(|directory| !directory.is_online());
+        let found = found.or_else(|| {
+            offline().find_map(|directory| {
                 let folders = LogDirectory::partitions_in(directory.path()).unwrap_or_default();
                 let log = folders
                     .into_iter()
@@ -512,6 +517,12 @@ impl Partitions {
             let topic = image.topic(&name.topic);
             let claimed = topic.and_then(|topic| topic.partitions.get(&name.partition));
             if !claimed.is_some_and(|partition| partition.is_replica(self.local)) {
+        });
+        found.map(Found::Partition).or_else(|| {
+            let unread =
+                offline().find_map(|directory| Some((directory.path().to_owned(), directory.failure()?.to_owned())));
+            let unread = unread.filter(|_| !self.is_formatted_now);
+            unread.map(|(directory, failure)| Found::Unread { directory, failure })
                 return Ok(false);
             }
             let id = read_partition_metadata(log.folder())?;

@@ -50,6 +50,8 @@ pub struct Loaded {
     pub blank: BlankDirectories,
     /// The cluster they belong to.
     pub cluster_id: String,
+    /// No directory that can be read belonged to one before this start.
+    pub is_formatted_now: bool,
     /// Every partition's log.
     pub logs: BTreeMap<TopicPartition, Log>,
     /// Those that could not be opened because there is no room on their disk.
@@ -134,7 +136,7 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
     let has_its_own = !config.log_dirs.contains(metadata_path);
     let metadata_directory = has_its_own.then(|| LogDirectory::lock(metadata_path)).transpose()?;
     let all_directories: Vec<_> = directories.iter().chain(&metadata_directory).collect();
-    let Identified { cluster_id, mut directory_ids, blank } = identify(config, &all_directories, &mut random)?;
+    let Identified { cluster_id, is_new, mut directory_ids, blank } = identify(config, &all_directories, &mut random)?;
     directory_ids.truncate(directories.len());
     check_location(config, directories.iter().map(LogDirectory::path))?;
     let producers = ProducerCount::default();
@@ -154,6 +156,7 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
         directory_ids,
         blank,
         cluster_id,
+        is_formatted_now: is_new,
         logs,
         unopened: opened.unopened,
         doubtful: opened.doubtful,
@@ -167,6 +170,7 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
 
 struct Identified {
     cluster_id: String,
+    is_new: bool,
     directory_ids: Vec<Uuid>,
     blank: Vec<(PathBuf, MetaProperties)>,
 }
@@ -392,11 +396,11 @@ fn open_all(
         }
     }
     settled.remove_superfluous(&mut logs, &mut unopened, offline)?;
+    settled.note_candidates(&listed.twice, &listed.logs);
     if !listed.logs.is_empty() {
         info!(logs = listed.logs.len(), clean = listed.all_clean, took = ?begun.elapsed(), "opened the logs");
     }
     let Listed { rivals, futures, high_watermarks, previous_broker_epoch, all_clean, .. } = listed;
-    settled.note_candidates(&listed.twice, &listed.logs);
     let previous_broker_epoch = previous_broker_epoch.filter(|_| all_clean && offline.failures.is_empty());
     Ok(Opened { logs, unopened, doubtful: settled.doubtful, rivals, futures, high_watermarks, previous_broker_epoch })
 }
@@ -444,7 +448,7 @@ fn identify(config: &Config, directories: &[&LogDirectory], random: &mut impl Fn
             format(&path, &papers)?;
         }
     }
-    Ok(Identified { cluster_id, directory_ids, blank })
+    Ok(Identified { cluster_id, is_new, directory_ids, blank })
 }
 
 fn format(path: &Path, papers: &MetaProperties) -> Result<()> {

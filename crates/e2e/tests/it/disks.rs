@@ -379,6 +379,31 @@ fn two_logs_of_a_partition_are_settled_when_their_disk_has_room_again() {
 }
 
 #[test]
+fn a_node_that_was_formatted_does_not_begin_anew_beside_a_directory_that_cannot_be_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [metadata, a, b] = ["metadata", "a", "b"].map(|name| folder.path().join(name));
+    let options = options(folder.path())
+        .with(&format!("log.dirs={},{}", a.display(), b.display()))
+        .with(&format!("metadata.log.dir={}", metadata.display()));
+    // A new cluster, of which one disk is not well from the beginning.
+    fs::create_dir(&b).expect("the folder is ours");
+    std::os::unix::fs::symlink("meta.properties", b.join("meta.properties")).expect("the folder is ours");
+    let broker = options.start();
+    let mut client = connect(&broker);
+    create_topic(&mut client, "t");
+    assert_eq!(produce_to(&mut client, 0, b"kept"), (0, 0));
+    let (options, _) = broker.stop();
+    fs::remove_dir_all(metadata.join("__cluster_metadata-0")).expect("it is there");
+    fs::rename(a.join("t-0"), folder.path().join("kept")).expect("it is there");
+    for _ in 0..2 {
+        let (_, refused) = options.try_start().map(drop).expect_err("there may be partitions");
+        assert!(refused.contains("cannot be read") && refused.contains("or without it in log.dirs"), "{refused}");
+    }
+    fs::remove_file(b.join("meta.properties")).expect("it is there");
+    options.start();
+}
+
+#[test]
 fn partitions_are_made_where_somebody_has_asked_for_them_before() {
     let folder = tempfile::tempdir().expect("a folder");
     let broker = two_directories(folder.path()).start();

@@ -3,6 +3,7 @@
 
 use super::super::moving::MOVED;
 use super::*;
+use crate::controller::metadata_log::Found;
 
 const NAMES: [&str; 3] = ["metadata", "a", "b"];
 const LOG: &str = "t-0/00000000000000000000.log";
@@ -255,13 +256,31 @@ fn partitions_that_lie_only_in_a_directory_that_is_offline_are_known_to_be_there
         let folder = with(holds(3), holds(0));
         fs::remove_dir_all(folder.path().join("b/t-0")).unwrap();
         let any = || in_directories(folder.path(), &NAMES).unwrap().any_found();
-        let t = Some(TopicPartition::new("t", 0));
+        let t = Some(Found::Partition(TopicPartition::new("t", 0)));
         assert_eq!(any(), t);
         spoil(&folder.path().join("a").join(spoilt));
         assert_eq!(any(), t, "{spoilt}");
         fs::remove_dir_all(folder.path().join("a/t-0")).unwrap();
-        assert_eq!(any(), None, "{spoilt}");
+        // The log that could not be read is gone, and its directory is well; or nobody knows what lies there.
+        let unread = |found| matches!(found, Some(Found::Unread { directory, .. }) if directory.ends_with("a"));
+        match spoilt {
+            LOG => assert_eq!(any(), None),
+            _ => assert!(unread(any())),
+        }
     }
+}
+
+#[test]
+fn a_directory_that_cannot_be_read_says_nothing_of_a_node_that_is_formatted_just_now() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("a")).unwrap();
+    let papers = folder.path().join("a/meta.properties");
+    std::os::unix::fs::symlink("meta.properties", &papers).unwrap();
+    let any = || in_directories(folder.path(), &NAMES).unwrap().any_found();
+    assert_eq!(any(), None);
+    assert!(matches!(any(), Some(Found::Unread { .. })), "that was the start before");
+    fs::remove_file(papers).unwrap();
+    assert_eq!(any(), None);
 }
 
 /// Has no room for what is to be written when the log in a directory is opened.
