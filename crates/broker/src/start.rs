@@ -439,6 +439,7 @@ fn join_cluster(
     let epoch = epoch_of(host.handle(Command::RegisterBroker(register.clone()))?).map_err(refused)?;
     // Before it leads: in a directory that is not there, it cannot.
     host.note_places()?;
+    host.note_cordoned()?;
     match host.handle(Command::UnfenceBroker(UnfenceBroker { id: config.node_id, epoch }))? {
         Answer::UnfenceBroker(Ok(())) => {}
         other => return Err(refused(format!("{other:?}"))),

@@ -3,7 +3,7 @@
 //!
 //! A wish for a replica that is not on this broker yet is refused, and remembered for when it is made.
 //!
-//! v2 flexible.
+//! v2 flexible. A directory that is cordoned takes nothing (KIP-1066), not even what lies there.
 //! Differs from Kafka: nothing known.
 
 use std::borrow::Cow;
@@ -70,6 +70,9 @@ fn alter(request: &Request<'_>, topic: &str, index: i32, path: &str) -> ErrorCod
     let Some(target) = partitions.directories().iter().find(|directory| directory.path() == Path::new(path)) else {
         return ErrorCode::LogDirNotFound;
     };
+    if target.is_cordoned() {
+        return ErrorCode::InvalidReplicaAssignment;
+    }
     match partitions.find(topic, index) {
         Ok(partition) => match partitions.move_to(&partition, target, clock::now_ms()) {
             Ok(()) => ErrorCode::None,

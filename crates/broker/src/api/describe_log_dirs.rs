@@ -1,11 +1,13 @@
 //! DescribeLogDirs (key 35, versions 1-5): what lies in each log directory, and how much room is left (KIP-113, KIP-827).
 //!
-//! v2 flexible. v3 an error for all. v4 total and usable bytes. v5 cordoned directories (KIP-1066): there are none.
+//! v2 flexible. v3 an error for all. v4 total and usable bytes. v5 cordoned directories (KIP-1066), where
+//! the metadata.version knows of them.
 //! Differs from Kafka: nothing known.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use ottla_metadata::controller::may_cordon;
 use ottla_protocol::ApiKey;
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
@@ -44,12 +46,14 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
 
 fn describe(request: &Request<'_>, directory: &Directory, wanted: &Wanted<'_>) -> DescribeLogDirsResult<'static> {
     let log_dir = || Cow::Owned(directory.path().to_string_lossy().into_owned());
+    let is_cordoned = || directory.is_cordoned() && may_cordon(&request.node.image());
     if !directory.is_online() {
         return DescribeLogDirsResult {
             error_code: ErrorCode::KafkaStorageError.code(),
             log_dir: log_dir(),
             total_bytes: UNKNOWN,
             usable_bytes: UNKNOWN,
+            is_cordoned: is_cordoned(),
             ..Default::default()
         };
     }
@@ -93,6 +97,6 @@ fn describe(request: &Request<'_>, directory: &Directory, wanted: &Wanted<'_>) -
         topics: topics.into_iter().map(topic).collect(),
         total_bytes,
         usable_bytes,
-        is_cordoned: false,
+        is_cordoned: is_cordoned(),
     }
 }

@@ -6,13 +6,13 @@
 //! ```
 //!
 //! Differs from Kafka: there are no Java classes here, so that a class other than the default is never found; listeners
-//! and cordoned directories stay as they were at the start.
+//! stay as they were at the start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_metadata::settings::{Dynamic, Kind};
 
-use super::rules::MIN_DEDUPE_BYTES_A_THREAD;
+use super::rules::{MIN_DEDUPE_BYTES_A_THREAD, check_cordoned};
 use super::{Config, Written, table};
 
 /// Keys of TLS that are read again while the broker runs, each only for one listener.
@@ -135,6 +135,11 @@ fn check_value(key: &str, text: &str) -> Result<(), String> {
         return Ok(());
     };
     let value = setting.parse(text)?;
+    // At the start they count once.
+    let mut known = BTreeSet::new();
+    if setting.kind == Kind::List && !text.split(',').all(|item| known.insert(item.trim())) {
+        return Err(format!("Configuration '{base}' values must not be duplicated."));
+    }
     match (setting.kind, value.text()) {
         (Kind::Class, Some(class)) if Some(class) != setting.default => {
             Err(format!("Invalid value {class} for configuration {base}: Class {class} could not be found."))
@@ -185,20 +190,7 @@ fn check_rules(after: &Written, before: &Written) -> Result<(), String> {
             "This broker cannot change its listeners while it runs: restart it with other listeners.".to_owned()
         );
     }
-    let directories = [after.list("log.dirs"), after.list("log.dir")].concat();
-    let cordoned = after.list("cordoned.log.dirs");
-    let missing: Vec<_> =
-        cordoned.iter().filter(|cordoned| *cordoned != "*" && !directories.contains(cordoned)).cloned().collect();
-    if !missing.is_empty() {
-        let missing = missing.join(", ");
-        return failed(&format!(
-            "All entries in cordoned.log.dirs must be present in log.dirs or log.dir. Missing entries : {missing}"
-        ));
-    }
-    if !cordoned.is_empty() {
-        return Err("This broker cannot cordon its log directories.".to_owned());
-    }
-    Ok(())
+    check_cordoned(after).or_else(|why| failed(&why))
 }
 
 /// What a part of the broker would refuse.

@@ -1,7 +1,7 @@
 //! What must hold between values, beyond the bounds of each: relations of numbers, the node's place in its cluster, and
 //! keys whose effect this version does not have though leaving it out silently would do harm.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::error::{ConfigError, Warning};
 use super::listeners::host_and_port;
@@ -36,6 +36,10 @@ const LESS_THAN: &[(&str, &str)] = &[
     ("group.streams.heartbeat.interval.ms", "group.streams.session.timeout.ms"),
 ];
 
+const CORDONED: &str = "cordoned.log.dirs";
+/// In the place of all log directories.
+const ALL: &str = "*";
+
 /// Compaction needs more memory for keys than this, for each of its threads.
 pub(super) const MIN_DEDUPE_BYTES_A_THREAD: i64 = 1 << 20;
 
@@ -62,6 +66,7 @@ pub fn check(written: &Written) -> Result<(), ConfigError> {
     check_quorum(written)?;
     check_missing_features(written)?;
     check_log_dirs(written)?;
+    check_cordoned(written).map_err(|reason| written.error(CORDONED, reason))?;
     check_names(written)?;
     check_numbers(written)
 }
@@ -126,12 +131,6 @@ fn check_missing_features(written: &Written) -> Result<(), ConfigError> {
     if !written.list("config.providers").is_empty() {
         return refuse("config.providers", "this version has no config providers yet; it would take ${...} literally");
     }
-    if !written.list("cordoned.log.dirs").is_empty() {
-        return refuse(
-            "cordoned.log.dirs",
-            "this version cannot cordon log directories yet: they would take new partitions",
-        );
-    }
     if written.boolean("remote.log.storage.system.enable") {
         return refuse("remote.log.storage.system.enable", "this version has no remote storage yet");
     }
@@ -148,6 +147,37 @@ fn check_log_dirs(written: &Written) -> Result<(), ConfigError> {
         }
     }
     Ok(())
+}
+
+/// Whether the directories that take no new replicas are all there (KIP-1066). The words are Kafka's.
+pub(super) fn check_cordoned(written: &Written) -> Result<(), String> {
+    let cordoned = written.list(CORDONED);
+    if cordoned.iter().any(|directory| directory == ALL) {
+        return match cordoned.len() {
+            1 => Ok(()),
+            _ => Err(format!("When {CORDONED} is set to {ALL}, it must not contain other values")),
+        };
+    }
+    let directories = log_dirs(written);
+    let missing: Vec<_> = cordoned.into_iter().filter(|directory| !directories.contains(directory)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let missing = missing.join(", ");
+    Err(format!("All entries in {CORDONED} must be present in log.dirs or log.dir. Missing entries : {missing}"))
+}
+
+/// The directories that take no new replicas.
+pub(super) fn cordoned(written: &Written) -> Vec<PathBuf> {
+    let cordoned = written.list(CORDONED);
+    let is_all = cordoned.iter().any(|directory| directory == ALL);
+    let paths = if is_all { log_dirs(written) } else { cordoned };
+    paths.into_iter().map(PathBuf::from).collect()
+}
+
+fn log_dirs(written: &Written) -> Vec<String> {
+    let directories = written.list("log.dirs");
+    if directories.is_empty() { written.list("log.dir") } else { directories }
 }
 
 fn check_names(written: &Written) -> Result<(), ConfigError> {

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Duration;
 
 use super::limits::HostLimits;
-use super::{Values, Written};
+use super::{Values, Written, rules};
 
 const CREATION_RATE: &str = "max.connection.creation.rate";
 
@@ -30,6 +31,8 @@ pub struct Running {
     pub alter_log_dirs_bytes_per_s: Option<u64>,
     /// `ottla.disk.reserve.bytes`; `None` where it depends on the volume.
     pub disk_reserve_bytes: Option<u64>,
+    /// `cordoned.log.dirs`: those that take no new replicas.
+    pub cordoned_log_dirs: Vec<PathBuf>,
     /// `log.cleaner.*`.
     pub cleaner: CleanerSettings,
 }
@@ -86,6 +89,7 @@ impl Running {
                 .optional_number("replica.alter.log.dirs.io.max.bytes.per.second")
                 .and_then(|bytes| u64::try_from(bytes).ok()),
             disk_reserve_bytes: u64::try_from(written.number("ottla.disk.reserve.bytes")).ok(),
+            cordoned_log_dirs: rules::cordoned(written),
             cleaner: CleanerSettings::new(written),
         }
     }

@@ -258,7 +258,6 @@ fn what_this_version_lacks_is_refused_where_it_matters() {
             "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "config.providers=env",
             "remote.log.storage.system.enable=true",
-            "cordoned.log.dirs=*",
             "group.coordinator.rebalance.protocols=consumer",
             "early.start.listeners=NONE",
             "controller.quorum.voters=1@localhost:9093",
@@ -275,7 +274,6 @@ fn what_this_version_lacks_is_refused_where_it_matters() {
             server.properties line 4: authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer: this version has no authorisation yet; it would let everybody in
             server.properties line 4: config.providers=env: this version has no config providers yet; it would take ${...} literally
             server.properties line 4: remote.log.storage.system.enable=true: this version has no remote storage yet
-            server.properties line 4: cordoned.log.dirs=*: this version cannot cordon log directories yet: they would take new partitions
             server.properties line 4: group.coordinator.rebalance.protocols=consumer: must have classic among them
             server.properties line 4: early.start.listeners=NONE: listeners has no NONE
             ok
@@ -286,6 +284,40 @@ fn what_this_version_lacks_is_refused_where_it_matters() {
             server.properties line 4: controller.quorum.bootstrap.servers=a:1,b:1: this version runs one node only; a quorum of several comes later
         "#]],
     );
+}
+
+#[test]
+fn directories_are_cordoned_that_are_there() {
+    check(
+        &[
+            "cordoned.log.dirs=*",
+            "cordoned.log.dirs=",
+            "log.dirs=/a,/b\ncordoned.log.dirs=/b , /a",
+            "log.dirs=/a,/b\ncordoned.log.dirs=/b,/c,/a/",
+            "log.dirs=/a,/b\ncordoned.log.dirs=*,/a",
+            "log.dirs=/a,/b\ncordoned.log.dirs=/a,",
+            "log.dir=/a\ncordoned.log.dirs=/a",
+            "log.dirs=/a\nlog.dir=/b\ncordoned.log.dirs=/b",
+        ],
+        &expect![[r#"
+            ok
+            ok
+            ok
+            server.properties line 5: cordoned.log.dirs=/b,/c,/a/: All entries in cordoned.log.dirs must be present in log.dirs or log.dir. Missing entries : /c, /a/
+            server.properties line 5: cordoned.log.dirs=*,/a: When cordoned.log.dirs is set to *, it must not contain other values
+            server.properties line 5: cordoned.log.dirs=/a,: values must not be empty.
+            ok
+            server.properties line 6: cordoned.log.dirs=/b: All entries in cordoned.log.dirs must be present in log.dirs or log.dir. Missing entries : /b
+        "#]],
+    );
+    let cordoned = |own: &[(&str, &str)]| {
+        let (config, _) = load(&format!("{LEAST}log.dirs=/a,/b\ncordoned.log.dirs=/a\n")).unwrap();
+        config.running.take_over(&config.values(&map(own), &BTreeMap::new())).cordoned_log_dirs.clone()
+    };
+    assert_eq!(cordoned(&[]), [Path::new("/a")]);
+    assert_eq!(cordoned(&[("cordoned.log.dirs", "/b")]), [Path::new("/b")]);
+    assert_eq!(cordoned(&[("cordoned.log.dirs", "*")]), [Path::new("/a"), Path::new("/b")]);
+    assert!(cordoned(&[("cordoned.log.dirs", "")]).is_empty());
 }
 
 #[test]
@@ -587,7 +619,12 @@ fn a_running_broker_refuses_the_rest_in_kafkas_words() {
         (&[("log.retention.ms", "0")], false),
         (&[("max.connections.per.ip", "0")], false),
         (&[("metric.reporters", "a.B")], false),
-        (&[("cordoned.log.dirs", "/tmp/kafka-logs")], false),
+        (&[("cordoned.log.dirs", "/none,/tmp/kafka-logs,/neither")], false),
+        (&[("cordoned.log.dirs", "*,/tmp/kafka-logs")], false),
+        (&[("cordoned.log.dirs", "/tmp/kafka-logs,")], false),
+        (&[("cordoned.log.dirs", "/tmp/kafka-logs, /tmp/kafka-logs")], false),
+        (&[("log.cleanup.policy", "delete,delete")], true),
+        (&[("cordoned.log.dirs", "/tmp/kafka-logs")], true),
     ] {
         writeln!(refused, "{}", dynamic_change(pairs, for_all).unwrap_err()).unwrap();
     }
@@ -608,7 +645,12 @@ fn a_running_broker_refuses_the_rest_in_kafkas_words() {
         requirement failed: log.retention.ms must be unlimited (-1) or, greater than or equal to 1
         requirement failed: max.connections.per.ip can be set to zero only if max.connections.per.ip.overrides property is set.
         Invalid value org.apache.kafka.common.config.ConfigException: Validation of dynamic config update of Set(metric.reporters) failed with class class kafka.server.DynamicMetricsReporters for configuration Invalid dynamic configuration
-        This broker cannot cordon its log directories.
+        requirement failed: All entries in cordoned.log.dirs must be present in log.dirs or log.dir. Missing entries : /none, /neither
+        requirement failed: When cordoned.log.dirs is set to *, it must not contain other values
+        Configuration 'cordoned.log.dirs' values must not be empty.
+        Configuration 'cordoned.log.dirs' values must not be duplicated.
+        Configuration 'log.cleanup.policy' values must not be duplicated.
+        Cannot update these configs at default cluster level, broker id must be specified: [cordoned.log.dirs]
     "#]]
     .assert_eq(&refused);
 }

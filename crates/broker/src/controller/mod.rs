@@ -25,9 +25,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ottla_base::{BrokerEpoch, Shard};
+use ottla_base::{BrokerEpoch, Shard, Uuid};
 use ottla_metadata::controller::{
-    Answer, AssignDirectories, Command, Controller as Machine, Effect, Input, PlacedReplica, Ticket,
+    Answer, AssignDirectories, Command, Controller as Machine, CordonDirectories, Effect, Input, PlacedReplica, Ticket,
+    may_cordon,
 };
 use ottla_metadata::image::Image;
 use ottla_protocol::error::ErrorCode;
@@ -241,6 +242,23 @@ impl Host {
         misplaced.chunks(ASSIGNED_AT_ONCE).try_for_each(|replicas| self.assign(replicas.to_vec()))
     }
 
+    /// Notes which of the directories of this broker take no new replicas, if its registration says otherwise.
+    pub fn note_cordoned(&mut self) -> Result<()> {
+        let id = self.config.node_id;
+        let Some(broker) = self.machine.image().broker(id) else { return Ok(()) };
+        let (epoch, directories) = (broker.epoch, self.publisher.partitions.cordoned_ids());
+        let is_known = |known: &Vec<Uuid>| {
+            known.len() == directories.len() && directories.iter().all(|directory| known.contains(directory))
+        };
+        if broker.cordoned_log_dirs.as_ref().is_some_and(is_known) || !may_cordon(self.machine.image()) {
+            return Ok(());
+        }
+        let command = Command::CordonDirectories(CordonDirectories { id, epoch, directories });
+        let (_, changes) = self.carry_out(command)?;
+        self.unasked.append(changes);
+        Ok(())
+    }
+
     /// Notes in the metadata in which directories replicas of this broker lie.
     fn assign(&mut self, replicas: Vec<PlacedReplica>) -> Result<()> {
         let id = self.config.node_id;
@@ -332,7 +350,14 @@ impl Host {
     /// # Errors
     /// The metadata log takes no more.
     fn answer(&mut self, command: Command, answer: Answering, back: &Sender<Asked>) -> Result<()> {
-        match self.carry_out(command) {
+        let carried_out = self.carry_out(command);
+        // Before whoever has changed that is answered: what he asks for next goes by it.
+        if carried_out.is_ok()
+            && let Err(failure) = self.note_cordoned()
+        {
+            self.unless_fatal(failure)?;
+        }
+        match carried_out {
             Ok((decided, changes)) if changes.is_empty() => answer(Ok(decided)),
             Ok((decided, changes)) => self.begin(changes, Some((decided, answer)), back),
             Err(failure) => {

@@ -55,6 +55,7 @@ impl Publisher {
             }
             self.partitions.set_producer_id_expiration_ms(running.producer_id_expiration_ms);
         }
+        self.partitions.cordon(&self.config.running.get().cordoned_log_dirs);
         self.limit_rates(newer, &delta.client_quotas);
         // Of a topic without a replica here, the name is known nevertheless where its settings were changed.
         let deleted = delta.deleted_topics.iter().map(|topic| &topic.name);

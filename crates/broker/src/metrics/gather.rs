@@ -97,10 +97,19 @@ fn directories(partitions: &Partitions, page: &mut Page) {
         &[],
         directories.iter().filter(|directory| !directory.is_online()).count(),
     );
+    page.gauge(
+        "kafka_log_logmanager_cordonedlogdirectorycount",
+        "Log directories that take no new partitions.",
+        &[],
+        directories.iter().filter(|directory| directory.is_cordoned()).count(),
+    );
     for directory in directories {
         let labels: Labels<'_> = &[("logDirectory", &directory.path().display())];
         let is_offline = u8::from(!directory.is_online());
         page.gauge("kafka_log_logmanager_logdirectoryoffline", "Whether the directory has failed.", labels, is_offline);
+        let is_cordoned = u8::from(directory.is_cordoned());
+        let help = "Whether the directory takes no new partitions.";
+        page.gauge("kafka_log_logmanager_logdirectorycordoned", help, labels, is_cordoned);
     }
     page.gauge(
         "ottla_log_directories_full",

@@ -43,6 +43,8 @@ pub struct Directory {
     pub flusher: Flusher,
     /// Has it on the disk where its logs start.
     pub starts_moved: StartsMoved,
+    /// It takes no new replicas (KIP-1066).
+    is_cordoned: AtomicBool,
     is_full: AtomicBool,
     /// That was found by a look, or by a write that found no room; and not only by counting what was written since.
     was_found_full: AtomicBool,
@@ -92,6 +94,7 @@ impl Directory {
             id,
             flusher: Flusher::default(),
             starts_moved: StartsMoved::default(),
+            is_cordoned: AtomicBool::new(false),
             is_full: AtomicBool::new(false),
             was_found_full: AtomicBool::new(false),
             room_bytes: AtomicI64::new(i64::MAX),
@@ -145,6 +148,22 @@ impl Directory {
     /// Why it is offline, if it is.
     pub fn failure(&self) -> Option<&str> {
         self.failure.get().map(String::as_str)
+    }
+
+    /// Whether it takes no new replicas, because its owner has said so; those that are there go on.
+    pub fn is_cordoned(&self) -> bool {
+        self.is_cordoned.load(Ordering::Relaxed)
+    }
+
+    /// Says so, or takes that back.
+    pub fn cordon(&self, is_cordoned: bool) {
+        if self.is_cordoned.swap(is_cordoned, Ordering::Relaxed) != is_cordoned {
+            let directory = self.path.display();
+            match is_cordoned {
+                true => tracing::info!(%directory, "the log directory takes no new partitions (cordoned.log.dirs)"),
+                false => tracing::info!(%directory, "the log directory takes new partitions again"),
+            }
+        }
     }
 
     /// Whether it takes no records of clients for want of room.

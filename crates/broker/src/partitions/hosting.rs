@@ -612,14 +612,19 @@ impl Partitions {
         })
     }
 
-    /// The directory with the fewest partitions takes the next one, as in Kafka; one that is full only if all are. `placed`
-    /// begins empty, and says then how many each has, with those of a topic that is being announced.
+    /// The directory with the fewest partitions takes the next one, as in Kafka; one that is full only if all are. Those that are
+    /// cordoned take none, but for the first of them where there is no other: the partition was placed on this broker before, or by a
+    /// metadata.version that knows nothing of it. `placed` begins empty, and says then how many each has, with those of a topic
+    /// that is being announced.
     fn emptiest_directory(&self, placed: &mut Vec<usize>) -> ottla_storage::Result<&Arc<Directory>> {
         if placed.is_empty() {
             *placed = self.count_by_directory();
         }
         let online = self.directories.iter().enumerate().filter(|(_, directory)| directory.is_online());
-        let fewest = online.min_by_key(|(index, directory)| (directory.is_full(), placed[*index]));
+        let fewest = online.min_by_key(|(index, directory)| match directory.is_cordoned() {
+            true => (true, directory.is_full(), 0),
+            false => (false, directory.is_full(), placed[*index]),
+        });
         let Some((index, directory)) = fewest else {
             let detail = "no log directory is online".to_owned();
             return Err(StorageError::Unusable { path: self.directories[0].path().to_owned(), detail });

@@ -247,6 +247,19 @@ impl Partitions {
         online.filter_map(|directory| directory.id()).collect()
     }
 
+    /// These take no new replicas from now on, and all others do.
+    pub fn cordon(&self, paths: &[PathBuf]) {
+        self.directories
+            .iter()
+            .for_each(|directory| directory.cordon(paths.iter().any(|path| path == directory.path())));
+    }
+
+    /// The ids of those that take no new replicas.
+    pub fn cordoned_ids(&self) -> Vec<Uuid> {
+        let cordoned = self.directories.iter().filter(|directory| directory.is_cordoned());
+        cordoned.filter_map(|directory| directory.id()).collect()
+    }
+
     /// Wakes whoever looks after the directories.
     pub fn watch(&self) -> &Arc<Watch> {
         &self.watch
@@ -286,17 +299,6 @@ impl Partitions {
         self.found().iter().filter_map(misplaced).collect()
     }
 
-    /// Whether `id` may be that of a directory that was offline at the start already.
-    fn may_be_offline(&self, id: Uuid) -> bool {
-        let is_there = |directory: &Arc<Directory>| directory.is_online() && directory.id() == Some(id);
-        let all_online = self.directories.iter().all(|directory| directory.is_online());
-        !all_online && !startup::is_reserved(id) && !self.directories.iter().any(is_there)
-    }
-
-    /// Does not serve a log that was found, while the metadata says that the replica lies in a directory that may be offline.
-    fn doubt(&self, name: &TopicPartition, log: &Log, known: Uuid) {
-        let offline = self.directories.iter().filter(|directory| !directory.is_online());
-        let offline: Vec<String> = offline.map(|directory| directory.path().display().to_string()).collect();
     /// The same of a log that was only found now.
     fn doubt_if_elsewhere(&self, name: &TopicPartition, registration: &image::Partition) {
         let known = registration.directory(self.local).filter(|known| self.may_be_offline(*known));
@@ -310,6 +312,17 @@ impl Partitions {
         matches!(self.doubtful().get(name), Some(Doubt::NoRoom(_)))
     }
 
+    /// Whether `id` may be that of a directory that was offline at the start already.
+    fn may_be_offline(&self, id: Uuid) -> bool {
+        let is_there = |directory: &Arc<Directory>| directory.is_online() && directory.id() == Some(id);
+        let all_online = self.directories.iter().all(|directory| directory.is_online());
+        !all_online && !startup::is_reserved(id) && !self.directories.iter().any(is_there)
+    }
+
+    /// Does not serve a log that was found, while the metadata says that the replica lies in a directory that may be offline.
+    fn doubt(&self, name: &TopicPartition, log: &Log, known: Uuid) {
+        let offline = self.directories.iter().filter(|directory| !directory.is_online());
+        let offline: Vec<String> = offline.map(|directory| directory.path().display().to_string()).collect();
         tracing::error!(
             log = %name, found = %log.folder().display(), directory_id = %known, offline = %offline.join(", "),
             "{}: it answers KAFKA_STORAGE_ERROR. Start the broker again when all log directories can be read; or, if those that are \
@@ -506,6 +519,12 @@ impl Partitions {
                     .find(|folder| folder.kind == FolderKind::Current && folder.name != startup::METADATA_FOLDER);
                 log.map(|folder| folder.partition)
             })
+        });
+        found.map(Found::Partition).or_else(|| {
+            let unread =
+                offline().find_map(|directory| Some((directory.path().to_owned(), directory.failure()?.to_owned())));
+            let unread = unread.filter(|_| !self.is_formatted_now);
+            unread.map(|(directory, failure)| Found::Unread { directory, failure })
         })
     }
 
@@ -517,12 +536,6 @@ impl Partitions {
             let topic = image.topic(&name.topic);
             let claimed = topic.and_then(|topic| topic.partitions.get(&name.partition));
             if !claimed.is_some_and(|partition| partition.is_replica(self.local)) {
-        });
-        found.map(Found::Partition).or_else(|| {
-            let unread =
-                offline().find_map(|directory| Some((directory.path().to_owned(), directory.failure()?.to_owned())));
-            let unread = unread.filter(|_| !self.is_formatted_now);
-            unread.map(|(directory, failure)| Found::Unread { directory, failure })
                 return Ok(false);
             }
             let id = read_partition_metadata(log.folder())?;

@@ -20,12 +20,14 @@ use ottla_protocol::records::{BatchBuilder, Batches};
 use ottla_protocol::{ApiKey, Records};
 
 use super::dynamic::alter;
-use super::{FETCH, PRODUCE, connect, create_topic, create_topic_with, fetch, fetch_as, options, produce};
+use super::{FETCH, PRODUCE, connect, create_code, create_topic, create_topic_with, fetch, fetch_as, options, produce};
 
 const KAFKA_STORAGE_ERROR: i16 = 56;
 const NOT_ENOUGH_REPLICAS: i16 = 19;
 const LEADER_NOT_AVAILABLE: i16 = 5;
 const NOT_LEADER_OR_FOLLOWER: i16 = 6;
+const INVALID_REPLICATION_FACTOR: i16 = 38;
+const INVALID_REPLICA_ASSIGNMENT: i16 = 39;
 const PARTITIONS: i32 = 4;
 /// How long the broker may take to notice something.
 const NOTICED_WITHIN: Duration = Duration::from_secs(20);
@@ -401,6 +403,45 @@ fn a_node_that_was_formatted_does_not_begin_anew_beside_a_directory_that_cannot_
     }
     fs::remove_file(b.join("meta.properties")).expect("it is there");
     options.start();
+}
+
+/// Of each directory, whether it takes no new partitions.
+fn cordoned(client: &mut RawClient) -> Vec<bool> {
+    let answer = client.ask(ApiKey::DescribeLogDirs, 5, &DescribeLogDirsRequest { topics: None }).expect("an answer");
+    let response: DescribeLogDirsResponse<'_> = body(&answer, ApiKey::DescribeLogDirs, 5);
+    response.results.iter().map(|result| result.is_cordoned).collect()
+}
+
+#[test]
+fn cordoned_directories_take_no_new_partitions_and_those_that_lie_there_go_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [a, b] = ["a", "b"].map(|name| folder.path().join(name));
+    let cordon = |client: &mut RawClient, path: Option<&Path>| {
+        alter(client, 4, "1", "cordoned.log.dirs", path.map(|path| path.to_str().expect("it is a text")));
+    };
+    let broker = two_directories(folder.path()).with("cordoned.log.dirs=*").start();
+    let mut client = connect(&broker);
+    assert_eq!(cordoned(&mut client), [true, true]);
+    assert_eq!(create_code(&mut client, "none", 1, &[]), INVALID_REPLICATION_FACTOR);
+    cordon(&mut client, Some(&a));
+    assert_eq!(cordoned(&mut client), [true, false]);
+    create_topic_with(&mut client, "t", PARTITIONS, &[]);
+    assert_eq!(lying_in(&b), (0..PARTITIONS).collect::<Vec<_>>());
+    assert_eq!(move_to(&mut client, 0, &a), INVALID_REPLICA_ASSIGNMENT);
+    cordon(&mut client, Some(&b));
+    assert_eq!(produce_to(&mut client, 0, b"there"), (0, 0));
+    assert_eq!(move_to(&mut client, 0, &a), 0);
+    until("it has moved", || lying_in(&a) == [0]);
+    assert_eq!(move_to(&mut client, 1, &b), INVALID_REPLICA_ASSIGNMENT, "it lies there, which is no reason");
+    // What was set while it ran holds after a restart too.
+    let (options, _) = broker.stop();
+    let broker = options.start();
+    let mut client = connect(&broker);
+    assert_eq!(cordoned(&mut client), [false, true]);
+    assert_eq!(produce_to(&mut client, 0, b"still there"), (0, 1));
+    cordon(&mut client, None);
+    assert_eq!(cordoned(&mut client), [true, true], "as it was started");
+    assert_eq!(create_code(&mut client, "none", 1, &[]), INVALID_REPLICATION_FACTOR);
 }
 
 #[test]

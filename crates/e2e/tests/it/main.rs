@@ -47,6 +47,11 @@ fn create_topic(client: &mut RawClient, name: &str) {
 }
 
 fn create_topic_with(client: &mut RawClient, name: &str, num_partitions: i32, configs: &[(&str, &str)]) {
+    assert_eq!(create_code(client, name, num_partitions, configs), 0, "{name}");
+}
+
+/// The error that a topic is created with.
+fn create_code(client: &mut RawClient, name: &str, num_partitions: i32, configs: &[(&str, &str)]) -> i16 {
     let config = |&(name, value)| Config { name: Cow::Borrowed(name), value: Some(Cow::Borrowed(value)) };
     let configs = configs.iter().map(config).collect();
     let name = Cow::Borrowed(name);
@@ -54,7 +59,7 @@ fn create_topic_with(client: &mut RawClient, name: &str, num_partitions: i32, co
     let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, validate_only: false };
     let answer = client.ask(ApiKey::CreateTopics, 7, &request).expect("it is answered");
     let response: CreateTopicsResponse<'_> = body(&answer, ApiKey::CreateTopics, 7);
-    assert_eq!(response.topics[0].error_code, 0, "{response:?}");
+    response.topics[0].error_code
 }
 
 fn batch(value: &[u8]) -> Vec<u8> {

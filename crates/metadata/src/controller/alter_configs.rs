@@ -14,7 +14,7 @@ use std::sync::Arc;
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::internal::metadata::{ClearElrRecord, ConfigRecord, MetadataRecord};
 
-use super::{Draft, Refusal, kept, min_in_sync_replicas};
+use super::{Draft, Refusal, kept, may_cordon, min_in_sync_replicas};
 use crate::image::{ConfigResource, Image, ResourceKind, bytes_of_configs};
 use crate::names;
 use crate::records::OwnedRecord;
@@ -23,6 +23,8 @@ use crate::settings::{self, Kind, Setting};
 
 /// The longest value, in bytes: strings in records have 16-bit lengths.
 pub const MAX_CONFIG_VALUE: usize = 32_767;
+
+const CORDONED: &str = "cordoned.log.dirs";
 
 /// Asks for changes of configs.
 #[derive(Clone, Debug)]
@@ -142,6 +144,11 @@ impl ResourceAlteration {
             ResourceKind::ClientMetrics => {
                 settings::client_metrics::validate_all(&after)
                     .map_err(|(code, message)| Refusal::new(code, message))?;
+            }
+            ResourceKind::Broker if values.iter().any(|(key, _)| *key == CORDONED) && !may_cordon(image) => {
+                return Err(invalid(format!(
+                    "The {CORDONED} configuration value cannot be set because it requires metadata.version >= 4.3-IV0"
+                )));
             }
             ResourceKind::Broker | ResourceKind::BrokerLogger => {}
         }

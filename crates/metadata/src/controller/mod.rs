@@ -14,6 +14,7 @@ mod alter_configs;
 mod alter_partition_reassignments;
 mod assign_directories;
 mod bootstrap;
+mod cordon_directories;
 mod create_partitions;
 mod create_topics;
 mod delete_topics;
@@ -51,6 +52,7 @@ pub use alter_configs::{
 pub use alter_partition_reassignments::{AlterPartitionReassignments, ReassignedTopic, TopicReassignment};
 pub use assign_directories::{AssignDirectories, PlacedReplica};
 pub use bootstrap::{Bootstrap, LATEST_METADATA_VERSION};
+pub use cordon_directories::{CordonDirectories, may_cordon};
 pub use create_partitions::{CreatePartitions, CreatePartitionsResult, MorePartitions};
 pub use create_topics::{CreateTopics, CreateTopicsResult, CreatedTopic, NewTopic};
 pub use delete_topics::{DeleteTopics, DeleteTopicsResult, TopicReference};
@@ -100,6 +102,8 @@ pub enum Command {
     FenceBroker(FenceBroker),
     /// Take leaderships from a broker in log directories that failed.
     FailDirectories(FailDirectories),
+    /// Give no new replicas to some of its directories.
+    CordonDirectories(CordonDirectories),
     /// Note in which log directories a broker's replicas lie.
     AssignDirectories(AssignDirectories),
     /// Create topics.
@@ -137,6 +141,8 @@ pub enum Answer {
     FenceBroker(Result<(), Refusal>),
     /// The broker leads nothing in those directories.
     FailDirectories(Result<(), Refusal>),
+    /// They are noted.
+    CordonDirectories(Result<(), Refusal>),
     /// It is known where the replicas lie.
     AssignDirectories(Result<(), Refusal>),
     /// One result a topic: in the order of the request, then names that it held more than once.
@@ -216,6 +222,7 @@ impl Shard for Controller {
             Command::UnfenceBroker(command) => Answer::UnfenceBroker(command.decide(&mut draft)),
             Command::FenceBroker(command) => Answer::FenceBroker(command.decide(&mut draft)),
             Command::FailDirectories(command) => Answer::FailDirectories(command.decide(&mut draft)),
+            Command::CordonDirectories(command) => Answer::CordonDirectories(command.decide(&mut draft)),
             Command::AssignDirectories(command) => Answer::AssignDirectories(command.decide(&mut draft)),
             Command::CreateTopics(command) => Answer::CreateTopics(command.decide(&mut draft)),
             Command::CreatePartitions(command) => Answer::CreatePartitions(command.decide(&mut draft)),

@@ -232,3 +232,25 @@ fn the_brokers_own_batches_are_counted_where_they_are_refused() {
     let counted = [Counted::ProduceRequests, Counted::BytesRejected].map(|counted| totals.of(counted));
     assert_eq!(counted, [1, bytes.len() as u64]);
 }
+
+#[test]
+fn new_logs_come_into_no_directory_that_is_cordoned_while_there_is_another_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = in_two_directories(folder.path()).unwrap();
+    let [a, b] = ["a", "b"].map(|name| folder.path().join(name));
+    let (mut topic, settings) = topic(folder.path());
+    let mut make = |index| {
+        topic.partitions.insert(PartitionIndex(index), Arc::new(registration()));
+        all.host(&topic, &settings, 0).unwrap();
+        all.find("t", index).unwrap().home().path().to_owned()
+    };
+    all.cordon(std::slice::from_ref(&a));
+    assert_eq!((make(0), make(1), make(2)), (b.clone(), b.clone(), b.clone()));
+    assert_eq!(all.cordoned_ids(), [all.directories()[0].id().unwrap()]);
+    all.cordon(std::slice::from_ref(&b));
+    assert_eq!((make(3), make(4), make(5), make(6)), (a.clone(), a.clone(), a.clone(), a.clone()));
+    all.cordon(&[a.clone(), b.clone()]);
+    assert_eq!((make(7), make(8)), (a.clone(), a.clone()), "they were placed here before");
+    all.cordon(&[]);
+    assert!(all.cordoned_ids().is_empty());
+}

@@ -344,3 +344,26 @@ fn groups_and_subscriptions_are_set_within_bounds_or_refused_in_kafkas_words() {
     "#]],
     );
 }
+
+#[test]
+fn directories_are_cordoned_from_the_metadata_version_on_that_knows_of_it() {
+    let mut cluster = Cluster::empty();
+    let change = |operation, value| alter([(BROKER, "1", edits(&[("cordoned.log.dirs", operation, value)]))]);
+    for level in [29, 30] {
+        let feature = FeatureLevelRecord { name: "metadata.version".into(), feature_level: level };
+        cluster.controller.replay(cluster.image().end(), &OwnedRecord::FeatureLevel(feature));
+        let expected = match level {
+            29 => expect![[r#"
+                4 "1": 40 The cordoned.log.dirs configuration value cannot be set because it requires metadata.version >= 4.3-IV0
+            "#]],
+            _ => expect![[r#"
+                4 "1": ok
+                Config 0 4 "1" cordoned.log.dirs = Some("/data/a")
+            "#]],
+        };
+        cluster.check(change(Set, Some("/data/a")), &expected);
+        if level == 29 {
+            cluster.check(change(Delete, None), &expected);
+        }
+    }
+}

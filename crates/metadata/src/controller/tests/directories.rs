@@ -118,3 +118,78 @@ fn a_broker_without_directories_leads_nothing() {
     start(&mut cluster, two_directories(Some(epoch), &[GOOD, BAD]));
     assert_eq!(leaders(&cluster), [Some(BrokerId(1)); 2]);
 }
+
+fn cordon(epoch: BrokerEpoch, directories: &[Uuid]) -> Command {
+    Command::CordonDirectories(CordonDirectories { id: BrokerId(1), epoch, directories: directories.to_vec() })
+}
+
+#[test]
+fn a_broker_whose_directories_are_all_cordoned_gets_no_replicas() {
+    let (mut cluster, epoch) = cluster();
+    cluster.check(
+        cordon(epoch, &[]),
+        &expect![[r#"
+        broker: ok
+        BrokerRegistrationChange 3 1 cordoned Some([])
+    "#]],
+    );
+    cluster.check(
+        cordon(epoch, &[]),
+        &expect![[r#"
+        broker: ok
+    "#]],
+    );
+    cluster.check(
+        cordon(epoch, &[BAD]),
+        &expect![[r#"
+        broker: ok
+        BrokerRegistrationChange 3 1 cordoned Some([AAAAAAAAAAAAAAAAAAAD6g])
+    "#]],
+    );
+    cluster.check(
+        create([new_topic("one_is_left", 1, 1)]),
+        &expect![[r#"
+        one_is_left: 1 partitions of 1 {}
+        Topic 0 one_is_left
+        Partition 2 0 on [1] isr [1] leader 1 epochs 0 0 in [AAAAAAAAAAAAAAAAAAAAAQ]
+    "#]],
+    );
+    cluster.check(
+        cordon(epoch, &[BAD, GOOD]),
+        &expect![[r#"
+        broker: ok
+        BrokerRegistrationChange 3 1 cordoned Some([AAAAAAAAAAAAAAAAAAAD6Q, AAAAAAAAAAAAAAAAAAAD6g])
+    "#]],
+    );
+    cluster.check(create([new_topic("none_is_left", 1, 1)]), &expect![[r#"
+        none_is_left: 38 Unable to replicate the partition 1 time(s): All brokers are currently fenced, or have all their log directories cordoned.
+    "#]]);
+    cluster.check(
+        cordon(epoch, &[GOOD]),
+        &expect![[r#"
+        broker: ok
+        BrokerRegistrationChange 3 1 cordoned Some([AAAAAAAAAAAAAAAAAAAD6Q])
+    "#]],
+    );
+    cluster.check(
+        create([new_topic("one_again", 1, 1)]),
+        &expect![[r#"
+        one_again: 1 partitions of 1 {}
+        Topic 0 one_again
+        Partition 2 0 on [1] isr [1] leader 1 epochs 0 0 in [AAAAAAAAAAAAAAAAAAAAAQ]
+    "#]],
+    );
+}
+
+#[test]
+fn a_metadata_version_that_knows_of_no_cordoned_directories_is_told_of_none() {
+    let mut cluster = Cluster::empty();
+    let feature = |feature_level| FeatureLevelRecord { name: "metadata.version".into(), feature_level };
+    for level in [29, 30] {
+        cluster.controller.replay(cluster.image().end(), &OwnedRecord::FeatureLevel(feature(level)));
+        let epoch = start(&mut cluster, two_directories(None, &[GOOD, BAD]));
+        let (answer, written) = cluster.run(cordon(epoch, &[BAD]));
+        assert_eq!(answer, Answer::CordonDirectories(Ok(())));
+        assert_eq!(written.is_empty(), level < 30, "{written}");
+    }
+}

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 
 use expect_test::Expect;
 use ottla_base::{BrokerEpoch, BrokerId, Now, Outcome, PartitionIndex, Shard, Uuid};
-use ottla_protocol::internal::metadata::MetadataRecord;
+use ottla_protocol::internal::metadata::{FeatureLevelRecord, MetadataRecord};
 
 use super::*;
 use crate::image::{Endpoint, FeatureRange};
@@ -151,6 +151,7 @@ fn show_answer(answer: &Answer) -> String {
         Answer::UnfenceBroker(result)
         | Answer::FenceBroker(result)
         | Answer::FailDirectories(result)
+        | Answer::CordonDirectories(result)
         | Answer::AssignDirectories(result) => {
             line("broker", ok(result));
         }
@@ -238,6 +239,9 @@ fn show(record: &OwnedRecord) -> String {
         }
         MetadataRecord::RegisterBroker(b) => {
             format!("RegisterBroker {version} {} epoch {} fenced {}", b.broker_id, b.broker_epoch, b.fenced)
+        }
+        MetadataRecord::BrokerRegistrationChange(b) if b.cordoned_log_dirs.is_some() => {
+            format!("BrokerRegistrationChange {version} {} cordoned {:?}", b.broker_id, b.cordoned_log_dirs)
         }
         MetadataRecord::BrokerRegistrationChange(b) => format!(
             "BrokerRegistrationChange {version} {} epoch {} fenced {} in controlled shutdown {}",
