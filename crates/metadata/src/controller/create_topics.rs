@@ -151,7 +151,11 @@ impl CreateTopics {
                 "Number of partitions was set to an invalid non-positive value.",
             ));
         }
-        let lists = replica_lists::place(image, count as usize, factor as usize, random)?;
+        // Only here are there such words before, as in Kafka, and not where a topic gets more partitions.
+        let lists = replica_lists::place(image, count as usize, factor as usize, random).map_err(|refused| {
+            let why = refused.message.unwrap_or_default();
+            Refusal::new(refused.error, format!("Unable to replicate the partition {factor} time(s): {why}"))
+        })?;
         let placed = lists.into_iter().map(|replicas| replica_lists::new_partition(image, replicas));
         Ok(placed.map(|partition| partition.expect("placement puts an active broker first")).collect())
     }

@@ -20,10 +20,8 @@ pub(super) fn place(
         fenced: !broker.is_active(),
     });
     let usable: Vec<_> = usable.collect();
-    placement::place(&usable, partitions, replication_factor, random).map_err(|why| {
-        let message = format!("Unable to replicate the partition {replication_factor} time(s): {why}");
-        Refusal::new(ErrorCode::InvalidReplicationFactor, message)
-    })
+    let placed = placement::place(&usable, partitions, replication_factor, random);
+    placed.map_err(|why| Refusal::new(ErrorCode::InvalidReplicationFactor, why))
 }
 
 /// Checks a list that a user gave. `replication_factor` is that of the partitions before it.

@@ -164,6 +164,14 @@ fn a_broker_whose_directories_are_all_cordoned_gets_no_replicas() {
     cluster.check(create([new_topic("none_is_left", 1, 1)]), &expect![[r#"
         none_is_left: 38 Unable to replicate the partition 1 time(s): All brokers are currently fenced, or have all their log directories cordoned.
     "#]]);
+    let topic = MorePartitions { name: "t".to_owned(), count: 3, assignments: None };
+    let more = CreatePartitions { topics: vec![topic], validate_only: false, seed: 4 };
+    cluster.check(
+        Command::CreatePartitions(more),
+        &expect![[r#"
+            t: 38 All brokers are currently fenced, or have all their log directories cordoned.
+        "#]],
+    );
     cluster.check(
         cordon(epoch, &[GOOD]),
         &expect![[r#"
