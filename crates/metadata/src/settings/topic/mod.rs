@@ -76,13 +76,17 @@ pub fn describe(
 }
 
 /// As `describe`, for a topic that was just created: of a setting that the broker has in another unit (`log.retention.hours`),
-/// Kafka tells the broker as its source there, and no source in a description.
+/// Kafka tells the broker as its source there, and no source in a description. As there, -1 hour is told in milliseconds,
+/// though it means no limit, which a description tells as -1.
 pub fn describe_created(overrides: &BTreeMap<String, String>, broker: &impl BrokerValues) -> Vec<ConfigEntry> {
     let is_shown = |row: &&TopicSetting| !row.setting.internal || overrides.contains_key(row.setting.name);
     let created = |row| {
         let entry = entry(row, overrides, broker);
-        let source = if entry.source == ConfigSource::Topic { entry.source } else { row.of_broker(broker).0 };
-        ConfigEntry { source, ..entry }
+        if entry.source == ConfigSource::Topic {
+            return entry;
+        }
+        let (source, value) = row.of_broker_read_by(TopicSetting::convert_broker_value, broker);
+        ConfigEntry { source, value: value.map(|value| value.to_string()), ..entry }
     };
     TOPIC_SETTINGS.iter().filter(is_shown).map(created).collect()
 }
@@ -119,9 +123,17 @@ impl TopicSetting {
 
     /// What topics have that do not set the key, and whose word that is: by source first, then along the chain of broker keys.
     fn of_broker(&self, broker: &impl BrokerValues) -> (ConfigSource, Option<Value>) {
+        self.of_broker_read_by(Self::read_broker_value, broker)
+    }
+
+    fn of_broker_read_by(
+        &self,
+        read: fn(&Self, &BrokerKey, &str) -> Option<Value>,
+        broker: &impl BrokerValues,
+    ) -> (ConfigSource, Option<Value>) {
         for source in ConfigSource::OF_A_BROKER {
             for key in self.broker_keys {
-                let given = broker.given(source, key.name).and_then(|text| self.read_broker_value(key, text));
+                let given = broker.given(source, key.name).and_then(|text| read(self, key, text));
                 if given.is_some() {
                     return (source, given);
                 }
@@ -132,11 +144,19 @@ impl TopicSetting {
 
     /// A broker key's value in the unit of the topic's key. All negative times mean the same: no limit.
     fn read_broker_value(&self, key: &BrokerKey, text: &str) -> Option<Value> {
+        match self.convert_broker_value(key, text)? {
+            Value::Number(ms) if key.unit_ms != 1 && ms < 0 => Some(Value::Number(-1)),
+            value => Some(value),
+        }
+    }
+
+    /// As `read_broker_value`, but nothing is made of what is negative.
+    fn convert_broker_value(&self, key: &BrokerKey, text: &str) -> Option<Value> {
         if key.unit_ms == 1 {
             return self.setting.parse(text).ok();
         }
         let units: i64 = text.trim().parse().ok()?;
-        Some(Value::Number(if units < 0 { -1 } else { units.saturating_mul(key.unit_ms) }))
+        Some(Value::Number(units.saturating_mul(key.unit_ms)))
     }
 
     /// The effective value.

@@ -302,6 +302,18 @@ fn a_created_topic_has_what_the_broker_says_in_another_unit_from_the_broker() {
 
 #[test]
 fn a_negative_number_of_hours_is_no_limit() {
-    let broker = Broker(BTreeMap::from([((ConfigSource::StaticBroker, "log.retention.hours"), "-3")]));
-    assert_eq!(TopicSettings::new(&BTreeMap::new(), &broker).retention_ms, None);
+    for (key, units, created) in [
+        ("log.retention.hours", "-1", "-3600000"),
+        ("log.retention.hours", "-3", "-10800000"),
+        ("log.retention.minutes", "-1", "-60000"),
+    ] {
+        let broker = Broker(BTreeMap::from([((ConfigSource::StaticBroker, key), units)]));
+        let none = BTreeMap::new();
+        assert_eq!(TopicSettings::new(&none, &broker).retention_ms, None);
+        let told = |entries: Vec<ConfigEntry>| entries.into_iter().find(|entry| entry.name == "retention.ms")?.value;
+        assert_eq!(told(describe(&none, &broker, |_| true)).as_deref(), Some("-1"), "{key}={units}");
+        assert_eq!(told(describe_created(&none, &broker)).as_deref(), Some(created), "{key}={units}");
+        let own = overrides("retention.ms=5");
+        assert_eq!(told(describe_created(&own, &broker)).as_deref(), Some("5"), "a topic's own word is as it was");
+    }
 }
