@@ -319,8 +319,10 @@ impl Shard {
         let (failure, splits) = (input.failure(), may_be_split(&input));
         let mut outcome = active.machine.decide(now, input);
         let written = self.write(active, &outcome.records, splits, now.wall_ms);
-        if let Err(error) = written {
-            outcome = active.machine.decide(now, Input::WriteFailed { failure, error });
+        if let Err(Unwritten { error, written }) = written {
+            outcome.records.truncate(written);
+            let failed = Input::WriteFailed { failure, error, written: outcome.records };
+            outcome = active.machine.decide(now, failed);
             assert!(outcome.records.is_empty(), "a failure is answered, not written");
         }
         outcome.notes.into_iter().for_each(|note| active.machine.note(note));
@@ -342,7 +344,7 @@ impl Shard {
         }
         active.deadline = deadline;
         self.count(active);
-        written
+        written.map_err(|unwritten| unwritten.error)
     }
 
     fn count(&self, active: &mut Active) {
@@ -359,7 +361,7 @@ impl Shard {
     }
 
     /// Appends `records` in one batch, or in several where they need not be one unit, and replays each batch.
-    fn write(&self, active: &mut Active, records: &[Record], splits: bool, now_ms: i64) -> Result<(), ErrorCode> {
+    fn write(&self, active: &mut Active, records: &[Record], splits: bool, now_ms: i64) -> Result<(), Unwritten> {
         let size_max = self.partition.settings().max_message_bytes as usize;
         let mut rest = records;
         while !rest.is_empty() {
@@ -377,7 +379,9 @@ impl Shard {
                 batch.push(now_ms, Some(&key), value.as_deref(), &[]);
                 count += 1;
             }
-            let placed = self.append(&batch, now_ms)?;
+            let placed = self
+                .append(&batch, now_ms)
+                .map_err(|error| Unwritten { error, written: records.len() - rest.len() })?;
             active.written = placed.next_offset;
             for (at, record) in (placed.base_offset.0..).zip(&rest[..count]) {
                 active.machine.replay(Offset(at), record);
@@ -430,6 +434,13 @@ impl State {
             Self::Inactive => Err(ErrorCode::NotCoordinator),
         }
     }
+}
+
+/// Why records were not all written.
+struct Unwritten {
+    error: ErrorCode,
+    /// So many were.
+    written: usize,
 }
 
 /// Whether its records need not be one unit.

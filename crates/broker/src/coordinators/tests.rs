@@ -396,6 +396,29 @@ fn many_tombstones_are_written_in_several_batches() {
 }
 
 #[test]
+fn offsets_that_expired_before_others_could_not_be_forgotten_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = Fixture::with(folder.path(), "offsets.retention.check.interval.ms=1");
+    let partition = fixture.partition(folder.path(), &[]);
+    let shard = fixture.shard(&partition);
+    shard.loaded(true);
+    let long = "long".repeat(100);
+    for group in ["a", "b", &long] {
+        let Request::OffsetCommit(request) = commit(group, 0, 1) else { panic!("it commits") };
+        // Its time is over already.
+        answer(&shard, Request::OffsetCommit(OffsetCommit { retention_time_ms: 0, ..request }));
+    }
+    partition.configure(fixture.settings(&[("max.message.bytes", "200")]), LogConfig::default());
+    let begun = std::time::Instant::now();
+    while offset(&shard, "b", 0).is_some() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "nothing expires");
+        shard.run_due();
+    }
+    assert_eq!(offset(&shard, &long, 0), Some(1), "there is no room for its tombstone");
+    assert_eq!(fixture.shared.expired_offsets.load(Ordering::Relaxed), 2);
+}
+
+#[test]
 fn what_cannot_be_written_is_refused_and_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (_fixture, partition, shard) = Fixture::ready(folder.path(), &[("max.message.bytes", "200")]);

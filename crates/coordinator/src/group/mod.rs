@@ -9,6 +9,7 @@
 //! The host carries an outcome out before it asks for the next decision: it appends the records, replays them, gives
 //! the notes, and sends the answers once the records are committed. Records that could not be written are as if they
 //! had never been decided: the host drops the whole outcome and decides `Input::WriteFailed` instead, which answers.
+//! Where they need not be one unit, the first of them may have been written and replayed.
 //!
 //! JoinGroup and SyncGroup may be answered much later than they are asked. Every ticket is answered exactly once.
 //!
@@ -33,7 +34,7 @@
 //!                     groups.replay(Offset(at), record);
 //!                 }
 //!             }
-//!             Err(error) => outcome = groups.decide(now, Input::WriteFailed { failure, error }),
+//!             Err(error) => outcome = groups.decide(now, Input::WriteFailed { failure, error, written: Vec::new() }),
 //!         }
 //!     }
 //!     outcome.notes.into_iter().for_each(|note| groups.note(note));
@@ -175,12 +176,15 @@ pub enum Input {
     /// The topics that there are, as far as [`GroupCoordinator::committed_topics`] names them, with their ids: for offsets
     /// whose topic was deleted while nobody could hear of it. Its records need not be one unit.
     TopicsKnown(BTreeMap<Arc<str>, Uuid>),
-    /// The records that were decided could not be written; nothing of that outcome was replayed, noted or answered.
+    /// The records that were decided could not be written, or not all; nothing of that outcome was noted or answered, and
+    /// nothing replayed but what was written.
     WriteFailed {
         /// What [`Input::failure`] gave for the input.
         failure: Failure,
         /// Why.
         error: ErrorCode,
+        /// Those of the records that were written before one failed, where they need not be one unit.
+        written: Vec<Record>,
     },
     /// Another broker coordinates these groups from now on: all who wait are told. The last input.
     Unloaded,
@@ -391,7 +395,7 @@ impl Shard for GroupCoordinator {
             Input::Time => self.decide_time(now),
             Input::TopicsDeleted(topics) => self.decide_topics_deleted(&topics),
             Input::TopicsKnown(topics) => self.decide_topics_known(&topics),
-            Input::WriteFailed { failure, error } => self.decide_write_failed(now, failure, error),
+            Input::WriteFailed { failure, error, written } => self.decide_write_failed(now, failure, error, &written),
             Input::Unloaded => self.decide_unloaded(now),
         }
     }

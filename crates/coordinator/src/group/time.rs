@@ -56,15 +56,15 @@ impl GroupCoordinator {
     }
 
     /// What was due is not written. It is tried again later, and nobody else waits for that: it may be for this group's record
-    /// alone that there is no room.
-    pub(super) fn decide_time_not_written(&self, now: Now) -> Outcome<Self> {
+    /// alone that there is no room. Offsets that were forgotten before one could not be are gone, and count.
+    pub(super) fn decide_time_not_written(&self, now: Now, written: &[Record]) -> Outcome<Self> {
         let until = now.monotonic + TIMER_RETRY;
-        let note = match self.due(now) {
+        let notes = match self.due(now) {
             None => return Outcome::default(),
-            Some(Due::Group(id)) => NoteKind::Hold { id: Arc::clone(id), until },
-            Some(Due::Expiry) => NoteKind::Expiry(self.expiry_past_failure(now)),
+            Some(Due::Group(id)) => vec![Note(NoteKind::Hold { id: Arc::clone(id), until })],
+            Some(Due::Expiry) => notes_of_expiry(self.expiry_past_failure(now), written),
         };
-        Outcome { notes: vec![Note(note)], ..Outcome::default() }
+        Outcome { notes, ..Outcome::default() }
     }
 
     /// The search for expired offsets goes on after the group whose turn it was, which has its next with the next search.
@@ -89,9 +89,7 @@ impl GroupCoordinator {
         let Expired { records, from } = self.expire_offsets(now.wall_ms);
         // What was left over goes on at once, and lets requests in between.
         let next = if from.is_some() { now.monotonic } else { now.monotonic + self.expiry_interval() };
-        let offsets = records.iter().filter(|record| matches!(record, Record::Offset { .. })).count() as u64;
-        let mut notes = vec![Note(NoteKind::Expiry(Expiry { next: Some(next), from }))];
-        notes.extend((offsets > 0).then_some(Note(NoteKind::ExpiredOffsets(offsets))));
+        let notes = notes_of_expiry(Expiry { next: Some(next), from }, &records);
         Outcome { records, notes, effects: Vec::new() }
     }
 
@@ -124,4 +122,11 @@ impl GroupCoordinator {
         }
         outcome
     }
+}
+
+/// The search has got so far, and forgot what `tombstones` are of.
+fn notes_of_expiry(expiry: Expiry, tombstones: &[Record]) -> Vec<Note> {
+    let offsets = tombstones.iter().filter(|record| matches!(record, Record::Offset { .. })).count() as u64;
+    let counted = (offsets > 0).then_some(Note(NoteKind::ExpiredOffsets(offsets)));
+    [Note(NoteKind::Expiry(expiry))].into_iter().chain(counted).collect()
 }

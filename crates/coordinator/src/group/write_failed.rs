@@ -6,6 +6,7 @@ use ottla_base::{Now, Outcome};
 use ottla_protocol::error::ErrorCode;
 
 use super::classic::Draft;
+use super::records::Record;
 use super::{
     Answer, DeletedGroup, GroupCoordinator, GroupId, Input, JoinGroupAnswer, LeftMember, MemberId, Request,
     SyncGroupAnswer, Ticket, answered,
@@ -85,7 +86,13 @@ pub fn write_error(error: ErrorCode) -> ErrorCode {
 }
 
 impl GroupCoordinator {
-    pub(super) fn decide_write_failed(&self, now: Now, failure: Failure, error: ErrorCode) -> Outcome<Self> {
+    pub(super) fn decide_write_failed(
+        &self,
+        now: Now,
+        failure: Failure,
+        error: ErrorCode,
+        written: &[Record],
+    ) -> Outcome<Self> {
         let error = write_error(error);
         match failure.0 {
             Kind::JoinGroup { ticket, member_id } => {
@@ -102,7 +109,7 @@ impl GroupCoordinator {
                 let results = group_ids.into_iter().map(|group_id| DeletedGroup { group_id, error });
                 answered(ticket, Answer::DeleteGroups(results.collect()))
             }
-            Kind::Time => self.decide_time_not_written(now),
+            Kind::Time => self.decide_time_not_written(now, written),
             Kind::Nobody => Outcome::default(),
         }
     }

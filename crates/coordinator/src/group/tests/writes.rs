@@ -9,7 +9,7 @@ fn fail(host: &mut Host, request: Request, error: ErrorCode) -> (Ticket, usize) 
     let input = Input::Request { ticket, request };
     let failure = input.failure();
     let lost = host.coordinator.decide(host.now(), input);
-    host.decide(Input::WriteFailed { failure, error });
+    host.decide(Input::WriteFailed { failure, error, written: Vec::new() });
     (ticket, lost.records.len())
 }
 
@@ -52,7 +52,8 @@ fn what_time_asks_for_is_tried_again_after_a_while() {
     host.now_ms += SESSION_MS as u64;
     let lost = host.coordinator.decide(host.now(), Input::Time);
     assert_eq!(lost.records.len(), 1, "nobody is left");
-    host.decide(Input::WriteFailed { failure: Input::Time.failure(), error: ErrorCode::NotEnoughReplicas });
+    let (failure, error) = (Input::Time.failure(), ErrorCode::NotEnoughReplicas);
+    host.decide(Input::WriteFailed { failure, error, written: Vec::new() });
     assert_eq!(
         host.coordinator.next_deadline().map(|next| next.monotonic),
         Some((host.now().monotonic) + Duration::from_millis(500))
@@ -81,9 +82,10 @@ fn pass_without(host: &mut Host, ms: u64, group: &str) -> usize {
             None => host.carry_out(outcome),
             Some(failed) => {
                 outcome.records.truncate(failed);
+                let written = outcome.records.clone();
                 host.carry_out(Outcome { records: outcome.records, ..Outcome::default() });
                 let failure = Input::Time.failure();
-                host.decide(Input::WriteFailed { failure, error: ErrorCode::MessageTooLarge });
+                host.decide(Input::WriteFailed { failure, error: ErrorCode::MessageTooLarge, written });
                 tries += 1;
             }
         }
@@ -128,8 +130,10 @@ fn offsets_that_cannot_be_forgotten_keep_no_other_groups_offsets() {
     let tries = pass_without(&mut host, 2 * interval_ms - 1, "b");
     let states = ["a", "b", "c"].map(|group| host.coordinator.offsets(group).iter().count());
     assert_eq!((states, tries), ([0, 1, 0], 2));
+    assert_eq!(host.coordinator.happened().expired_offsets, 2, "one was written before one failed, and one after");
     host.pass_ms(interval_ms);
     assert!(host.coordinator.offsets("b").is_empty());
+    assert_eq!(host.coordinator.happened().expired_offsets, 3);
 }
 
 #[test]

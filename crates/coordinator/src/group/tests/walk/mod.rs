@@ -322,9 +322,10 @@ impl Walk {
         let fails = !outcome.records.is_empty() && self.chance(2);
         if fails {
             let count = if is_one_unit { 0 } else { self.random.below(outcome.records.len() as u64) as usize };
-            let records = outcome.records.into_iter().take(count).collect();
+            let records: Vec<Record> = outcome.records.into_iter().take(count).collect();
+            let written = records.clone();
             self.host.carry_out(Outcome { records, ..Outcome::default() });
-            self.host.decide(Input::WriteFailed { failure, error: ErrorCode::NotEnoughReplicas });
+            self.host.decide(Input::WriteFailed { failure, error: ErrorCode::NotEnoughReplicas, written });
         } else {
             self.host.carry_out(outcome);
         }
