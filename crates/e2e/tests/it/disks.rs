@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use ottla_e2e::{Broker, RawClient, SmallDisk, body, skip};
 use ottla_protocol::messages::alter_replica_log_dirs_request::{self, AlterReplicaLogDirsRequest, Dir};
@@ -20,7 +20,9 @@ use ottla_protocol::records::{BatchBuilder, Batches};
 use ottla_protocol::{ApiKey, Records};
 
 use super::dynamic::alter;
-use super::{FETCH, PRODUCE, connect, create_code, create_topic, create_topic_with, fetch, fetch_as, options, produce};
+use super::{
+    FETCH, PRODUCE, connect, create_code, create_topic, create_topic_with, fetch, fetch_as, options, produce, until,
+};
 
 const KAFKA_STORAGE_ERROR: i16 = 56;
 const NOT_ENOUGH_REPLICAS: i16 = 19;
@@ -29,8 +31,6 @@ const NOT_LEADER_OR_FOLLOWER: i16 = 6;
 const INVALID_REPLICATION_FACTOR: i16 = 38;
 const INVALID_REPLICA_ASSIGNMENT: i16 = 39;
 const PARTITIONS: i32 = 4;
-/// How long the broker may take to notice something.
-const NOTICED_WITHIN: Duration = Duration::from_secs(20);
 
 /// A batch of now: none that retention takes for an old one.
 fn batch(value: &[u8]) -> Vec<u8> {
@@ -38,15 +38,6 @@ fn batch(value: &[u8]) -> Vec<u8> {
     let mut builder = BatchBuilder::new();
     builder.push(now_ms as i64, None, Some(value), &[]);
     builder.build().expect("memory")
-}
-
-/// Looks until it is so.
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < NOTICED_WITHIN, "{what}: not within {NOTICED_WITHIN:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// The error and the offset.

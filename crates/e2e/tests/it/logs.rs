@@ -1,6 +1,6 @@
 //! Topics of many partitions: others do not wait for their logs; and what happens where a process may not open so many files.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ottla_e2e::{Broker, RawClient, body};
 use ottla_protocol::messages::create_topics_request::{CreateTopicsRequest, Topic as NewTopic};
@@ -14,10 +14,9 @@ use ottla_protocol::messages::produce_response::ProduceResponse;
 use ottla_protocol::records::BatchBuilder;
 use ottla_protocol::{ApiKey, Records};
 
-use super::{PRODUCE, batch, connect, create_topic, create_topic_with, options};
+use super::{PRODUCE, batch, connect, create_topic, create_topic_with, options, until, until_told};
 
 const KAFKA_STORAGE_ERROR: i16 = 56;
-const NOTICED_WITHIN: Duration = Duration::from_secs(60);
 /// Enough for the broker itself, and some logs.
 const FEW_FILES: u32 = 160;
 const TOO_MANY_PARTITIONS: i32 = 100;
@@ -105,15 +104,11 @@ fn nobody_waits_for_the_logs_of_others() {
 
 /// Creates a topic of three partitions that is about to be deleted.
 fn create_until_new(client: &mut RawClient, name: &str) {
-    let begun = Instant::now();
-    loop {
+    until_told(|| {
         let answer = client.ask(ApiKey::CreateTopics, 7, &creation(name, 3)).expect("it is answered");
         let response: CreateTopicsResponse<'_> = body(&answer, ApiKey::CreateTopics, 7);
-        if response.topics[0].error_code == 0 {
-            return;
-        }
-        assert!(begun.elapsed() < NOTICED_WITHIN, "{response:?}");
-    }
+        if response.topics[0].error_code == 0 { Ok(()) } else { Err(format!("{response:?}")) }
+    });
 }
 
 #[test]
@@ -124,28 +119,20 @@ fn a_topic_that_is_deleted_while_its_logs_are_made_leaves_nothing_behind() {
     for _ in 0..3 {
         let frame = first.frame_of(ApiKey::CreateTopics, 7, &creation("t", 200));
         first.send_frame(&frame).expect("it is open");
-        let begun = Instant::now();
-        loop {
+        until("it is deleted", || {
             let request =
                 DeleteTopicsRequest { topic_names: vec!["t".into()], timeout_ms: 10_000, ..Default::default() };
             let answer = second.ask(ApiKey::DeleteTopics, 4, &request).expect("it is answered");
             let response: DeleteTopicsResponse<'_> = body(&answer, ApiKey::DeleteTopics, 4);
-            if response.responses[0].error_code == 0 {
-                break;
-            }
-            assert!(begun.elapsed() < NOTICED_WITHIN);
-        }
+            response.responses[0].error_code == 0
+        });
         check_created(&first.answer().expect("it is answered"));
     }
     let left = || {
         let names = std::fs::read_dir(broker.options().data()).expect("it is there");
         names.filter(|name| name.as_ref().expect("it is there").file_name().to_string_lossy().starts_with("t-")).count()
     };
-    let begun = Instant::now();
-    while left() > 0 {
-        assert!(begun.elapsed() < NOTICED_WITHIN, "{} folders are left", left());
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until("no folder is left", || left() == 0);
 }
 
 fn served(client: &mut RawClient, broker: &Broker) -> usize {
@@ -173,14 +160,11 @@ fn logs_for_which_there_are_no_files_left_are_made_when_there_are() {
     let log = broker.log();
     assert!(log.contains("the partition is not served") && log.contains("LimitNOFILE="), "{log}");
     delete(&mut client, "large");
-    let begun = Instant::now();
-    loop {
+    until_told(|| {
         let now = served(&mut client, &broker);
-        if now >= (before + 40).min(TOO_MANY_PARTITIONS as usize) {
-            break;
-        }
-        assert!(begun.elapsed() < NOTICED_WITHIN, "{now} are served, {before} were: {}", broker.log());
-    }
+        let are_more = now >= (before + 40).min(TOO_MANY_PARTITIONS as usize);
+        if are_more { Ok(()) } else { Err(format!("{now} are served, {before} were: {}", broker.log())) }
+    });
     assert!(broker.is_alive());
     let (options, _) = broker.stop();
     drop(options);
@@ -214,30 +198,28 @@ fn logs_that_roll_until_no_file_is_left_go_on_when_they_are_flushed() {
     let broker = options(folder.path()).with_files(FEW_FILES).start();
     let mut client = connect(&broker);
     create_topic_with(&mut client, "t", 40, &[("segment.ms", "50"), ("retention.ms", "-1")]);
-    let mut were_refused = 0;
+    let (begun, mut were_refused) = (Instant::now(), 0);
     for round in 0..30 {
-        let (mut left, begun) = ((0..40).collect::<Vec<i32>>(), Instant::now());
-        loop {
+        let mut left: Vec<i32> = (0..40).collect();
+        until_told(|| {
             produce_round(&mut client, round, &mut left);
-            if left.is_empty() {
-                break;
-            }
             were_refused += left.len();
-            assert!(begun.elapsed() < NOTICED_WITHIN, "round {round}: {left:?} {}", broker.log());
-            std::thread::sleep(Duration::from_millis(50));
-        }
+            if left.is_empty() { Ok(()) } else { Err(format!("round {round}: {left:?} {}", broker.log())) }
+        });
     }
     assert!(were_refused > 0, "there are files enough");
     let log = broker.log();
-    let told = log.matches("Too many open files").count();
-    assert!((1..5).contains(&told) && log.contains("ulimit -n") && !log.contains("ERROR"), "{told}: {log}");
+    // Others may lack files meanwhile, and say so themselves.
+    let told = log.matches("What needs one more fails until segments are flushed").count() as u64;
+    let most = 1 + begun.elapsed().as_secs() / 60;
+    assert!((1..=most).contains(&told), "{told} times, and {most} at most, once a minute: {log}");
+    assert!(log.contains("ulimit -n") && !log.contains("ERROR"), "{log}");
     // Those who came late find files, too.
     create(&mut client, "new", 10);
-    let begun = Instant::now();
-    while produce_to_all(&mut client, "new", 10).iter().any(|code| *code != 0) {
-        assert!(begun.elapsed() < NOTICED_WITHIN, "{}", broker.log());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    until_told(|| {
+        let codes = produce_to_all(&mut client, "new", 10);
+        if codes.iter().all(|code| *code == 0) { Ok(()) } else { Err(format!("{codes:?} {}", broker.log())) }
+    });
     connect(&broker);
     let (options, _) = broker.stop();
     drop(options);

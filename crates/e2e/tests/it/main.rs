@@ -19,6 +19,7 @@ mod slice;
 
 use std::borrow::Cow;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use ottla_e2e::{Broker, Closed, Options, RawClient, body};
 use ottla_protocol::messages::create_topics_request::{Config, CreateTopicsRequest, Topic as NewTopic};
@@ -33,6 +34,26 @@ use ottla_protocol::{ApiKey, Records};
 /// The newest versions that name topics by name.
 const PRODUCE: i16 = 12;
 const FETCH: i16 = 12;
+
+/// How long the broker may take to notice something, however busy the machine is.
+const NOTICED_WITHIN: Duration = Duration::from_secs(60);
+
+/// Looks until it is so.
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    until_told(|| if is_so() { Ok(()) } else { Err(what.to_owned()) });
+}
+
+/// Looks until there is something, and gives it. Whoever looks says what there is instead, and what else helps to see why.
+fn until_told<T>(mut look: impl FnMut() -> Result<T, String>) -> T {
+    let begun = Instant::now();
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(told) => assert!(begun.elapsed() < NOTICED_WITHIN, "not within {NOTICED_WITHIN:?}: {told}"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
 
 fn options(folder: &Path) -> Options {
     Options::new(env!("CARGO_BIN_EXE_ottla-under-test"), folder)

@@ -13,7 +13,7 @@ use ottla_protocol::messages::produce_request::PartitionData;
 use ottla_protocol::records::{BatchBuilder, crc_of};
 
 use super::groups::{coordinator, join_request};
-use super::{connect, create_topic, create_topic_with, fetch, options};
+use super::{connect, create_topic, create_topic_with, fetch, options, until_told};
 
 /// The status line, and the body.
 pub fn get(address: &str, request: &str) -> (String, String) {
@@ -186,16 +186,11 @@ fn requests_are_counted_that_fail_unanswered_or_are_of_no_known_version_or_whose
     let join = gone.frame_of(ApiKey::JoinGroup, 3, &join_request("g", ""));
     gone.send_frame(&join).expect("it is open");
     drop(gone);
-    let deadline = Instant::now() + Duration::from_secs(20);
     let joined = "kafka_network_requestmetrics_requests_total{request=\"JoinGroup\",version=\"3\"} 1";
-    let page = loop {
+    let page = until_told(|| {
         let (_, page) = get(&broker.http_address(), "GET /metrics");
-        if page.contains(joined) {
-            break page;
-        }
-        assert!(Instant::now() < deadline, "{joined} is not in\n{page}");
-        std::thread::sleep(Duration::from_millis(50));
-    };
+        if page.contains(joined) { Ok(page) } else { Err(format!("{joined} is not in\n{page}")) }
+    });
     for line in [
         "kafka_network_requestmetrics_requests_total{request=\"ApiVersions\",version=\"other\"} 1",
         "kafka_network_requestmetrics_errors_total{request=\"ApiVersions\",error=\"UNSUPPORTED_VERSION\"} 1",
