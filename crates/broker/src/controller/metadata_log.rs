@@ -435,7 +435,8 @@ mod tests {
     use std::cell::Cell;
     use std::io;
 
-    use ottla_protocol::internal::metadata::{FeatureLevelRecord, NoOpRecord};
+    use ottla_base::Uuid;
+    use ottla_protocol::internal::metadata::{FeatureLevelRecord, NoOpRecord, RegisterBrokerRecord, TopicRecord};
     use ottla_storage::Error as StorageError;
 
     use super::*;
@@ -517,6 +518,21 @@ mod tests {
         open_beside(None).expect("a new cluster");
         let error = open_beside(Some(&partition)).expect_err("an epoch has begun, and nothing else is there");
         assert!(matches!(error, Error::LostMetadata { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_log_with_a_broker_or_a_topic_is_not_lost() {
+        let broker = OwnedRecord::RegisterBroker(RegisterBrokerRecord { broker_id: 1, ..Default::default() });
+        let topic = OwnedRecord::Topic(TopicRecord { name: "u".into(), topic_id: Uuid(5) });
+        for record in [broker, topic] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let open = |found| MetadataLog::open(&config(folder.path()), "cluster", found, 1);
+            let (mut log, _) = open(None).expect("a new cluster");
+            log.append(std::slice::from_ref(&record), 1).expect("it is written");
+            log.close(1).expect("it is closed");
+            // All topics were deleted, or it is another program's.
+            open(Some(&TopicPartition::new("t", 0))).expect("something was decided in it");
+        }
     }
 
     fn append(log: &mut MetadataLog, image: &mut Image, count: usize) {
