@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::admin_properties::{CONTROLLERS, NoClient};
 use crate::client::{Address, Cluster, Endpoint, Error, Options};
 use crate::properties::Properties;
 
@@ -22,12 +23,21 @@ impl Connection {
     /// How to connect; as `client_id`, where the file names no other.
     ///
     /// # Errors
-    /// The file cannot be read, or asks for what there is not.
-    pub fn options(&self, client_id: &str) -> Result<Options, String> {
-        let mut properties = Properties::gather(self.command_config.as_deref(), &[])?;
-        let options = properties.take_connection_options(client_id)?;
-        properties.warn_of_the_rest_in_administration();
-        Ok(options)
+    /// The file cannot be read, makes no sense, or asks for what there is not.
+    pub fn options(&self, client_id: &str) -> Result<Options, NoClient> {
+        self.gather()?.take_admin_options(client_id)
+    }
+
+    /// The same for a tool that connects to brokers or to controllers. As in Kafka, it does not mind that its file names the
+    /// others.
+    pub fn options_of_either(&self, client_id: &str) -> Result<Options, NoClient> {
+        let mut properties = self.gather()?;
+        properties.take(CONTROLLERS);
+        properties.take_admin_options(client_id)
+    }
+
+    fn gather(&self) -> Result<Properties, NoClient> {
+        Properties::gather(self.command_config.as_deref(), &[]).map_err(NoClient::Unreadable)
     }
 }
 

@@ -66,7 +66,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn execute(arguments: &Arguments, bootstrap: &str, path: &Path, screen: &mut Screen) -> Result<(), String> {
     let text = fs::read_to_string(path).map_err(|_| format!("Unable to read file {}", path.display()))?;
     let offsets = read(&text)?;
-    let options = arguments.connection.options("ottla-delete-records")?;
+    let options = arguments.connection.options("ottla-delete-records").map_err(|error| error.told())?;
     let connected = match connection::connect(bootstrap, &options, CALL) {
         Ok(cluster) => Ok(cluster),
         Err(Error::NoNode { call }) => Err(call),

@@ -98,7 +98,7 @@ fn execute(arguments: &Arguments, screen: &mut Screen) -> Result<(), Failure> {
         return Err(Failure::Usage("Please provide valid host:port like host1:9091,host2:9092".to_owned()));
     }
     let (timestamp, rules) = arguments.read().map_err(Failure::Failed)?;
-    let options = arguments.connection.options("GetOffsetShell").map_err(Failure::Failed)?;
+    let options = arguments.connection.options("GetOffsetShell").map_err(|error| Failure::Failed(error.told()))?;
     let failed = |error: Error| Failure::Failed(error.exception());
     let mut cluster = connection::connect(bootstrap, &options, "listTopics").map_err(|error| match error {
         Error::NoAdminClient => Failure::Failed(error.told()),

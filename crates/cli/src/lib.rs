@@ -9,6 +9,7 @@ use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subc
 use option_errors::OptionError;
 use screen::Screen;
 
+mod admin_properties;
 mod allocator;
 mod broker;
 mod client;

@@ -59,7 +59,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 fn execute(arguments: &Arguments, screen: &mut Screen) -> Result<(), String> {
     let bootstrap = arguments.connection.bootstrap_server.as_deref().unwrap_or_default();
-    let options = arguments.connection.options("log-dirs-tool")?;
+    let options = arguments.connection.options("log-dirs-tool").map_err(|error| error.told())?;
     let failed = |error: Error| error.exception();
     let mut cluster = connection::connect(bootstrap, &options, "listNodes").map_err(|error| match error {
         Error::NoAdminClient => error.told(),

@@ -9,33 +9,8 @@ use std::time::Duration;
 
 use ottla_broker::config::properties::{decode, parse};
 
+use crate::admin_properties::{self, NoClient};
 use crate::client::Options;
-
-/// What Kafka's administration clients know beside what is taken here, and what protects connections.
-const OF_ADMINISTRATION: &[&str] = &[
-    "bootstrap.controllers",
-    "client.dns.lookup",
-    "config.providers",
-    "connections.max.idle.ms",
-    "default.api.timeout.ms",
-    "enable.metrics.push",
-    "metadata.max.age.ms",
-    "metadata.recovery.rebootstrap.trigger.ms",
-    "metadata.recovery.strategy",
-    "metric.reporters",
-    "metrics.num.samples",
-    "metrics.recording.level",
-    "metrics.sample.window.ms",
-    "receive.buffer.bytes",
-    "reconnect.backoff.max.ms",
-    "reconnect.backoff.ms",
-    "retries",
-    "retry.backoff.max.ms",
-    "retry.backoff.ms",
-    "security.providers",
-    "send.buffer.bytes",
-    "socket.connection.setup.timeout.max.ms",
-];
 
 /// Why a file of properties is not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,13 +110,13 @@ impl Properties {
         Ok(options)
     }
 
-    /// Names on stderr what nobody took, but for what Kafka's administration clients know: it has no effect on such tools, and
-    /// files that these share with others are full of it.
-    pub fn warn_of_the_rest_in_administration(&self) {
-        let is_known =
-            |key: &str| OF_ADMINISTRATION.contains(&key) || ["ssl.", "sasl."].iter().any(|of| key.starts_with(of));
-        Self(self.0.iter().filter(|(key, _)| !is_known(key)).map(|(key, text)| (key.clone(), text.clone())).collect())
-            .warn_of_the_rest();
+    /// Takes out what says how a tool of administrators connects. What nobody knows is named on stderr.
+    pub fn take_admin_options(mut self, client_id: &str) -> Result<Options, NoClient> {
+        admin_properties::check(&self.0)?;
+        let options = self.take_connection_options(client_id).map_err(NoClient::Refused)?;
+        self.0.retain(|key, _| !admin_properties::is_known(key));
+        self.warn_of_the_rest();
+        Ok(options)
     }
 
     /// Names on stderr what nobody took.

@@ -21,6 +21,7 @@ use std::process::ExitCode;
 pub use arguments::Arguments;
 use arguments::{Changes, Entities};
 
+use crate::admin_properties::NoClient;
 use crate::client::{Error, LIST_GROUPS};
 use crate::connection;
 use crate::screen::Screen;
@@ -38,6 +39,8 @@ pub enum Failure {
     Usage(String),
     /// What is asked for makes no sense.
     Illegal(String),
+    /// How to connect is not said well.
+    NoClient(NoClient),
     /// It could not be done.
     Failed(Error),
 }
@@ -52,8 +55,12 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Ok(()) => {}
         Err(Failure::Usage(message)) => screen.note(format!("{message}\nTry 'ottla configs --help'.")),
         Err(Failure::Illegal(message)) => screen.note(message),
+        Err(Failure::NoClient(error)) => {
+            screen.note(failed_with(&words));
+            screen.note(error.exception());
+        }
         Err(Failure::Failed(error)) => {
-            screen.note(format!("Error while executing config command with args '{}'", words.join(" ")));
+            screen.note(failed_with(&words));
             screen.note(match error {
                 Error::NoAdminClient => error.exception(),
                 // Kafka's tool does not wait for its client here.
@@ -66,6 +73,10 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     code
 }
 
+fn failed_with(words: &[String]) -> String {
+    format!("Error while executing config command with args '{}'", words.join(" "))
+}
+
 /// What the command line says after `tool`. A path need not be UTF-8, and is only shown here.
 fn words_after(tool: &str, line: impl Iterator<Item = OsString>) -> Vec<String> {
     let words = line.map(|word| word.to_string_lossy().into_owned());
@@ -76,7 +87,7 @@ fn execute(arguments: &Arguments, words: &[String], screen: &mut Screen) -> Resu
     let entities = arguments.check(words)?;
     let changes = arguments.changes()?;
     let (endpoint, bootstrap) = arguments.endpoint()?;
-    let options = arguments.connection.options("ottla-configs").map_err(Failure::Illegal)?;
+    let options = arguments.connection.options_of_either("ottla-configs").map_err(Failure::NoClient)?;
     let has_quotas = ["users", "clients", "ips"].contains(&entities.types[0].as_str());
     let call = match (entities.types[0].as_str(), arguments.alter) {
         _ if has_quotas => QUOTAS_CALL,

@@ -25,6 +25,7 @@ fn check(line: &str, expected: &Expect) {
     expected.assert_eq(&match understood {
         Ok(shown) => shown,
         Err(Failure::Usage(message) | Failure::Illegal(message)) => message,
+        Err(Failure::NoClient(error)) => error.message(),
         Err(Failure::Failed(error)) => error.to_string(),
     });
 }

@@ -552,9 +552,9 @@ mod tests {
         );
         check("--bootstrap-server a:1 --topic t --formatter bogus", &expect!["bogus"]);
         check(
-            "--bootstrap-server a:1 --topic t --key-deserializer bogus",
+            "--bootstrap-server a:1 --topic t --key-deserializer org.apache.kafka.common.serialization.VoidDeserializer",
             &expect![
-                "The deserializer bogus is not there: org.apache.kafka.common.serialization.StringDeserializer is, and likewise those for ByteArray, Long, Integer, Short, Double, Float, Boolean and UUID"
+                "The deserializer org.apache.kafka.common.serialization.VoidDeserializer is not there: org.apache.kafka.common.serialization.StringDeserializer is, and likewise those for ByteArray, Long, Integer, Short, Double, Float, Boolean and UUID"
             ],
         );
     }

@@ -13,9 +13,25 @@ use crate::client::Incoming;
 use crate::java_number::decimal;
 use crate::java_text::text_of;
 use crate::properties::Properties;
+use crate::refusal::CONFIG_EXCEPTION;
 
 const PACKAGE: &str = "org.apache.kafka.common.serialization.";
 const FORMATTERS: &str = "org.apache.kafka.tools.consumer.";
+/// The classes of that package that can be made.
+const DESERIALIZERS: [&str; 12] = [
+    "BooleanDeserializer",
+    "ByteArrayDeserializer",
+    "ByteBufferDeserializer",
+    "BytesDeserializer",
+    "DoubleDeserializer",
+    "FloatDeserializer",
+    "IntegerDeserializer",
+    "LongDeserializer",
+    "ShortDeserializer",
+    "StringDeserializer",
+    "UUIDDeserializer",
+    "VoidDeserializer",
+];
 /// The text of a UUID is no longer.
 const UUID_LENGTH: usize = 36;
 /// What stands for a number that the record does not have.
@@ -120,7 +136,7 @@ impl Columns {
         let null_literal = text("null.literal", "null");
         let mut kind = |option: Option<&str>, property: &str| {
             let property = properties.take(property);
-            Type::from(option.or(property.as_deref()))
+            Type::of(option.or(property.as_deref()))
         };
         Ok(Self {
             timestamp,
@@ -233,8 +249,13 @@ impl Columns {
 }
 
 impl Type {
-    fn from(class: Option<&str>) -> Result<Self, String> {
+    /// What is read by the deserializer of this class. As in Kafka, who names one that cannot be made is told, and gets the bytes.
+    fn of(class: Option<&str>) -> Result<Self, String> {
         let Some(class) = class else { return Ok(Self::Bytes) };
+        if let Some(exception) = not_made(class) {
+            eprintln!("ERROR Unable to instantiate a deserializer from {class}\n{exception}");
+            return Ok(Self::Bytes);
+        }
         match class.strip_prefix(PACKAGE).and_then(|name| name.strip_suffix("Deserializer")) {
             Some("ByteArray" | "Bytes" | "ByteBuffer") => Ok(Self::Bytes),
             Some("String") => Ok(Self::Text),
@@ -273,6 +294,20 @@ impl Type {
 
     fn exactly<const N: usize>(self, bytes: &[u8]) -> Result<[u8; N], String> {
         bytes.try_into().map_err(|_| format!("Size of data received by {self:?}Deserializer is not {N}"))
+    }
+}
+
+/// What Java throws where it is to make a deserializer of this class, if it cannot.
+///
+/// Differs from Kafka: no class is there but Kafka's own.
+fn not_made(class: &str) -> Option<String> {
+    match class.strip_prefix(PACKAGE) {
+        Some(own) if DESERIALIZERS.contains(&own) => None,
+        Some("ListDeserializer") => Some(format!(
+            "{CONFIG_EXCEPTION}Not able to determine the list class because it was neither passed via the constructor nor set in \
+             the config."
+        )),
+        _ => Some(format!("java.lang.ClassNotFoundException: {class}")),
     }
 }
 
@@ -389,6 +424,32 @@ mod tests {
         for wrong in ["", "v", "1-2-3-4", "1-2-3-4-5-6", "-1-2-3-4-5", "1--3-4-5", &format!("{whole}0")] {
             assert_eq!(uuid(wrong.as_bytes()), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_no_deserializer_can_be_made_for_is_shown_as_it_is() {
+        check(
+            "print.key=true print.headers=true key.deserializer=nosuch value.deserializer=java.lang.String headers.deserializer=",
+            &expect![[r#"
+                a:b,c:null	k	v
+                NO_HEADERS	null	null
+                NO_HEADERS		0000000
+            "#]],
+        );
+        let thrown = |class| not_made(class).unwrap_or_default();
+        assert_eq!(thrown("nosuch"), "java.lang.ClassNotFoundException: nosuch");
+        assert_eq!(
+            thrown("org.apache.kafka.common.serialization.ListDeserializer"),
+            "org.apache.kafka.common.config.ConfigException: Not able to determine the list class because it was neither passed \
+             via the constructor nor set in the config."
+        );
+        assert_eq!(thrown("org.apache.kafka.common.serialization.LongDeserializer"), "");
+        let refused = Formatter::from(
+            None,
+            [None, Some("org.apache.kafka.common.serialization.VoidDeserializer")],
+            &mut Properties::default(),
+        );
+        assert!(refused.is_err_and(|message| message.contains("VoidDeserializer is not there")));
     }
 
     #[test]

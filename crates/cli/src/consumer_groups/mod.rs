@@ -25,6 +25,7 @@ use std::time::Duration;
 use arguments::Action;
 pub use arguments::Arguments;
 
+use crate::admin_properties::NoClient;
 use crate::client::{Cluster, Error, LIST_GROUPS};
 use crate::connection;
 use crate::option_errors::OptionError;
@@ -50,7 +51,7 @@ pub enum Failure {
 /// Why there is nobody to ask.
 enum NotConnected {
     /// How to connect is not said well.
-    Options(String),
+    Options(NoClient),
     /// No broker answers.
     Failed(Error),
 }
@@ -70,6 +71,20 @@ impl Failure {
     /// A failure that Kafka's tool waited for and wrapped once more.
     fn wrapped(error: &Error) -> Self {
         Self::runtime(format!("java.util.concurrent.ExecutionException: {}", error.exception()))
+    }
+
+    /// The tool has no client. Of a file that cannot be read, Kafka's wraps what is thrown.
+    fn without_client(error: &NoClient) -> Self {
+        let (message, exception) = (error.message(), error.exception());
+        match error {
+            NoClient::Unreadable(_) => {
+                let trace = format!("java.lang.RuntimeException: {exception}\nCaused by: {exception}");
+                Self::Failed { message: exception, trace }
+            }
+            NoClient::Wrong(_) | NoClient::Contradiction(_) | NoClient::Refused(_) => {
+                Self::Failed { message, trace: exception }
+            }
+        }
     }
 
     /// A failure of the tool itself, which Kafka's wraps.
@@ -171,7 +186,7 @@ fn connect(arguments: &Arguments, call: &'static str) -> Result<Cluster, NotConn
 /// Says that nobody could be asked, as Kafka's tool says it of what it was to do.
 fn unreached(error: &NotConnected, action: Action, arguments: &Arguments, screen: &mut Screen) -> Result<(), Failure> {
     let error = match error {
-        NotConnected::Options(message) => return Err(Failure::runtime(message.clone())),
+        NotConnected::Options(error) => return Err(Failure::without_client(error)),
         NotConnected::Failed(error) => error,
     };
     match (error, action) {

@@ -17,13 +17,14 @@ mod segment;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::java_order::{DEFAULT_CAPACITY, hash_code, sort_as_in_java};
+use crate::java_order::{hash_code, sort_as_computed_in_java};
 use decoders::Decoder;
 use failure::{Failure, Result};
 use indexes::{Mismatches, TimeErrors};
@@ -200,31 +201,31 @@ fn normal(file: &str) -> PathBuf {
 
 impl Findings {
     fn tell(&self, notes: &mut impl Write) -> Result<()> {
-        for (file, found) in in_java_order(&self.mismatches, |found| !found.is_empty()) {
+        for (file, found) in in_java_order(&self.mismatches, BTreeMap::len) {
             writeln!(notes, "Mismatches in :{file}")?;
             for (index, log) in found.iter().rev() {
                 writeln!(notes, "  Index offset: {index}, log offset: {log}")?;
             }
         }
-        for (file, found) in in_java_order(&self.times, |found| !found.mismatches.is_empty()) {
+        for (file, found) in in_java_order(&self.times, |found| found.mismatches.len()) {
             writeln!(notes, "Found timestamp mismatch in :{file}")?;
             for (index, log) in &found.mismatches {
                 writeln!(notes, "  Index timestamp: {index}, log timestamp: {log}")?;
             }
         }
-        for (file, found) in in_java_order(&self.times, |found| !found.out_of_order.is_empty()) {
+        for (file, found) in in_java_order(&self.times, |found| found.out_of_order.len()) {
             writeln!(notes, "Found out of order timestamp in :{file}")?;
             for (index, before) in &found.out_of_order {
                 writeln!(notes, "  Index timestamp: {index}, Previously indexed timestamp: {before}")?;
             }
         }
-        for (file, found) in in_java_order(&self.times, |found| !found.not_found.is_empty()) {
+        for (file, found) in in_java_order(&self.times, |found| found.not_found.len()) {
             writeln!(notes, "The following indexed offsets are not found in :{file}")?;
             for (index, log) in &found.not_found {
                 writeln!(notes, "Indexed offset: {index}, found log offset: {log}")?;
             }
         }
-        for (file, found) in in_java_order(&self.gaps, |found| !found.is_empty()) {
+        for (file, found) in in_java_order(&self.gaps, BTreeMap::len) {
             writeln!(notes, "Non-consecutive offsets in {file}")?;
             for (before, next) in found {
                 writeln!(notes, "  {before} is followed by {next}")?;
@@ -234,9 +235,10 @@ impl Findings {
     }
 }
 
-/// The files that have something to tell of.
-fn in_java_order<T>(all: &[(String, T)], has_any: impl Fn(&T) -> bool) -> Vec<&(String, T)> {
-    let mut files: Vec<_> = all.iter().filter(|(_, found)| has_any(found)).collect();
-    sort_as_in_java(&mut files, DEFAULT_CAPACITY, |(file, _)| hash_code(file));
+/// The files that have something to tell of, each `count` times. Kafka's tool asks its map for the file at each finding.
+fn in_java_order<T>(all: &[(String, T)], count: impl Fn(&T) -> usize) -> Vec<&(String, T)> {
+    let mut files: Vec<_> = all.iter().filter(|(_, found)| count(found) > 0).collect();
+    let is_last_asked_for_again = files.last().is_some_and(|(_, found)| count(found) > 1);
+    sort_as_computed_in_java(&mut files, is_last_asked_for_again, |(file, _)| hash_code(file));
     files
 }

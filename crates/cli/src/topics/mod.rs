@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use crate::admin_properties::NoClient;
 use crate::client::{Cluster, Error, TopicDescription, Topics};
 use crate::connection::{self, Connection};
 use crate::topic_filter::TopicFilter;
@@ -98,6 +99,8 @@ pub struct Arguments {
 enum Failure {
     /// The arguments make no sense.
     Usage(String),
+    /// How to connect is not said well.
+    NoClient(NoClient),
     /// It could not be done.
     Failed(Error),
     /// It could not be done, says the tool itself.
@@ -125,6 +128,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             say(&mut out, &format!("{FAILURE_PREFIX}{message}"));
             Some(format!("ERROR {message}"))
         }
+        Err(Failure::NoClient(error)) => Some(error.told()),
         Err(Failure::Failed(error @ Error::NoAdminClient)) => Some(error.told()),
         Err(Failure::Failed(error)) => {
             say(&mut out, &format!("{FAILURE_PREFIX}{error}"));
@@ -147,7 +151,7 @@ fn execute(arguments: &Arguments, out: &mut Vec<u8>) -> Result<(), Failure> {
     let action = arguments.check()?;
     let connection = &arguments.connection;
     let bootstrap = connection.bootstrap_server.as_deref().expect("it has been checked that it is there");
-    let options = connection.options("ottla-topics").map_err(Failure::Refused)?;
+    let options = connection.options("ottla-topics").map_err(Failure::NoClient)?;
     if action == Action::Create {
         // What needs no cluster is refused without one.
         let creation = change::Creation::from(arguments)?;

@@ -16,6 +16,7 @@ fn said(failure: Failure) -> String {
     match failure {
         Failure::Usage(message) => format!("usage: {message}"),
         Failure::Refused(message) => format!("refused: {message}"),
+        Failure::NoClient(error) => format!("no client: {}", error.message()),
         Failure::Failed(error) => format!("failed: {error}"),
     }
 }
