@@ -30,12 +30,7 @@ pub fn unready(node: &Node) -> Option<&'static str> {
 pub fn gather(node: &Node) -> String {
     let mut page = Page::default();
     node.metrics.requests.gather(Instant::now(), &mut page);
-    page.gauge(
-        "kafka_server_socket_server_metrics_connection_count",
-        "Open connections of clients.",
-        &[],
-        node.connections.all(),
-    );
+    connections(node, &mut page);
     partitions(node, &mut page);
     directories(&node.partitions, &mut page);
     cleaner(node, &mut page);
@@ -49,6 +44,29 @@ pub fn gather(node: &Node) -> String {
     logs(node.partitions.all().iter().map(|partition| Log::of(partition)), &mut page);
     groups::tell(&census, &node.groups, &node.partitions, &mut page);
     page.into_text()
+}
+
+/// What is told of connections, by listener. Kafka has the same of each of its network threads.
+fn connections(node: &Node, page: &mut Page) {
+    let listeners = &node.config.listeners;
+    let names = listeners.broker.iter().chain(&listeners.controller).map(|listener| &listener.name);
+    let told: Vec<_> = names.map(|name| (name, node.connections.of(name))).collect();
+    for (name, told) in &told {
+        let labels: Labels<'_> = &[("listener", name)];
+        let count = "kafka_server_socket_server_metrics_connection_count";
+        page.gauge(count, "Open connections.", labels, told.open);
+        let mut counter = |name, help, value| page.counter(name, help, labels, value);
+        let creation = "kafka_server_socket_server_metrics_connection_creation_total";
+        counter(creation, "Connections that were let in.", told.created);
+        let close = "kafka_server_socket_server_metrics_connection_close_total";
+        counter(close, "Connections that have ended.", told.created - told.open as u64);
+        let expired = "kafka_server_socket_server_metrics_expired_connections_killed_count";
+        let help = "Connections that were closed because nothing happened on them for connections.max.idle.ms.";
+        counter(expired, help, told.expired);
+    }
+    let name = "kafka_network_socketserver_expiredconnectionskilledcount";
+    let expired: u64 = told.iter().map(|(_, told)| told.expired).sum();
+    page.gauge(name, "The same, of all listeners.", &[], expired);
 }
 
 fn partitions(node: &Node, page: &mut Page) {

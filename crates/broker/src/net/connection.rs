@@ -105,6 +105,9 @@ pub async fn serve(
         is_ending: false,
     };
     let ended = connection.run().await;
+    if matches!(ended, Ended::Read(ReadError::Idle) | Ended::NotReading) {
+        connection.node.connections.expired(&connection.client.asker.listener);
+    }
     log_end(peer, &ended);
 }
 

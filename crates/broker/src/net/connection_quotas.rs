@@ -93,8 +93,19 @@ struct Counts {
 
 #[derive(Debug, Default)]
 struct OfListener {
-    open: usize,
+    told: Told,
     rate: Rate,
+}
+
+/// What the page of metrics tells of a listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Connections that are open.
+    pub open: usize,
+    /// Those that were ever let in.
+    pub created: u64,
+    /// Those of them that the broker closed because nothing had come, or nothing was taken, for long.
+    pub expired: u64,
 }
 
 impl ConnectionQuotas {
@@ -106,9 +117,14 @@ impl ConnectionQuotas {
         Arc::new(Self { counts: Mutex::new(counts), changed: Notify::new() })
     }
 
-    /// How many there are.
-    pub fn all(&self) -> usize {
-        self.lock().all
+    /// What there is to tell of `listener`.
+    pub fn of(&self, listener: &str) -> Told {
+        self.lock().listeners.get(listener).map_or_else(Told::default, |of_listener| of_listener.told)
+    }
+
+    /// One that came to `listener` is closed because nothing had happened on it for long.
+    pub fn expired(&self, listener: &Arc<str>) {
+        self.lock().of(listener).told.expired += 1;
     }
 
     /// One has come to `listener`.
@@ -189,7 +205,7 @@ impl Counts {
     }
 
     fn has_room(&self, listener: &str, limits: Limits) -> bool {
-        let open = self.listeners.get(listener).map_or(0, |of_listener| of_listener.open);
+        let open = self.listeners.get(listener).map_or(0, |of_listener| of_listener.told.open);
         open < limits.most_of_listener && (limits.is_protected || self.all < limits.most)
     }
 
@@ -206,13 +222,15 @@ impl Counts {
 
     fn begin(&mut self, listener: &Arc<str>, address: IpAddr) {
         self.all += 1;
-        self.of(listener).open += 1;
+        let told = &mut self.of(listener).told;
+        told.open += 1;
+        told.created += 1;
         *self.by_address.entry(address).or_default() += 1;
     }
 
     fn end(&mut self, listener: &Arc<str>, address: IpAddr) {
         self.all -= 1;
-        self.of(listener).open -= 1;
+        self.of(listener).told.open -= 1;
         let from_there = self.by_address.get_mut(&address).expect("it was counted");
         *from_there -= 1;
         if *from_there == 0 {
@@ -265,12 +283,15 @@ mod tests {
         let limits = Limits { most: 3, most_from_address: 2, ..Limits::NONE };
         let mut come = |address| fixture.come(0, address, limits);
         assert_eq!([1, 1, 1, 2, 2].map(&mut come), ["in", "in", "too many", "in", "waits 0"]);
-        assert_eq!(fixture.quotas.all(), 3);
+        assert_eq!(fixture.quotas.lock().all, 3);
         drop(fixture.open.remove(0));
         assert_eq!([1, 1].map(|address| fixture.come(0, address, limits)), ["in", "waits 0"]);
+        fixture.quotas.expired(&fixture.listeners[0]);
+        assert_eq!(fixture.quotas.of("CLIENTS"), Told { open: 3, created: 4, expired: 1 });
+        assert_eq!(fixture.quotas.of("BROKERS"), Told::default());
         fixture.open.clear();
         let counts = fixture.quotas.lock();
-        assert_eq!((counts.all, counts.by_address.len(), counts.listeners["CLIENTS"].open), (0, 0, 0));
+        assert_eq!((counts.all, counts.by_address.len(), counts.listeners["CLIENTS"].told.open), (0, 0, 0));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use ottla_base::{ProducerEpoch, ProducerId};
+use ottla_e2e::RawClient;
 use ottla_e2e::conversations::{batch_of, produce_request};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::fetch_request::{self, FetchRequest};
@@ -148,6 +149,36 @@ fn partitions_are_counted_and_not_requests_and_what_is_sent_again_once_more() {
             2 * size
         )
     );
+}
+
+#[test]
+fn connections_are_told_by_listener_and_those_that_were_idle() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let both = "listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0";
+    let options = options(folder.path()).with(both).with("controller.listener.names=CONTROLLER");
+    let broker = options.with("connections.max.idle.ms=500").start();
+    let (idle, closed) = (connect(&broker), connect(&broker));
+    let _controller = RawClient::connect(&broker.controller_address()).expect("it listens");
+    drop(closed);
+    let lines = |page: &str, name: &str| {
+        let lines = page.lines().filter_map(|line| line.strip_prefix(name)).map(str::to_owned);
+        lines.collect::<Vec<_>>()
+    };
+    let page = until_told(|| {
+        let (_, page) = get(&broker.http_address(), "GET /metrics");
+        let open = lines(&page, "kafka_server_socket_server_metrics_connection_count");
+        let none = ["{listener=\"PLAINTEXT\"} 0", "{listener=\"CONTROLLER\"} 0"];
+        if open == none { Ok(page) } else { Err(page) }
+    });
+    drop(idle);
+    let of = |name: &str| lines(&page, &format!("kafka_server_socket_server_metrics_{name}"));
+    let expected = |clients: u64, controllers: u64| {
+        [format!("{{listener=\"PLAINTEXT\"}} {clients}"), format!("{{listener=\"CONTROLLER\"}} {controllers}")]
+    };
+    assert_eq!(of("connection_creation_total"), expected(2, 1));
+    assert_eq!(of("connection_close_total"), expected(2, 1));
+    assert_eq!(of("expired_connections_killed_count"), expected(1, 1));
+    assert_eq!(lines(&page, "kafka_network_socketserver_expiredconnectionskilledcount"), [" 2"]);
 }
 
 #[test]
