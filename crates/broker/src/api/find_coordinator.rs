@@ -2,7 +2,8 @@
 //!
 //! v1 key types. v3 flexible. v4 many keys at once (KIP-699). v6 share groups (KIP-932).
 //! Differs from Kafka: the topic of the groups is created before the first answer, where Kafka answers
-//! COORDINATOR_NOT_AVAILABLE until it is there. There are no coordinators of transactions and share groups yet.
+//! COORDINATOR_NOT_AVAILABLE until it is there. There are no coordinators of transactions and share groups yet. Who seeks one of
+//! transactions is told UNSUPPORTED_VERSION: after all that may pass by itself, Kafka's clients ask again until they time out.
 
 use std::borrow::Cow;
 
@@ -80,7 +81,7 @@ fn check(request: &Request<'_>, key_type: i8, key: &str) -> Result<(), ErrorCode
         }
         GROUP => Ok(()),
         SHARE => check_share(request.version(), key),
-        TRANSACTION => Err(ErrorCode::CoordinatorNotAvailable),
+        TRANSACTION => Err(ErrorCode::UnsupportedVersion),
         _ => Err(ErrorCode::InvalidRequest),
     }
 }
@@ -170,6 +171,7 @@ fn to_wire(key: String, found: Result<&BrokerEndpoint, ErrorCode>) -> Coordinato
 fn message(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::CoordinatorNotAvailable => "The coordinator is not available.",
+        ErrorCode::UnsupportedVersion => "This broker has no transactions yet.",
         ErrorCode::InvalidRequest => {
             "This most likely occurs because of a request being malformed by the client library or the message was sent \
              to an incompatible broker. See the broker logs for more details."
