@@ -101,6 +101,20 @@ impl LogDirectory {
         Err(Error::Locked { path: lock_path })
     }
 
+    /// As [`Self::lock`], beside others that this process holds.
+    ///
+    /// # Errors
+    /// `SameDirectory` if it is one of them.
+    pub fn lock_beside<'a>(path: &Path, held: impl IntoIterator<Item = &'a Self>) -> Result<Self> {
+        Self::lock(path).map_err(|error| {
+            let identity = os::identity_of(path).ok().filter(|_| matches!(error, Error::Locked { .. }));
+            match held.into_iter().find(|held| Some(held.identity) == identity) {
+                Some(held) => Error::SameDirectory { path: path.to_owned(), other: held.path.clone() },
+                None => error,
+            }
+        })
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -255,6 +269,19 @@ mod tests {
         let held = LogDirectory::lock(&path).unwrap();
         held.unlock().unwrap();
         assert!(!path.join(LOCK).exists());
+    }
+
+    #[test]
+    fn a_directory_that_is_named_twice_is_told_from_one_that_another_process_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let [first, other, link] = ["first", "other", "link"].map(|name| folder.path().join(name));
+        std::os::unix::fs::symlink(&first, &link).unwrap();
+        let held = [&first, &other].map(|path| LogDirectory::lock(path).unwrap());
+        let error = LogDirectory::lock_beside(&link, &held).unwrap_err();
+        let told = error.to_string();
+        assert!(matches!(error, Error::SameDirectory { .. }) && !error.is_of_disk(), "{error:?}");
+        assert!([&first, &link].iter().all(|path| told.contains(&*path.to_string_lossy())), "{told}");
+        assert!(matches!(LogDirectory::lock_beside(&link, &held[1..]), Err(Error::Locked { .. })));
     }
 
     #[test]

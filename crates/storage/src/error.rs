@@ -47,6 +47,13 @@ pub enum Error {
         /// The lock file.
         path: PathBuf,
     },
+    /// The log directory is used by this process already, under another name.
+    SameDirectory {
+        /// The name.
+        path: PathBuf,
+        /// The other one.
+        other: PathBuf,
+    },
     /// The log takes no more, for the broker ends: nothing is wrong with it.
     Closed {
         /// The log's folder.
@@ -139,6 +146,12 @@ impl fmt::Display for Error {
             Self::Locked { path } => write!(
                 f,
                 "{} is locked: another broker uses this log directory. Stop it, or set another log.dirs",
+                path.display()
+            ),
+            Self::SameDirectory { path, other } => write!(
+                f,
+                "{} and {} are the same directory, as by a link: name it once in log.dirs and metadata.log.dir",
+                other.display(),
                 path.display()
             ),
             Self::Closed { path } => write!(f, "the log {} takes no more, because it was closed", path.display()),

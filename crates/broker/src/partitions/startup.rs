@@ -131,10 +131,11 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
     let mut offline = Offline::new(metadata_path);
     let mut directories = Vec::new();
     for path in &config.log_dirs {
-        directories.extend(offline.unless_of_disk(path, look_into(path))?);
+        let looked_into = look_into(path, &directories);
+        directories.extend(offline.unless_of_disk(path, looked_into)?);
     }
     let has_its_own = !config.log_dirs.contains(metadata_path);
-    let metadata_directory = has_its_own.then(|| LogDirectory::lock(metadata_path)).transpose()?;
+    let metadata_directory = has_its_own.then(|| LogDirectory::lock_beside(metadata_path, &directories)).transpose()?;
     let all_directories: Vec<_> = directories.iter().chain(&metadata_directory).collect();
     let Identified { cluster_id, is_new, mut directory_ids, blank } = identify(config, &all_directories, &mut random)?;
     directory_ids.truncate(directories.len());
@@ -246,9 +247,9 @@ impl<'a> Offline<'a> {
     }
 }
 
-/// Locks a directory, and looks whether it can be read.
-fn look_into(path: &Path) -> ottla_storage::Result<LogDirectory> {
-    let directory = LogDirectory::lock(path)?;
+/// Locks a directory beside those that are held, and looks whether it can be read.
+fn look_into(path: &Path, held: &[LogDirectory]) -> ottla_storage::Result<LogDirectory> {
+    let directory = LogDirectory::lock_beside(path, held)?;
     directory.partitions()?;
     MetaProperties::read(path)?;
     Ok(directory)
