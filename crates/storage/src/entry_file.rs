@@ -139,8 +139,9 @@ impl<E: Entry> EntryFile<E> {
         Self { path: path.into(), max_entries, written: 0, pending: Vec::new(), last: None, kept, unsynced: false }
     }
 
+    /// At least one: without what a time index says of the end of its segment, it would be built anew at each opening.
     fn entries_in(max_bytes: u32) -> u32 {
-        max_bytes / E::SIZE as u32
+        (max_bytes / E::SIZE as u32).max(1)
     }
 
     /// Takes another limit. The file keeps its length, and the entries that are there stay, with room for one more: what a

@@ -301,3 +301,23 @@ fn a_damaged_sealed_segment_is_read_up_to_the_damage_and_its_index_built_once() 
     assert_eq!(fs::metadata(fixture.path().join(name)).unwrap().len(), length, "only a recovery cuts");
     assert_eq!(read(&log, 60, u32::MAX, 80), [60, 70], "the segments behind it can be read");
 }
+
+#[test]
+fn an_index_too_short_for_an_entry_has_one_and_is_not_built_anew_at_each_opening() {
+    for bytes in [4, 11, 12] {
+        let config = LogConfig { segment_index_bytes: bytes, ..small_segments(1300) };
+        let (fixture, mut log) = Fixture::new(config);
+        for _ in 0..4 {
+            append(&mut log, &Made::sized(10, 500));
+        }
+        log.close(0).unwrap();
+        let (mut log, recovery) = fixture.open(true, 40);
+        assert_eq!((recovery.scanned_segments, log.end_offset()), (0, Offset(40)));
+        for _ in 0..2 {
+            log.close_idle_files();
+            let (found, calls) = trace::calls_of(|| log.offset_for_timestamp(1000, Offset(40)).unwrap());
+            assert_eq!((found.map(|found| found.offset), calls), (Some(Offset(0)), Vec::new()), "{bytes} bytes");
+        }
+        append(&mut log, &Made::sized(10, 500));
+    }
+}
