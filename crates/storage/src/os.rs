@@ -61,6 +61,22 @@ pub enum Kept {
     /// There is one more from now on. As many as are for brief use are left to those that take the place of others: logs that
     /// have opened all would never roll.
     More,
+    /// Somebody reads from it, perhaps for long. As many again are left to logs that are written to.
+    Reading,
+    /// Nobody uses it yet. Half of all are left to those who need them, where that is little.
+    Unused,
+}
+
+impl Kept {
+    /// How often as many are left as are for brief use.
+    fn parts(self) -> u64 {
+        match self {
+            Self::Another => 1,
+            Self::More => 2,
+            Self::Reading => 3,
+            Self::Unused => 8,
+        }
+    }
 }
 
 /// How often somebody could keep no file open.
@@ -107,15 +123,18 @@ pub fn open_or_create(path: &Path) -> io::Result<File> {
 /// # Errors
 /// EMFILE: those few that may still be opened are for who needs one briefly.
 pub fn keep(file: &File, kept: Kept) -> io::Result<()> {
-    let parts = if kept == Kept::More { 2 } else { 1 };
     let done = make(Call::Keep(file), || {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         // The system gives out the lowest number that is free, so that it tells how many are open.
         let number = u64::try_from(file.as_raw_fd()).unwrap_or(0);
-        let is_brief = limit.is_some_and(|limit| number + parts * brief_of(limit) >= limit);
+        let is_brief = limit.is_some_and(|limit| number + kept.parts() * brief_of(limit) >= limit);
         if is_brief { Err(rustix::io::Errno::MFILE.into()) } else { Ok(()) }
     });
-    done.inspect_err(|_| note_shortage())
+    done.inspect_err(|_| {
+        if kept != Kept::Unused {
+            note_shortage();
+        }
+    })
 }
 
 fn brief_of(limit: u64) -> u64 {
@@ -305,6 +324,21 @@ pub fn has_name(file: &File) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_files_are_left_to_those_who_need_them_most() {
+        let left = |kept: Kept, limit| kept.parts() * brief_of(limit);
+        let kinds = [Kept::Another, Kept::More, Kept::Reading, Kept::Unused];
+        for (limit, expected) in [
+            (64, [8, 16, 24, 64]),
+            (160, [10, 20, 30, 80]),
+            (1024, [64, 128, 192, 512]),
+            (100_000, [256, 512, 768, 2048]),
+        ] {
+            assert_eq!(kinds.map(|kept| left(kept, limit)), expected, "of {limit}");
+        }
+        assert_eq!(left_by_logs(1024), left(Kept::More, 1024));
+    }
 
     #[test]
     fn two_pieces_land_side_by_side() {

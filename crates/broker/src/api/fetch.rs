@@ -287,6 +287,7 @@ impl Fetch {
                     at_least_one: look.bytes == 0,
                     current_leader_epoch: epoch_or_none(wanted.current_leader_epoch),
                     last_fetched_epoch: epoch_or_none(wanted.last_fetched_epoch),
+                    is_sent: true,
                 }),
             };
             match &result {

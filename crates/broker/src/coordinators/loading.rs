@@ -203,6 +203,7 @@ fn read_some(partition: &Partition, at: Offset, max_bytes: u32, buffer: &mut Vec
         at_least_one: true,
         current_leader_epoch: LeaderEpoch::NONE,
         last_fetched_epoch: LeaderEpoch::NONE,
+        is_sent: false,
     };
     let found = match partition.read(read) {
         Ok(found) => found,

@@ -495,11 +495,6 @@ impl Partitions {
             checkpoints::forget(home, name)?;
         }
         let is_new = !os::exists(&folder).map_err(StorageError::io("look for", &folder))?;
-        if is_new {
-            os::create_folder(&folder).map_err(StorageError::io("create", &folder))?;
-            // The folder is flushed when its first segment is made.
-            write_partition_metadata_unnamed(&folder, topic_id)?;
-        }
         let options = known.unwrap_or_else(|| OpenLog {
             topic_partition: name.clone(),
             // What lies there was left by an attempt that failed.
@@ -509,7 +504,18 @@ impl Partitions {
             now_ms,
             producers: self.producers.clone(),
         });
-        let (mut log, _) = Log::open_unnamed(&folder, config.clone(), options)?;
+        let made = || {
+            os::create_folder(&folder).map_err(StorageError::io("create", &folder))?;
+            // The folder is flushed when its first segment is made.
+            write_partition_metadata_unnamed(&folder, topic_id)
+        };
+        let made = if is_new { made() } else { Ok(()) };
+        let opened = made.and_then(|()| Log::open_unnamed(&folder, config.clone(), options));
+        if is_new && opened.as_ref().is_err_and(StorageError::lacks_files) {
+            // It is tried again, or its topic goes before.
+            os::remove_folder(&folder).map_err(StorageError::io("remove", &folder))?;
+        }
+        let (mut log, _) = opened?;
         if log.owes_flush() {
             log.flush(now_ms)?;
         }

@@ -155,7 +155,15 @@ impl Shortage {
             return;
         }
         (self.count, self.next) = (os::shortages(), now + RELIEVES_EVERY);
-        all.iter().for_each(|partition| partition.with_log(|log, _| log.close_idle_files()));
+        for partition in all {
+            let has_to_be_flushed = partition.with_log(|log, _| {
+                log.close_idle_files();
+                log.close_idle_active()
+            });
+            if has_to_be_flushed {
+                partition.want_flush();
+            }
+        }
     }
 }
 

@@ -131,6 +131,8 @@ pub struct Read {
     pub current_leader_epoch: LeaderEpoch,
     /// The epoch of the last record the client has, or -1.
     pub last_fetched_epoch: LeaderEpoch,
+    /// Whether what is found is sent to a client, which may take long: the last files are not for that.
+    pub is_sent: bool,
 }
 
 /// What ListOffsets can ask for.
@@ -365,10 +367,13 @@ impl Partition {
             let diverging = Some(diverging);
             return Ok(Found { slice: None, positions, diverging, aborted: Vec::new(), ends_segment: false });
         }
-        match log.read(read.offset, read.max_bytes, bound, read.at_least_one) {
+        let found = match read.is_sent {
+            true => log.lend(read.offset, read.max_bytes, bound, read.at_least_one),
+            false => log.read(read.offset, read.max_bytes, bound, read.at_least_one).map(Some),
+        };
+        match found.map(|slice| slice.filter(|slice| slice.length > 0)) {
             Ok(slice) => {
-                let ends_segment = slice.length > 0 && log.continues_after(&slice, bound);
-                let slice = (slice.length > 0).then_some(slice);
+                let ends_segment = slice.as_ref().is_some_and(|slice| log.continues_after(slice, bound));
                 let aborted = match &slice {
                     Some(slice) if read.reader == Reader::Committed => log.aborted_transactions(slice, bound),
                     _ => Ok(Vec::new()),

@@ -3,15 +3,13 @@
 use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use ottla_e2e::{Broker, RawClient, SmallDisk, body, skip};
 use ottla_protocol::messages::alter_replica_log_dirs_request::{self, AlterReplicaLogDirsRequest, Dir};
 use ottla_protocol::messages::alter_replica_log_dirs_response::AlterReplicaLogDirsResponse;
 use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
 use ottla_protocol::messages::describe_log_dirs_response::DescribeLogDirsResponse;
-use ottla_protocol::messages::fetch_request::{FetchRequest, Partition, Topic};
-use ottla_protocol::messages::fetch_response::FetchResponse;
 use ottla_protocol::messages::metadata_request::{self, MetadataRequest};
 use ottla_protocol::messages::metadata_response::MetadataResponse;
 use ottla_protocol::messages::produce_request::{PartitionData, ProduceRequest, TopicData};
@@ -21,7 +19,8 @@ use ottla_protocol::{ApiKey, Records};
 
 use super::dynamic::alter;
 use super::{
-    FETCH, PRODUCE, connect, create_code, create_topic, create_topic_with, fetch, fetch_as, options, produce, until,
+    PRODUCE, connect, create_code, create_topic, create_topic_with, fetch, fetch_as, fetch_partition, options, produce,
+    until,
 };
 
 const KAFKA_STORAGE_ERROR: i16 = 56;
@@ -50,21 +49,6 @@ fn produce_to(client: &mut RawClient, partition: i32, value: &[u8]) -> (i16, i64
     let response: ProduceResponse<'_> = body(&answer, ApiKey::Produce, PRODUCE);
     let partition = &response.responses[0].partition_responses[0];
     (partition.error_code, partition.base_offset)
-}
-
-/// The error and the bytes from an offset on.
-fn fetch_from(client: &mut RawClient, partition: i32, offset: i64) -> (i16, Vec<u8>) {
-    let partition =
-        Partition { partition, fetch_offset: offset, partition_max_bytes: 64 << 20, ..Partition::default() };
-    let topic = Topic { topic: "t".into(), partitions: vec![partition], ..Default::default() };
-    let request = FetchRequest { max_bytes: 64 << 20, session_epoch: -1, topics: vec![topic], ..Default::default() };
-    let answer = client.ask(ApiKey::Fetch, FETCH, &request).expect("it is answered");
-    let response: FetchResponse<'_> = body(&answer, ApiKey::Fetch, FETCH);
-    let partition = &response.responses[0].partitions[0];
-    match partition.records {
-        Records::Bytes(bytes) => (partition.error_code, bytes.to_vec()),
-        _ => (partition.error_code, Vec::new()),
-    }
 }
 
 /// Of each partition: its error, its leader, and whether its replica is offline.
@@ -125,7 +109,7 @@ fn a_log_directory_that_fails_takes_only_its_own_partitions_with_it() {
     for partition in 0..PARTITIONS {
         let expected = if is_lost(partition) { KAFKA_STORAGE_ERROR } else { 0 };
         assert_eq!(produce_to(&mut client, partition, b"while").0, expected);
-        assert_eq!(fetch_from(&mut client, partition, 0).0, expected);
+        assert_eq!(fetch_partition(&mut client, "t", partition, 0).0, expected);
     }
     if let Some(0) = lost.first() {
         let (code, _) = fetch_as(5, &mut client, "t", 0, 0).expect("it is answered");
@@ -226,7 +210,7 @@ fn move_to(client: &mut RawClient, partition: i32, path: &Path) -> i16 {
 fn all_offsets(client: &mut RawClient, partition: i32) -> Vec<i64> {
     let (mut offsets, mut from) = (Vec::new(), 0);
     loop {
-        let (code, bytes) = fetch_from(client, partition, from);
+        let (code, bytes) = fetch_partition(client, "t", partition, from);
         assert_eq!(code, 0);
         if bytes.is_empty() {
             return offsets;
@@ -323,7 +307,7 @@ fn what_a_move_has_left_is_served_once_the_directory_that_cannot_be_read_is_take
     let broker = options.start();
     let mut client = connect(&broker);
     assert_eq!(produce_to(&mut client, 0, b"refused"), (KAFKA_STORAGE_ERROR, -1));
-    assert_eq!(fetch_from(&mut client, 0, 0).0, KAFKA_STORAGE_ERROR);
+    assert_eq!(fetch_partition(&mut client, "t", 0, 0).0, KAFKA_STORAGE_ERROR);
     let told = broker.log();
     assert!(told.contains("without it in log.dirs"), "{told}");
     let (options, _) = broker.stop();

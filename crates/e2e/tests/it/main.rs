@@ -6,6 +6,7 @@ mod connection_quotas;
 mod conversations;
 mod disks;
 mod dynamic;
+mod files;
 mod groups;
 mod hostile;
 mod kills;
@@ -138,4 +139,19 @@ fn fetch_as(
         _ => Vec::new(),
     };
     Ok((partition.error_code, records))
+}
+
+/// The error and the bytes of the partition `partition` from `offset` on; nobody waits.
+fn fetch_partition(client: &mut RawClient, topic: &str, partition: i32, offset: i64) -> (i16, Vec<u8>) {
+    let partition =
+        Partition { partition, fetch_offset: offset, partition_max_bytes: 64 << 20, ..Partition::default() };
+    let topic = Topic { topic: topic.into(), partitions: vec![partition], ..Default::default() };
+    let request = FetchRequest { max_bytes: 64 << 20, session_epoch: -1, topics: vec![topic], ..Default::default() };
+    let answer = client.ask(ApiKey::Fetch, FETCH, &request).expect("it is answered");
+    let response: FetchResponse<'_> = body(&answer, ApiKey::Fetch, FETCH);
+    let partition = &response.responses[0].partitions[0];
+    match partition.records {
+        Records::Bytes(bytes) => (partition.error_code, bytes.to_vec()),
+        _ => (partition.error_code, Vec::new()),
+    }
 }

@@ -19,7 +19,7 @@ use super::failure::CLOSED;
 use crate::epochs::UnwrittenEpochs;
 use crate::error::{Error, Result};
 use crate::os;
-use crate::segment::{Segment, file_path};
+use crate::segment::{Sealed, Segment, file_path};
 
 /// From so many files on, a flush has several threads. Else it takes a minute where a log has rolled 20,000 times.
 const MANY_FILES: usize = 256;
@@ -217,7 +217,7 @@ impl Log {
             let segment = self.segment(index);
             let base_offset = segment.base_offset();
             let path = segment.path().to_owned();
-            match self.sealed.get(index).map_or_else(|| self.active.file().map(Some), |one| Ok(one.opened_file()))? {
+            match self.sealed.get(index).map_or_else(|| self.active.opened_file(), Sealed::opened_file) {
                 Some(file) => flush.logs.push((path, file)),
                 None => flush.others.push(path),
             }
@@ -305,7 +305,10 @@ impl Log {
         let mut flush = self.begin_flush()?;
         // Also where all records were flushed before: the next start reads these, and no record before them.
         let base_offset = Segment::base_offset(&self.active);
-        flush.logs.push((self.active.path().to_owned(), self.active.file()?));
+        match self.active.opened_file() {
+            Some(file) => flush.logs.push((self.active.path().to_owned(), file)),
+            None => flush.others.push(self.active.path().to_owned()),
+        }
         flush.others.push(self.file_path(base_offset, "txnindex"));
         flush.others.push(self.file_path(self.end_offset(), "snapshot"));
         let ran = flush.run();

@@ -221,10 +221,8 @@ impl Log {
     /// # Errors
     /// Somebody removed it: what is appended is gone when the log is closed.
     pub fn check_there(&self) -> Result<()> {
-        let path = self.active.path();
-        let has_name = self.active.file().and_then(|file| os::has_name(&file).map_err(Error::io("look at", path)))?;
-        let gone = || Error::io("find", path)(rustix::io::Errno::NOENT.into());
-        if has_name { Ok(()) } else { Err(gone()) }
+        let gone = || Error::io("find", self.active.path())(rustix::io::Errno::NOENT.into());
+        if self.active.is_there()? { Ok(()) } else { Err(gone()) }
     }
 
     /// Removes the log with its folder. Readers that hold a file may finish.
@@ -312,6 +310,16 @@ impl Log {
         let is_flushed = |base_offset: &Offset| !self.unflushed.sealed.contains(base_offset);
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).retain(|opened| !is_flushed(opened));
         self.sealed.iter().filter(|segment| is_flushed(&segment.base_offset())).for_each(Sealed::close);
+    }
+
+    /// Closes the file that it writes to, if nobody has used that since this was last called: where others find no file. Says
+    /// whether it has to be flushed before, for the same reason as above.
+    pub fn close_idle_active(&mut self) -> bool {
+        let is_idle = self.active.is_idle() && self.unusable.is_none();
+        if is_idle && self.is_flushed() {
+            self.active.close_file();
+        }
+        is_idle && !self.is_flushed()
     }
 }
 

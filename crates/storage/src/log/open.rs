@@ -135,10 +135,6 @@ impl Log {
             Some(active) => active,
             None => new_segment(folder, log_start_offset, &config, now_ms)?,
         };
-        if made {
-            // A start takes up all that there are.
-            active.keep_open(os::Kept::More)?;
-        }
         if (made || was_cutting) && !clean {
             keep_cut(folder, &active)?;
         }
@@ -181,6 +177,13 @@ impl Log {
             log.flush(now_ms)?;
         }
         recovery.cut = recovery.cut.map(|cut| cut.told(&log));
+        if log.active.keep_open(os::Kept::Unused).is_err() {
+            // There may be more logs than files, and most of them not be used soon.
+            if !log.is_flushed() {
+                log.flush(now_ms)?;
+            }
+            log.active.close_file();
+        }
         Ok((log, recovery))
     }
 

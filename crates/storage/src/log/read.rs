@@ -29,6 +29,20 @@ pub struct LogSlice {
     pub first_offset: Offset,
 }
 
+/// A stretch of the segment number `index`.
+struct Stretch {
+    index: usize,
+    position: u32,
+    length: u32,
+    first_offset: Offset,
+}
+
+impl Stretch {
+    fn of(&self, file: Arc<File>) -> LogSlice {
+        LogSlice { file, position: u64::from(self.position), length: self.length, first_offset: self.first_offset }
+    }
+}
+
 impl Log {
     /// Where the records from `from` up to `bound` (excluded: a high watermark, a last stable offset, the log's end)
     /// lie, at most `max_bytes` of them and all in one segment.
@@ -40,13 +54,38 @@ impl Log {
     /// # Errors
     /// `OffsetOutOfRange` if `from` is before the start of the log or behind its end.
     pub fn read(&self, from: Offset, max_bytes: u32, bound: Offset, at_least_one_batch: bool) -> Result<LogSlice> {
+        match self.find(from, max_bytes, bound, at_least_one_batch)? {
+            Some(found) => Ok(found.of(self.segment(found.index).file()?)),
+            None => {
+                let position = u64::from(self.active.size());
+                Ok(LogSlice { file: self.active.file()?, position, length: 0, first_offset: from })
+            }
+        }
+    }
+
+    /// The same for those who may have the file for long; `None` where there is nothing to read.
+    ///
+    /// # Errors
+    /// Also where it [lacks files](Error::lacks_files): one would have to be opened, and few may be.
+    pub fn lend(
+        &self,
+        from: Offset,
+        max_bytes: u32,
+        bound: Offset,
+        at_least_one_batch: bool,
+    ) -> Result<Option<LogSlice>> {
+        let Some(found) = self.find(from, max_bytes, bound, at_least_one_batch)? else { return Ok(None) };
+        Ok(Some(found.of(self.segment(found.index).file_to_lend()?)))
+    }
+
+    fn find(&self, from: Offset, max_bytes: u32, bound: Offset, at_least_one_batch: bool) -> Result<Option<Stretch>> {
         let (log_start, log_end) = (self.start_offset, self.end_offset());
         if from < log_start || from > log_end {
             return Err(Error::OffsetOutOfRange { offset: from, log_start, log_end });
         }
         let bound = bound.min(log_end);
         if from >= bound {
-            return self.nothing(from);
+            return Ok(None);
         }
         for index in self.segment_floor(from)..self.segment_count() {
             let segment = self.segment(index);
@@ -63,14 +102,10 @@ impl Log {
             if place.position >= limit || (place.size > max_bytes && !at_least_one_batch) {
                 break;
             }
-            return Ok(LogSlice {
-                file: segment.file()?,
-                position: u64::from(place.position),
-                length: max_bytes.max(place.size).min(limit - place.position),
-                first_offset: place.base_offset,
-            });
+            let length = max_bytes.max(place.size).min(limit - place.position);
+            return Ok(Some(Stretch { index, position: place.position, length, first_offset: place.base_offset }));
         }
-        self.nothing(from)
+        Ok(None)
     }
 
     /// Whether more batches below `bound` follow right behind `slice`, in the next segment: no larger limit would have
@@ -88,10 +123,5 @@ impl Log {
             return Ok(segment.size());
         }
         Ok(segment.locate(bound)?.map_or(segment.size(), |place| place.position))
-    }
-
-    fn nothing(&self, from: Offset) -> Result<LogSlice> {
-        let position = u64::from(self.active.size());
-        Ok(LogSlice { file: self.active.file()?, position, length: 0, first_offset: from })
     }
 }

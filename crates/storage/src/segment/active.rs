@@ -3,10 +3,14 @@
 //! An append is one positioned write of the batch, and a note of where it lies: in the indexes (which keep new entries
 //! in memory and write them in bunches) and in the [`Tail`]. A write that fails is taken back; if even that fails, the
 //! segment is broken and the log takes no more.
+//!
+//! Its log file is open, unless it was closed because others need files. What was written through a file has to be flushed
+//! before that is closed: with the last one that is open, the system may forget what it could not write.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use ottla_base::{Offset, Timestamp};
 
@@ -34,7 +38,10 @@ pub(crate) struct IndexLimits {
 pub(crate) struct Active {
     base_offset: Offset,
     path: PathBuf,
-    file: Arc<File>,
+    /// None where it was closed, until somebody needs it.
+    file: OnceLock<Arc<File>>,
+    /// Whether anybody has needed it since that was last asked.
+    is_used: AtomicBool,
     /// The bytes of whole batches; the file may be longer where room was reserved.
     size: u32,
     end_offset: Offset,
@@ -97,7 +104,7 @@ impl Active {
         if indexed.position >= size.max(1) {
             return Err(this.no_batch_there());
         }
-        let (file, path) = (Arc::clone(&this.file), this.path.clone());
+        let (file, path) = (Segment::file(&this)?, this.path.clone());
         let mut scan = Scan::new(&file, &path, indexed.position, size, LOOKUP_CHUNK_BYTES);
         while let Some(batch) = scan.next()? {
             if batch.position == indexed.position && batch.position > 0 && batch.last_offset() != indexed.offset {
@@ -130,7 +137,8 @@ impl Active {
         Ok(Self {
             base_offset,
             path,
-            file: Arc::new(file),
+            file: OnceLock::from(Arc::new(file)),
+            is_used: AtomicBool::new(false),
             size,
             end_offset: base_offset,
             limits,
@@ -187,7 +195,8 @@ impl Active {
         Ok(Self {
             base_offset,
             path,
-            file: Arc::new(file),
+            file: OnceLock::from(Arc::new(file)),
+            is_used: AtomicBool::new(false),
             size: 0,
             end_offset: base_offset,
             limits,
@@ -245,15 +254,16 @@ impl Active {
     /// have. Nothing is left of them on an error, unless the segment [is broken](Self::is_broken) from then on.
     pub fn append(&mut self, first: &[u8], rest: &[u8], batches: &[BatchAt]) -> Result<()> {
         assert!(!self.broken, "a log with a broken segment takes no more");
+        self.open_to_write()?;
         self.prepare_indexes()?;
         let before = (self.size, self.end_offset, self.largest, self.bytes_since_entry, self.first_timestamp);
-        let written = os::write_two_at(&self.file, first, rest, u64::from(self.size))
+        let written = os::write_two_at(self.opened(), first, rest, u64::from(self.size))
             .map_err(Error::io("append to", &self.path))
             .and_then(|()| batches.iter().try_for_each(|batch| self.note(batch)));
         let Err(error) = written else { return Ok(()) };
         (self.size, self.end_offset, self.largest, self.bytes_since_entry, self.first_timestamp) = before;
         self.tail.clear();
-        let taken_back = os::set_length(&self.file, u64::from(self.size))
+        let taken_back = os::set_length(self.opened(), u64::from(self.size))
             .map_err(Error::io("take a failed write back from", &self.path))
             .and_then(|()| self.offset_index.truncate_to(self.end_offset))
             .and_then(|()| self.time_index.truncate_to(self.end_offset));
@@ -269,7 +279,29 @@ impl Active {
     /// # Errors
     /// It [lacks files](Error::lacks_files).
     pub fn keep_open(&self, kept: os::Kept) -> Result<()> {
-        os::keep(&self.file, kept).map_err(Error::io("open", &self.path))
+        self.file.get().map_or(Ok(()), |file| os::keep(file, kept)).map_err(Error::io("open", &self.path))
+    }
+
+    /// The log file, if it is open.
+    pub fn opened_file(&self) -> Option<Arc<File>> {
+        self.file.get().cloned()
+    }
+
+    /// Whether nobody has used the open file since this was last asked, and nobody holds it.
+    pub fn is_idle(&mut self) -> bool {
+        let was_used = std::mem::take(self.is_used.get_mut());
+        !was_used && self.file.get().is_some_and(|file| Arc::strong_count(file) == 1)
+    }
+
+    /// Closes the file until somebody needs it. All that was written was flushed.
+    pub fn close_file(&mut self) {
+        self.file.take();
+    }
+
+    /// Whether the log file is still in a folder.
+    pub fn is_there(&self) -> Result<bool> {
+        let found = self.file.get().map_or_else(|| os::exists(&self.path), |file| os::has_name(file));
+        found.map_err(Error::io("look at", &self.path))
     }
 
     /// Whether a write failed and could not be taken back.
@@ -280,8 +312,9 @@ impl Active {
     /// Cuts off all batches that end with `offset` or later, for good.
     pub fn truncate_to(&mut self, offset: Offset, now_ms: Timestamp) -> Result<()> {
         let Some(place) = self.locate(offset)? else { return Ok(()) };
-        os::set_length(&self.file, u64::from(place.position)).map_err(Error::io("cut", &self.path))?;
-        self.flush_log()?;
+        let file = Segment::file(self)?;
+        os::set_length(&file, u64::from(place.position)).map_err(Error::io("cut", &self.path))?;
+        os::sync_data(&file).map_err(Error::io("flush", &self.path))?;
         self.offset_index.truncate_to(offset)?;
         self.time_index.truncate_to(offset)?;
         self.trim_indexes()?;
@@ -293,24 +326,25 @@ impl Active {
 
     /// Cuts the log file behind the last whole batch.
     pub fn cut(&mut self) -> Result<()> {
-        os::set_length(&self.file, u64::from(self.size)).map_err(Error::io("cut", &self.path))
+        os::set_length(&*Segment::file(self)?, u64::from(self.size)).map_err(Error::io("cut", &self.path))
     }
 
     /// Makes the log file as old as what it was written from.
     pub fn set_modified_ms(&self, modified_ms: Timestamp) -> Result<()> {
-        os::set_modified_ms(&self.file, modified_ms).map_err(Error::io("set the time of", &self.path))
+        os::set_modified_ms(&*Segment::file(self)?, modified_ms).map_err(Error::io("set the time of", &self.path))
     }
 
     /// Returns when the log file is on the disk, with its length.
     pub fn flush_log(&self) -> Result<()> {
-        os::sync_data(&self.file).map_err(Error::io("flush", &self.path))
+        os::sync_data(&*Segment::file(self)?).map_err(Error::io("flush", &self.path))
     }
 
     /// Brings the files into the shape in which a segment is left: indexes with their final entry and without spare
     /// room, the log without reserved room.
     pub fn trim(&mut self) -> Result<()> {
         self.finish_indexes()?;
-        if length_of(&self.file, &self.path)? != self.size {
+        let length = self.file.get().map_or_else(|| os::length_of(&self.path), |file| os::length(file));
+        if length.map_err(Error::io("read the length of", &self.path))? != u64::from(self.size) {
             self.cut()?;
         }
         Ok(())
@@ -325,7 +359,7 @@ impl Active {
     /// Ends the growth of this segment, which was trimmed.
     pub fn seal(self) -> Sealed {
         let Self { base_offset, path, file, size, limits, offset_index, time_index, .. } = self;
-        Sealed::from_active(path, file, size, limits, offset_index, time_index, base_offset)
+        Sealed::from_active(path, file.into_inner(), size, limits, offset_index, time_index, base_offset)
     }
 
     pub(super) fn into_indexes(self) -> (OffsetIndex, TimeIndex) {
@@ -359,6 +393,29 @@ impl Active {
         assert!(self.offset_index.last().position <= self.size, "the index points behind the log");
         assert!(self.largest.timestamp >= self.time_index.last().timestamp, "the time index is ahead");
         assert!(self.largest.offset <= self.end_offset);
+    }
+
+    /// The log file, opened if it was closed; and why it may not stay open for `kept`, if that is so.
+    fn open_again(&self, kept: os::Kept) -> Result<(Arc<File>, Result<()>)> {
+        self.is_used.store(true, Ordering::Relaxed);
+        if let Some(file) = self.file.get() {
+            return Ok((Arc::clone(file), Ok(())));
+        }
+        let file = Arc::new(os::open(&self.path).map_err(Error::io("open", &self.path))?);
+        match os::keep(&file, kept).map_err(Error::io("open", &self.path)) {
+            Ok(()) => Ok((Arc::clone(self.file.get_or_init(|| file)), Ok(()))),
+            refused => Ok((file, refused)),
+        }
+    }
+
+    /// Opens the log file for what is to be written, unless it is open.
+    fn open_to_write(&mut self) -> Result<()> {
+        *self.is_used.get_mut() = true;
+        if self.file.get().is_some() { Ok(()) } else { self.open_again(os::Kept::More)?.1 }
+    }
+
+    fn opened(&self) -> &File {
+        self.file.get().expect("it was opened before, and is not closed meanwhile")
     }
 
     /// Counts a batch that lies at the end in.
@@ -424,7 +481,12 @@ impl Segment for Active {
     }
 
     fn file(&self) -> Result<Arc<File>> {
-        Ok(Arc::clone(&self.file))
+        Ok(self.open_again(os::Kept::Reading)?.0)
+    }
+
+    fn file_to_lend(&self) -> Result<Arc<File>> {
+        let (file, kept) = self.open_again(os::Kept::Reading)?;
+        kept.map(|()| file)
     }
 
     fn index_floor(&self, offset: Offset) -> Result<OffsetPosition> {

@@ -7,7 +7,7 @@
 //!   00000000000000004711.txnindex    aborted transactions         only where there are any
 //! ```
 //!
-//! The last segment of a log is [`Active`]: it grows, its log file is open. The others are [`Sealed`]: nothing in them
+//! The last segment of a log is [`Active`]: it grows, and its log file is open while it is used. The others are [`Sealed`]: nothing in them
 //! changes and their files are opened when somebody reads them. Which segments there are, and when one becomes the
 //! other, is decided by [`crate::Log`].
 
@@ -39,8 +39,13 @@ pub(crate) trait Segment {
     fn size(&self) -> u32;
     /// Its log file's path.
     fn path(&self) -> &Path;
-    /// Its log file. Who holds it may go on reading after the segment was deleted.
+    /// Its log file, for a moment. Who holds it may go on reading after the segment was deleted.
     fn file(&self) -> Result<Arc<File>>;
+    /// Its log file, for as long as it may take.
+    ///
+    /// # Errors
+    /// It [lacks files](Error::lacks_files): one would have to be opened, and few may be.
+    fn file_to_lend(&self) -> Result<Arc<File>>;
     /// The index entry from which a search for `offset` begins, or the segment's start.
     fn index_floor(&self, offset: Offset) -> Result<OffsetPosition>;
     /// Takes note that an index entry points to no batch.

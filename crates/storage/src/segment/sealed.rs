@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use ottla_base::{Offset, Timestamp};
 
@@ -27,6 +27,8 @@ pub(crate) struct Sealed {
 #[derive(Debug, Default)]
 struct Opened {
     file: Option<Arc<File>>,
+    /// The same, as long as anybody reads from it: many slow readers are to need no more than one.
+    lent: Weak<File>,
     indexes: Option<Box<Indexes>>,
     /// An entry was wrong: the files are not to be believed again.
     distrusted: bool,
@@ -56,7 +58,7 @@ impl Sealed {
     /// The same segment, that was active until now.
     pub(super) fn from_active(
         path: PathBuf,
-        file: Arc<File>,
+        file: Option<Arc<File>>,
         size: u32,
         limits: IndexLimits,
         offset: OffsetIndex,
@@ -64,7 +66,8 @@ impl Sealed {
         base_offset: Offset,
     ) -> Self {
         let indexes = Some(Box::new(Indexes { offset, time }));
-        let opened = Opened { file: Some(file), indexes, ..Opened::default() };
+        let lent = file.as_ref().map_or_else(Weak::new, Arc::downgrade);
+        let opened = Opened { file, lent, indexes, ..Opened::default() };
         Self { base_offset, path, size, limits, opened: Mutex::new(opened) }
     }
 
@@ -72,6 +75,9 @@ impl Sealed {
     pub fn close(&self) {
         let mut opened = self.opened();
         (opened.file, opened.indexes) = (None, None);
+        if opened.lent.strong_count() == 0 {
+            opened.lent = Weak::new();
+        }
     }
 
     /// The offset after the last record, which is read from the file.
@@ -120,6 +126,24 @@ impl Sealed {
     // A panic while the lock was held left at worst nothing opened, which is a good state.
     fn opened(&self) -> MutexGuard<'_, Opened> {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The log file; and why it may not stay open, if that is so.
+    fn open_file(&self) -> Result<(Arc<File>, Result<()>)> {
+        let mut opened = self.opened();
+        if opened.file.is_none() {
+            opened.file = opened.lent.upgrade();
+        }
+        if let Some(file) = &opened.file {
+            return Ok((Arc::clone(file), Ok(())));
+        }
+        let file = Arc::new(os::open_read_only(&self.path).map_err(Error::io("open", &self.path))?);
+        let kept = os::keep(&file, os::Kept::Reading).map_err(Error::io("open", &self.path));
+        if kept.is_ok() {
+            opened.lent = Arc::downgrade(&file);
+            opened.file = Some(Arc::clone(&file));
+        }
+        Ok((file, kept))
     }
 
     fn with_indexes<T>(&self, ask: impl FnOnce(&Indexes) -> Result<T>) -> Result<T> {
@@ -202,16 +226,12 @@ impl Segment for Sealed {
     }
 
     fn file(&self) -> Result<Arc<File>> {
-        let mut opened = self.opened();
-        if let Some(file) = &opened.file {
-            return Ok(Arc::clone(file));
-        }
-        let file = Arc::new(os::open_read_only(&self.path).map_err(Error::io("open", &self.path))?);
-        // Where few may still be opened, whoever reads has it for as long as they do.
-        if os::keep(&file, os::Kept::More).is_ok() {
-            opened.file = Some(Arc::clone(&file));
-        }
-        Ok(file)
+        Ok(self.open_file()?.0)
+    }
+
+    fn file_to_lend(&self) -> Result<Arc<File>> {
+        let (file, kept) = self.open_file()?;
+        kept.map(|()| file)
     }
 
     fn index_floor(&self, offset: Offset) -> Result<OffsetPosition> {

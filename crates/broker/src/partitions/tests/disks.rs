@@ -45,6 +45,7 @@ fn partitions_of_a_directory_that_failed_answer_that_storage_is_at_fault_and_oth
         at_least_one: true,
         current_leader_epoch: none,
         last_fetched_epoch: none,
+        is_sent: true,
     };
     assert_eq!(bad.read(read).err(), Some(ErrorCode::KafkaStorageError));
     assert_eq!(bad.delete_records(None), Err(ErrorCode::KafkaStorageError));

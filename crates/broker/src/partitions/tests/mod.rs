@@ -91,6 +91,7 @@ fn read_from(partition: &Partition, reader: Reader, offset: i64) -> Found {
         at_least_one: true,
         current_leader_epoch: none,
         last_fetched_epoch: none,
+        is_sent: true,
     };
     partition.read(read).unwrap()
 }
@@ -229,6 +230,7 @@ fn the_epoch_of_a_leader_who_has_not_written_yet_ends_at_the_end() {
             at_least_one: true,
             current_leader_epoch: none,
             last_fetched_epoch: LeaderEpoch(epoch),
+            is_sent: true,
         };
         partition.read(read).map(|found| found.diverging)
     };

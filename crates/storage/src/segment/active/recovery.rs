@@ -12,7 +12,6 @@
 //! The file keeps what lies behind the first batch that is not whole until [`Active::cut`].
 
 use std::path::Path;
-use std::sync::Arc;
 
 use ottla_base::{Offset, Timestamp};
 use ottla_protocol::records::HEADER_BYTES;
@@ -22,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::offset_index::OffsetIndex;
 use crate::os;
 use crate::segment::scan::{LOOKUP_CHUNK_BYTES, Scan, WHOLE_CHUNK_BYTES};
-use crate::segment::{BatchAt, file_path};
+use crate::segment::{BatchAt, Segment, file_path};
 use crate::time_index::TimeIndex;
 
 /// So much in front of a segment's end is checked also where only the last write may be torn.
@@ -127,7 +126,7 @@ impl Active {
         intact: Intact,
         each: &mut dyn FnMut(&BatchAt) -> Result<()>,
     ) -> Result<Option<Torn>> {
-        let (file, path) = (Arc::clone(&self.file), self.path.clone());
+        let (file, path) = (Segment::file(self)?, self.path.clone());
         let length = if intact == Intact::AllButLast { self.written_end(length)? } else { length };
         let only_headers = matches!(intact, Intact::AllButLast | Intact::ALL);
         let chunk_bytes = if only_headers { LOOKUP_CHUNK_BYTES } else { WHOLE_CHUNK_BYTES };
@@ -182,7 +181,7 @@ impl Active {
         if !self.is_empty_at(length.saturating_sub(HEADER_BYTES as u32).max(self.size), length)? {
             return Ok(length);
         }
-        let mut scan = Scan::new(&self.file, &self.path, self.size, length, LOOKUP_CHUNK_BYTES);
+        let mut scan = Scan::new(self.opened(), &self.path, self.size, length, LOOKUP_CHUNK_BYTES);
         let mut end = self.size;
         while let Ok(Some(batch)) = scan.next() {
             end = batch.end();
@@ -194,7 +193,7 @@ impl Active {
     fn is_empty_at(&self, position: u32, end: u32) -> Result<bool> {
         let mut bytes = [0; HEADER_BYTES];
         let wanted = ((end - position) as usize).min(HEADER_BYTES);
-        let read = os::read_at_most(&self.file, &mut bytes[..wanted], u64::from(position));
+        let read = os::read_at_most(self.opened(), &mut bytes[..wanted], u64::from(position));
         let count = read.map_err(Error::io("read", &self.path))?;
         Ok(count > 0 && bytes[..count].iter().all(|byte| *byte == 0))
     }

@@ -1,5 +1,7 @@
 //! What the seeds found, each by itself.
 
+use std::sync::Arc;
+
 use super::super::*;
 use super::before_ack::batches;
 use crate::os::simulated::{self, Failure, Inserted, Trouble};
@@ -168,6 +170,7 @@ fn where_few_files_are_left_a_log_does_not_roll_and_is_flushed_and_read() {
     let flush = log.begin_flush_sealed().unwrap();
     let ran = flush.run();
     log.finish_flush(&flush, ran, 0).unwrap();
+    drop(flush);
     assert!(!log.has_unflushed_segments());
     for offset in (0..end.0).step_by(10) {
         assert_eq!(read(&log, offset, 1, end.0), [offset]);
@@ -183,6 +186,91 @@ fn where_few_files_are_left_a_log_does_not_roll_and_is_flushed_and_read() {
     log.flush(0).unwrap();
     assert_eq!(open(&log), 0);
     log.check();
+}
+
+#[test]
+fn readers_of_one_segment_share_a_file_and_no_reader_takes_one_of_the_last() {
+    let (_fixture, mut log, _disk) = on_a_disk(small_segments(1300), 6);
+    log.flush(0).unwrap();
+    let lend = |log: &Log, from| log.lend(Offset(from), 1, Offset(60), true).map(|slice| slice.expect("a batch"));
+    let first = lend(&log, 0).unwrap();
+    // With the first one closed by others, and where few files are left.
+    for is_scarce in [false, true] {
+        log.close_idle_files();
+        trouble(if is_scarce { Trouble::Scarce } else { Trouble::None });
+        let second = lend(&log, 10).unwrap();
+        assert!(Arc::ptr_eq(&first.file, &second.file));
+    }
+    log.close_idle_files();
+    let shortages = os::shortages();
+    let error = lend(&log, 20).unwrap_err();
+    assert!(error.lacks_files() && os::shortages() > shortages, "{error}");
+    assert_eq!(bases(&lend(&log, 40).unwrap()), [40], "the segment that is written to is open");
+    // Those who are done at once find one, by offset and by time.
+    assert_eq!(read(&log, 20, 1, 60), [20]);
+    assert_eq!(log.offset_for_timestamp(0, Offset(60)).unwrap().map(|found| found.offset), Some(Offset(0)));
+    log.close_idle_files();
+    let file = Arc::downgrade(&first.file);
+    drop(first);
+    assert!(file.upgrade().is_none(), "it is closed with the last reader");
+    assert!(lend(&log, 0).unwrap_err().lacks_files());
+    trouble(Trouble::None);
+    assert_eq!(bases(&lend(&log, 20).unwrap()), [20]);
+    log.check();
+}
+
+#[test]
+fn a_log_that_is_idle_is_closed_once_it_is_flushed_and_opened_when_it_is_used() {
+    let (fixture, mut log, _disk) = on_a_disk(LogConfig::default(), 2);
+    assert!(!log.close_idle_active(), "it was used");
+    assert!(log.close_idle_active() && log.active.opened_file().is_some(), "what it holds is not flushed");
+    log.flush(0).unwrap();
+    let held = log.lend(Offset(0), 1, Offset(20), true).unwrap();
+    assert!(!log.close_idle_active() && !log.close_idle_active() && log.active.opened_file().is_some(), "it is read");
+    drop(held);
+    let close = |log: &mut Log| {
+        assert!(!log.close_idle_active() && !log.close_idle_active());
+        assert!(log.active.opened_file().is_none());
+    };
+    close(&mut log);
+    // Whoever has read all of it waits for more.
+    assert!(log.lend(Offset(20), 1, Offset(20), true).unwrap().is_none() && log.active.opened_file().is_none());
+    log.check_there().unwrap();
+    trouble(Trouble::Scarce);
+    assert!(log.lend(Offset(0), 1, Offset(20), true).unwrap_err().lacks_files());
+    assert_eq!(read(&log, 0, 1, 20), [0]);
+    assert!(try_append_at(&mut log, &Made::sized(10, 500), 0).unwrap_err().lacks_files() && !is_unusable(&log));
+    trouble(Trouble::None);
+    append(&mut log, &Made::sized(10, 500));
+    assert_eq!(read(&log, 0, u32::MAX, 30), [0, 10, 20]);
+    // What it is asked while it is closed.
+    log.flush(0).unwrap();
+    close(&mut log);
+    assert_eq!(log.truncate_to(Offset(20), 0).unwrap(), Offset(20));
+    append(&mut log, &Made::sized(10, 500));
+    log.flush(0).unwrap();
+    close(&mut log);
+    log.roll(0).unwrap();
+    log.flush(0).unwrap();
+    close(&mut log);
+    trouble(Trouble::Scarce);
+    log.close(0).unwrap();
+    let (mut log, recovery) = fixture.open(true, 30);
+    assert!(recovery.cut.is_none() && log.active.opened_file().is_none(), "there may be more logs than files");
+    assert_eq!(read(&log, 0, u32::MAX, 30), [0, 10, 20]);
+    trouble(Trouble::None);
+    append(&mut log, &Made::sized(10, 500));
+    assert_eq!(read(&log, 30, u32::MAX, 40), [30]);
+}
+
+#[test]
+fn a_start_without_files_flushes_what_a_killed_process_has_left_before_it_closes_it() {
+    let (fixture, log, _disk) = on_a_disk(LogConfig::default(), 2);
+    drop(log);
+    trouble(Trouble::Scarce);
+    let ((log, _), calls) = trace::calls_of(|| fixture.open_left(Left::Killed, 0, 0).unwrap());
+    assert!(calls.contains(&"sync 00000000000000000000.log".to_owned()), "{calls:?}");
+    assert!(log.is_flushed() && log.active.opened_file().is_none());
 }
 
 #[test]

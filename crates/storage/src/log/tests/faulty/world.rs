@@ -273,7 +273,10 @@ impl World {
                 self.log_mut().put_back_deleted(deleted, now_ms);
                 return unlinked;
             }
-            Step::CloseIdleFiles => self.log().close_idle_files(),
+            Step::CloseIdleFiles => {
+                self.log().close_idle_files();
+                _ = self.log_mut().close_idle_active();
+            }
             Step::AdvanceStart { to } => {
                 self.log_mut().advance_start_offset(Offset(to))?;
                 self.history.start = self.history.start.max(to);
