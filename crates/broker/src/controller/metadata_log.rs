@@ -153,6 +153,8 @@ impl MetadataLog {
         let bytes_since_snapshot = log.size_bytes();
         let (node, flushes_left) = (config.node_id, FLUSHED_AGAIN_MAX);
         let mut opened = Self { log, node, epoch, snapshot_end, bytes_since_snapshot, flushes_left, is_ahead: false };
+        // What a kill left may lie in the page cache alone; what is noted as the end must be there after a power cut, too.
+        opened.flush(now_ms)?;
         opened.write_quorum_state()?;
         opened.begin_epoch(&mut image, now_ms)?;
         Ok((opened, image))
@@ -221,7 +223,9 @@ impl MetadataLog {
 
     /// Closes the log, and notes where it ends: a start that finds less of it must not go on.
     pub fn close(self, now_ms: Timestamp) -> Result<()> {
-        if let Err(error) = self.write_quorum_state() {
+        if self.is_usable()
+            && let Err(error) = self.write_quorum_state()
+        {
             warn!(%error, "cannot note where the metadata log ends");
         }
         Ok(self.log.close(now_ms)?)
@@ -450,6 +454,18 @@ mod tests {
 
     fn open(folder: &Path) -> Result<(MetadataLog, Image)> {
         MetadataLog::open(&config(folder), "cluster", None, 1)
+    }
+
+    #[test]
+    fn no_end_is_noted_that_a_power_cut_could_take_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut log, mut image) = open(folder.path()).expect("it is new");
+        append(&mut log, &mut image, 2);
+        let (path, end) = (log.log.folder().to_owned(), log.end());
+        // As after a batch that could neither be flushed nor cut off.
+        log.is_ahead = true;
+        log.close(1).expect("it is closed");
+        assert!(read_quorum_state(&path).expect("it is there").applied_offset < end, "it may end sooner");
     }
 
     #[test]

@@ -406,6 +406,10 @@ impl Owner for Busy<'_> {
         let is_wanted = !self.partition.is_gone() && !self.partition.move_state.is_going_on();
         is_wanted && !self.cleaner.is_stopping() && !self.lacks_room()
     }
+
+    fn may_change(&self) -> bool {
+        !self.partition.move_state.is_going_on()
+    }
 }
 
 impl Busy<'_> {
@@ -450,8 +454,20 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use ottla_storage::LogConfig;
 
-    use super::super::tests::{lead, open_log};
+    use super::super::tests::{config, lead, open_log};
     use super::*;
+
+    #[test]
+    fn a_log_that_begins_to_move_is_not_changed_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let partition = lead(folder.path(), open_log(folder.path(), LogConfig::default()));
+        let (cleaner, running) = (Cleaner::default(), config(folder.path()).running);
+        let busy = Busy { partition: &partition, cleaner: &cleaner, running: &running };
+        assert!(busy.may_change());
+        let to = Arc::new(Directory::unheld(folder.path().join("b"), None, Arc::default()));
+        partition.begin_move(&to, format!("t-0.{:032x}-future", 1)).unwrap();
+        assert!(!busy.may_change());
+    }
 
     #[test]
     fn a_log_whose_cleaning_panics_is_left_alone_and_told() {

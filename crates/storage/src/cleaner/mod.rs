@@ -54,6 +54,10 @@ pub trait Owner {
 
     /// Is told of bytes that were read or written, and waits where it goes too fast; false if the cleaning is to be given up.
     fn goes_on(&self, bytes: u64) -> bool;
+
+    /// Whether the log may be changed. Asked under its lock: whoever reads it piece by piece, under the same lock, must not find
+    /// a record in one and miss in the next what it was kept for.
+    fn may_change(&self) -> bool;
 }
 
 /// The memory of one cleaning.
@@ -183,7 +187,7 @@ fn clean_begun<O: Owner>(
     while !rest.is_empty() {
         let group = take_group(&mut rest, begun.room);
         rewriting.rewrite(group, &pace).map_err(told)?;
-        if !owner.with_log(|log| log.swap_in(begun, group, now_ms))? {
+        if !owner.with_log(|log| if owner.may_change() { log.swap_in(begun, group, now_ms) } else { Ok(false) })? {
             return Err(NotCleaned::GivenUp);
         }
         let flushed = os::sync_folder(&begun.folder).map_err(Error::io("flush", &begun.folder));

@@ -204,6 +204,7 @@ impl Log {
     fn note(&mut self, batch: &BatchAt, records: &[u8]) -> Result<()> {
         self.unflushed.records += batch.header.last_offset_delta as u64 + 1;
         self.snapshots.bytes_since += u64::from(batch.size);
+        self.snapshots.batches_since += 1;
         self.epochs.assign(batch.leader_epoch(), batch.base_offset());
         match self.replayed.note(batch, records) {
             Some(aborted) => self.replayed.note_aborted(&self.folder, self.active.base_offset(), &aborted),

@@ -1,6 +1,7 @@
 //! The segments of a log that is being opened, oldest first: which are taken as they are, which are read, and where one that
 //! is not whole ends the log.
 
+use std::cell::Cell;
 use std::path::Path;
 
 use ottla_base::{Offset, Timestamp};
@@ -96,13 +97,15 @@ impl Loading<'_> {
         if self.left == Left::Cleanly {
             return Active::open_or_recover(folder, base_offset, limits, now_ms);
         }
-        let (mut end, mut read_bytes) = (base_offset, 0);
+        // What begins in the middle of a segment follows on what is not read.
+        let begins_inside = is_last && self.may_resume;
+        let (end, mut read_bytes) = (Cell::new(if begins_inside { Offset(i64::MAX) } else { base_offset }), 0);
         let (epochs, gaps) = (&mut self.epochs, &mut self.gaps);
         let mut each = |batch: &BatchAt| {
-            if batch.base_offset() > end {
+            if batch.base_offset() > end.get() {
                 gaps.are_seen |= batch.base_offset() > gaps.compacted_to()?;
             }
-            end = batch.last_offset().plus(1);
+            end.set(batch.last_offset().plus(1));
             read_bytes += u64::from(batch.size);
             let Some(epochs) = epochs.as_deref_mut() else { return Ok(()) };
             let (epoch, from) = (batch.leader_epoch(), batch.base_offset());
@@ -113,7 +116,7 @@ impl Loading<'_> {
             epochs.assign(epoch, from);
             Ok(())
         };
-        let resumed = match is_last && self.may_resume {
+        let resumed = match begins_inside {
             true => Active::resume(folder, base_offset, limits, now_ms, &mut each),
             false => Err(Error::corrupt(folder, "its indexes are not to be believed")),
         };
@@ -124,9 +127,10 @@ impl Loading<'_> {
             }
             Err(error @ Error::WrongFormat { .. }) => return Err(error),
             Err(error) => {
-                if is_last && self.may_resume {
+                if begins_inside {
                     tracing::warn!(%error, "reading the whole of a log's last segment");
                 }
+                end.set(base_offset);
                 Active::recover(folder, base_offset, limits, now_ms, self.intact, &mut each)?
             }
         };

@@ -15,7 +15,7 @@ use super::leftovers::remove;
 use super::{Log, LogSlice};
 use crate::aborted::{AbortedIndex, AbortedTransaction};
 use crate::error::{Error, Result};
-use crate::producer_snapshot::{encode_snapshot, load_latest_of, snapshot_path};
+use crate::producer_snapshot::{SnapshotEntry, encode_snapshot, load_latest_of, snapshot_path};
 use crate::producers::{EndMarker, ProducerBatch, Producers, SequenceError, Verdict};
 use crate::segment::scan::{LOOKUP_CHUNK_BYTES, Scan, read_batch};
 use crate::segment::{BatchAt, Segment, file_path};
@@ -24,6 +24,9 @@ use crate::{os, small_file};
 /// A snapshot holds the last batch of each producer only. After a crash, a producer sends up to five again that it has not seen
 /// answered, and the log has to know them all: so much is read again, if there is a snapshot in front of it.
 const READ_AGAIN_BYTES: u64 = 8 << 20;
+/// And so many batches for each producer, where they are large; but no more than this in all.
+const UNANSWERED_BATCHES_A_PRODUCER: usize = 5;
+const READ_AGAIN_BATCHES_MAX: usize = 4096;
 /// A snapshot is taken whenever so much was appended, so that not all of a large segment is read after a kill; less often where
 /// there are so many producers that a snapshot would be a large part of that.
 const SNAPSHOT_EVERY_BYTES: u64 = 16 << 20;
@@ -31,11 +34,16 @@ const SNAPSHOT_EVERY_BYTES_A_PRODUCER: u64 = 4 << 10;
 /// How many of these are kept: the last but one has at least `READ_AGAIN_BYTES` behind it.
 const SNAPSHOTS_KEPT: usize = 2;
 
+/// What a snapshot says, and of before which offset.
+type Snapshot = (Offset, Vec<SnapshotEntry>);
+
 /// The snapshots that were taken between two rolls.
 #[derive(Debug, Default)]
 pub(super) struct Snapshots {
     /// How much was appended since the last one.
     pub bytes_since: u64,
+    /// In how many batches.
+    pub batches_since: usize,
     /// Their offsets, rising.
     pub taken: VecDeque<Offset>,
 }
@@ -105,11 +113,12 @@ impl Log {
 
     /// Takes a snapshot at the log's end, if much was appended since the last.
     pub(super) fn snapshot_if_due(&mut self) {
-        let producers = self.replayed.producers.entries().len() as u64;
-        if self.snapshots.bytes_since < SNAPSHOT_EVERY_BYTES.max(producers * SNAPSHOT_EVERY_BYTES_A_PRODUCER) {
+        let producers = self.replayed.producers.entries().len();
+        let every_bytes = SNAPSHOT_EVERY_BYTES.max(producers as u64 * SNAPSHOT_EVERY_BYTES_A_PRODUCER);
+        if self.snapshots.bytes_since < every_bytes || self.snapshots.batches_since < unanswered_batches(producers) {
             return;
         }
-        self.snapshots.bytes_since = 0;
+        (self.snapshots.bytes_since, self.snapshots.batches_since) = (0, 0);
         let end = self.end_offset();
         if let Err(error) = self.snapshot_producers(end) {
             // Without it, the next start may take longer.
@@ -180,15 +189,7 @@ impl Log {
         let latest =
             |target| Ok(load_latest_of(&self.folder, snapshots, target)?.filter(|(offset, _)| *offset >= first));
         let target = aborted_from.min(end);
-        let mut snapshot = None;
-        if crashed {
-            let early = target.min(self.offset_in_front_of(READ_AGAIN_BYTES)?);
-            snapshot = latest(early)?;
-            if snapshot.is_none() && first == Offset(0) {
-                // Nothing lies before the log that a snapshot could tell of.
-                snapshot = Some((first, Vec::new()));
-            }
-        }
+        let mut snapshot = if crashed { self.early_snapshot(target, latest)? } else { None };
         if snapshot.is_none() {
             snapshot = latest(target)?;
         }
@@ -201,6 +202,51 @@ impl Log {
         let done = self.replay_from(from, aborted_from, &mut replayed);
         self.replayed = replayed;
         done
+    }
+
+    /// The snapshot that a start after a crash begins with: all that may be unanswered lies behind it. `latest` gives the latest
+    /// one up to an offset.
+    fn early_snapshot(
+        &self,
+        target: Offset,
+        latest: impl Fn(Offset) -> Result<Option<Snapshot>>,
+    ) -> Result<Option<Snapshot>> {
+        let first = self.segment(0).base_offset();
+        let at = |offset| match latest(offset)? {
+            // Nothing lies before the log that a snapshot could tell of.
+            None if first == Offset(0) => Ok(Some((first, Vec::new()))),
+            found => Ok(found),
+        };
+        let mut found: Option<Snapshot> = at(target.min(self.offset_in_front_of(READ_AGAIN_BYTES)?))?;
+        // Few batches may be many bytes. Behind the oldest of those that are taken between two rolls there are enough.
+        for _ in 0..=SNAPSHOTS_KEPT {
+            let Some((offset, producers)) = &found else { break };
+            if *offset <= first || self.has_batches(*offset, unanswered_batches(producers.len()))? {
+                break;
+            }
+            let Some(earlier) = at(Offset(offset.0 - 1))? else { break };
+            found = Some(earlier);
+        }
+        Ok(found)
+    }
+
+    /// Whether there are so many batches from an offset on, as far as they can be read.
+    fn has_batches(&self, from: Offset, count: usize) -> Result<bool> {
+        let mut left = count;
+        for index in self.segment_floor(from)..self.segment_count() {
+            let segment = self.segment(index);
+            let (file, position) = (segment.file()?, segment.position_of(from)?);
+            let mut scan = Scan::new(&file, segment.path(), position, segment.size(), LOOKUP_CHUNK_BYTES);
+            while left > 0
+                && let Ok(Some(batch)) = scan.next()
+            {
+                left -= usize::from(batch.last_offset() >= from);
+            }
+            if index < self.sealed.len() {
+                self.keep_few_open(segment.base_offset());
+            }
+        }
+        Ok(left == 0)
     }
 
     fn replay_from(&self, from: Offset, aborted_from: Offset, replayed: &mut Replayed) -> Result<()> {
@@ -297,6 +343,11 @@ impl Replayed {
             index.moved(&file_path(folder, segment, "txnindex"));
         }
     }
+}
+
+/// How many batches so many producers may send again.
+fn unanswered_batches(producers: usize) -> usize {
+    producers.saturating_mul(UNANSWERED_BATCHES_A_PRODUCER).min(READ_AGAIN_BATCHES_MAX)
 }
 
 fn producer_batch(header: &BatchHeader) -> ProducerBatch {

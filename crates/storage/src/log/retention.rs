@@ -137,12 +137,21 @@ impl Log {
 
     fn delete_due(&mut self, now_ms: Timestamp, high_watermark: Offset, by_age: bool) -> Result<Vec<Deleted>> {
         self.check_usable()?;
-        let doomed = self.due_for_deletion(by_age.then_some(now_ms), high_watermark)?;
-        if doomed.len() == self.segment_count() {
-            self.roll(now_ms)?;
-        }
+        let mut doomed = self.due_for_deletion(by_age.then_some(now_ms), high_watermark)?;
         self.has_rolled = false;
-        let deleted = doomed.iter().try_for_each(|_| self.delete_first(now_ms));
+        let (count, sealed) = (doomed.len(), self.sealed.len());
+        // Those that are sealed go first: a new segment needs room, and there may be none before.
+        let mut deleted = self.delete_first(count.min(sealed), now_ms);
+        if deleted.is_ok() && count > sealed {
+            deleted = match self.roll(now_ms) {
+                // What is deleted makes some; the last one goes another time.
+                Err(error) if sealed > 0 && (error.is_full() || error.lacks_files()) => {
+                    doomed.truncate(sealed);
+                    Ok(())
+                }
+                rolled => rolled.and_then(|()| self.delete_first(1, now_ms)),
+            };
+        }
         self.epochs.truncate_from_start(self.start_offset);
         deleted.map(|()| doomed)
     }
@@ -209,10 +218,24 @@ impl Log {
             .is_some_and(|allowed| log_bytes.saturating_sub(allowed) >= u64::from(segment_bytes) && log_bytes > allowed)
     }
 
-    /// Takes the oldest segment, a sealed one, out of the log. It stays where its log file cannot be renamed, which comes
-    /// first; the others say nothing without it, and the next start removes those that were left.
-    fn delete_first(&mut self, now_ms: Timestamp) -> Result<()> {
-        let (base_offset, end_offset) = (self.segment(0).base_offset(), self.segment_end(0));
+    /// Takes the `count` oldest segments, all of them sealed, out of the log, up to the first that fails.
+    fn delete_first(&mut self, count: usize, now_ms: Timestamp) -> Result<()> {
+        let (mut gone, mut deleted) = (0, Ok(()));
+        while gone < count && deleted.is_ok() {
+            let is_out = self.take_out(gone, now_ms);
+            deleted = is_out.and_then(|renamed| {
+                gone += 1;
+                renamed
+            });
+        }
+        self.sealed.drain(..gone);
+        deleted
+    }
+
+    /// Takes a sealed segment out of the log, all before which were, but for the list of them. It stays where its log file cannot
+    /// be renamed, which comes first; the others say nothing without it, and the next start removes those that were left.
+    fn take_out(&mut self, index: usize, now_ms: Timestamp) -> Result<Result<()>> {
+        let (base_offset, end_offset) = (self.segment(index).base_offset(), self.segment_end(index));
         let mut files = Vec::new();
         let mut renamed = Ok(());
         for kind in SEGMENT_KINDS.into_iter().chain(["snapshot"]) {
@@ -225,12 +248,11 @@ impl Log {
                 Err(error) => renamed = renamed.and(Err(Error::io("rename", &from)(error))),
             }
         }
-        self.sealed.remove(0);
         self.start_offset = self.start_offset.max(end_offset);
         self.unflushed.names += 1;
         self.replayed.aborted.remove(&base_offset);
         self.unflushed.sealed.remove(&base_offset);
         self.doomed.push_back(Doomed { since_ms: now_ms, files });
-        renamed
+        Ok(renamed)
     }
 }

@@ -99,6 +99,8 @@ impl Log {
             remove_segment(&self.folder, base_offset)?;
         }
         self.sealed.clear();
+        self.unflushed.sealed.clear();
+        self.replayed.aborted.clear();
         self.active = new_segment(&self.folder, offset, &self.config, now_ms)?;
         self.start_offset = offset;
         self.flush_names()?;

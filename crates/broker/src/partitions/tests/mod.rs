@@ -30,7 +30,7 @@ use crate::net::memory::FrameMemory;
 const LOCAL: BrokerId = BrokerId(1);
 const HOME: Uuid = Uuid(4711);
 
-fn config(folder: &Path) -> Config {
+pub(super) fn config(folder: &Path) -> Config {
     let folder = folder.display();
     let text =
         format!("process.roles=broker,controller\nnode.id=1\nlisteners=PLAINTEXT://127.0.0.1:0\nlog.dirs={folder}\n");

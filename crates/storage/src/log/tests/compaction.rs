@@ -23,11 +23,13 @@ pub struct Held {
     pub log: RefCell<Option<Log>>,
     /// Given up after so many bytes.
     pub patience_bytes: Cell<u64>,
+    /// Whether somebody copies it.
+    pub is_copied: Cell<bool>,
 }
 
 impl Held {
     pub fn new(log: Log) -> Self {
-        Self { log: RefCell::new(Some(log)), patience_bytes: Cell::new(u64::MAX) }
+        Self { log: RefCell::new(Some(log)), patience_bytes: Cell::new(u64::MAX), is_copied: Cell::new(false) }
     }
 
     pub fn with<T>(&self, work: impl FnOnce(&mut Log) -> T) -> T {
@@ -44,6 +46,10 @@ impl Owner for Held {
         let left = self.patience_bytes.get().checked_sub(bytes);
         self.patience_bytes.set(left.unwrap_or(0));
         left.is_some()
+    }
+
+    fn may_change(&self) -> bool {
+        !self.is_copied.get()
     }
 }
 
@@ -474,6 +480,22 @@ fn a_compaction_for_which_too_much_is_open_leaves_a_log_that_goes_on_and_is_made
 }
 
 #[test]
+fn a_log_that_somebody_begins_to_copy_at_the_last_moment_is_not_changed() {
+    let (fixture, held) = overwritten();
+    let before = dumped(&held);
+    held.is_copied.set(true);
+    let cleaned = clean_as(&held, fixture.folder.path(), 0, &settings(0), LIMITS);
+    assert!(matches!(cleaned, Err(NotCleaned::GivenUp)), "{cleaned:?}");
+    assert_eq!(dumped(&held), before);
+    let checkpoint = CleanerCheckpoint::open(fixture.folder.path()).unwrap();
+    assert_eq!(checkpoint.get(&TopicPartition::new("t", 0)), Some(Offset(0)), "the copy is as dirty");
+    assert!(!fixture.files().contains("cleaned"), "{}", fixture.files());
+    held.is_copied.set(false);
+    clean(&fixture, &held, 0);
+    assert_ne!(dumped(&held), before);
+}
+
+#[test]
 fn what_an_earlier_cleaning_could_not_remove_does_not_stand_in_the_way() {
     let (fixture, held) = overwritten();
     for name in
@@ -505,6 +527,10 @@ impl Owner for Disturbed<'_> {
         if let Some(disturbance) = self.disturbance.take() {
             self.held.with(disturbance);
         }
+        true
+    }
+
+    fn may_change(&self) -> bool {
         true
     }
 }
@@ -588,6 +614,10 @@ impl Owner for DeletedBefore<'_> {
     }
 
     fn goes_on(&self, _: u64) -> bool {
+        true
+    }
+
+    fn may_change(&self) -> bool {
         true
     }
 }

@@ -326,6 +326,33 @@ fn retention_that_fails_half_way_leaves_a_log_that_agrees_with_its_files() {
 }
 
 #[test]
+fn a_log_of_which_all_is_due_goes_but_for_its_last_segment_where_there_is_no_room_for_another() {
+    let in_the_way =
+        [("create 00000000000000000040.snapshot", Errno::NOSPC), ("create 00000000000000000040.log", Errno::MFILE)];
+    for (failing, errno) in in_the_way {
+        for by_start in [false, true] {
+            let config = LogConfig { retention_bytes: (!by_start).then_some(0), ..small_segments(600) };
+            let (_fixture, mut log) = Fixture::new(config);
+            for _ in 0..4 {
+                append(&mut log, &Made::sized(10, 500));
+            }
+            if by_start {
+                log.advance_start_offset(Offset(40)).unwrap();
+            }
+            let bases = |log: &mut Log| {
+                let deleted = log.delete_excess(0, Offset(40)).unwrap();
+                log.check();
+                deleted.iter().map(|segment| segment.base_offset.0).collect::<Vec<_>>()
+            };
+            trace::fail_once_with(failing, errno);
+            assert_eq!(bases(&mut log), [0, 10, 20], "{failing}");
+            assert_eq!(bases(&mut log), [30], "{failing}");
+            assert_eq!(log.size_bytes(), 0);
+        }
+    }
+}
+
+#[test]
 fn a_truncation_that_fails_half_way_is_for_good() {
     for failing in [
         "remove 00000000000000000020.log",
@@ -365,6 +392,19 @@ fn a_restart_removes_the_snapshots_before_the_segments_and_the_newest_of_these_f
     trace::fail_once(&format!("remove {:020}.log", 100));
     log.restart_at(Offset(200), 0).unwrap_err();
     assert_unusable(&log.check_usable());
+}
+
+#[test]
+fn a_log_that_was_begun_anew_further_on_has_nothing_left_to_flush_of_before() {
+    let (_fixture, mut log) = Fixture::new(small_segments(600));
+    for _ in 0..4 {
+        append(&mut log, &Made::sized(10, 500));
+    }
+    log.restart_at(Offset(1000), 0).unwrap();
+    assert!(!log.has_unflushed_segments());
+    append(&mut log, &Made::sized(10, 500));
+    log.flush(0).unwrap();
+    assert_eq!(log.recovery_point(), log.end_offset());
 }
 
 #[test]

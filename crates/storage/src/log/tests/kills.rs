@@ -285,6 +285,36 @@ fn a_producer_whose_answers_a_kill_has_swallowed_is_known_with_all_its_last_batc
 }
 
 #[test]
+fn producers_of_large_batches_whose_answers_a_kill_has_swallowed_are_known_too() {
+    const PRODUCERS: i64 = 16;
+    // Just behind a bunch of index entries, so that little is read for the sake of the indexes.
+    const BATCHES: i64 = 260;
+    let (fixture, mut log) = Fixture::new(one_segment());
+    let made = |number| Made {
+        producer: (number % PRODUCERS, 0, (number / PRODUCERS) as i32),
+        value_bytes: 300_000,
+        ..Made::default()
+    };
+    (0..BATCHES).for_each(|number| _ = append(&mut log, &made(number)));
+    drop(log);
+    let (log, _) = reopen(&fixture);
+    for number in BATCHES - 5 * PRODUCERS..BATCHES {
+        let bytes = made(number).bytes();
+        let verdict = log.check_producer(Batch::parse(&bytes).unwrap().0.header());
+        assert!(matches!(verdict, Ok(crate::Verdict::Duplicate { .. })), "{number}: {verdict:?}");
+    }
+}
+
+#[test]
+fn a_log_without_gaps_is_not_looked_up_among_those_that_were_compacted() {
+    let fixture = killed(one_segment(), BATCHES);
+    // As this cannot be read, all of the segment would be.
+    fs::create_dir(fixture.folder.path().join("cleaner-offset-checkpoint")).unwrap();
+    let (_, recovery) = reopen(&fixture);
+    assert!(recovery.scanned_bytes <= 130 * batch_bytes(), "{} bytes", recovery.scanned_bytes);
+}
+
+#[test]
 fn a_flipped_bit_behind_the_recovery_point_is_cut_off_and_told_and_one_before_is_for_readers() {
     let size = batch_bytes();
     for (flipped, recovery_point) in [(3, 0), (3, 30), (3, 31), (3, 40), (3, 100), (0, 5), (9, 99), (9, 100)] {

@@ -85,7 +85,7 @@ impl World {
             ..small_segments([400, 1500][random.below(2) as usize])
         };
         let disk = simulated::insert(&root, random.next_u64());
-        let held = Held { log: None.into(), patience_bytes: u64::MAX.into() };
+        let held = Held { log: None.into(), patience_bytes: u64::MAX.into(), is_copied: false.into() };
         let fixture = Fixture { folder, config };
         let this = Self {
             _disk: disk,
