@@ -25,6 +25,9 @@ use crate::{os, small_file};
 const LOCK: &str = ".lock";
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 const BOOT: &str = "ottla-boot";
+/// The hint of the lock file while the page cache may be believed, and what the mark says where that could be set.
+const MOUNTED: u64 = 5;
+const MOUNTED_LINE: &str = "mounted=5\n";
 /// No file system that matters takes longer names.
 const NAME_BYTES_MAX: usize = 255;
 const ID_DIGITS: usize = 32;
@@ -153,21 +156,26 @@ impl LogDirectory {
         Ok(Some(CleanShutdown { broker_epoch: broker_epoch(&bytes) }))
     }
 
-    /// Whether the machine has not stopped since [`Self::mark_boot`], so that all that was written since is in the page cache.
-    /// A copy of the directory has no such mark.
+    /// Whether the machine has not stopped since [`Self::mark_boot`], nor the file system been unmounted, so that all that was
+    /// written since is in the page cache. A copy of the directory has no such mark.
     pub fn is_of_this_boot(&self) -> Result<bool> {
         let path = self.path.join(BOOT);
         let Some(written) = small_file::read(&path)? else { return Ok(false) };
         let file = os::open_read_only(&path).map_err(Error::io("open", &path))?;
-        let expected = boot_mark(&file).map_err(Error::io("look at", &path))?;
-        Ok(expected.is_some_and(|expected| expected.as_bytes() == written))
+        let Some(expected) = boot_mark(&file).map_err(Error::io("look at", &path))? else { return Ok(false) };
+        let Some(rest) = written.strip_prefix(expected.as_bytes()) else { return Ok(false) };
+        let is_mounted = || os::life_hint(&self.lock).is_ok_and(|hint| hint == MOUNTED);
+        Ok(rest.is_empty() || (rest == MOUNTED_LINE.as_bytes() && is_mounted()))
     }
 
     /// Notes that all logs were opened in this boot of the machine: what was torn before is cut off.
     pub fn mark_boot(&self) -> Result<()> {
         let (path, temporary) = (self.path.join(BOOT), self.path.join(format!("{BOOT}.tmp")));
         let file = os::create(&temporary).map_err(Error::io("create", &temporary))?;
-        let mark = boot_mark(&file).map_err(Error::io("look at", &temporary))?.unwrap_or_default();
+        let mut mark = boot_mark(&file).map_err(Error::io("look at", &temporary))?.unwrap_or_default();
+        if os::set_life_hint(&self.lock, MOUNTED).is_ok() {
+            mark += MOUNTED_LINE;
+        }
         // Not flushed: after a power cut it says nothing anyway.
         os::write_all_at(&file, mark.as_bytes(), 0).map_err(Error::io("write", &temporary))?;
         os::rename(&temporary, &path).map_err(Error::io("put the new file in the place of", &path))
@@ -231,6 +239,11 @@ pub fn distrust_page_cache(directory: &Path) {
     let path = directory.join(BOOT);
     match os::remove(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            // That takes no disk.
+            let forgotten = os::open_read_only(&directory.join(LOCK)).and_then(|lock| os::set_life_hint(&lock, 0));
+            if forgotten.is_ok() {
+                return;
+            }
             tracing::error!(%error, file = %path.display(), "remove it before the next start, or too little is checked then");
         }
         _ => {}
@@ -348,6 +361,11 @@ mod tests {
         directory.mark_boot().unwrap();
         directory.mark_boot().unwrap();
         assert!(directory.is_of_this_boot().unwrap());
+        let lock = std::fs::File::open(path.join(LOCK)).unwrap();
+        assert_eq!(os::life_hint(&lock).unwrap(), MOUNTED);
+        os::set_life_hint(&lock, 0).unwrap();
+        assert!(!directory.is_of_this_boot().unwrap(), "the file system was unmounted");
+        directory.mark_boot().unwrap();
 
         let copy = LogDirectory::lock(&folder.path().join("copy")).unwrap();
         std::fs::copy(path.join(BOOT), copy.path().join(BOOT)).unwrap();

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+mod life_hint;
 #[cfg(test)]
 pub(crate) mod simulated;
 #[cfg(test)]
@@ -286,6 +287,17 @@ pub fn list(folder: &Path) -> io::Result<Vec<Entry>> {
 pub fn boot_id() -> io::Result<String> {
     let path = Path::new("/proc/sys/kernel/random/boot_id");
     Ok(make(Call::Look(path), || fs::read_to_string(path))?.trim().to_owned())
+}
+
+/// What was last set by [`set_life_hint`], unless the file system was unmounted since, or the file forgotten; an error where the
+/// system knows no such thing.
+pub fn life_hint(file: &File) -> io::Result<u64> {
+    make(Call::Read(file), || life_hint::get(file))
+}
+
+/// See [`life_hint`]. Nothing is written to the disk.
+pub fn set_life_hint(file: &File, hint: u64) -> io::Result<()> {
+    make(Call::Read(file), || life_hint::set(file, hint))
 }
 
 /// Which file this is, whatever its name: the device and the number in it.

@@ -288,17 +288,17 @@ fn a_producer_whose_answers_a_kill_has_swallowed_is_known_with_all_its_last_batc
 fn producers_of_large_batches_whose_answers_a_kill_has_swallowed_are_known_too() {
     const PRODUCERS: i64 = 16;
     // Just behind a bunch of index entries, so that little is read for the sake of the indexes.
-    const BATCHES: i64 = 260;
+    const PRODUCED: i64 = 260;
     let (fixture, mut log) = Fixture::new(one_segment());
     let made = |number| Made {
         producer: (number % PRODUCERS, 0, (number / PRODUCERS) as i32),
         value_bytes: 300_000,
         ..Made::default()
     };
-    (0..BATCHES).for_each(|number| _ = append(&mut log, &made(number)));
+    (0..PRODUCED).for_each(|number| _ = append(&mut log, &made(number)));
     drop(log);
     let (log, _) = reopen(&fixture);
-    for number in BATCHES - 5 * PRODUCERS..BATCHES {
+    for number in PRODUCED - 5 * PRODUCERS..PRODUCED {
         let bytes = made(number).bytes();
         let verdict = log.check_producer(Batch::parse(&bytes).unwrap().0.header());
         assert!(matches!(verdict, Ok(crate::Verdict::Duplicate { .. })), "{number}: {verdict:?}");
