@@ -24,5 +24,6 @@ mod start;
 mod telemetry;
 mod threads;
 
+pub use controller::bootstrap::write as write_bootstrap;
 pub use error::{Error, Result};
 pub use start::Broker;

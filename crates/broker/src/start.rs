@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use ottla_base::{BrokerEpoch, Uuid};
 use ottla_metadata::controller::{Answer, Bootstrap, Command, FenceBroker, RegisterBroker, UnfenceBroker};
-use ottla_metadata::image::Endpoint;
+use ottla_metadata::image::{Endpoint, Image, METADATA_VERSION};
 use ottla_storage::LogDirectory;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -24,6 +24,7 @@ use tracing::{error, info, warn};
 use crate::access::AllowAll;
 use crate::api::fetch_sessions::FetchSessions;
 use crate::config::{Config, HttpListener, Listener, ListenerType};
+use crate::controller::bootstrap::{self, Formatted};
 use crate::controller::{Controller, Host, Publisher, Running, epoch_of};
 use crate::coordinators::{GroupCoordinators, Threads as GroupThreads};
 use crate::error::{Error, Result};
@@ -407,6 +408,24 @@ fn fence(config: &Config, registration: &Registration) -> Command {
     Command::FenceBroker(FenceBroker { id, epoch, controlled_shutdown: true })
 }
 
+/// What the cluster begins with, if it is new.
+fn begin_with(image: &Image, config: &Config) -> Result<Bootstrap> {
+    let formatted = match image.feature(METADATA_VERSION) {
+        0 => bootstrap::read(&config.metadata_log_dir)?,
+        _ => None,
+    };
+    let Some(Formatted { path, records }) = formatted else {
+        return Ok(Bootstrap::new(config.min_insync_replicas));
+    };
+    let checked = features::check_begun_with(records.iter());
+    checked.and_then(|()| Bootstrap::of(records, config.min_insync_replicas)).map_err(|why| {
+        let path = path.display();
+        let detail =
+            format!("this broker cannot begin a cluster with what {path} holds: {why}. Format its directory anew");
+        Error::Metadata { detail }
+    })
+}
+
 /// Writes the first records of a new cluster, registers this life of the broker, and lets it lead.
 fn join_cluster(
     host: &mut Host,
@@ -416,7 +435,7 @@ fn join_cluster(
     previous_epoch: Option<i64>,
 ) -> Result<Registration> {
     let refused = |detail: String| Error::Metadata { detail: format!("this broker cannot join its cluster: {detail}") };
-    host.handle(Command::Bootstrap(Bootstrap::new(config.min_insync_replicas)))?;
+    host.handle(Command::Bootstrap(begin_with(host.image(), config)?))?;
     for (feature, level) in features::unspoken(host.image()) {
         warn!(feature, level, "this cluster uses a feature that is not there yet: clients are not told of it");
     }

@@ -17,3 +17,4 @@ pub mod names;
 pub mod placement;
 pub mod records;
 pub mod settings;
+pub mod version;

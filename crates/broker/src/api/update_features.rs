@@ -1,12 +1,14 @@
 //! UpdateFeatures (key 57, versions 0-2, KIP-584): which levels of features the cluster goes by.
 //!
 //! v1 kinds of downgrade, and asking only (KIP-778). v2 no results for single features: all or none are updated.
-//! Differs from Kafka: the levels that can be gone to are those of this version of Ottla.
+//! Differs from Kafka: of the other features than metadata.version, fewer levels can be gone to: those of this version of Ottla.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ottla_metadata::controller::{Answer, Command, FeatureUpdate, UpdateFeatures, UpgradeType};
+use ottla_metadata::image::Broker;
 use ottla_protocol::ApiKey;
 use ottla_protocol::error::ErrorCode;
 use ottla_protocol::messages::update_features_request::{self as asked, UpdateFeaturesRequest};
@@ -14,8 +16,10 @@ use ottla_protocol::messages::update_features_response::{UpdateFeaturesResponse,
 
 use super::Api;
 use crate::access::{self, Operation, Resource};
+use crate::controller::Place;
 use crate::dispatch::{Refused, Reply};
 use crate::features;
+use crate::node::Node;
 use crate::request::Request;
 
 /// UpdateFeatures.
@@ -52,15 +56,30 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         supported: features::supported(),
         min_in_sync_replicas: request.node.config.min_insync_replicas,
     };
-    let responder = request.responder();
+    let (node, responder) = (request.node.clone(), request.responder());
     Ok(Reply::Parked(Box::pin(async move {
         responder.answer(match place.ask(Command::UpdateFeatures(command)).await {
-            Ok(Answer::UpdateFeatures(Ok(()))) => updated(names, version),
+            Ok(Answer::UpdateFeatures(Ok(()))) => {
+                tell_directories(&node, &place).await;
+                updated(names, version)
+            }
             Ok(Answer::UpdateFeatures(Err(refusal))) => refused(refusal.error, refusal.message),
             Ok(other) => unreachable!("UpdateFeatures is answered as such, not by {other:?}"),
             Err(why) => refused(why.code(), None),
         })
     })))
+}
+
+/// Registers once more where the cluster comes to know of log directories, which the registration does not name yet.
+async fn tell_directories(node: &Node, place: &Place) {
+    let image = node.image();
+    let lacks_them = |broker: &Arc<Broker>| broker.log_dirs.is_empty();
+    if image.metadata_version().has_directories()
+        && image.broker(node.config.node_id).is_some_and(lacks_them)
+        && let Err(error) = node.registration.renew(place, node.partitions.online_ids()).await
+    {
+        tracing::error!(%error, "this broker cannot register with its log directories: restart it");
+    }
 }
 
 fn updated(names: Vec<String>, version: i16) -> UpdateFeaturesResponse<'static> {

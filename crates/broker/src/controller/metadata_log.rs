@@ -15,6 +15,7 @@ use std::time::Duration;
 use ottla_base::{BrokerId, LeaderEpoch, Offset, Timestamp, TopicPartition};
 use ottla_metadata::image::Image;
 use ottla_metadata::records::{self, OwnedRecord};
+use ottla_metadata::version::MetadataVersion;
 use ottla_protocol::internal::control::LeaderChangeMessage;
 use ottla_protocol::internal::control::leader_change_message::Voter;
 use ottla_protocol::internal::metadata::MetadataRecord;
@@ -109,7 +110,8 @@ impl MetadataLog {
         now_ms: Timestamp,
     ) -> Result<(Self, Image)> {
         let extent = intact::check(folder)?;
-        let newest = snapshot::newest(folder)?;
+        // What a new cluster begins with is not yet part of it.
+        let newest = snapshot::newest(folder)?.filter(|newest| newest.end > Offset(0));
         let snapshot_end = newest.as_ref().map_or(Offset(0), |snapshot| snapshot.end);
         let voter = read_quorum_state(folder)?;
         let end = extent.map_or(snapshot_end, |extent| extent.end.max(snapshot_end));
@@ -160,14 +162,20 @@ impl MetadataLog {
         Ok((opened, image))
     }
 
-    /// Appends `records` as one batch and waits until they are on the disk. Gives the offset of the first.
-    pub fn append(&mut self, records: &[OwnedRecord], now_ms: Timestamp) -> Result<Offset> {
+    /// Appends `records` as one batch, written for `metadata_version`, and waits until they are on the disk. Gives the offset of the
+    /// first.
+    pub fn append(
+        &mut self,
+        records: &[OwnedRecord],
+        metadata_version: MetadataVersion,
+        now_ms: Timestamp,
+    ) -> Result<Offset> {
         assert!(!records.is_empty(), "a batch holds records");
         let first = self.log.end_offset();
         let mut batch = BatchBuilder::new().base_offset(first).leader_epoch(self.epoch);
         for record in records {
             let mut value = Writer::new();
-            record.encode(records::version(record), &mut value);
+            record.encode(records::version(record, metadata_version), &mut value);
             batch.push(now_ms, None, Some(&value.buffer), &[]);
         }
         self.append_batch(&batch, now_ms)?;
@@ -543,8 +551,8 @@ mod tests {
         for record in [broker, topic] {
             let folder = tempfile::tempdir().expect("a folder");
             let open = |found| MetadataLog::open(&config(folder.path()), "cluster", found, 1);
-            let (mut log, _) = open(None).expect("a new cluster");
-            log.append(std::slice::from_ref(&record), 1).expect("it is written");
+            let (mut log, image) = open(None).expect("a new cluster");
+            log.append(std::slice::from_ref(&record), image.metadata_version(), 1).expect("it is written");
             log.close(1).expect("it is closed");
             // All topics were deleted, or it is another program's.
             open(Some(&TopicPartition::new("t", 0))).expect("something was decided in it");
@@ -554,7 +562,7 @@ mod tests {
     fn append(log: &mut MetadataLog, image: &mut Image, count: usize) {
         for _ in 0..count {
             let record = OwnedRecord::NoOp(NoOpRecord {});
-            let at = log.append(std::slice::from_ref(&record), 1).expect("it is written");
+            let at = log.append(std::slice::from_ref(&record), image.metadata_version(), 1).expect("it is written");
             image.apply(at, &record).expect("it can be applied");
             image.advance(log.end(), log.epoch());
         }

@@ -12,6 +12,7 @@
 //! A command is answered after the node has taken it over: whoever sees the answer also sees the new image, and finds the logs of
 //! the topics that it has created. Other commands go on meanwhile.
 
+pub mod bootstrap;
 mod intact;
 pub mod metadata_log;
 mod publish;
@@ -276,7 +277,7 @@ impl Host {
         let mut changes = Changes::default();
         let outcome = self.machine.decide(now, Input { ticket: Ticket(0), command });
         if !outcome.records.is_empty() {
-            let mut at = self.log.append(&outcome.records, now.wall_ms)?;
+            let mut at = self.log.append(&outcome.records, self.machine.image().metadata_version(), now.wall_ms)?;
             for record in &outcome.records {
                 self.machine.replay(at, record);
                 at = at.plus(1);

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use ottla_base::{LeaderEpoch, Offset, Timestamp};
 use ottla_metadata::image::Image;
 use ottla_metadata::records;
+use ottla_metadata::version::MetadataVersion;
 use ottla_protocol::internal::control::{SnapshotFooterRecord, SnapshotHeaderRecord};
 use ottla_protocol::internal::metadata::MetadataRecord;
 use ottla_protocol::records::batch::LENGTH_OVERHEAD_BYTES;
@@ -61,17 +62,27 @@ pub fn remove_before(folder: &Path, end: Offset) -> Result<()> {
     Ok(())
 }
 
-/// Writes `image` into the metadata log's folder.
+/// Writes `image` into the metadata log's folder, with what its metadata.version has.
 pub fn write(folder: &Path, image: &Image, now_ms: Timestamp) -> Result<()> {
-    let name = format!("{:020}-{:010}{SUFFIX}", image.end().0, image.epoch().0);
-    let mut writing =
-        Writing { file: Replacement::begin(&folder.join(name))?, offset: Offset(0), epoch: image.epoch(), now_ms };
+    let file = Snapshot::at(folder, image.end(), image.epoch());
+    write_records(&file, image.snapshot(), image.metadata_version(), now_ms)
+}
+
+/// Writes a snapshot of these records.
+pub fn write_records<'r>(
+    snapshot: &Snapshot,
+    all: impl Iterator<Item = MetadataRecord<'r>>,
+    metadata_version: MetadataVersion,
+    now_ms: Timestamp,
+) -> Result<()> {
+    let file = Replacement::begin(&snapshot.path)?;
+    let mut writing = Writing { file, offset: Offset(0), epoch: snapshot.epoch, now_ms };
     let header = SnapshotHeaderRecord { version: 0, last_contained_log_timestamp: now_ms };
     writing.push_control(ControlType::SnapshotHeader, &header)?;
     let mut batch = writing.batch();
-    for record in image.snapshot() {
+    for record in all {
         let mut value = Writer::new();
-        record.encode(records::version(&record), &mut value);
+        record.encode(records::version(&record, metadata_version), &mut value);
         batch.push(now_ms, None, Some(&value.buffer), &[]);
         if batch.count() >= BATCH_RECORDS || batch.size_bytes() >= BATCH_BYTES {
             writing.push(&batch)?;
@@ -87,14 +98,22 @@ pub fn write(folder: &Path, image: &Image, now_ms: Timestamp) -> Result<()> {
 
 /// Reads a snapshot.
 pub fn load(snapshot: &Snapshot, cluster_id: &str) -> Result<Image> {
+    let mut image = Image::new(cluster_id);
+    // The records of a snapshot have no offsets of the log.
+    read(&snapshot.path, |record| image.apply(Offset(-1), &record).map_err(|error| error.to_string()))?;
+    image.advance(snapshot.end, snapshot.epoch);
+    Ok(image)
+}
+
+/// Gives each record of the file at `path` to `take`, which may refuse it.
+pub fn read(path: &Path, mut take: impl FnMut(MetadataRecord<'_>) -> std::result::Result<(), String>) -> Result<()> {
     let failed = |detail: String| {
-        let path = snapshot.path.display();
+        let path = path.display();
         Error::Metadata { detail: format!("the snapshot {path} is damaged: {detail}. Restore that file from a copy") }
     };
-    let io = |source| Error::read(&snapshot.path, source);
-    let file = os::open_read_only(&snapshot.path).map_err(io)?;
+    let io = |source| Error::read(path, source);
+    let file = os::open_read_only(path).map_err(io)?;
     let (length, mut position) = (os::length(&file).map_err(io)?, 0);
-    let mut image = Image::new(cluster_id);
     let (mut whole, mut bytes) = (false, Vec::new());
     while position < length {
         let mut start = [0; LENGTH_OVERHEAD_BYTES];
@@ -107,14 +126,20 @@ pub fn load(snapshot: &Snapshot, cluster_id: &str) -> Result<Image> {
         if !batch.is_crc_valid() {
             return Err(failed(format!("the batch at offset {} has a wrong CRC", batch.header().base_offset)));
         }
-        whole |= apply(&batch, &mut image).map_err(failed)?;
+        whole |= give(&batch, &mut take).map_err(failed)?;
         position += size;
     }
     if !whole {
         return Err(failed("it has no end".to_owned()));
     }
-    image.advance(snapshot.end, snapshot.epoch);
-    Ok(image)
+    Ok(())
+}
+
+impl Snapshot {
+    /// The one of all before `end`, in this folder.
+    pub fn at(folder: &Path, end: Offset, epoch: LeaderEpoch) -> Self {
+        Self { path: folder.join(format!("{:020}-{:010}{SUFFIX}", end.0, epoch.0)), end, epoch }
+    }
 }
 
 /// How many bytes the batch has that begins with `start`.
@@ -123,8 +148,11 @@ fn batch_bytes(start: &[u8]) -> Option<u64> {
     Some(u64::try_from(i32::from_be_bytes(*length)).ok()? + LENGTH_OVERHEAD_BYTES as u64)
 }
 
-/// Applies the records of a batch, and says whether one of them ends the snapshot.
-fn apply(batch: &Batch<'_>, image: &mut Image) -> std::result::Result<bool, String> {
+/// Gives away the records of a batch, and says whether one of them ends the snapshot.
+fn give(
+    batch: &Batch<'_>,
+    take: &mut impl FnMut(MetadataRecord<'_>) -> std::result::Result<(), String>,
+) -> std::result::Result<bool, String> {
     let mut ends = false;
     for record in RecordIter::new(batch.header(), batch.records()) {
         let record = record.map_err(|error| error.to_string())?;
@@ -133,9 +161,7 @@ fn apply(batch: &Batch<'_>, image: &mut Image) -> std::result::Result<bool, Stri
             continue;
         }
         let value = record.value.ok_or("a record without a value")?;
-        let record = MetadataRecord::decode(value).map_err(|error| error.to_string())?;
-        // The records of a snapshot have no offsets of the log.
-        image.apply(Offset(-1), &record).map_err(|error| error.to_string())?;
+        take(MetadataRecord::decode(value).map_err(|error| error.to_string())?)?;
     }
     Ok(ends)
 }

@@ -1,12 +1,12 @@
 //! The log directories of a node: `info` tells of them, `format` gives them their papers.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::path::{Path, PathBuf};
 
 use ottla_base::{BrokerId, Uuid};
 use ottla_storage::{LogDirectory, META_PROPERTIES, MetaProperties};
 
-use super::features::LATEST;
+use super::begin::Begin;
 
 /// The directories of a node.
 pub struct Directories {
@@ -70,7 +70,7 @@ pub fn format(
     directories: &Directories,
     cluster_id: &str,
     ignore_formatted: bool,
-    bootstrap: &str,
+    begin: &Begin,
     mut random: impl FnMut() -> u64,
 ) -> Result<String, String> {
     let mut empty = Vec::new();
@@ -93,23 +93,28 @@ pub fn format(
     if empty.is_empty() {
         return Ok("All of the log directories are already formatted.\n".to_owned());
     }
-    let mut text = format!("Bootstrap metadata: {bootstrap}\n");
+    let mut text = format!("Bootstrap metadata: {}\n", begin.shown());
     // The directory of the metadata comes first: without it, the others are those of a node that lost it.
     empty.sort_by_key(|path| **path != directories.metadata);
     for path in empty {
         let kind = if *path == directories.metadata { "metadata" } else { "data" };
-        let _ = writeln!(text, "Formatting {kind} directory {} with metadata.version {LATEST}.", path.display());
+        let version = begin.metadata_version;
+        let _ = writeln!(text, "Formatting {kind} directory {} with metadata.version {version}.", path.display());
         let papers = MetaProperties {
             cluster_id: cluster_id.to_owned(),
             node_id: directories.node,
             directory_id: Uuid::random(&mut random),
         };
+        let failed =
+            |what: &str, error: &dyn Display| format!("Error while writing {what} {}: {error}", path.display());
+        let of_papers = |error| failed("meta.properties file", &error);
         // No broker may be at work there.
-        let written = LogDirectory::lock(path).and_then(|directory| {
-            papers.write(path)?;
-            directory.unlock()
-        });
-        written.map_err(|error| format!("Error while writing meta.properties file {}: {error}", path.display()))?;
+        let directory = LogDirectory::lock(path).map_err(of_papers)?;
+        if *path == directories.metadata {
+            // Before the papers: with them, a directory is formatted.
+            begin.write(path).map_err(|error| failed("bootstrap metadata in", &error))?;
+        }
+        papers.write(path).and_then(|()| directory.unlock()).map_err(of_papers)?;
     }
     Ok(text)
 }
@@ -165,16 +170,17 @@ mod tests {
                 number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 number
             };
-            super::format(&directories(&folder, node), cluster, ignore, "..", random).unwrap_or_else(|error| error)
+            let begin = Begin::new(Some("3.9"), &[], true).unwrap();
+            super::format(&directories(&folder, node), cluster, ignore, &begin, random).unwrap_or_else(|error| error)
         };
         check(
             &folder,
             &format(1, "c", false),
             &expect![[r#"
-            Bootstrap metadata: ..
-            Formatting metadata directory ?/b with metadata.version 4.4-IV2.
-            Formatting data directory ?/a with metadata.version 4.4-IV2.
-        "#]],
+                Bootstrap metadata: BootstrapMetadata(records=[ApiMessageAndVersion(FeatureLevelRecord(name='metadata.version', featureLevel=21) at version 0)], metadataVersionLevel=21, source=format command)
+                Formatting metadata directory ?/b with metadata.version 3.9-IV0.
+                Formatting data directory ?/a with metadata.version 3.9-IV0.
+            "#]],
         );
         check(
             &folder,
@@ -209,9 +215,9 @@ mod tests {
             &folder,
             &format(1, "c", true),
             &expect![[r#"
-            Bootstrap metadata: ..
-            Formatting data directory ?/a with metadata.version 4.4-IV2.
-        "#]],
+                Bootstrap metadata: BootstrapMetadata(records=[ApiMessageAndVersion(FeatureLevelRecord(name='metadata.version', featureLevel=21) at version 0)], metadataVersionLevel=21, source=format command)
+                Formatting data directory ?/a with metadata.version 3.9-IV0.
+            "#]],
         );
     }
 

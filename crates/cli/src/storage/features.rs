@@ -2,16 +2,8 @@
 
 use std::fmt::Write as _;
 
-/// The first metadata.version of KRaft, 3.3-IV3.
-const FIRST_LEVEL: i16 = 7;
-/// The metadata.versions from [`FIRST_LEVEL`] on.
-const VERSIONS: [&str; 28] = [
-    "3.3-IV3", "3.4-IV0", "3.5-IV0", "3.5-IV1", "3.5-IV2", "3.6-IV0", "3.6-IV1", "3.6-IV2", "3.7-IV0", "3.7-IV1",
-    "3.7-IV2", "3.7-IV3", "3.7-IV4", "3.8-IV0", "3.9-IV0", "4.0-IV0", "4.0-IV1", "4.0-IV2", "4.0-IV3", "4.1-IV0",
-    "4.1-IV1", "4.2-IV0", "4.2-IV1", "4.3-IV0", "4.4-IV0", "4.4-IV1", "4.4-IV2", "4.5-IV0",
-];
-/// The newest that is not for tests only.
-pub const LATEST: &str = "4.4-IV2";
+use ottla_metadata::controller::NEEDS_METADATA_VERSION;
+use ottla_metadata::version::{self, KNOWN, Known, MetadataVersion};
 
 /// A feature beside metadata.version.
 struct Feature {
@@ -31,26 +23,23 @@ const FEATURES: [Feature; 6] = [
     Feature { name: "share.version", highest: 2, defaults: &[(28, 1), (31, 2)] },
     Feature { name: "streams.version", highest: 1, defaults: &[(29, 1)] },
 ];
-/// The feature that needs another one, and the metadata.version that it needs.
-const NEEDS_METADATA: (&str, i16) = ("eligible.leader.replicas.version", 23);
+/// The newest release's metadata.version.
+pub const LATEST: &str = "4.4-IV2";
 
 /// The level of a metadata.version, by its name or by that of a release, which stands for its last one.
 pub fn level_of(version: &str) -> Result<i16, String> {
-    let is_meant =
-        |name: &&str| **name == *version || name.split_once("-IV").is_some_and(|(release, _)| release == version);
-    // What is not released has no short name.
-    let is_released = |index: usize| VERSIONS[index] == version || VERSIONS[index] <= LATEST;
-    let index = VERSIONS.iter().rposition(is_meant).filter(|index| is_released(*index));
-    index.map(|index| FIRST_LEVEL + index as i16).ok_or_else(|| {
-        let known = VERSIONS.join(", ");
-        format!("Unknown metadata.version '{version}'. Supported metadata.version are: {known}")
-    })
+    version::level_of(version).ok_or_else(|| unknown(version, &KNOWN))
 }
 
-/// The name of a metadata.version.
-pub fn name_of(level: i16) -> Option<&'static str> {
-    let index = usize::try_from(i32::from(level) - i32::from(FIRST_LEVEL)).ok()?;
-    VERSIONS.get(index).copied()
+/// The metadata.version that is meant by its name or by that of a release; only a released one.
+pub fn released(version: &str) -> Result<MetadataVersion, String> {
+    let meant = version::level_of(version).and_then(MetadataVersion::new);
+    meant.ok_or_else(|| unknown(version, version::released()))
+}
+
+fn unknown(version: &str, known: &[Known]) -> String {
+    let known: Vec<_> = known.iter().map(|known| known.name).collect();
+    format!("Unknown metadata.version '{version}'. Supported metadata.version are: {}", known.join(", "))
 }
 
 /// The features that go with a release.
@@ -74,6 +63,11 @@ pub fn check_name(name: &str) -> Result<(), String> {
     Err(format!("Unsupported feature: {name}. Supported features are: {}", names.join(", ")))
 }
 
+/// Whether Kafka has this level of a feature beside metadata.version.
+pub fn has_level(name: &str, level: i16) -> bool {
+    FEATURES.iter().any(|feature| feature.name == name && (0..=feature.highest).contains(&level))
+}
+
 /// What `feature=level` needs.
 pub fn dependencies(argument: &str) -> Result<String, String> {
     let Some((name, version)) = argument.split_once('=') else {
@@ -84,20 +78,20 @@ pub fn dependencies(argument: &str) -> Result<String, String> {
     let (name, version) = (name.trim(), version.trim());
     let level: i16 = version.parse().map_err(|_| format!("Invalid version format: {version} for feature {name}"))?;
     if name == "metadata.version" {
-        let version = name_of(level).ok_or_else(|| format!("Unknown metadata.version {level}"))?;
-        return Ok(format!("{name}={level} ({version}) has no dependencies.\n"));
+        let known = version::known(level).ok_or_else(|| format!("Unknown metadata.version {level}"))?;
+        return Ok(format!("{name}={level} ({}) has no dependencies.\n", known.name));
     }
     let feature = FEATURES.iter().find(|feature| feature.name == name);
     let feature = feature.ok_or_else(|| format!("Unknown feature: {name}"))?;
     if !(0..=feature.highest).contains(&level) {
         return Err(format!("Feature level {level} is not supported for feature {name}"));
     }
-    let (needy, needed) = NEEDS_METADATA;
-    Ok(if name == needy && level > 0 {
-        let release = VERSIONS[(needed - FIRST_LEVEL) as usize];
-        format!("{name}={level} requires:\n    metadata.version={needed} ({release})\n")
-    } else {
-        format!("{name}={level} has no dependencies.\n")
+    let (needy, needed) = NEEDS_METADATA_VERSION;
+    Ok(match version::known(needed) {
+        Some(release) if name == needy && level > 0 => {
+            format!("{name}={level} requires:\n    metadata.version={needed} ({})\n", release.name)
+        }
+        _ => format!("{name}={level} has no dependencies.\n"),
     })
 }
 
@@ -140,6 +134,9 @@ mod tests {
         check(mapping("4.5"), &expect!["refused: Unknown metadata.version '4.5'. Supported metadata.version a"]);
         check(mapping("9"), &expect!["refused: Unknown metadata.version '9'. Supported metadata.version are"]);
         assert_eq!([level_of("3.3"), level_of("4.4"), level_of("4.5-IV0")], [Ok(7), Ok(33), Ok(34)]);
+        assert_eq!(released(LATEST), Ok(MetadataVersion::LATEST));
+        let refused = released("4.5-IV0").unwrap_err();
+        assert!(refused.contains(": 3.3-IV3, 3.4-IV0") && refused.ends_with("4.4-IV1, 4.4-IV2"), "{refused}");
     }
 
     #[test]

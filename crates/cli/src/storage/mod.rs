@@ -1,10 +1,10 @@
 //! `ottla storage`: gives log directories their papers and tells of them, with the flags and the output of Kafka's
 //! kafka-storage.sh.
 //!
-//! Differs from Kafka: what a new cluster begins with is written by the broker's first start, not by `format`, so only the newest
-//! release and the features that are spoken here can be asked for; the quorum is this node, whether `--standalone`,
+//! Differs from Kafka: only features that are spoken here can be asked for; the quorum is this node, whether `--standalone`,
 //! `--no-initial-controllers` or the settings say so, and there is neither `--initial-controllers` nor `--add-scram`; no stack traces.
 
+mod begin;
 mod directories;
 mod features;
 mod usage;
@@ -15,11 +15,10 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use ottla_base::Uuid;
 use ottla_broker::config::{Config, Written};
-use ottla_metadata::controller::{Bootstrap, LATEST_METADATA_VERSION};
-use ottla_metadata::image::METADATA_VERSION;
 
 use crate::refusal::UNCAUGHT;
 use crate::screen::Screen;
+use begin::Begin;
 use directories::Directories;
 pub use usage::refuse;
 
@@ -71,7 +70,7 @@ struct Format {
     /// Leave directories alone that are formatted already.
     #[arg(long, short = 'g')]
     ignore_formatted: bool,
-    /// The release whose features the cluster begins with: only the newest.
+    /// The release whose features the cluster begins with; the newest if it is not given.
     #[arg(long, short, value_name = "RELEASE")]
     release_version: Option<String>,
     /// A feature and the level that the cluster begins with: only what is spoken here.
@@ -132,57 +131,8 @@ impl Format {
         if !has_voters && !self.standalone && !self.no_initial_controllers {
             return Err(DYNAMIC.to_owned());
         }
-        let bootstrap = self.bootstrap()?;
-        directories::format(&directories, &self.cluster_id, self.ignore_formatted, &bootstrap, random)
-    }
-
-    /// What the cluster will begin with, as Kafka shows it.
-    fn bootstrap(&self) -> Result<String, String> {
-        const EXCEPTION: &str = "Exception in thread \"main\" java.lang.RuntimeException:";
-        // What is not spoken here is as unknown as what is not Kafka's.
-        let unknown = |version: &str| {
-            let latest = features::LATEST;
-            format!("Unknown metadata.version '{version}'. Supported metadata.version are: {latest}")
-        };
-        let is_of_metadata =
-            |argument: &String| argument.split_once('=').is_some_and(|(name, _)| name.trim() == METADATA_VERSION);
-        if self.release_version.is_some() && self.feature.iter().any(is_of_metadata) {
-            return Err("Use --release-version instead of --feature metadata.version=X to avoid ambiguity.".to_owned());
-        }
-        if let Some(release) = &self.release_version
-            && features::level_of(release)? != LATEST_METADATA_VERSION
-        {
-            return Err(unknown(release));
-        }
-        let mut levels = vec![(METADATA_VERSION.to_owned(), LATEST_METADATA_VERSION)];
-        levels.extend(Bootstrap::new(1).features);
-        for argument in &self.feature {
-            let Some((name, level)) = argument.split_once('=') else {
-                return Err(format!("{EXCEPTION} Can't parse feature=level string {argument}: equals sign not found."));
-            };
-            let (name, level) = (name.trim(), level.trim());
-            let number: i16 = level.parse().map_err(|_| {
-                format!("{EXCEPTION} Can't parse feature=level string {argument}: unable to parse {level} as a short.")
-            })?;
-            let begun = levels.iter().find(|(known, _)| known == name).map_or(0, |(_, level)| *level);
-            features::check_name(name)?;
-            if number != begun && name == METADATA_VERSION {
-                return Err(unknown(features::name_of(number).unwrap_or(level)));
-            }
-            if number != begun {
-                return Err(format!(
-                    "{UNCAUGHT}java.lang.IllegalArgumentException: No feature:{name} with feature level {number}"
-                ));
-            }
-        }
-        let record = |(name, level): &(String, i16)| {
-            format!("ApiMessageAndVersion(FeatureLevelRecord(name='{name}', featureLevel={level}) at version 0)")
-        };
-        let records: Vec<_> = levels.iter().map(record).collect();
-        Ok(format!(
-            "BootstrapMetadata(records=[{}], metadataVersionLevel={LATEST_METADATA_VERSION}, source=format command)",
-            records.join(", ")
-        ))
+        let begin = Begin::new(self.release_version.as_deref(), &self.feature, has_voters)?;
+        directories::format(&directories, &self.cluster_id, self.ignore_formatted, &begin, random)
     }
 }
 
@@ -205,48 +155,4 @@ fn settings(path: &Path) -> Result<(bool, Directories), String> {
 fn random() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::collections::hash_map::RandomState::new().build_hasher().finish()
-}
-
-#[cfg(test)]
-mod tests {
-    use expect_test::{Expect, expect};
-
-    use super::*;
-
-    fn check(release: Option<&str>, features: &[&str], expected: &Expect) {
-        let format = Format {
-            config: PathBuf::new(),
-            cluster_id: String::new(),
-            ignore_formatted: false,
-            release_version: release.map(str::to_owned),
-            feature: features.iter().map(|&feature| feature.to_owned()).collect(),
-            standalone: false,
-            no_initial_controllers: false,
-        };
-        expected.assert_eq(&format.bootstrap().map_or_else(|refused| refused, |_| "formatted".to_owned()));
-    }
-
-    #[test]
-    fn what_is_not_spoken_here_is_refused_as_what_is_unknown() {
-        check(None, &[], &expect!["formatted"]);
-        check(Some("4.4"), &["group.version=0", "eligible.leader.replicas.version=1"], &expect!["formatted"]);
-        check(Some("4.0"), &[], &expect!["Unknown metadata.version '4.0'. Supported metadata.version are: 4.4-IV2"]);
-        check(
-            None,
-            &["metadata.version=25"],
-            &expect!["Unknown metadata.version '4.0-IV3'. Supported metadata.version are: 4.4-IV2"],
-        );
-        check(
-            Some("4.0"),
-            &["metadata.version=33"],
-            &expect!["Use --release-version instead of --feature metadata.version=X to avoid ambiguity."],
-        );
-        check(
-            None,
-            &["group.version=1"],
-            &expect![[
-                r#"Exception in thread "main" java.lang.IllegalArgumentException: No feature:group.version with feature level 1"#
-            ]],
-        );
-    }
 }

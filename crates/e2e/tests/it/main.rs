@@ -10,6 +10,7 @@ mod files;
 mod groups;
 mod hostile;
 mod kills;
+mod levels;
 mod logs;
 mod many_offsets;
 mod memory;

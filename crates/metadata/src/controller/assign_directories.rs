@@ -1,7 +1,8 @@
 //! A broker says in which of its log directories replicas lie (KIP-858): it has several, and has chosen one, or moved them.
 //!
 //! Written: a PartitionChangeRecord for each partition whose directory is another than was known. One that has lost its leader with
-//! the directory that was known gets it back: it had moved away before that failed, and the news of the failure came first.
+//! the directory that was known gets it back: it had moved away before that failed, and the news of the failure came first. Nothing is
+//! written below metadata.version 3.7-IV2, which knows of no directories.
 
 use ottla_base::{BrokerEpoch, BrokerId, PartitionIndex, Uuid};
 use ottla_protocol::internal::metadata::{MetadataRecord, PartitionChangeRecord};
@@ -35,6 +36,9 @@ pub struct PlacedReplica {
 impl AssignDirectories {
     pub(super) fn decide(self, draft: &mut Draft) -> Result<(), Refusal> {
         draft.registered(self.id, self.epoch)?;
+        if !draft.image().metadata_version().has_directories() {
+            return Ok(());
+        }
         for replica in &self.replicas {
             let record = change(draft, self.id, replica);
             draft.extend(record);

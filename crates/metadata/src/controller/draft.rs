@@ -7,17 +7,20 @@ use ottla_protocol::error::ErrorCode;
 
 use super::{MAX_RECORDS_PER_REQUEST, Refusal};
 use crate::image::{Broker, Image};
-use crate::records::OwnedRecord;
+use crate::records::{self, OwnedRecord};
+use crate::version::MetadataVersion;
 
 /// Records that are not yet written, and the image as it will be once they are.
 pub(super) struct Draft {
     image: Image,
+    /// The one that they are written for, though one of them may finalise another.
+    metadata_version: MetadataVersion,
     records: Vec<OwnedRecord>,
 }
 
 impl Draft {
     pub(super) fn new(image: &Image) -> Self {
-        Self { image: image.clone(), records: Vec::new() }
+        Self { image: image.clone(), metadata_version: image.metadata_version(), records: Vec::new() }
     }
 
     /// The image with the records so far.
@@ -25,8 +28,9 @@ impl Draft {
         &self.image
     }
 
-    /// Adds a record.
+    /// Adds a record, with what there is of it at the metadata.version.
     pub(super) fn push(&mut self, record: OwnedRecord) {
+        let Some(record) = records::fit(record, self.metadata_version) else { return };
         self.image.apply(self.image.end(), &record).expect("a decision follows from the image");
         self.records.push(record);
     }

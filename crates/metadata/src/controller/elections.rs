@@ -73,7 +73,7 @@ fn change(
     }
     let lost = (event == Event::LostItsTail).then_some(broker);
     rules.keep_eligible(before, &mut after, lost);
-    record(topic, index, before, &after)
+    record(image, topic, index, before, &after)
 }
 
 /// An election that a user asks for; absent where nobody can be elected.
@@ -98,7 +98,7 @@ pub(super) fn elect(
             after.leader?;
         }
     }
-    record(topic, index, before, &after)
+    record(image, topic, index, before, &after)
 }
 
 /// The change of a partition to what a user asked for, whose leader is among the replicas that stay.
@@ -117,7 +117,7 @@ pub(super) fn replace(
     let replaced = after.clone();
     rules.elect(&mut after, |replica| image.may_lead(replica, &replaced));
     rules.keep_eligible(before, &mut after, None);
-    record(topic, index, before, &after)
+    record(image, topic, index, before, &after)
 }
 
 /// What elections in a topic go by.
@@ -197,11 +197,21 @@ fn allows_unclean_election(image: &Image, topic: &str) -> bool {
 }
 
 /// The record that makes `after` of `before`: it holds only what differs.
-fn record(topic: &Topic, index: PartitionIndex, before: &Partition, after: &Partition) -> Option<OwnedRecord> {
+fn record(
+    image: &Image,
+    topic: &Topic,
+    index: PartitionIndex,
+    before: &Partition,
+    after: &Partition,
+) -> Option<OwnedRecord> {
     if before == after {
         return None;
     }
     let changed = |is: &Vec<BrokerId>, was: &Vec<BrokerId>| (is != was).then(|| numbers(is));
+    let shrinks = before.isr.iter().any(|replica| !after.isr.contains(replica));
+    // Older brokers count on the epoch to grow then; a record that names a leader makes it grow.
+    let names_leader =
+        before.leader != after.leader || (shrinks && image.metadata_version().bumps_leader_epoch_as_isr_shrinks());
     let (was, is) = (before.leader_recovery_state, after.leader_recovery_state);
     Some(MetadataRecord::PartitionChange(PartitionChangeRecord {
         partition_id: index.0,
@@ -211,7 +221,7 @@ fn record(topic: &Topic, index: PartitionIndex, before: &Partition, after: &Part
         adding_replicas: changed(&after.adding_replicas, &before.adding_replicas),
         removing_replicas: changed(&after.removing_replicas, &before.removing_replicas),
         isr: changed(&after.isr, &before.isr),
-        leader: if before.leader == after.leader { LEADER_UNCHANGED } else { after.leader.map_or(-1, |id| id.0) },
+        leader: if names_leader { after.leader.map_or(-1, |id| id.0) } else { LEADER_UNCHANGED },
         leader_recovery_state: if was == is { -1 } else { is.as_i8() },
         eligible_leader_replicas: changed(&after.eligible_leader_replicas, &before.eligible_leader_replicas),
         last_known_elr: changed(

@@ -51,7 +51,7 @@ pub use alter_configs::{
 };
 pub use alter_partition_reassignments::{AlterPartitionReassignments, ReassignedTopic, TopicReassignment};
 pub use assign_directories::{AssignDirectories, PlacedReplica};
-pub use bootstrap::{Bootstrap, LATEST_METADATA_VERSION};
+pub use bootstrap::{Bootstrap, feature_records};
 pub use cordon_directories::{CordonDirectories, may_cordon};
 pub use create_partitions::{CreatePartitions, CreatePartitionsResult, MorePartitions};
 pub use create_topics::{CreateTopics, CreateTopicsResult, CreatedTopic, NewTopic};
@@ -62,7 +62,7 @@ pub use fence_broker::FenceBroker;
 pub use register_broker::RegisterBroker;
 pub use unfence_broker::UnfenceBroker;
 pub use unregister_broker::UnregisterBroker;
-pub use update_features::{FeatureUpdate, UpdateFeatures, UpgradeType};
+pub use update_features::{FeatureUpdate, NEEDS_METADATA_VERSION, UpdateFeatures, UpgradeType, check_needs};
 
 use draft::Draft;
 

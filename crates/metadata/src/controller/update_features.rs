@@ -12,9 +12,10 @@ use ottla_protocol::internal::metadata::{ClearElrRecord, FeatureLevelRecord, Met
 
 use super::{Draft, Refusal, min_in_sync_replicas};
 use crate::image::{ELIGIBLE_LEADER_REPLICAS_VERSION, FeatureRange, Image, METADATA_VERSION};
+use crate::version::MetadataVersion;
 
-/// The oldest metadata.version that Kafka 4 speaks, of Kafka 3.3.
-const OLDEST_METADATA_VERSION: i16 = 7;
+/// The feature that needs a metadata.version, and which: 4.0-IV1.
+pub const NEEDS_METADATA_VERSION: (&str, i16) = (ELIGIBLE_LEADER_REPLICAS_VERSION, 23);
 
 /// Asks for other levels.
 #[derive(Clone, Debug)]
@@ -58,8 +59,12 @@ impl UpdateFeatures {
         if self.updates.iter().any(|update| update.feature == ELIGIBLE_LEADER_REPLICAS_VERSION && update.level > 0) {
             min_in_sync_replicas::make_known(draft, self.min_in_sync_replicas);
         }
+        let metadata_version = self.updates.iter().find(|update| update.feature == METADATA_VERSION);
+        let metadata_version = metadata_version.map_or(draft.image().feature(METADATA_VERSION), |update| update.level);
         for update in &self.updates {
-            let checked = update.check(draft.image(), &self.supported, self.controller);
+            let checked = update.check(draft.image(), &self.supported, self.controller).and_then(|()| {
+                check_needs(&update.feature, update.level, metadata_version).or_else(|why| update.invalid(&why))
+            });
             if let Err(wrong) = checked {
                 draft.discard();
                 let message =
@@ -86,9 +91,14 @@ impl UpdateFeatures {
 }
 
 impl FeatureUpdate {
+    fn invalid(&self, why: &str) -> Result<(), String> {
+        let Self { feature, level, .. } = self;
+        Err(format!("Invalid update version {level} for feature {feature}. {why}"))
+    }
+
     fn check(&self, image: &Image, supported: &BTreeMap<String, FeatureRange>, controller: i32) -> Result<(), String> {
         let Self { feature, level, .. } = self;
-        let invalid = |why: &str| Err(format!("Invalid update version {level} for feature {feature}. {why}"));
+        let invalid = |why: &str| self.invalid(why);
         let Some(upgrade_type) = UpgradeType::from_i8(self.upgrade_type) else {
             return invalid("The controller does not support the given upgrade type.");
         };
@@ -96,11 +106,7 @@ impl FeatureUpdate {
             return invalid("A feature version cannot be less than 0.");
         }
         let present = image.feature(feature);
-        // A level that is Kafka's, but not spoken here, is refused as Kafka refuses to go back to it.
-        let was_before = feature == METADATA_VERSION && (OLDEST_METADATA_VERSION..present).contains(level);
-        if !was_before {
-            self.check_supported(image, supported.get(feature), controller).or_else(|why| invalid(&why))?;
-        }
+        self.check_supported(image, supported.get(feature), controller).or_else(|why| invalid(&why))?;
         if *level < present && upgrade_type == UpgradeType::Upgrade {
             return invalid(
                 "Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe \
@@ -110,8 +116,7 @@ impl FeatureUpdate {
         if *level > present && upgrade_type != UpgradeType::Upgrade {
             return invalid("Can't downgrade to a newer version.");
         }
-        if feature == METADATA_VERSION && *level < present {
-            // Every level of it that lies below has records of its own.
+        if feature == METADATA_VERSION && *level < present && might_lose_metadata(present, *level) {
             let why = match upgrade_type {
                 UpgradeType::UnsafeDowngrade => "Unsafe metadata downgrade is not supported in this version.",
                 _ => "Refusing to perform the requested downgrade because it might delete metadata information.",
@@ -139,6 +144,26 @@ impl FeatureUpdate {
         }
         Ok(())
     }
+}
+
+/// Whether there may be metadata at the level `present` of metadata.version which `level` cannot hold.
+fn might_lose_metadata(present: i16, level: i16) -> bool {
+    let known = MetadataVersion::new(present).zip(MetadataVersion::new(level));
+    known.is_none_or(|(present, level)| present.changed_metadata_since(level))
+}
+
+/// Whether a level of a feature goes with a metadata.version.
+///
+/// # Errors
+/// Kafka's words for why not.
+pub fn check_needs(feature: &str, level: i16, metadata_version: i16) -> Result<(), String> {
+    let (needs, at_least) = NEEDS_METADATA_VERSION;
+    if feature == needs && level > 0 && metadata_version < at_least {
+        return Err(format!(
+            "{feature} could not be set to {level} because it depends on metadata.version level {at_least}"
+        ));
+    }
+    Ok(())
 }
 
 fn unsupported(range: Option<&FeatureRange>, level: i16) -> Option<String> {

@@ -325,7 +325,10 @@ fn changed_partition(partition: &Partition, record: &PartitionChangeRecord) -> R
     if let Some(replicas) = &record.replicas {
         changed.replicas = brokers(replicas);
         // Replicas that stay keep their directories; the record's own list below goes before that.
-        let directory = |replica: &BrokerId| partition.directory(*replica).unwrap_or(super::UNASSIGNED_DIRECTORY);
+        // Where none is known, none will be known of the new ones either.
+        let is_unknown = partition.directories.iter().all(|directory| *directory == super::MIGRATING_DIRECTORY);
+        let new = if is_unknown { super::MIGRATING_DIRECTORY } else { super::UNASSIGNED_DIRECTORY };
+        let directory = |replica: &BrokerId| partition.directory(*replica).unwrap_or(new);
         changed.directories = changed.replicas.iter().map(directory).collect();
     }
     if let Some(directories) = &record.directories {

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use ottla_base::{BrokerId, LeaderEpoch, Offset, PartitionIndex, ProducerId, SharedMap, Uuid};
 
 use self::kept::AllKept;
+use crate::version::MetadataVersion;
 
 mod apply;
 mod broker;
@@ -114,6 +115,12 @@ impl Image {
     /// All finalised features with their levels.
     pub fn features(&self) -> impl Iterator<Item = (&str, i16)> {
         self.features.iter().map(|(name, level)| (name.as_str(), *level))
+    }
+
+    /// The metadata.version that records are written for. Before one is finalised nothing is written that depends on it; one that is
+    /// not spoken here is joined by nobody, so that nothing is written either.
+    pub fn metadata_version(&self) -> MetadataVersion {
+        MetadataVersion::new(self.feature(METADATA_VERSION)).unwrap_or(MetadataVersion::LATEST)
     }
 
     /// A broker's registration.

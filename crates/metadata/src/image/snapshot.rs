@@ -33,7 +33,7 @@ impl Image {
         Ok(image)
     }
 
-    /// The records that make this image. Not of an image with an open transaction.
+    /// The records that make this image, with what its metadata.version has. Not of an image with an open transaction.
     pub fn snapshot(&self) -> impl Iterator<Item = MetadataRecord<'_>> {
         assert!(!self.is_in_transaction(), "half a transaction does not go into a snapshot");
         let features = self.features().filter(|(name, _)| *name == METADATA_VERSION);
@@ -51,6 +51,7 @@ impl Image {
             .chain(self.client_quota_records())
             .chain(self.producer_ids_record())
             .chain(self.security_records())
+            .filter_map(|record| crate::records::fit(record, self.metadata_version()))
     }
 
     fn config_records(&self) -> impl Iterator<Item = MetadataRecord<'_>> {

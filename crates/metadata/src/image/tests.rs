@@ -221,7 +221,7 @@ proptest! {
         let mut written = Writer::default();
         let mut ends = Vec::new();
         for record in image.snapshot() {
-            record.encode(crate::records::version(&record), &mut written);
+            record.encode(crate::records::version(&record, image.metadata_version()), &mut written);
             ends.push(written.buffer.len());
         }
         let starts = std::iter::once(0).chain(ends.iter().copied());

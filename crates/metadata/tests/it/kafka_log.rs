@@ -11,6 +11,7 @@ use ottla_base::{BrokerId, LeaderEpoch, Offset};
 use ottla_metadata::delta::BrokerDelta;
 use ottla_metadata::image::Image;
 use ottla_metadata::records;
+use ottla_metadata::version::MetadataVersion;
 use ottla_protocol::Writer;
 use ottla_protocol::internal::metadata::MetadataRecord;
 use ottla_protocol::records::{Batches, RecordIter};
@@ -101,7 +102,7 @@ fn records_are_written_as_kafka_writes_them() {
         let record = MetadataRecord::decode(value).expect("one of Kafka's records");
         *counts.entry(record.key()).or_default() += 1;
         let mut writer = Writer::default();
-        record.encode(records::version(&record), &mut writer);
+        record.encode(records::version(&record, MetadataVersion::LATEST), &mut writer);
         assert_eq!(writer.buffer, value, "{record:?} at {at}");
     }
     // Which types of records the log holds, and how many.

@@ -253,7 +253,7 @@ pub(super) fn update(updates: &[(&str, i16, UpgradeType)]) -> Command {
 }
 
 #[test]
-fn no_older_metadata_version_is_gone_back_to() {
+fn a_metadata_version_that_others_cannot_hold_is_not_gone_back_from() {
     let mut cluster = Cluster::of_brokers([1]);
     let mut check = |level, upgrade_type, expected: expect_test::Expect| {
         cluster.check(update(&[("metadata.version", level, upgrade_type)]), &expected);

@@ -217,7 +217,7 @@ fn a_follower_takes_over_and_the_old_leader_waits_outside_the_isr() {
 #[test]
 fn without_eligible_replicas_the_last_of_the_isr_stays_in_it() {
     let mut cluster = Cluster::empty();
-    cluster.run(Command::Bootstrap(Bootstrap { features: Vec::new(), ..Bootstrap::new(1) }));
+    cluster.run(Command::Bootstrap(bootstrap(&[("metadata.version", 33)])));
     cluster.start(1, None);
     cluster.run(create([new_topic("t", 1, 1)]));
     let epoch = cluster.epoch_of(1);

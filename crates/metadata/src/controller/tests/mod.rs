@@ -4,6 +4,7 @@ mod administration;
 mod configs;
 mod directories;
 mod kept;
+mod levels;
 mod lifecycle;
 mod random_commands;
 mod topics;
@@ -18,6 +19,7 @@ use super::*;
 use crate::image::{Endpoint, FeatureRange};
 use crate::settings::group::GroupLimits;
 use crate::settings::{Check, Dynamic, Kind};
+use crate::version::MetadataVersion;
 
 const CLUSTER_ID: &str = "8xGTRnzSSFyi9XrNrzr05A";
 
@@ -30,8 +32,8 @@ const BROKER_SETTINGS: &[Setting] = &[
 /// A controller whose records are committed at once.
 struct Cluster {
     controller: Controller,
-    /// All that was ever written.
-    log: Vec<OwnedRecord>,
+    /// All that was ever written, and for which metadata.version.
+    log: Vec<(OwnedRecord, MetadataVersion)>,
 }
 
 impl Cluster {
@@ -42,8 +44,19 @@ impl Cluster {
 
     /// A new cluster of these brokers, all active.
     fn of_brokers(ids: impl IntoIterator<Item = i32>) -> Self {
+        Self::begun(Bootstrap::new(1), ids)
+    }
+
+    /// A new cluster that was formatted with what is spoken by default with this level of metadata.version.
+    fn at(level: i16, ids: impl IntoIterator<Item = i32>) -> Self {
+        let metadata_version = MetadataVersion::new(level).expect("it is spoken");
+        let records = feature_records(&Bootstrap::default_levels(metadata_version));
+        Self::begun(Bootstrap::of(records, 1).expect("it has a metadata.version"), ids)
+    }
+
+    fn begun(bootstrap: Bootstrap, ids: impl IntoIterator<Item = i32>) -> Self {
         let mut cluster = Self::empty();
-        cluster.run(Command::Bootstrap(Bootstrap::new(1)));
+        cluster.run(Command::Bootstrap(bootstrap));
         for id in ids {
             cluster.start(id, None);
         }
@@ -66,10 +79,11 @@ impl Cluster {
             self.controller.decide(Now::at_ms(0), Input { ticket: Ticket(7), command });
         assert!(notes.is_empty());
         let mut written = String::new();
+        let metadata_version = self.controller.image().metadata_version();
         for record in records {
             self.controller.replay(self.controller.image().end(), &record);
-            writeln!(written, "{}", show(&record)).unwrap();
-            self.log.push(record);
+            writeln!(written, "{}", show(&record, metadata_version)).unwrap();
+            self.log.push((record, metadata_version));
         }
         self.controller.check();
         match <[Effect; 1]>::try_from(effects) {
@@ -91,6 +105,12 @@ impl Cluster {
     fn epoch_of(&self, id: i32) -> BrokerEpoch {
         self.image().broker(BrokerId(id)).expect("it is registered").epoch
     }
+}
+
+/// A cluster that was formatted with these levels.
+fn bootstrap(levels: &[(&str, i16)]) -> Bootstrap {
+    let levels: Vec<_> = levels.iter().map(|(name, level)| ((*name).to_owned(), *level)).collect();
+    Bootstrap::of(feature_records(&levels), 1).expect("they name a metadata.version")
 }
 
 fn registration(id: i32, clean_epoch: Option<BrokerEpoch>) -> RegisterBroker {
@@ -209,8 +229,8 @@ fn ok(result: &Result<(), Refusal>) -> Result<String, &Refusal> {
 }
 
 /// A record in one line: what the tests are about, without ids that are drawn.
-fn show(record: &OwnedRecord) -> String {
-    let version = crate::records::version(record);
+fn show(record: &OwnedRecord, metadata_version: MetadataVersion) -> String {
+    let version = crate::records::version(record, metadata_version);
     match record {
         MetadataRecord::Topic(topic) => format!("Topic {version} {}", topic.name),
         MetadataRecord::Partition(p) => format!(
