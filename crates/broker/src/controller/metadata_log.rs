@@ -555,7 +555,7 @@ mod tests {
             log.append(std::slice::from_ref(&record), image.metadata_version(), 1).expect("it is written");
             log.close(1).expect("it is closed");
             // All topics were deleted, or it is another program's.
-            open(Some(&TopicPartition::new("t", 0))).expect("something was decided in it");
+            open(Some(&Found::Partition(TopicPartition::new("t", 0)))).expect("something was decided in it");
         }
     }
 
