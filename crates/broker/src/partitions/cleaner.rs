@@ -185,14 +185,21 @@ fn start_worker(number: usize, partitions: Arc<Partitions>, config: Arc<Config>)
 impl Cleaner {
     /// Forgets partitions that are deleted.
     pub fn forget(&self, directory: &Path, name: &TopicPartition) {
+        if let Err(error) = self.forget_predecessor(directory, name) {
+            warn!(partition = %name, %error, "the cleaner's checkpoint names a partition that is deleted");
+        }
+    }
+
+    /// Forgets the last log of this name before a new one takes it, which would count as clean up to where that one was.
+    ///
+    /// # Errors
+    /// The checkpoint still names it.
+    pub fn forget_predecessor(&self, directory: &Path, name: &TopicPartition) -> ottla_storage::Result<()> {
         let mut state = self.state();
         state.uncleanable.remove(name);
         state.resting.remove(name);
         drop(state);
-        let forgotten = self.checkpoint(directory).and_then(|checkpoint| locked(&checkpoint).remove(name));
-        if let Err(error) = forgotten {
-            warn!(partition = %name, %error, "the cleaner's checkpoint names a partition that is deleted");
-        }
+        self.checkpoint(directory).and_then(|checkpoint| locked(&checkpoint).remove(name))
     }
 
     /// Whether a log was ever compacted, as far as is known.

@@ -493,6 +493,7 @@ impl Partitions {
         let known = self.unopened().get(name).cloned();
         if known.is_none() {
             checkpoints::forget(home, name)?;
+            self.cleaner.forget_predecessor(home.path(), name)?;
         }
         let is_new = !os::exists(&folder).map_err(StorageError::io("look for", &folder))?;
         let options = known.unwrap_or_else(|| OpenLog {

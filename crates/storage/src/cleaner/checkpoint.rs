@@ -58,10 +58,11 @@ impl CleanerCheckpoint {
 
     /// Forgets a log, if it is known: it was deleted, or lies in another directory.
     pub fn remove(&mut self, log: &TopicPartition) -> Result<()> {
-        match self.offsets.remove(log) {
-            Some(_) => write_offsets(&self.path, &self.offsets),
-            None => Ok(()),
-        }
+        let Some(before) = self.offsets.remove(log) else { return Ok(()) };
+        write_offsets(&self.path, &self.offsets).inspect_err(|_| {
+            // Whoever tries it again is to find that it is still there.
+            self.offsets.insert(log.clone(), before);
+        })
     }
 }
 
@@ -87,5 +88,20 @@ mod tests {
         assert!(!path.exists(), "nothing has changed");
         std::fs::write(&path, "garbage").unwrap();
         assert_eq!(CleanerCheckpoint::open(folder.path()).unwrap().get(&log(0)), None);
+    }
+
+    #[test]
+    fn what_could_not_be_forgotten_is_still_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(CLEANER_CHECKPOINT);
+        let (log, obstacle) = (TopicPartition::new("t", 0), path.with_extension("tmp"));
+        std::fs::write(&path, "0\n1\nt 0 7\n").unwrap();
+        let mut checkpoint = CleanerCheckpoint::open(folder.path()).unwrap();
+        std::fs::create_dir(&obstacle).unwrap();
+        checkpoint.remove(&log).unwrap_err();
+        assert_eq!(checkpoint.get(&log), Some(Offset(7)));
+        std::fs::remove_dir(&obstacle).unwrap();
+        checkpoint.remove(&log).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "0\n0\n");
     }
 }

@@ -3,6 +3,8 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
+use ottla_storage::checkpoint::CLEANER_CHECKPOINT;
+
 use super::super::hosting::{Done, FoundLog};
 use super::super::makers::{Changes, Makers};
 use super::*;
@@ -253,4 +255,82 @@ fn new_logs_come_into_no_directory_that_is_cordoned_while_there_is_another_one()
     assert_eq!((make(7), make(8)), (a.clone(), a.clone()), "they were placed here before");
     all.cordon(&[]);
     assert!(all.cordoned_ids().is_empty());
+}
+
+/// Up to where `t-0` is compacted, as the disk and the cleaner have it.
+fn compacted_to(all: &Partitions, folder: &Path) -> (Option<Offset>, bool) {
+    let name = TopicPartition::new("t", 0);
+    let written = checkpoint::read_offsets(&folder.join(CLEANER_CHECKPOINT)).unwrap();
+    (written.get(&name).copied(), all.cleaner.has_compacted(folder, &name))
+}
+
+#[test]
+fn a_new_log_is_not_compacted_to_where_the_last_one_of_its_name_was() {
+    // A log that went when a kill came between; one that cannot be opened when its topic goes; a stray; one that is in the way.
+    for case in ["gone", "unserved", "stray", "in the way"] {
+        let folder = tempfile::tempdir().unwrap();
+        let (old, settings) = topic(folder.path());
+        let new = Topic { id: Uuid(8), ..old.clone() };
+        if case != "gone" {
+            let all = partitions(folder.path());
+            host(&all, folder.path());
+            close(all).unwrap();
+        }
+        fs::write(folder.path().join(CLEANER_CHECKPOINT), "0\n2\nother 0 3\nt 0 1\n").unwrap();
+        let all = partitions(folder.path());
+        match case {
+            "unserved" => {
+                let done = carry_out(&all, all.announce(&Arc::new(old), &settings));
+                let unsettled = all.unsettled(&done);
+                drop(done);
+                all.open_later(unsettled, 0);
+                all.drop_topic("t", 0);
+            }
+            "stray" => all.set_strays_aside(&Image::new("c")),
+            _ => {}
+        }
+        assert_eq!(folders(folder.path()).contains(&"t-0".to_owned()), case == "in the way");
+        assert_eq!(compacted_to(&all, folder.path()), (Some(Offset(1)), true), "{case}");
+        all.host(&new, &settings, 0).unwrap();
+        let partition = all.find("t", 0).unwrap();
+        (0..3).for_each(|_| _ = append(&partition, &one_record(BatchBuilder::new())).unwrap());
+        assert_eq!(compacted_to(&all, folder.path()), (None, false), "{case}");
+        let other = TopicPartition::new("other", 0);
+        assert!(all.cleaner.has_compacted(folder.path(), &other), "{case}: that of another log stays");
+    }
+}
+
+#[test]
+fn a_log_is_not_made_before_it_is_forgotten_how_far_the_last_one_was_compacted() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(CLEANER_CHECKPOINT), "0\n1\nt 0 1\n").unwrap();
+    // Nothing can be written there, twice.
+    let obstacle = folder.path().join(CLEANER_CHECKPOINT).with_extension("tmp");
+    fs::create_dir(&obstacle).unwrap();
+    let all = partitions(folder.path());
+    let (topic, settings) = topic(folder.path());
+    for _ in 0..2 {
+        all.host(&topic, &settings, 0).unwrap_err();
+        assert_eq!(all.find("t", 0).err(), Some(ErrorCode::KafkaStorageError));
+        assert_eq!((folders(folder.path()).len(), compacted_to(&all, folder.path())), (0, (Some(Offset(1)), true)));
+    }
+    fs::remove_dir(&obstacle).unwrap();
+    all.host(&topic, &settings, 0).unwrap();
+    assert_eq!(compacted_to(&all, folder.path()), (None, false));
+}
+
+#[test]
+fn a_log_that_is_opened_late_is_still_compacted_to_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    one_record_in_b(folder.path());
+    let b = folder.path().join("b");
+    fs::write(b.join(CLEANER_CHECKPOINT), "0\n1\nt 0 1\n").unwrap();
+    let (topic, settings) = topic(folder.path());
+    let all = in_two_directories(folder.path()).unwrap();
+    let done = carry_out(&all, all.announce(&Arc::new(topic.clone()), &settings));
+    let unsettled = all.unsettled(&done);
+    drop(done);
+    all.open_later(unsettled, 0);
+    all.host(&topic, &settings, 0).unwrap();
+    assert_eq!(compacted_to(&all, &b), (Some(Offset(1)), true));
 }
