@@ -41,6 +41,7 @@ enum Call<'a> {
     Allocate(&'a File, u64),
     SetLength(&'a File, u64),
     SetModified(&'a File),
+    Forget(&'a File),
     Sync(&'a File),
     SyncFolder(&'a Path),
     Rename(&'a Path, &'a Path),
@@ -243,6 +244,16 @@ pub fn set_length(file: &File, length: u64) -> io::Result<()> {
 /// Waits until the file's bytes, and its length, are on the disk.
 pub fn sync_data(file: &File) -> io::Result<()> {
     make(Call::Sync(file), || file.sync_data())
+}
+
+/// Has what is read of the file from now on come from the disk, but for what is still to be written there. After an fsync that
+/// failed, the page cache goes on with what it could not write as if it had, also for the next process.
+pub fn forget_cached(file: &File) -> io::Result<()> {
+    make(Call::Forget(file), || match rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed) {
+        // The kernel was built without it (CONFIG_ADVISE_SYSCALLS): that is no reason not to start.
+        Err(rustix::io::Errno::NOSYS) => Ok(()),
+        done => Ok(done?),
+    })
 }
 
 /// Waits until the names in `folder` are on the disk: after a file was made, renamed or removed in it.

@@ -62,6 +62,8 @@ fn check_in_steps(folder: &Path, read_bytes: usize) -> Result<Option<Extent>> {
     for (place, (base, path)) in segments.iter().enumerate() {
         let damaged = |position, detail| Err(Error::DamagedMetadata { path: path.clone(), position, detail });
         let mut segment = Window::open(path, read_bytes)?;
+        // What opens the log reads from the disk alone, and cuts off what is not there.
+        os::forget_cached(&segment.file).map_err(|source| Error::read(path, source))?;
         // A roll that failed half way leaves an empty segment, and the one before it goes on.
         if segment.length == 0 && (place < last || *base < end) {
             continue;

@@ -11,7 +11,7 @@
 //! changes since. An fsync moves the changes over. [`Disk::cut_power`] takes some of them over, in parts and in any order,
 //! and puts real files with the result in the place of the others. What a folder's names do is told by its own list, of which
 //! a beginning survives: journals keep the order of these. A call can be made to fail, and a failed fsync loses what it was
-//! to write for good, although the process goes on seeing it.
+//! to write for good, although this process and the next ones go on seeing it, until the page cache is dropped or the power goes.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -46,7 +46,7 @@ pub struct Disk {
     trouble: Trouble,
     /// How many calls failed because of that.
     failures: u64,
-    /// Whether an fsync has failed since the start of the machine.
+    /// Whether an fsync has failed since the start of the process.
     lost_pages: bool,
 }
 
@@ -172,13 +172,10 @@ impl Disk {
         self.failures
     }
 
-    /// The process was killed. All that it wrote is there, but for what an fsync failed to write; says whether that is so.
+    /// The process was killed. All that it wrote can be read; says whether no fsync has failed to write some of it, so that it will
+    /// be on the disk.
     pub fn kill(&mut self) -> bool {
-        let keeps_all = !std::mem::take(&mut self.lost_pages);
-        if !keeps_all {
-            self.restart(|_, bytes, change| change.apply(bytes), |_, count| count);
-        }
-        keeps_all
+        !std::mem::take(&mut self.lost_pages)
     }
 
     /// The power went, and nothing survives that no fsync has covered: neither bytes nor names.
@@ -284,6 +281,7 @@ impl Disk {
             | Call::Allocate(file, _)
             | Call::SetLength(file, _)
             | Call::SetModified(file)
+            | Call::Forget(file)
             | Call::Sync(file) => self.by_inode.contains_key(&inode(file)),
             Call::Open(path)
             | Call::OpenOrCreate(path)
@@ -324,10 +322,11 @@ impl Disk {
         self.failures += 1;
         self.write_part(call, 1)?;
         if let Call::Sync(file) = call {
-            // Some of it was written; of the rest, the system believes so.
             let (random, platter) = (&mut self.random, &mut self.files[self.by_inode[&inode(file)]]);
             for change in std::mem::take(&mut platter.waiting) {
-                if random.below(2) == 0 {
+                // Some of it was written; of the rest, the system believes so. But a length is no page: a file system that cannot write
+                // its journal goes out of service.
+                if matches!(change, Change::Length(_)) || random.below(2) == 0 {
                     change.apply(&mut platter.bytes);
                 }
             }
@@ -377,6 +376,7 @@ impl Disk {
                 let platter = &mut self.files[self.by_inode[&inode(file)]];
                 std::mem::take(&mut platter.waiting).iter().for_each(|change| change.apply(&mut platter.bytes));
             }
+            Call::Forget(file) => self.forget_cached(file),
             Call::SyncFolder(path) => {
                 let folder = self.folder(path);
                 let folder = &mut self.folders[folder];
@@ -402,6 +402,16 @@ impl Disk {
                 }
             }
         }
+    }
+
+    /// What is read from now on is what is on the platter, with what waits for an fsync. The length is none of the page cache's.
+    fn forget_cached(&self, file: &File) {
+        let platter = &self.files[self.by_inode[&inode(file)]];
+        let mut bytes = platter.bytes.clone();
+        platter.waiting.iter().for_each(|change| change.apply(&mut bytes));
+        bytes.resize(file.metadata().expect("an open file has a length").len() as usize, 0);
+        let path = path_of(&self.root, inode(file)).expect("the file lies on this disk");
+        fs::write(path, bytes).expect("the files of a test can be written");
     }
 
     fn waiting(&mut self, file: &File) -> &mut Vec<Change> {

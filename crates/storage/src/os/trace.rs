@@ -1,5 +1,5 @@
-//! What storage asks the operating system to change, written down for the tests of this crate, which can also make a call
-//! fail. A call is an operation and the last name of the path it is about: `sync 00000000000000000000.log`.
+//! What storage asks the operating system to change, or to drop from its page cache, written down for the tests of this crate,
+//! which can also make a call fail. A call is an operation and the last name of the path it is about: `sync 00000000000000000000.log`.
 //!
 //! Both are of one thread. But two files can be made to fail together, whichever threads come to them.
 
@@ -105,12 +105,13 @@ pub fn calls_of<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
     (done, CALLS.with_borrow_mut(std::mem::take))
 }
 
-/// Notes a call that changes something, and fails if it was to fail.
+/// Notes a call that changes something, or drops what is cached, and fails if it was to fail.
 pub(super) fn note(call: Call<'_>) -> io::Result<()> {
     meet(call)?;
     match call {
         Call::Create(path) => note_named("create", path),
         Call::SetLength(file, _) => note_named("set-length", &path_of(file)?),
+        Call::Forget(file) => note_named("forget", &path_of(file)?),
         Call::Sync(file) => note_named("sync", &path_of(file)?),
         Call::SyncFolder(path) => note_named("sync-folder", path),
         Call::Rename(path, _) => note_named("rename", path),

@@ -53,6 +53,12 @@ impl Intact {
     /// All is there, or is for readers to find out.
     pub const ALL: Self = Self::Before(Offset(i64::MAX));
 
+    /// Whether what is cached of the segment is not to be believed: an fsync of it may have failed. Before the recovery point too, for
+    /// the file is read whole.
+    fn may_be_on_no_disk(self) -> bool {
+        matches!(self, Self::Before(_)) && self != Self::ALL
+    }
+
     /// Whether the checksum of a batch is to be computed, wherever it lies; of `length` bytes.
     fn leaves_open(self, batch: &BatchAt, length: u32) -> bool {
         match self {
@@ -111,6 +117,9 @@ impl Active {
     ) -> Result<(Self, Option<Torn>)> {
         let path = file_path(folder, base_offset, "log");
         let file = os::open(&path).map_err(Error::io("open", &path))?;
+        if intact.may_be_on_no_disk() {
+            os::forget_cached(&file).map_err(Error::io("drop what is cached of", &path))?;
+        }
         let length = length_of(&file, &path)?;
         let index_path = |kind: &str| file_path(folder, base_offset, kind);
         let mut this = Self::with_empty_indexes(path, file, index_path, base_offset, limits, now_ms)?;

@@ -421,3 +421,48 @@ fn an_epoch_whose_batch_is_lost_does_not_outlive_it() {
     let (log, _) = fixture.open(false, 0);
     assert_eq!((log.end_offset(), log.epochs().epoch_for(Offset(10))), (Offset(20), Some(LeaderEpoch(5))));
 }
+
+#[test]
+fn what_a_failed_flush_has_lost_is_not_believed_by_the_next_process_that_can_still_read_it() {
+    let (mut calls, mut losses, mut has_failed) = (0, 0, true);
+    while has_failed {
+        let (fixture, mut log, _disk) = on_a_disk(small_segments(1300), 6);
+        trouble(Trouble::Once(calls, Failure::Io));
+        has_failed = log.flush(0).is_err();
+        calls += 1;
+        trouble(Trouble::None);
+        drop(log);
+        let keeps_all = simulated::with(|disk| disk.kill());
+        let (mut log, _) = fixture.open(false, 0);
+        losses += i32::from(!keeps_all && log.end_offset() < Offset(60));
+        append(&mut log, &Made::sized(10, 500));
+        log.flush(0).unwrap();
+        let (held, recovery_point) = (batches(&log), log.recovery_checkpoint().0);
+        drop(log);
+        simulated::with(|disk| disk.lose_unsynced());
+        let (log, _) = fixture.open(false, recovery_point);
+        assert!(
+            batches(&log) == held,
+            "where call {calls} fails: all of it was flushed, and it ends at {}",
+            log.end_offset()
+        );
+    }
+    assert!(losses > 0, "the disk has lost something in front of the end");
+}
+
+#[test]
+fn a_start_that_believes_the_page_cache_does_not_drop_it() {
+    for (left, recovery_point, forgotten) in [
+        (Left::Cleanly, 60, &[][..]),
+        (Left::Killed, 0, &[]),
+        (Left::Unknown, 40, &["forget 00000000000000000040.log"]),
+        (Left::Unknown, 20, &["forget 00000000000000000020.log", "forget 00000000000000000040.log"]),
+    ] {
+        let (fixture, log, _disk) = on_a_disk(small_segments(1300), 6);
+        log.close(0).unwrap();
+        let (opened, calls) = trace::calls_of(|| fixture.open_left(left, recovery_point, 0));
+        assert_eq!(opened.unwrap().0.end_offset(), Offset(60));
+        let found: Vec<String> = calls.into_iter().filter(|call| call.starts_with("forget")).collect();
+        assert_eq!(found, forgotten, "{left:?} from {recovery_point} on");
+    }
+}
