@@ -216,7 +216,7 @@ impl Partitions {
             match done {
                 Done::Opened(opened) => match unflushed.get(opened.home.path()).filter(|_| opened.is_new) {
                     None => given_up.extend(self.lead(*opened, now_ms)),
-                    Some(error) => self.note_failed(&opened.topic, opened.index, error),
+                    Some(error) => self.give_back(*opened, error, now_ms),
                 },
                 Done::Failed(topic, index, error) => {
                     self.note_failed(&topic, index, &error);
@@ -238,15 +238,7 @@ impl Partitions {
         });
         let unsettled = opened.map(|opened| {
             let Opened { topic, index, log, .. } = &**opened;
-            let options = OpenLog {
-                topic_partition: log.topic_partition().clone(),
-                left: Left::Unknown,
-                recovery_point: log.recovery_checkpoint(),
-                log_start_offset: log.start_offset(),
-                now_ms: 0,
-                producers: self.producers.clone(),
-            };
-            (Arc::clone(topic), *index, options)
+            (Arc::clone(topic), *index, self.opened_again(log))
         });
         Unsettled(unsettled.collect())
     }
@@ -254,18 +246,46 @@ impl Partitions {
     /// Whoever settled these has panicked: what is not led is tried again later, from where it was.
     pub fn open_later(&self, Unsettled(unsettled): Unsettled, now_ms: Timestamp) {
         for (topic, index, options) in unsettled {
-            let is_led = {
-                let topics = self.topics.read().expect("nobody panics while holding this lock");
-                let hosted = topics.get(&*topic.name).filter(|hosted| hosted.id == topic.id);
-                hosted.is_none_or(|hosted| !hosted.making.contains_key(&index.0))
-            };
-            if !is_led {
-                let (path, detail) =
-                    (options.topic_partition.to_string().into(), "who was to lead it has panicked".to_owned());
-                self.unopened().insert(options.topic_partition.clone(), OpenLog { now_ms, ..options });
+            let (path, detail) =
+                (options.topic_partition.to_string().into(), "who was to lead it has panicked".to_owned());
+            if self.put_back(&topic, index, OpenLog { now_ms, ..options }) {
                 self.note_failed(&topic, index, &StorageError::Unusable { path, detail });
             }
         }
+    }
+
+    /// The name of this log's folder may not be on the disk. It is tried again from where it was: a log that was opened late has lost
+    /// what was known of it.
+    fn give_back(&self, opened: Opened, error: &StorageError, now_ms: Timestamp) {
+        let Opened { topic, index, log, .. } = opened;
+        let options = OpenLog { now_ms, ..self.opened_again(&log) };
+        // The next attempt may begin as soon as this one is known to have failed.
+        drop(log);
+        self.put_back(&topic, index, options);
+        self.note_failed(&topic, index, error);
+    }
+
+    /// How a log that was opened, and is not led, is opened again.
+    fn opened_again(&self, log: &Log) -> OpenLog {
+        OpenLog {
+            topic_partition: log.topic_partition().clone(),
+            left: Left::Unknown,
+            recovery_point: log.recovery_checkpoint(),
+            log_start_offset: log.start_offset(),
+            now_ms: 0,
+            producers: self.producers.clone(),
+        }
+    }
+
+    /// Remembers how to open a log that was to be led; says whether it still is to be, and is not led already.
+    fn put_back(&self, topic: &Topic, index: PartitionIndex, options: OpenLog) -> bool {
+        let topics = self.topics.read().expect("nobody panics while holding this lock");
+        let hosted = topics.get(&*topic.name).filter(|hosted| hosted.id == topic.id);
+        let is_wanted = hosted.is_some_and(|hosted| hosted.making.contains_key(&index.0));
+        if is_wanted {
+            self.unopened().insert(options.topic_partition.clone(), options);
+        }
+        is_wanted
     }
 
     /// Has the names on the disk that were changed in the log directories; gives those that could not be flushed.
@@ -490,12 +510,13 @@ impl Partitions {
     ) -> ottla_storage::Result<Log> {
         let folder = home.path().join(name.to_string());
         self.make_room(name, &folder, topic_id)?;
-        let known = self.unopened().get(name).cloned();
+        let is_new = !os::exists(&folder).map_err(StorageError::io("look for", &folder))?;
+        // It is known of the log that lies here.
+        let known = self.unopened().get(name).filter(|_| !is_new).cloned();
         if known.is_none() {
             checkpoints::forget(home, name)?;
             self.cleaner.forget_predecessor(home.path(), name)?;
         }
-        let is_new = !os::exists(&folder).map_err(StorageError::io("look for", &folder))?;
         let options = known.unwrap_or_else(|| OpenLog {
             topic_partition: name.clone(),
             // What lies there was left by an attempt that failed.

@@ -334,3 +334,86 @@ fn a_log_that_is_opened_late_is_still_compacted_to_where_it_was() {
     all.host(&topic, &settings, 0).unwrap();
     assert_eq!(compacted_to(&all, &b), (Some(Offset(1)), true));
 }
+
+#[test]
+fn a_log_that_is_opened_late_begins_where_it_did_though_its_name_cannot_be_flushed_at_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let (above, away) = (folder.path().join("above"), folder.path().join("away"));
+    let home = above.join("home");
+    fs::create_dir_all(&home).unwrap();
+    let start = || in_directories(folder.path(), &["above/home"]).unwrap();
+    let all = start();
+    let held = host(&all, folder.path());
+    (0..3).for_each(|_| _ = append(&held, &one_record(BatchBuilder::new())).unwrap());
+    held.delete_records(Some(Offset(2))).unwrap();
+    drop(held);
+    close(all).unwrap();
+    fs::write(home.join(CLEANER_CHECKPOINT), "0\n1\nt 0 1\n").unwrap();
+
+    let all = start();
+    let (topic, settings) = topic(folder.path());
+    let announce = || carry_out(&all, all.announce(&Arc::new(topic.clone()), &settings));
+    let done = announce();
+    let unsettled = all.unsettled(&done);
+    drop(done);
+    all.open_later(unsettled, 0);
+    let done = announce();
+    // Something is in the way when its directory is to be flushed.
+    fs::rename(&above, &away).unwrap();
+    fs::write(&above, "").unwrap();
+    all.settle(done, 0).unwrap_err();
+    fs::remove_file(&above).unwrap();
+    fs::rename(&away, &above).unwrap();
+    assert_eq!(all.find("t", 0).err(), Some(ErrorCode::KafkaStorageError));
+    let name = TopicPartition::new("t", 0);
+    assert_eq!(all.unopened().get(&name).map(|options| options.log_start_offset), Some(Offset(2)));
+    let begins_at = |all: &Partitions| {
+        let positions = host(all, folder.path()).positions();
+        (positions.log_start, positions.log_end, compacted_to(all, &home))
+    };
+    let expected = (Offset(2), Offset(3), (Some(Offset(1)), true));
+    assert_eq!(begins_at(&all), expected);
+    // Killed before anything else is written down.
+    drop(all);
+    assert_eq!(begins_at(&start()), expected);
+}
+
+#[test]
+fn nothing_is_kept_of_a_log_whose_topic_went_before_its_name_could_be_flushed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (above, away) = (folder.path().join("above"), folder.path().join("away"));
+    fs::create_dir_all(above.join("home")).unwrap();
+    let all = in_directories(folder.path(), &["above/home"]).unwrap();
+    let (topic, settings) = topic(folder.path());
+    let done = carry_out(&all, all.announce(&Arc::new(topic), &settings));
+    let ended = all.withdraw("t");
+    fs::rename(&above, &away).unwrap();
+    fs::write(&above, "").unwrap();
+    all.settle(done, 0).unwrap_err();
+    fs::remove_file(&above).unwrap();
+    fs::rename(&away, &above).unwrap();
+    assert!(all.unopened().is_empty());
+    all.settle(carry_out(&all, ended), 0).unwrap();
+    let left = folders(&above.join("home"));
+    assert!(left.len() == 1 && left[0].ends_with("-delete"), "{left:?}");
+}
+
+#[test]
+fn what_is_known_of_a_log_is_not_true_of_one_that_is_made_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(CLEANER_CHECKPOINT), "0\n1\nt 0 1\n").unwrap();
+    let all = partitions(folder.path());
+    let topic_partition = TopicPartition::new("t", 0);
+    let known = OpenLog {
+        topic_partition: topic_partition.clone(),
+        left: Left::Unknown,
+        recovery_point: Offset(5),
+        log_start_offset: Offset(5),
+        now_ms: 0,
+        producers: ProducerCount::default(),
+    };
+    // Its directory has gone offline since.
+    all.unopened().insert(topic_partition, known);
+    assert_eq!(host(&all, folder.path()).positions().log_start, Offset(0));
+    assert_eq!((all.unopened().len(), compacted_to(&all, folder.path())), (0, (None, false)));
+}
