@@ -69,14 +69,34 @@ impl AbortedIndex {
     /// # Errors
     /// `Corrupt` if its marker does not come after the last one's: the log that is being read is damaged.
     pub fn append(&mut self, transaction: &AbortedTransaction) -> Result<()> {
-        if let Some(last) = self.entries.last().filter(|last| transaction.last_offset <= last.last_offset) {
-            let detail = format!("the marker at {} does not follow {}", transaction.last_offset, last.last_offset);
-            return Err(Error::corrupt(&self.path, detail));
+        self.append_all(std::slice::from_ref(transaction))
+    }
+
+    /// Adds transactions: all of them, or none where that fails for want of room or files.
+    ///
+    /// # Errors
+    /// As for [`Self::append`].
+    pub fn append_all(&mut self, transactions: &[AbortedTransaction]) -> Result<()> {
+        let mut last_offset = self.entries.last().map(|last| last.last_offset);
+        for transaction in transactions {
+            if let Some(last) = last_offset.filter(|last| transaction.last_offset <= *last) {
+                let detail = format!("the marker at {} does not follow {last}", transaction.last_offset);
+                return Err(Error::corrupt(&self.path, detail));
+            }
+            last_offset = Some(transaction.last_offset);
         }
         let file = os::open_or_create(&self.path).map_err(Error::io("open", &self.path))?;
         let position = (self.entries.len() * ENTRY_BYTES) as u64;
-        os::write_all_at(&file, &transaction.encode(), position).map_err(Error::io("append to", &self.path))?;
-        self.entries.push(*transaction);
+        let bytes: Vec<u8> = transactions.iter().flat_map(AbortedTransaction::encode).collect();
+        if let Err(error) = os::write_all_at(&file, &bytes, position).map_err(Error::io("append to", &self.path)) {
+            // Some of it may be there.
+            match self.is_empty() {
+                true => self.delete()?,
+                false => os::set_length(&file, position).map_err(Error::io("truncate", &self.path))?,
+            }
+            return Err(error);
+        }
+        self.entries.extend_from_slice(transactions);
         Ok(())
     }
 

@@ -318,6 +318,11 @@ impl Producers {
         })
     }
 
+    /// The open transactions, by their first offset.
+    pub fn ongoing(&self) -> &BTreeMap<Offset, ProducerId> {
+        &self.ongoing
+    }
+
     /// The first offset that a reader of committed records must not see yet: of the earliest transaction that is open,
     /// or whose marker is not below the high watermark as far as [`Self::on_high_watermark`] told.
     pub fn first_unstable_offset(&self) -> Option<Offset> {

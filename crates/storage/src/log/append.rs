@@ -13,6 +13,7 @@ use ottla_protocol::records::{Batch, BatchHeader, HEADER_BYTES, TimestampChange,
 
 use super::leftovers::remove_segment;
 use super::{Log, new_segment};
+use crate::aborted::AbortedTransaction;
 use crate::error::{Error, Result};
 use crate::os;
 use crate::segment::scan::header_of;
@@ -62,9 +63,9 @@ impl Log {
         self.roll_if_due(size, base_offset, last_offset, header.max_timestamp, assign.now_ms)?;
         let records = batch.records();
         let batch = BatchAt { position: self.active.size(), size: size as u32, header };
-        self.write(&patched, records, std::slice::from_ref(&batch))?;
-        let noted = self.note(&batch, records);
-        self.for_good("noting an aborted transaction", noted)?;
+        let aborted = self.note_aborted(std::iter::once((&batch, records)))?;
+        self.write(&patched, records, std::slice::from_ref(&batch), &aborted)?;
+        assert_eq!(self.note(&batch, records), aborted.first().copied(), "it was foretold");
         self.snapshot_if_due();
         self.owe_flush();
         let log_append_time_ms = if assign.log_append_time { assign.now_ms } else { -1 };
@@ -90,12 +91,14 @@ impl Log {
         self.roll_if_due(bytes.len(), base_offset, last_offset, max_timestamp, now_ms)?;
         let position = self.active.size();
         batches.iter_mut().for_each(|batch| batch.position += position);
-        self.write(bytes, &[], &batches)?;
-        for batch in &batches {
+        let with_records = batches.iter().map(|batch| {
             let from = (batch.position - position) as usize;
-            let noted = self.note(batch, &bytes[from + HEADER_BYTES..from + batch.size as usize]);
-            self.for_good("noting an aborted transaction", noted)?;
-        }
+            (batch, &bytes[from + HEADER_BYTES..from + batch.size as usize])
+        });
+        let aborted = self.note_aborted(with_records.clone())?;
+        self.write(bytes, &[], &batches, &aborted)?;
+        let noted: Vec<_> = with_records.filter_map(|(batch, records)| self.note(batch, records)).collect();
+        assert_eq!(noted, aborted, "they were foretold");
         self.snapshot_if_due();
         self.owe_flush();
         Ok(Appended { base_offset, last_offset, log_append_time_ms: -1 })
@@ -194,22 +197,43 @@ impl Log {
         Random::new(topic ^ segment).below(most as u64) as i64
     }
 
-    /// Writes batches to the active segment.
-    fn write(&mut self, first: &[u8], rest: &[u8], batches: &[BatchAt]) -> Result<()> {
-        let written = self.active.append(first, rest, batches);
-        if self.active.is_broken() { self.for_good("taking a failed write back", written) } else { written }
+    /// Notes which transactions batches abort that are about to be written, and gives them. Behind the write it would be too late
+    /// where there is no room, or no file: readers would be shown what was aborted.
+    fn note_aborted<'a>(
+        &mut self,
+        batches: impl Iterator<Item = (&'a BatchAt, &'a [u8])> + Clone,
+    ) -> Result<Vec<AbortedTransaction>> {
+        let aborted = self.replayed.foretell(batches);
+        if aborted.is_empty() {
+            return Ok(aborted);
+        }
+        let noted = self.replayed.note_aborted(&self.folder, self.active.base_offset(), &aborted);
+        match noted {
+            Err(error) if error.is_full() || error.lacks_files() => Err(error),
+            noted => self.for_good("noting an aborted transaction", noted).map(|()| aborted),
+        }
     }
 
-    /// Notes what follows from a batch that was written.
-    fn note(&mut self, batch: &BatchAt, records: &[u8]) -> Result<()> {
+    /// Writes batches to the active segment, which abort these transactions.
+    fn write(&mut self, first: &[u8], rest: &[u8], batches: &[BatchAt], aborted: &[AbortedTransaction]) -> Result<()> {
+        let written = self.active.append(first, rest, batches);
+        if self.active.is_broken() {
+            return self.for_good("taking a failed write back", written);
+        }
+        if let (Err(_), Some(first)) = (&written, aborted.first()) {
+            let taken_back = self.replayed.truncate(first.last_offset);
+            self.for_good("taking back that a transaction was aborted", taken_back)?;
+        }
+        written
+    }
+
+    /// Notes what follows from a batch that was written; gives the transaction that it aborted.
+    fn note(&mut self, batch: &BatchAt, records: &[u8]) -> Option<AbortedTransaction> {
         self.unflushed.records += batch.header.last_offset_delta as u64 + 1;
         self.snapshots.bytes_since += u64::from(batch.size);
         self.snapshots.batches_since += 1;
         self.epochs.assign(batch.leader_epoch(), batch.base_offset());
-        match self.replayed.note(batch, records) {
-            Some(aborted) => self.replayed.note_aborted(&self.folder, self.active.base_offset(), &aborted),
-            None => Ok(()),
-        }
+        self.replayed.note(batch, records)
     }
 
     /// The append that reaches `flush.messages` is to wait for the disk, as in Kafka; `flush.ms` is for the log's owner,

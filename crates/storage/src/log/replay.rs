@@ -7,7 +7,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 
-use ottla_base::{Offset, ProducerId, Timestamp};
+use ottla_base::{Offset, ProducerEpoch, ProducerId, Timestamp};
 use ottla_protocol::records::control::ControlType;
 use ottla_protocol::records::{BatchHeader, HEADER_BYTES, RecordIter};
 
@@ -289,7 +289,7 @@ impl Log {
             let records = bytes.get(HEADER_BYTES..).unwrap_or_default();
             let aborted = replayed.note(&batch, records).filter(|_| batch.base_offset() >= aborted_from);
             if let Some(aborted) = aborted {
-                replayed.note_aborted(&self.folder, segment.base_offset(), &aborted)?;
+                replayed.note_aborted(&self.folder, segment.base_offset(), &[aborted])?;
             }
         }
         Ok(())
@@ -321,13 +321,50 @@ impl Replayed {
         })
     }
 
-    /// Notes an aborted transaction whose marker lies in the segment with the base offset `segment`.
-    pub fn note_aborted(&mut self, folder: &Path, segment: Offset, aborted: &AbortedTransaction) -> Result<()> {
+    /// The transactions that batches abort which are to be written: those that [`Self::note`] gives when they lie in the log. Each
+    /// batch comes with the bytes behind its header.
+    pub fn foretell<'a>(
+        &self,
+        batches: impl Iterator<Item = (&'a BatchAt, &'a [u8])> + Clone,
+    ) -> Vec<AbortedTransaction> {
+        if !batches.clone().any(|(batch, _)| batch.header.attributes.is_control()) {
+            return Vec::new();
+        }
+        let (mut ongoing, mut aborted) = (self.producers.ongoing().clone(), Vec::new());
+        for (batch, records) in batches {
+            let header = &batch.header;
+            let (producer_id, last_offset) = (header.producer_id, batch.last_offset());
+            let first_offset = ongoing.iter().find(|(_, id)| **id == producer_id).map(|(first, _)| *first);
+            if !header.attributes.is_control() {
+                let begins = header.attributes.is_transactional() && first_offset.is_none();
+                if begins && producer_id >= ProducerId(0) && header.producer_epoch >= ProducerEpoch(0) {
+                    ongoing.insert(batch.base_offset(), producer_id);
+                }
+                continue;
+            }
+            let (Some((is_abort, _)), Some(first_offset)) = (end_marker(header, records), first_offset) else {
+                continue;
+            };
+            ongoing.remove(&first_offset);
+            if is_abort {
+                let last_stable_offset = ongoing.keys().next().copied().unwrap_or(last_offset.plus(1));
+                aborted.push(AbortedTransaction { producer_id, first_offset, last_offset, last_stable_offset });
+            }
+        }
+        aborted
+    }
+
+    /// Notes aborted transactions whose markers lie in the segment with the base offset `segment`, or are about to.
+    pub fn note_aborted(&mut self, folder: &Path, segment: Offset, aborted: &[AbortedTransaction]) -> Result<()> {
         let index = match self.aborted.entry(segment) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(AbortedIndex::open(&file_path(folder, segment, "txnindex"))?),
         };
-        index.append(aborted)
+        let noted = index.append_all(aborted);
+        if index.is_empty() {
+            self.aborted.remove(&segment);
+        }
+        noted
     }
 
     /// Forgets the aborted transactions whose marker is at `end` or behind.

@@ -303,7 +303,7 @@ fn an_aborted_transaction_that_cannot_be_noted_is_for_good() {
     builder = builder.base_offset(log.end_offset()).leader_epoch(LeaderEpoch(5));
     builder.push(2000, Some(&ControlType::Abort.key()), Some(&[0; 6]), &[]);
     assert!(matches!(log.append_follower(&builder.build().unwrap(), 0), Err(Error::Io { .. })));
-    assert!(matches!(log.check_usable(), Err(Error::Unusable { .. })), "readers would be shown what was aborted");
+    assert!(matches!(log.check_usable(), Err(Error::Unusable { .. })), "nobody knows what lies there");
 }
 
 /// Appends a record of `time` in a batch whose header announces `announced`.

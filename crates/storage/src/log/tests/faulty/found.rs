@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use ottla_base::{ProducerEpoch, ProducerId};
+use ottla_protocol::records::BatchBuilder;
+use ottla_protocol::records::control::ControlType;
+
 use super::super::*;
 use super::before_ack::batches;
 use crate::os::simulated::{self, Failure, Inserted, Trouble};
@@ -464,5 +468,58 @@ fn a_start_that_believes_the_page_cache_does_not_drop_it() {
         assert_eq!(opened.unwrap().0.end_offset(), Offset(60));
         let found: Vec<String> = calls.into_iter().filter(|call| call.starts_with("forget")).collect();
         assert_eq!(found, forgotten, "{left:?} from {recovery_point} on");
+    }
+}
+
+/// A batch of a transaction of producer 7 and then its abort, with the next offsets: in one append, as a leader sends them.
+fn begun_and_aborted(log: &Log) -> Vec<u8> {
+    let (base_offset, sequence) = (log.end_offset().0, log.end_offset().0 as i32);
+    let begun = Made { base_offset, attributes: 1 << 4, producer: (7, 0, sequence), ..Made::sized(1, 50) };
+    let mut marker = BatchBuilder::new().producer(ProducerId(7), ProducerEpoch(0), -1).transactional().control();
+    marker = marker.base_offset(log.end_offset().plus(1)).leader_epoch(LeaderEpoch(5));
+    marker.push(2000, Some(&ControlType::Abort.key()), Some(&[0; 6]), &[]);
+    [begun.bytes(), marker.build().unwrap()].concat()
+}
+
+/// First and last offsets of the transactions that were aborted.
+fn aborted_in(log: &Log) -> Vec<(i64, i64)> {
+    let all = log.replayed.aborted.values().flat_map(|index| index.entries());
+    all.map(|aborted| (aborted.first_offset.0, aborted.last_offset.0)).collect()
+}
+
+#[test]
+fn an_abort_for_which_there_is_no_room_or_no_file_is_not_appended_and_comes_again() {
+    for failure in [Failure::NoFiles, Failure::NoSpace] {
+        // The first makes the index of its segment, others find it.
+        for before in 0..3 {
+            let (mut calls, mut has_failed) = (0, true);
+            while has_failed {
+                let (fixture, mut log, _disk) = on_a_disk(LogConfig::default(), 0);
+                for _ in 0..before {
+                    let bytes = begun_and_aborted(&log);
+                    log.append_follower(&bytes, 0).unwrap();
+                }
+                let (end, mut expected) = (log.end_offset(), aborted_in(&log));
+                assert_eq!(expected.len(), before);
+                let bytes = begun_and_aborted(&log);
+                trouble(Trouble::Once(calls, failure));
+                let appended = log.append_follower(&bytes, 0);
+                has_failed = simulated::with(|disk| disk.failures()) > 0;
+                trouble(Trouble::None);
+                log.check_usable().unwrap();
+                if appended.is_err() {
+                    let case = format!("{failure:?} of call {calls} behind {before}");
+                    assert_eq!((log.end_offset(), aborted_in(&log)), (end, expected.clone()), "{case}");
+                    log.append_follower(&bytes, 0).unwrap();
+                }
+                expected.push((end.0, end.0 + 1));
+                assert_eq!(aborted_in(&log), expected);
+                log.close(0).unwrap();
+                let (log, _) = fixture.open_left(Left::Cleanly, 0, 0).unwrap();
+                assert_eq!(aborted_in(&log), expected, "on the disk too");
+                calls += 1;
+            }
+            assert!(calls > 1, "nothing failed");
+        }
     }
 }
