@@ -28,6 +28,10 @@ pub const HIGH_WATERMARK_CHECKPOINT: &str = "replication-offset-checkpoint";
 /// Per log directory: up to where each log is compacted.
 pub const CLEANER_CHECKPOINT: &str = "cleaner-offset-checkpoint";
 
+/// No log comes this far: at a thousand million records a second it would take a century. What is above is damage, and a log that
+/// began there would soon have no offset left to give.
+const OFFSET_LIMIT: i64 = i64::MAX / 2;
+
 /// The one version there is.
 const VERSION: &str = "0";
 
@@ -42,7 +46,8 @@ pub fn read_offsets(path: &Path) -> Result<BTreeMap<TopicPartition, Offset>> {
         let mut words = line.split(' ');
         let (topic, partition, offset) = (words.next()?, number(words.next()?)?, number(words.next()?)?);
         let partition = i32::try_from(partition).ok()?;
-        (!topic.is_empty() && words.next().is_none()).then(|| (TopicPartition::new(topic, partition), Offset(offset)))
+        let is_whole = !topic.is_empty() && words.next().is_none() && offset < OFFSET_LIMIT;
+        is_whole.then(|| (TopicPartition::new(topic, partition), Offset(offset)))
     })?;
     Ok(lines.into_iter().collect())
 }
@@ -148,6 +153,8 @@ mod tests {
             ("0\n1\nt 0 -1\n", "line 3 is malformed"),
             ("0\n1\nt 9999999999 1\n", "line 3 is malformed"),
             ("0\n1\nt 0 99999999999999999999\n", "line 3 is malformed"),
+            ("0\n1\nt 0 9223372036854775807\n", "line 3 is malformed"),
+            ("0\n1\nt 0 4611686018427387903\n", "line 3 is malformed"),
         ] {
             std::fs::write(&path, text).unwrap();
             let error = read_offsets(&path).unwrap_err().to_string();

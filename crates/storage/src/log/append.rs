@@ -48,7 +48,7 @@ impl Log {
     ///
     /// # Errors
     /// `Io` if it could not be written; nothing is left of it then, unless the log takes no more from then on. `Unusable`
-    /// if that is so already.
+    /// if that is so already. `InvalidRecords` if there are not as many offsets left as it has records.
     pub fn append_leader(&mut self, batch: &Batch<'_>, assign: LeaderAppend) -> Result<Appended> {
         self.check_usable()?;
         let base_offset = self.end_offset();
@@ -58,6 +58,12 @@ impl Log {
         };
         let patched = patched_header(batch, base_offset, assign.leader_epoch, timestamps);
         let header = BatchHeader::parse(&patched).expect("the header of a checked batch was only given other values");
+        let delta = i64::from(header.last_offset_delta);
+        // There is to be one more, the log's end then. Past the largest number, offsets would begin anew below 0.
+        if base_offset.0.checked_add(delta).is_none_or(|last| last == i64::MAX) {
+            let detail = format!("the log ends at {base_offset}, and there are no offsets left for them");
+            return Err(Error::InvalidRecords { detail });
+        }
         let last_offset = header.last_offset();
         let size = header.size_bytes();
         self.roll_if_due(size, base_offset, last_offset, header.max_timestamp, assign.now_ms)?;

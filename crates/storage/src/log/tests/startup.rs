@@ -119,6 +119,23 @@ fn a_log_that_ends_before_its_checkpointed_start_is_begun_anew_there() {
 }
 
 #[test]
+fn a_log_that_ends_where_no_offsets_are_left_refuses_records() {
+    let (fixture, mut log) = Fixture::new(LogConfig::default());
+    append(&mut log, &Made::sized(10, 500));
+    log.restart_at(Offset(i64::MAX - 5), 0).unwrap();
+    for count in [6, 10] {
+        let error = try_append_at(&mut log, &Made::sized(count, 500), 0).unwrap_err();
+        assert!(matches!(error, Error::InvalidRecords { .. }), "{error}");
+    }
+    append(&mut log, &Made::sized(5, 500));
+    assert_eq!(log.end_offset(), Offset(i64::MAX));
+    try_append_at(&mut log, &Made::sized(1, 500), 0).unwrap_err();
+    drop(log);
+    let (log, _) = fixture.try_open(false, 0, 0).unwrap();
+    assert_eq!((log.start_offset(), log.end_offset()), (Offset(i64::MAX - 5), Offset(i64::MAX)));
+}
+
+#[test]
 fn leftovers_of_deletion_and_compaction_are_cleared_away() {
     let (fixture, _) = three_segments();
     let folder = fixture.path();
