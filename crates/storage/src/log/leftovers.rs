@@ -142,11 +142,10 @@ fn finish_swap(
 ) -> Result<()> {
     let swap = |kind: &str| file_path(folder, base_offset, &format!("{kind}.swap"));
     if parts.iter().any(|kind| kind == "log") {
-        let end = match end_of_swap(&swap("log"), base_offset) {
-            // The first of the segments it was made from is the first to go, so that nothing was taken away yet.
-            Err(error @ Error::Corrupt { .. })
-                if kinds.get(&base_offset).is_some_and(|kinds| kinds.contains("log")) =>
-            {
+        // The first of the segments it was made from is the first to go, so that nothing was taken away yet.
+        let is_first_there = kinds.get(&base_offset).is_some_and(|kinds| kinds.contains("log"));
+        let end = match end_of_swap(&swap("log"), base_offset, is_first_there) {
+            Err(error @ Error::Corrupt { .. }) if is_first_there => {
                 tracing::warn!(%error, "removing what is not whole; the segments it was to replace are there");
                 return parts.iter().try_for_each(|kind| remove(&swap(kind)));
             }
@@ -167,11 +166,15 @@ fn finish_swap(
     os::sync_folder(folder).map_err(Error::io("flush", folder))
 }
 
-/// The offset after the last record of a finished clean-up.
-fn end_of_swap(path: &Path, base_offset: Offset) -> Result<Offset> {
+/// The offset after the last record of a finished clean-up. While the first segment that an empty one was made from is there, the
+/// bytes count as lost: to clean again, should nothing have stayed, costs less than the records.
+fn end_of_swap(path: &Path, base_offset: Offset, is_first_there: bool) -> Result<Offset> {
     let file = os::open_read_only(path).map_err(Error::io("open", path))?;
     let length = os::length(&file).map_err(Error::io("read the length of", path))?;
     let length = u32::try_from(length).map_err(|_| Error::corrupt(path, format!("{length} bytes are too many")))?;
+    if length == 0 && is_first_there {
+        return Err(Error::corrupt(path, "it is empty"));
+    }
     let mut scan = Scan::new(&file, path, 0, length, LOOKUP_CHUNK_BYTES);
     let mut end = base_offset.plus(1);
     while let Some(batch) = scan.next()? {

@@ -181,7 +181,7 @@ impl<'a> Gaps<'a> {
 }
 
 /// Up to where the log was compacted; to its end if that cannot be known.
-fn compacted_to(folder: &Path) -> Result<Offset> {
+pub(super) fn compacted_to(folder: &Path) -> Result<Offset> {
     let parent = folder.parent().expect("a log lies in a log directory");
     let name = folder.file_name().expect("a log's folder has a name").to_string_lossy();
     match read_offsets(&parent.join(CLEANER_CHECKPOINT)) {
@@ -199,9 +199,17 @@ fn compacted_to(folder: &Path) -> Result<Offset> {
 
 /// Whether a segment has records from `offset` on, as far as it can be read.
 fn reaches_past(segment: &Sealed, offset: Offset) -> bool {
+    end_as_far_as_known(segment) > offset
+}
+
+/// Where a segment ends; where it begins, if that cannot be read.
+pub(super) fn end_as_far_as_known(segment: &Sealed) -> Offset {
     let end = segment.end_offset();
     segment.close();
-    end.inspect_err(|error| tracing::warn!(%error, "cannot tell where a segment ends")).is_ok_and(|end| end > offset)
+    end.unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot tell where a segment ends");
+        segment.base_offset()
+    })
 }
 
 /// Cuts off the torn end of a segment, after the segments behind it were removed: newest first, and all of them for good

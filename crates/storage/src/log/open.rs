@@ -15,7 +15,7 @@ use ottla_base::{Offset, Timestamp, TopicPartition};
 
 use super::flush::Unflushed;
 use super::leftovers::{Found, Tidied, end_cutting, remove, remove_segment, tidy};
-use super::loading::{Gaps, Loading};
+use super::loading::{Gaps, Loading, compacted_to, end_as_far_as_known};
 use super::missing_epochs::find_epochs;
 use super::replay::{Replayed, Snapshots};
 use super::{Log, index_limits, new_segment};
@@ -65,6 +65,8 @@ pub struct Recovery {
     pub scanned_bytes: u64,
     /// The end of the log was not whole.
     pub cut: Option<Cut>,
+    /// From which offsets to which (excluded) records are gone from inside of the log: sealed segments were empty.
+    pub lost: Vec<(Offset, Offset)>,
 }
 
 /// What was cut off at the end of a log.
@@ -104,10 +106,11 @@ impl Log {
         Self::load(folder, tidy(folder)?, config, options)
     }
 
-    fn load(folder: &Path, tidied: Tidied, config: LogConfig, options: OpenLog) -> Result<(Self, Recovery)> {
+    fn load(folder: &Path, tidied: Tidied, config: LogConfig, mut options: OpenLog) -> Result<(Self, Recovery)> {
         let Tidied { segments: found, snapshots, was_cutting } = tidied;
         let mut recovery = Recovery::default();
-        let (segments, trusted) = find_segments(folder, &found, index_limits(&config), &options)?;
+        let (segments, trusted) =
+            find_segments(folder, &found, index_limits(&config), &mut options, &mut recovery.lost)?;
         let bases: Vec<Offset> = segments.iter().map(Segment::base_offset).collect();
         let loaded = load(folder, index_limits(&config), &options, segments, trusted, &mut recovery)?;
         let Loaded { sealed, active, epochs, epochs_are_damaged, read_from, gaps_are_believed } = loaded;
@@ -119,6 +122,7 @@ impl Log {
             let options = OpenLog { topic_partition, left, recovery_point, log_start_offset, now_ms, producers };
             let (log, mut again) = Self::open(folder, config, options)?;
             again.cut = again.cut.or_else(|| recovery.cut.map(|cut| cut.told(&log)));
+            again.lost.splice(..0, recovery.lost);
             return Ok((log, again));
         }
         if left != Left::Unknown && end < recovery_point {
@@ -222,16 +226,24 @@ impl Cut {
     }
 }
 
-/// The segments, and how many of them need not be read: all after a clean stop, and after a kill all but the last, which
-/// alone was written to. Else segments before the log's start that were deleted may be back, torn, and go.
+/// The segments, and how many of them need not be read; between which offsets some of those have lost their records is `told`. All need
+/// not be read after a clean stop, and after a kill all but the last, which alone was written to. Else segments before the
+/// log's start that were deleted may be back, torn, and go.
 fn find_segments(
     folder: &Path,
     found: &[Found],
     limits: IndexLimits,
-    options: &OpenLog,
+    options: &mut OpenLog,
+    told: &mut Vec<(Offset, Offset)>,
 ) -> Result<(Vec<Sealed>, usize)> {
     let segments = found.iter().map(|segment| Sealed::find(folder, segment.base_offset, limits));
     let mut segments: Vec<Sealed> = segments.collect::<Result<_>>()?;
+    let lost = lost_in_empty(folder, &segments, options.log_start_offset)?;
+    if options.left == Left::Killed && !lost.is_empty() {
+        // A kill alone takes nothing away, so that more may be wrong.
+        tracing::warn!(log = %options.topic_partition, "checking the log as after a power cut: a segment before the last is empty");
+        options.left = Left::Unknown;
+    }
     let trusted = match options.left {
         Left::Cleanly => segments.len(),
         Left::Killed => segments.len().saturating_sub(1),
@@ -243,19 +255,56 @@ fn find_segments(
         }
     };
     let removed = remove_empty(folder, &mut segments, trusted)?;
-    Ok((segments, trusted - removed))
+    // Of those that are read, reading tells.
+    for Lost { from, to, .. } in lost.iter().filter(|lost| removed.contains(&lost.base_offset)) {
+        told.push((*from, *to));
+        tracing::warn!(
+            log = %options.topic_partition, %from, %to,
+            "a segment has lost its records: the log lacks the offsets from .. to (excluded)"
+        );
+    }
+    Ok((segments, trusted - removed.len()))
 }
 
-/// Removes those of the first `trusted` segments, and says how many, that are empty and not the last: a roll failed half way,
-/// or all that was in them was compacted away.
-fn remove_empty(folder: &Path, segments: &mut Vec<Sealed>, trusted: usize) -> Result<usize> {
+/// An empty segment before the last that should have records.
+struct Lost {
+    base_offset: Offset,
+    from: Offset,
+    to: Offset,
+}
+
+/// Removes those of the first `trusted` segments, and returns them, that are empty and not the last: a roll failed half way,
+/// all that was in them was compacted away, or it was lost.
+fn remove_empty(folder: &Path, segments: &mut Vec<Sealed>, trusted: usize) -> Result<Vec<Offset>> {
     let trusted = trusted.min(segments.len().saturating_sub(1));
     let is_empty = |segment: &Sealed| segment.size() == 0;
     let empty = segments[..trusted].iter().filter(|segment| is_empty(segment)).map(Segment::base_offset);
     let empty: Vec<Offset> = empty.collect();
     empty.iter().try_for_each(|base_offset| remove_segment(folder, *base_offset))?;
     segments.retain(|segment| !empty.contains(&segment.base_offset()));
-    Ok(empty.len())
+    Ok(empty)
+}
+
+/// The empty segments before the last that should have records: nothing was compacted there, and the one before does not
+/// reach as far as the next, as it does where a roll failed half way and it went on.
+fn lost_in_empty(folder: &Path, segments: &[Sealed], log_start_offset: Offset) -> Result<Vec<Lost>> {
+    let (mut lost, mut before): (Vec<Lost>, Option<&Sealed>) = (Vec::new(), None);
+    for pair in segments.windows(2) {
+        let (base_offset, to) = (pair[0].base_offset(), pair[1].base_offset());
+        if pair[0].size() > 0 {
+            before = Some(&pair[0]);
+            continue;
+        }
+        let from = before.map_or(base_offset, end_as_far_as_known).max(base_offset).max(log_start_offset);
+        if from < to {
+            lost.push(Lost { base_offset, from, to });
+        }
+    }
+    if !lost.is_empty() {
+        let compacted_to = compacted_to(folder)?;
+        lost.retain(|lost| lost.to > compacted_to);
+    }
+    Ok(lost)
 }
 
 /// The segments of a log, and what was found out from them.

@@ -183,6 +183,43 @@ fn a_damaged_swap_goes_while_what_it_was_to_replace_is_there() {
 }
 
 #[test]
+fn an_empty_swap_goes_while_what_it_was_to_replace_is_there() {
+    let (fixture, _) = three_segments();
+    let at = |name: &str| fixture.path().join(name);
+    fs::write(at("00000000000000000020.log.swap"), b"").unwrap();
+    let (log, recovery) = fixture.open(true, 60);
+    assert_eq!((recovery, read(&log, 20, 1, 60)), (Recovery::default(), vec![20]));
+    drop(log);
+    assert!(!at("00000000000000000020.log.swap").exists());
+    // The compaction that left nothing of it had begun to take the old ones away.
+    fs::remove_file(at("00000000000000000020.log")).unwrap();
+    fs::write(at("00000000000000000020.log.swap"), b"").unwrap();
+    fs::write(at("../cleaner-offset-checkpoint"), "0\n1\nt 0 40\n").unwrap();
+    let (log, recovery) = fixture.open(true, 60);
+    assert_eq!((recovery.lost, log.end_offset(), read(&log, 20, 1, 60)), (vec![], Offset(60), vec![40]));
+}
+
+#[test]
+fn a_sealed_segment_that_has_lost_its_bytes_is_told_and_has_a_killed_log_checked() {
+    for (left, recovery_point, log_start, lost, end) in [
+        (Left::Cleanly, 60, 0, vec![(20, 40)], 60),
+        (Left::Killed, 60, 0, vec![(20, 40)], 60),
+        (Left::Unknown, 60, 0, vec![(20, 40)], 60),
+        (Left::Cleanly, 60, 30, vec![(30, 40)], 60),
+        (Left::Cleanly, 60, 40, vec![], 60),
+        (Left::Killed, 0, 0, vec![], 20),
+        (Left::Unknown, 0, 0, vec![], 20),
+    ] {
+        let (fixture, _) = three_segments();
+        fs::write(fixture.path().join("00000000000000000020.log"), b"").unwrap();
+        let (log, recovery) = fixture.open_left(left, recovery_point, log_start).unwrap();
+        let lost: Vec<_> = lost.into_iter().map(|(from, to)| (Offset(from), Offset(to))).collect();
+        assert_eq!((log.end_offset(), recovery.lost), (Offset(end), lost), "{left:?} {recovery_point} {log_start}");
+        assert_eq!(recovery.cut.is_some(), end == 20, "what follows a gap that was not flushed is cut off, and told");
+    }
+}
+
+#[test]
 fn messages_of_before_kafka_0_11_are_refused_and_left_alone() {
     let fixture = Fixture { folder: tempfile::tempdir().unwrap(), config: LogConfig::default() };
     fs::create_dir(fixture.path()).unwrap();
