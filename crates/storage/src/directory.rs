@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use ottla_base::{TopicPartition, Uuid};
 
 use crate::error::{Error, Result};
+use crate::log::is_of_log;
 use crate::{os, small_file};
 
 const LOCK: &str = ".lock";
@@ -72,6 +73,23 @@ pub fn rename_folder(from: &Path, to: &Path) -> Result<()> {
     os::rename(from, to).map_err(Error::io("rename", from))?;
     let parent = to.parent().expect("a folder of a partition lies in a log directory");
     os::sync_folder(parent).map_err(Error::io("flush", parent))
+}
+
+/// Removes a partition's folder and all in it. Where it is a symbolic link, the files of the log go from where that leads to, as
+/// in Kafka, and then the link; what else lies there is not ours, and stays.
+///
+/// # Errors
+/// What the operating system says, as if it were one call.
+pub fn remove_log_folder(path: &Path) -> std::io::Result<()> {
+    if os::is_link(path)? {
+        let entries = match os::list(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            listed => listed?,
+        };
+        let files = entries.iter().filter(|entry| !entry.is_folder && is_of_log(&entry.name));
+        files.map(|file| path.join(&file.name)).try_for_each(|file| os::remove(&file))?;
+    }
+    os::remove_folder(path)
 }
 
 /// What the last clean stop left.
@@ -405,6 +423,33 @@ mod tests {
             .map(|(name, kind)| PartitionFolder { name, partition: partition.clone(), kind })
             .collect();
         assert_eq!(directory.partitions().unwrap(), expected);
+    }
+
+    #[test]
+    fn a_folder_behind_a_link_counts_and_its_removal_takes_what_is_of_the_log_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let [data, elsewhere] = ["data", "elsewhere"].map(|name| folder.path().join(name));
+        [&data, &elsewhere].iter().for_each(|path| std::fs::create_dir(path).unwrap());
+        let link = |to: &Path, name: &str| std::os::unix::fs::symlink(to, data.join(name)).unwrap();
+        link(&elsewhere, "t-0");
+        link(&folder.path().join("nowhere"), "t-1");
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        link(&folder.path().join("file"), "t-2");
+        let found = || LogDirectory::partitions_in(&data).unwrap().into_iter().map(|found| found.name);
+        assert_eq!(found().collect::<Vec<_>>(), ["t-0"]);
+
+        let ours = ["00000000000000000000.log", "00000000000000000007.snapshot.deleted", "partition.metadata"];
+        ours.iter().for_each(|name| std::fs::write(elsewhere.join(name), "").unwrap());
+        std::fs::create_dir(elsewhere.join("photographs")).unwrap();
+        std::fs::write(elsewhere.join("will.txt"), "").unwrap();
+        let doomed = data.join(format!("t-0.{:032x}-delete", 7));
+        rename_folder(&data.join("t-0"), &doomed).unwrap();
+        remove_log_folder(&doomed).unwrap();
+        assert_eq!(found().count(), 0);
+        let left: Vec<String> = os::list(&elsewhere).unwrap().into_iter().map(|entry| entry.name).collect();
+        assert_eq!(left, ["photographs", "will.txt"]);
+        assert_eq!(remove_log_folder(&doomed).unwrap_err().kind(), std::io::ErrorKind::NotFound);
+        remove_log_folder(&data.join("t-1")).unwrap();
     }
 
     #[test]

@@ -26,7 +26,9 @@ mod time_index;
 
 pub use aborted::{AbortedIndex, AbortedTransaction};
 pub use config::LogConfig;
-pub use directory::{CleanShutdown, FolderKind, LogDirectory, PartitionFolder, distrust_page_cache, rename_folder};
+pub use directory::{
+    CleanShutdown, FolderKind, LogDirectory, PartitionFolder, distrust_page_cache, remove_log_folder, rename_folder,
+};
 pub use epochs::{EpochEnd, EpochStart, LEADER_EPOCH_CHECKPOINT, LeaderEpochs};
 pub use error::{Error, Result};
 pub use log::{

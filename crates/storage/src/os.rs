@@ -96,7 +96,7 @@ fn make<T>(_: Call<'_>, run: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
 pub struct Entry {
     /// The name, without the folder.
     pub name: String,
-    /// Whether it is a folder itself.
+    /// Whether it is a folder itself, or a symbolic link to one.
     pub is_folder: bool,
 }
 
@@ -276,7 +276,12 @@ pub fn create_folder(path: &Path) -> io::Result<()> {
     make(Call::CreateFolder(path), || fs::create_dir_all(path))
 }
 
-/// Removes a folder and all in it.
+/// Whether there is a symbolic link at `path`.
+pub fn is_link(path: &Path) -> io::Result<bool> {
+    make(Call::Look(path), || Ok(fs::symlink_metadata(path)?.is_symlink()))
+}
+
+/// Removes a folder and all in it; of a symbolic link to one, the link alone.
 pub fn remove_folder(path: &Path) -> io::Result<()> {
     make(Call::RemoveFolder(path), || fs::remove_dir_all(path))
 }
@@ -287,7 +292,11 @@ pub fn list(folder: &Path) -> io::Result<Vec<Entry>> {
     for entry in make(Call::Look(folder), || fs::read_dir(folder))? {
         let entry = entry?;
         if let Ok(name) = entry.file_name().into_string() {
-            entries.push(Entry { name, is_folder: entry.file_type()?.is_dir() });
+            let kind = entry.file_type()?;
+            // One that leads nowhere is not a folder.
+            let leads_to_folder =
+                || make(Call::Look(&entry.path()), || fs::metadata(entry.path())).is_ok_and(|to| to.is_dir());
+            entries.push(Entry { name, is_folder: kind.is_dir() || kind.is_symlink() && leads_to_folder() });
         }
     }
     entries.sort();

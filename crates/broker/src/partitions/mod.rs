@@ -34,7 +34,7 @@ use ottla_metadata::settings::topic::TopicSettings;
 use ottla_protocol::error::ErrorCode;
 use ottla_storage::{
     Error as StorageError, FolderKind, Log, LogDirectory, OpenLog, PartitionFolder, ProducerCount, os,
-    read_partition_metadata, rename_folder,
+    read_partition_metadata, remove_log_folder, rename_folder,
 };
 
 use self::cleaner::Cleaner;
@@ -596,7 +596,7 @@ impl Partitions {
             if !directory.is_online() {
                 break;
             }
-            match os::remove_folder(&folder) {
+            match remove_log_folder(&folder) {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => {
                     let due_ms = now_ms.saturating_add(REMOVED_AGAIN_AFTER_MS);
                     self.doomed().push(Doomed { folder: folder.clone(), due_ms, is_stuck: true });

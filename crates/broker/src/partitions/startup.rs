@@ -19,7 +19,7 @@ use ottla_metadata::image::{Image, LOST_DIRECTORY, MIGRATING_DIRECTORY, UNASSIGN
 use ottla_storage::checkpoint::{HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
 use ottla_storage::{
     CleanShutdown, Error as StorageError, FolderKind, Left, Log, LogConfig, LogDirectory, MetaProperties, OpenLog,
-    PartitionFolder, ProducerCount, os, read_partition_metadata,
+    PartitionFolder, ProducerCount, os, read_partition_metadata, remove_log_folder,
 };
 use tracing::{error, info, warn};
 
@@ -485,7 +485,7 @@ fn note_other(
         FolderKind::Future => futures.insert(folder.partition, path),
     };
     if let Some(path) = superfluous {
-        let removed = os::remove_folder(&path).map_err(StorageError::io("remove", &path));
+        let removed = remove_log_folder(&path).map_err(StorageError::io("remove", &path));
         offline.unless_of_disk(directory.path(), removed)?;
     }
     Ok(())

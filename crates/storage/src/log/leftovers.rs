@@ -19,8 +19,10 @@ use std::path::Path;
 
 use ottla_base::Offset;
 
+use crate::epochs::LEADER_EPOCH_CHECKPOINT;
 use crate::error::{Error, Result};
 use crate::os;
+use crate::partition_metadata::PARTITION_METADATA;
 use crate::segment::file_path;
 use crate::segment::scan::{LOOKUP_CHUNK_BYTES, Scan};
 
@@ -181,6 +183,12 @@ fn end_of_swap(path: &Path, base_offset: Offset, is_first_there: bool) -> Result
         end = batch.last_offset().plus(1);
     }
     Ok(end)
+}
+
+/// Whether a log makes a file of this name in its folder.
+pub(crate) fn is_of_log(file: &str) -> bool {
+    let is_other = || [LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA].contains(&file) || file.starts_with("ottla-");
+    parse(file).is_some() || is_other()
 }
 
 fn parse(file: &str) -> Option<Name<'_>> {

@@ -43,12 +43,14 @@ use ottla_base::{LeaderEpoch, Offset, Timestamp, TopicPartition};
 pub use append::{Appended, LeaderAppend};
 pub(crate) use compaction::remove_unfinished;
 pub use flush::Flush;
+pub(crate) use leftovers::is_of_log;
 pub use lookup::{FoundRecord, LateBatch, Sought, TimeSearch, UnpackBudget};
 pub use open::{Cut, Left, OpenLog, Recovery};
 pub use read::LogSlice;
 pub use retention::{Deleted, DeletedBecause, DeletedFiles};
 
 use crate::config::LogConfig;
+use crate::directory::remove_log_folder;
 use crate::epochs::{EpochEnd, LeaderEpochs};
 use crate::error::{Error, Result};
 use crate::os;
@@ -227,7 +229,7 @@ impl Log {
 
     /// Removes the log with its folder. Readers that hold a file may finish.
     pub fn delete(self) -> Result<()> {
-        os::remove_folder(&self.folder).map_err(Error::io("remove", &self.folder))
+        remove_log_folder(&self.folder).map_err(Error::io("remove", &self.folder))
     }
 
     /// Asserts what always holds: run by the tests after each step.
