@@ -15,6 +15,7 @@
 //! This is not where logs are loaded, nor where is decided what becomes of a folder.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use ottla_base::{TopicPartition, Uuid};
@@ -83,7 +84,7 @@ pub fn rename_folder(from: &Path, to: &Path) -> Result<()> {
 pub fn remove_log_folder(path: &Path) -> std::io::Result<()> {
     if os::is_link(path)? {
         let entries = match os::list(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
             listed => listed?,
         };
         let files = entries.iter().filter(|entry| !entry.is_folder && is_of_log(&entry.name));
@@ -103,9 +104,12 @@ impl LogDirectory {
     /// Makes the directory if need be, and takes its lock.
     ///
     /// # Errors
-    /// `Locked` if another process holds it.
+    /// `Locked` if another process holds it, `NotDirectory` if there is a file in its place.
     pub fn lock(path: &Path) -> Result<Self> {
-        os::create_folder(path).map_err(Error::io("create", path))?;
+        os::create_folder(path).map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists | ErrorKind::NotADirectory => Error::NotDirectory { path: path.to_owned() },
+            _ => Error::io("create", path)(error),
+        })?;
         let lock_path = path.join(LOCK);
         for _ in 0..LOCK_ATTEMPTS_MAX {
             let lock = os::open_or_create(&lock_path).map_err(Error::io("open", &lock_path))?;
@@ -256,7 +260,7 @@ impl FolderKind {
 pub fn distrust_page_cache(directory: &Path) {
     let path = directory.join(BOOT);
     match os::remove(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
             // That takes no disk.
             let forgotten = os::open_read_only(&directory.join(LOCK)).and_then(|lock| os::set_life_hint(&lock, 0));
             if forgotten.is_ok() {
@@ -313,6 +317,17 @@ mod tests {
         assert!(matches!(error, Error::SameDirectory { .. }) && !error.is_of_disk(), "{error:?}");
         assert!([&first, &link].iter().all(|path| told.contains(&*path.to_string_lossy())), "{told}");
         assert!(matches!(LogDirectory::lock_beside(&link, &held[1..]), Err(Error::Locked { .. })));
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_a_directory_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("data");
+        std::fs::write(&file, "").unwrap();
+        for path in [&file, &file.join("in/it")] {
+            let error = LogDirectory::lock(path).unwrap_err();
+            assert!(matches!(error, Error::NotDirectory { .. }) && error.to_string().contains("log.dirs"), "{error}");
+        }
     }
 
     #[test]
@@ -448,7 +463,7 @@ mod tests {
         assert_eq!(found().count(), 0);
         let left: Vec<String> = os::list(&elsewhere).unwrap().into_iter().map(|entry| entry.name).collect();
         assert_eq!(left, ["photographs", "will.txt"]);
-        assert_eq!(remove_log_folder(&doomed).unwrap_err().kind(), std::io::ErrorKind::NotFound);
+        assert_eq!(remove_log_folder(&doomed).unwrap_err().kind(), ErrorKind::NotFound);
         remove_log_folder(&data.join("t-1")).unwrap();
     }
 

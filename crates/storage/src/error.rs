@@ -42,6 +42,11 @@ pub enum Error {
         /// What was found, what was expected, and what to do about it.
         detail: String,
     },
+    /// Where a log directory is to be, or above it, there is something else.
+    NotDirectory {
+        /// Where it is to be.
+        path: PathBuf,
+    },
     /// The log directory is used by another process.
     Locked {
         /// The lock file.
@@ -143,6 +148,11 @@ impl fmt::Display for Error {
             }
             Self::Corrupt { path, detail } => write!(f, "{} is damaged: {detail}", path.display()),
             Self::WrongFormat { path, detail } => write!(f, "{}: {detail}", path.display()),
+            Self::NotDirectory { path } => write!(
+                f,
+                "{} is no directory, or lies in none: take away what is there, or let log.dirs (metadata.log.dir) name another place",
+                path.display()
+            ),
             Self::Locked { path } => write!(
                 f,
                 "{} is locked: another broker uses this log directory. Stop it, or set another log.dirs",

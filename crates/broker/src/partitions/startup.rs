@@ -195,11 +195,11 @@ impl<'a> Offline<'a> {
     /// What was done in the directory at `path`; nothing if it is offline, or is so now.
     ///
     /// # Errors
-    /// Those that say nothing against the disk; and all in the directory of the metadata.
+    /// Those that say nothing against the disk, or that it is there; and all in the directory of the metadata.
     pub fn unless_of_disk<T>(&mut self, path: &Path, done: ottla_storage::Result<T>) -> Result<Option<T>> {
         match done {
             Ok(done) => Ok((!self.failures.contains_key(path)).then_some(done)),
-            Err(error) if error.is_of_disk() && path != self.metadata_path => {
+            Err(error) if is_against(&error) && path != self.metadata_path => {
                 if !self.failures.contains_key(path) {
                     error!(
                         directory = %path.display(), %error,
@@ -245,6 +245,11 @@ impl<'a> Offline<'a> {
         }
         Ok((directories, ids))
     }
+}
+
+/// Whether the error says that a directory cannot be used, and nothing of the others.
+fn is_against(error: &StorageError) -> bool {
+    error.is_of_disk() || matches!(error, StorageError::NotDirectory { .. })
 }
 
 /// Locks a directory beside those that are held, and looks whether it can be read.

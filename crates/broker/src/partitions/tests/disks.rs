@@ -315,6 +315,19 @@ fn a_second_log_whose_topic_cannot_be_read_takes_its_directory_offline_and_not_t
 }
 
 #[test]
+fn a_log_directory_that_is_a_file_is_offline_unless_it_is_to_hold_the_metadata() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("b"), "").unwrap();
+    let all = in_two_directories(folder.path()).unwrap();
+    assert!(directory(&all, "a").is_online());
+    let failure = directory(&all, "b").failure().unwrap().to_owned();
+    assert!(failure.contains("log.dirs"), "{failure}");
+    drop(close(all));
+    let error = in_directories(folder.path(), &["b", "a"]).err().unwrap().to_string();
+    assert!(error.contains("b is no directory"), "{error}");
+}
+
+#[test]
 fn a_directory_that_cannot_be_read_at_the_start_does_not_keep_the_others_from_starting() {
     let folder = tempfile::tempdir().unwrap();
     one_record_in_b(folder.path());
