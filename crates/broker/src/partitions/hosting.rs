@@ -546,6 +546,13 @@ impl Partitions {
         }
         self.unopened().remove(name);
         self.wishes().remove(name);
+        if let Some(recovery_point) = self.missing().remove(name) {
+            tracing::warn!(
+                partition = %name, directory = %home.path().display(), %recovery_point,
+                "a log that was there before is gone with its folder, and was made anew: its records, up to the recovery point at \
+                 least, are lost, unless the topic was deleted and made again"
+            );
+        }
         Ok(log)
     }
 

@@ -120,6 +120,8 @@ pub struct Partitions {
     doomed: Mutex<Vec<Doomed>>,
     /// Copies that were found on the disk, of moves that an earlier life has begun.
     futures: Mutex<BTreeMap<TopicPartition, PathBuf>>,
+    /// Recovery points of logs that were not there at the start, until they are made anew.
+    missing: Mutex<BTreeMap<TopicPartition, Offset>>,
     /// Directories that were asked for before the replica was there.
     wishes: Mutex<BTreeMap<TopicPartition, Arc<Directory>>>,
     /// The partitions that are being moved to another directory.
@@ -152,6 +154,7 @@ impl Partitions {
             producers: loaded.producers,
             doomed: Mutex::default(),
             futures: Mutex::new(loaded.futures),
+            missing: Mutex::new(loaded.missing),
             wishes: Mutex::default(),
             moves: Moves::default(),
             departed: Traffic::default(),
@@ -460,6 +463,10 @@ impl Partitions {
         if let Err(code) = self.move_to(partition, target, now_ms) {
             tracing::error!(partition = %partition.name, ?code, "cannot begin a move anew");
         }
+    }
+
+    fn missing(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, Offset>> {
+        self.missing.lock().expect("nobody panics while holding this lock")
     }
 
     fn futures(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, PathBuf>> {

@@ -62,6 +62,8 @@ pub struct Loaded {
     pub rivals: Vec<Rival>,
     /// Copies on their way to another directory.
     pub futures: BTreeMap<TopicPartition, PathBuf>,
+    /// Recovery points of logs that are not there.
+    pub missing: BTreeMap<TopicPartition, Offset>,
     /// The high watermarks that were written last.
     pub high_watermarks: BTreeMap<TopicPartition, Offset>,
     /// Counts the producers of all logs.
@@ -163,6 +165,7 @@ pub fn open_directories(config: &Config, mut random: impl FnMut() -> u64) -> Res
         doubtful: opened.doubtful,
         rivals: opened.rivals,
         futures: opened.futures,
+        missing: opened.missing,
         high_watermarks: opened.high_watermarks,
         producers,
         previous_broker_epoch: opened.previous_broker_epoch,
@@ -289,6 +292,7 @@ struct Listed<'a> {
     twice: Vec<Twice<'a>>,
     rivals: Vec<Rival>,
     futures: BTreeMap<TopicPartition, PathBuf>,
+    missing: BTreeMap<TopicPartition, Offset>,
     high_watermarks: BTreeMap<TopicPartition, Offset>,
     previous_broker_epoch: Option<i64>,
     all_clean: bool,
@@ -301,6 +305,7 @@ struct Opened {
     doubtful: BTreeMap<TopicPartition, Doubt>,
     rivals: Vec<Rival>,
     futures: BTreeMap<TopicPartition, PathBuf>,
+    missing: BTreeMap<TopicPartition, Offset>,
     high_watermarks: BTreeMap<TopicPartition, Offset>,
     previous_broker_epoch: Option<i64>,
 }
@@ -317,6 +322,7 @@ fn list<'a>(
         twice: Vec::new(),
         rivals: Vec::new(),
         futures: BTreeMap::new(),
+        missing: BTreeMap::new(),
         high_watermarks: BTreeMap::new(),
         previous_broker_epoch: None,
         all_clean: true,
@@ -335,6 +341,7 @@ fn list<'a>(
         listed.all_clean &= clean.is_some();
         listed.previous_broker_epoch = clean.and_then(|clean| clean.broker_epoch).or(listed.previous_broker_epoch);
         listed.high_watermarks.extend(high_watermarks);
+        listed.missing.extend(without_folder(&recovery_points, &folders));
         for folder in folders {
             match folder.kind {
                 FolderKind::Current if folder.name == METADATA_FOLDER => continue,
@@ -373,6 +380,16 @@ fn list<'a>(
     Ok(listed)
 }
 
+/// The recovery points of logs that had records and have no folder, not even one that is to be removed, or was set aside.
+fn without_folder(
+    recovery_points: &BTreeMap<TopicPartition, Offset>,
+    folders: &[PartitionFolder],
+) -> BTreeMap<TopicPartition, Offset> {
+    let has_folder: BTreeSet<_> = folders.iter().map(|folder| &folder.partition).collect();
+    let missing = recovery_points.iter().filter(|(name, point)| point.0 > 0 && !has_folder.contains(name));
+    missing.map(|(name, point)| (name.clone(), *point)).collect()
+}
+
 fn tell_how_left(directory: &Path, left: Left) {
     let directory = directory.display();
     match left {
@@ -406,9 +423,20 @@ fn open_all(
     if !listed.logs.is_empty() {
         info!(logs = listed.logs.len(), clean = listed.all_clean, took = ?begun.elapsed(), "opened the logs");
     }
-    let Listed { rivals, futures, high_watermarks, previous_broker_epoch, all_clean, .. } = listed;
+    let Listed { rivals, futures, mut missing, high_watermarks, previous_broker_epoch, all_clean, .. } = listed;
+    // A move may have taken it to another directory just before the end.
+    missing.retain(|name, _| !logs.contains_key(name) && !unopened.contains_key(name));
     let previous_broker_epoch = previous_broker_epoch.filter(|_| all_clean && offline.failures.is_empty());
-    Ok(Opened { logs, unopened, doubtful: settled.doubtful, rivals, futures, high_watermarks, previous_broker_epoch })
+    Ok(Opened {
+        logs,
+        unopened,
+        doubtful: settled.doubtful,
+        rivals,
+        futures,
+        missing,
+        high_watermarks,
+        previous_broker_epoch,
+    })
 }
 
 /// Checks that all directories belong to this node and one cluster, and gives those of a new node their papers.

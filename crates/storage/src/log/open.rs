@@ -65,7 +65,8 @@ pub struct Recovery {
     pub scanned_bytes: u64,
     /// The end of the log was not whole.
     pub cut: Option<Cut>,
-    /// From which offsets to which (excluded) records are gone from inside of the log: sealed segments were empty.
+    /// From which offsets to which (excluded) records are gone that were there: sealed segments were empty, or the log ends before
+    /// its recovery point.
     pub lost: Vec<(Offset, Offset)>,
 }
 
@@ -125,7 +126,9 @@ impl Log {
             again.lost.splice(..0, recovery.lost);
             return Ok((log, again));
         }
-        if left != Left::Unknown && end < recovery_point {
+        if end < recovery_point {
+            // After a power cut too, where there is nothing to be read again.
+            recovery.lost.push((end, recovery_point));
             tracing::warn!(
                 log = %topic_partition, %end, %recovery_point,
                 "records that were flushed are missing: the log ends before its recovery point"

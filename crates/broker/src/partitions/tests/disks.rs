@@ -315,6 +315,34 @@ fn a_second_log_whose_topic_cannot_be_read_takes_its_directory_offline_and_not_t
 }
 
 #[test]
+fn a_log_that_is_gone_with_its_folder_is_missed_until_it_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    one_record_in_b(folder.path());
+    let [log, moved] = ["b/t-0", "a/t-0"].map(|name| folder.path().join(name));
+    let doomed = log.with_file_name(format!("t-0.{:032x}-delete", 7));
+    let points = folder.path().join("b/recovery-point-offset-checkpoint");
+    let written = fs::read(&points).unwrap();
+    for (to, is_missed) in [(&moved, false), (&doomed, false), (&folder.path().join("out of the way"), true)] {
+        fs::rename(&log, to).unwrap();
+        fs::write(&points, &written).unwrap();
+        let all = in_two_directories(folder.path()).unwrap();
+        let name = TopicPartition::new("t", 0);
+        assert_eq!(all.missing().get(&name), is_missed.then_some(&Offset(1)), "{}", to.display());
+        if is_missed {
+            host(&all, folder.path());
+            assert_eq!(all.missing().len(), 0, "it was told");
+        }
+        drop(all);
+        if to == &doomed {
+            // The start has removed it.
+            fs::create_dir(&log).unwrap();
+        } else if to == &moved {
+            fs::rename(to, &log).unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_log_directory_that_is_a_file_is_offline_unless_it_is_to_hold_the_metadata() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("b"), "").unwrap();

@@ -220,6 +220,19 @@ fn a_sealed_segment_that_has_lost_its_bytes_is_told_and_has_a_killed_log_checked
 }
 
 #[test]
+fn a_folder_without_its_segments_is_told_by_the_recovery_point() {
+    for left in [Left::Cleanly, Left::Killed, Left::Unknown] {
+        let (fixture, _) = three_segments();
+        fs::remove_dir_all(fixture.path()).unwrap();
+        let (log, recovery) = fixture.open_left(left, 60, 0).unwrap();
+        assert_eq!((log.end_offset(), recovery.lost), (Offset(0), vec![(Offset(0), Offset(60))]), "{left:?}");
+        drop(log);
+        let (_, recovery) = fixture.open_left(left, 0, 0).unwrap();
+        assert_eq!(recovery.lost, []);
+    }
+}
+
+#[test]
 fn messages_of_before_kafka_0_11_are_refused_and_left_alone() {
     let fixture = Fixture { folder: tempfile::tempdir().unwrap(), config: LogConfig::default() };
     fs::create_dir(fixture.path()).unwrap();
