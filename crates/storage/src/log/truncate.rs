@@ -90,7 +90,7 @@ impl Log {
         end_cutting(&self.folder)
     }
 
-    fn empty_to(&mut self, offset: Offset, now_ms: Timestamp) -> Result<()> {
+    pub(super) fn empty_to(&mut self, offset: Offset, now_ms: Timestamp) -> Result<()> {
         // First of all, and for good: they would be taken for what was written before the records that come now.
         remove_snapshots(&self.folder, |_| true)?;
         // The newest first, so that what a crash leaves of them has no gap.

@@ -254,6 +254,25 @@ fn an_epoch_of_which_the_flush_failed_is_the_last() {
     assert!(matches!(log.check_usable(), Err(Error::Unusable { .. })));
 }
 
+#[test]
+fn a_copy_whose_folder_is_taken_away_says_nothing_against_the_disk() {
+    for (name, is_distrusted) in [("t-0", true), ("t-0.000000000000000000000000000000ab-future", false)] {
+        let (fixture, mut log) = Fixture::new(LogConfig::default());
+        append(&mut log, &Made::sized(10, 500));
+        let [folder, boot] = [name, "ottla-boot"].map(|name| fixture.folder.path().join(name));
+        if folder != fixture.path() {
+            log.rename_folder(&folder).unwrap();
+        }
+        fs::write(&boot, "").unwrap();
+        fs::rename(&folder, fixture.folder.path().join("t-0.000000000000000000000000000000ac-delete")).unwrap();
+        // As where a restart of the log has begun just before.
+        let emptied = log.empty_to(Offset(5), 0);
+        log.for_good("a restart", emptied).unwrap_err();
+        assert_unusable(&log.flush(0));
+        assert_eq!(boot.exists(), !is_distrusted, "{name}");
+    }
+}
+
 /// Whether flushing the log flushes its folder.
 fn flushes_names(log: &mut Log) -> bool {
     let ((), calls) = trace::calls_of(|| log.flush(0).unwrap());
