@@ -186,7 +186,8 @@ impl Config {
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub fn new(written: Written) -> Result<(Self, Vec<Warning>), ConfigError> {
+    pub fn new(mut written: Written) -> Result<(Self, Vec<Warning>), ConfigError> {
+        written.name_node();
         let mut warnings = written.check_each()?;
         rules::check(&written)?;
         warnings.extend(rules::warnings(&written));

@@ -84,7 +84,7 @@ fn check_node(written: &Written) -> Result<(), ConfigError> {
         return Err(written.error("node.id", "is not set: every node needs a number of its own, 0 or above"));
     };
     let broker_id = written.number("broker.id");
-    if written.get("broker.id").is_some() && broker_id != node_id && broker_id != -1 {
+    if written.get("broker.id").is_some() && broker_id != node_id {
         return Err(written.error("broker.id", format!("must be the same as node.id, which is {node_id}")));
     }
     Ok(())

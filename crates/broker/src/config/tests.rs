@@ -180,6 +180,8 @@ fn a_node_needs_roles_and_an_id() {
         "process.roles=broker,controller\nnode.id=-1",
         "process.roles=broker,zookeeper\nnode.id=1",
         "process.roles=broker,controller\nnode.id=1\nbroker.id=2",
+        "process.roles=broker,controller\nnode.id=1\nbroker.id=-1",
+        "process.roles=broker,controller\nbroker.id=-1",
     ] {
         writeln!(seen, "{}", load(text).unwrap_err()).unwrap();
     }
@@ -191,7 +193,16 @@ fn a_node_needs_roles_and_an_id() {
         server.properties line 2: node.id=-1: Value must be at least 0
         server.properties line 1: process.roles=broker,zookeeper: String must be one of: broker, controller
         server.properties line 3: broker.id=2: must be the same as node.id, which is 1
+        server.properties line 3: broker.id=-1: must be the same as node.id, which is 1
+        server.properties line 2: node.id=-1: Value must be at least 0
     "#]].assert_eq(&seen);
+}
+
+#[test]
+fn the_older_name_of_a_nodes_number_is_enough() {
+    let older = LEAST.replace("node.id=1", "broker.id=7");
+    let (config, _) = load(&format!("{older}controller.quorum.voters=7@localhost:9093\n")).unwrap();
+    assert_eq!(config.node_id, BrokerId(7));
 }
 
 #[test]

@@ -89,6 +89,15 @@ impl Written {
         self.values.insert(key.to_owned(), WrittenValue { text: text.to_owned(), origin });
     }
 
+    /// Takes the older name of the node's number for the newer one where only that was written, as Kafka does.
+    pub fn name_node(&mut self) {
+        if self.get("node.id").is_none()
+            && let Some(older) = self.values.get("broker.id").cloned()
+        {
+            self.values.insert("node.id".to_owned(), older);
+        }
+    }
+
     /// What was written for `key`.
     pub fn get(&self, key: &str) -> Option<&WrittenValue> {
         self.values.get(key)
