@@ -106,10 +106,15 @@ impl Error {
         self.errno().is_some_and(|errno| TOO_MANY_FILES.contains(&errno) || (is_opening && errno == Errno::NOMEM))
     }
 
+    /// Whether a file may not grow any more: the process has a limit on that, or the file system.
+    pub fn is_limited(&self) -> bool {
+        self.errno() == Some(Errno::FBIG)
+    }
+
     /// Whether the disk failed, or what holds it: nothing on it can be trusted from now on. What the process itself lacks,
-    /// files or memory, says nothing about its disk, and what lies in the way of one file nothing about the others.
+    /// files, memory or leave to write long ones, says nothing about its disk, and what lies in the way of one file nothing about the others.
     pub fn is_of_disk(&self) -> bool {
-        const OF_PROCESS: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::INTR];
+        const OF_PROCESS: [Errno; 5] = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::INTR, Errno::FBIG];
         const IN_THE_WAY: [Errno; 5] = [Errno::ISDIR, Errno::NOTDIR, Errno::EXIST, Errno::NOTEMPTY, Errno::NAMETOOLONG];
         let is_other = |errno| !OF_PROCESS.contains(&errno) && !IN_THE_WAY.contains(&errno);
         !self.is_full() && self.errno().is_some_and(is_other)
@@ -141,6 +146,9 @@ impl fmt::Display for Error {
                 match self.errno() {
                     Some(Errno::MFILE) => f.write_str(
                         ". Let the process open more files: ulimit -n, or LimitNOFILE= in its systemd unit (Kafka asks for 100000)",
+                    ),
+                    Some(Errno::FBIG) => f.write_str(
+                        ". Let the process write longer files: ulimit -f unlimited, or LimitFSIZE=infinity in its systemd unit",
                     ),
                     Some(Errno::NFILE) => f.write_str(". Let the machine open more files: sysctl fs.file-max"),
                     _ => Ok(()),
@@ -204,6 +212,9 @@ mod tests {
         for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::INTR, Errno::ISDIR, Errno::EXIST] {
             assert_eq!(known(&of(errno)), (false, false), "{errno:?}");
         }
+        let limited = of(Errno::FBIG);
+        assert_eq!((known(&limited), limited.is_limited(), limited.lacks_files()), ((false, false), true, false));
+        assert!(limited.to_string().contains("ulimit -f unlimited"), "{limited}");
         let lacks_files = |error: &Error| error.lacks_files();
         assert!(lacks_files(&of(Errno::MFILE)) && lacks_files(&of(Errno::NFILE)) && !lacks_files(&of(Errno::IO)));
         assert!(of(Errno::MFILE).to_string().contains("ulimit -n"), "{}", of(Errno::MFILE));

@@ -52,6 +52,8 @@ pub struct Directory {
     room_bytes: AtomicI64,
     /// What failed in it because the process has too much open.
     lacked_files: Seldom,
+    /// What failed in it because a file may not grow.
+    limited: Seldom,
     failure: OnceLock<String>,
     /// The last checkpoints are written, or just being written.
     is_left: AtomicBool,
@@ -99,6 +101,7 @@ impl Directory {
             was_found_full: AtomicBool::new(false),
             room_bytes: AtomicI64::new(i64::MAX),
             lacked_files: Seldom::default(),
+            limited: Seldom::default(),
             failure: OnceLock::new(),
             is_left: AtomicBool::new(false),
             watch,
@@ -191,6 +194,11 @@ impl Directory {
     /// Something failed in it for want of files; gives how often that was so, where it is to be told.
     pub fn on_lacking_files(&self) -> Option<u64> {
         self.lacked_files.add(clock::now().monotonic)
+    }
+
+    /// A file in it may not grow; gives how often that was so, where it is to be told.
+    pub fn on_limited(&self) -> Option<u64> {
+        self.limited.add(clock::now().monotonic)
     }
 
     /// Notes that so much was written, between two looks at the free room: a fast disk takes more than the reserve in between.
@@ -367,6 +375,8 @@ mod tests {
         let directory = directory();
         directory.on_error(&failed(rustix::io::Errno::MFILE));
         assert!(directory.is_online(), "the process has no files left, which is no fault of the disk");
+        directory.on_error(&failed(rustix::io::Errno::FBIG));
+        assert!(directory.is_online() && !directory.is_full(), "the process may not write long files");
         directory.on_error(&failed(rustix::io::Errno::IO));
         directory.on_error(&failed(rustix::io::Errno::ROFS));
         let failure = directory.failure().expect("it failed");

@@ -664,6 +664,14 @@ impl Partition {
                     );
                 }
             }
+            error if error.is_limited() => {
+                if let Some(failures_since_start) = home.on_limited() {
+                    tracing::error!(
+                        partition = %self.name, %error, failures_since_start,
+                        "a file may not grow: what is written to it fails, and clients try again"
+                    );
+                }
+            }
             error if home.is_online() => tracing::error!(partition = %self.name, %error, "storage failed"),
             _ => {}
         }
