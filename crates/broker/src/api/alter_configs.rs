@@ -3,10 +3,11 @@
 //!
 //! v2 and v1 flexible. What a broker would not take (a setting that is not dynamic, another broker's id) is refused here; the
 //! controller checks names and values, and writes. Loggers are this process's own: the controller is not asked.
-//! Differs from Kafka: what does not exist or is too long is refused in words, where Kafka fails by accident; listeners stay as
+//! Differs from Kafka: what is too long is refused in words, where Kafka fails by accident; listeners stay as
 //! they are.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use ottla_metadata::controller::{
     AlterConfigs, AlteredResource, Answer, Command, ConfigEdit, ConfigOperation, Refusal, ResourceAlteration,
@@ -121,8 +122,14 @@ fn alter(
 ) -> impl Future<Output = Vec<Outcome>> + Send + use<> {
     let mut taken = Vec::with_capacity(resources.len());
     let mut outcomes = Vec::new();
+    let repeated = repeated(&resources);
     for resource in resources {
-        match check(request, &resource) {
+        let key = (resource.resource_type, resource.name.as_str());
+        let checked = match repeated.iter().any(|(resource_type, name)| (*resource_type, name.as_str()) == key) {
+            true => Err(Refusal::new(ErrorCode::InvalidRequest, "Each resource must appear at most once.")),
+            false => check(request, &resource),
+        };
+        match checked {
             Ok(()) if is_of_loggers(&resource) => outcomes.push(Outcome::from(AlteredResource {
                 result: alter_loggers(request.node, &resource, validate_only),
                 resource_type: resource.resource_type,
@@ -136,6 +143,10 @@ fn alter(
                 message: refusal.message,
             }),
         }
+    }
+    if taken.iter().any(has_unknown_operation) {
+        outcomes.extend(taken.into_iter().map(Outcome::failed));
+        taken = Vec::new();
     }
     let group_limits = request.node.config.group_limits.clone();
     async move {
@@ -155,9 +166,26 @@ fn alter(
     }
 }
 
+/// The resources that are named more than once.
+fn repeated(resources: &[ResourceAlteration]) -> BTreeSet<(i8, String)> {
+    let mut seen = BTreeSet::new();
+    let keys = resources.iter().map(|resource| (resource.resource_type, resource.name.as_str()));
+    let repeated = keys.filter(|key| !seen.insert(*key));
+    repeated.map(|(resource_type, name)| (resource_type, name.to_owned())).collect()
+}
+
+/// Kafka's controller fails over an operation that does not exist, and with it all that it is asked for at once.
+fn has_unknown_operation(resource: &ResourceAlteration) -> bool {
+    let is_unknown = |edit: &ConfigEdit| ConfigOperation::from_i8(edit.operation).is_none();
+    matches!(&resource.change, ResourceChange::Edit(edits) if edits.iter().any(is_unknown))
+}
+
 fn check(request: &Request<'_>, resource: &ResourceAlteration) -> Result<(), Refusal> {
+    if matches!(resource.change, ResourceChange::Edit(_)) {
+        resource.change.check_keys()?;
+    }
     let may = |asked| request.may(Operation::AlterConfigs, asked);
-    let refused = |code, message| Err(Refusal::new(code, message));
+    let refused = |code, message: &str| Err(Refusal::new(code, message));
     match ResourceKind::from_i8(resource.resource_type) {
         Some(ResourceKind::Topic) if !may(Resource::Topic(&resource.name)) => {
             refused(ErrorCode::TopicAuthorizationFailed, access::TOPIC_DENIED)
@@ -171,8 +199,8 @@ fn check(request: &Request<'_>, resource: &ResourceAlteration) -> Result<(), Ref
             refused(ErrorCode::ClusterAuthorizationFailed, access::CLUSTER_DENIED)
         }
         Some(ResourceKind::Broker) => check_broker(request.node, resource),
-        // The controller has an answer for what does not exist.
-        _ => Ok(()),
+        Some(_) => Ok(()),
+        None => refused(ErrorCode::InvalidRequest, &format!("Unknown resource type {}", resource.resource_type)),
     }
 }
 
@@ -245,6 +273,13 @@ fn check_list_edit(edit: &ConfigEdit) -> Result<(), Refusal> {
         Some(_) => return Ok(()),
     };
     Err(Refusal::new(ErrorCode::InvalidConfig, message))
+}
+
+impl Outcome {
+    fn failed(resource: ResourceAlteration) -> Self {
+        let ResourceAlteration { resource_type, name, .. } = resource;
+        Self { resource_type, name, code: ErrorCode::UnknownServerError, message: None }
+    }
 }
 
 impl From<AlteredResource> for Outcome {

@@ -23,7 +23,9 @@ pub const API: Api = Api { key: ApiKey::CreatePartitions, versions: 0..=3, handl
 
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: CreatePartitionsRequest<'_> = request.decode()?;
-    let Some(place) = request.node.controller.place(asked.topics.len(), request.body.len()) else {
+    // As in Kafka, what is to be done within no time is not begun.
+    let place = (asked.timeout_ms > 0).then(|| request.node.controller.place(asked.topics.len(), request.body.len()));
+    let Some(place) = place.flatten() else {
         let failed = asked.topics.iter().map(|topic| to_wire(topic.name.to_string(), ErrorCode::RequestTimedOut, None));
         return request.reply(CreatePartitionsResponse { results: failed.collect(), ..Default::default() });
     };

@@ -25,7 +25,9 @@ const DISABLED_ERROR_FROM: i16 = 3;
 
 fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let asked: DeleteTopicsRequest<'_> = request.decode()?;
-    let place = request.node.controller.place(asked.topic_names.len() + asked.topics.len(), request.body.len());
+    let count = asked.topic_names.len() + asked.topics.len();
+    // As in Kafka, what is to be done within no time is not begun.
+    let place = (asked.timeout_ms > 0).then(|| request.node.controller.place(count, request.body.len())).flatten();
     let by_name = asked.topic_names.iter().map(|name| TopicReference { name: Some(name.to_string()), id: Uuid::ZERO });
     let by_either = asked
         .topics

@@ -59,6 +59,9 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     if asked.resources.len() >= LARGE_FROM {
         request.is_large()?;
     }
+    if asked.resources.iter().any(|resource| ResourceKind::from_i8(resource.resource_type).is_none()) {
+        return request.reply(refused(&asked));
+    }
     let image = request.node.image();
     let (own, cluster) = broker_configs(&image, request.node.config.node_id);
     let asking = Asking { request, image: &image, broker: request.node.config.values(&own, &cluster) };
@@ -89,6 +92,20 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         }
     }
     request.reply(DescribeConfigsResponse { results, ..Default::default() })
+}
+
+/// As in Kafka, a kind of resource that does not exist has all of the request refused.
+fn refused<'a>(asked: &'a DescribeConfigsRequest<'_>) -> DescribeConfigsResponse<'a> {
+    const MESSAGE: &str = "This most likely occurs because of a request being malformed by the client library or the message was \
+                           sent to an incompatible broker. See the broker logs for more details.";
+    let results = asked.resources.iter().map(|resource| DescribeConfigsResult {
+        error_code: ErrorCode::InvalidRequest.code(),
+        error_message: Some(Cow::Borrowed(MESSAGE)),
+        resource_type: resource.resource_type,
+        resource_name: resource.resource_name.clone(),
+        configs: Vec::new(),
+    });
+    DescribeConfigsResponse { results: results.collect(), ..Default::default() }
 }
 
 /// The resources, in the order in which they are first named.
@@ -136,7 +153,7 @@ impl Asking<'_, '_> {
             Some(ResourceKind::Group) => self.describe_group(name, wanted),
             Some(ResourceKind::ClientMetrics) => describe_client_metrics(request, image, name),
             Some(ResourceKind::BrokerLogger) => describe_loggers(request, name),
-            None => Err((ErrorCode::InvalidRequest, format!("Unsupported resource type: {}", named.kind))),
+            None => unreachable!("a request with such a resource is refused"),
         }
     }
 
@@ -146,8 +163,7 @@ impl Asking<'_, '_> {
         }
         names::validate(name).map_err(|message| (ErrorCode::InvalidTopicException, message))?;
         if self.image.topic(name).is_none() {
-            let message = "This server does not host this topic-partition.".to_owned();
-            return Err((ErrorCode::UnknownTopicOrPartition, message));
+            return Err((ErrorCode::UnknownTopicOrPartition, String::new()));
         }
         Ok(topic::describe(&configs(self.image, &ConfigResource::topic(name)), &self.broker, wanted))
     }

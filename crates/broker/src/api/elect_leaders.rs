@@ -41,7 +41,9 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         return request.reply(refused(named, &Refusal::without_words(ErrorCode::ClusterAuthorizationFailed)));
     }
     let partitions = named.iter().map(|(_, partitions)| 1 + partitions.len()).sum();
-    let Some(place) = request.node.controller.place(partitions, request.body.len()) else {
+    // As in Kafka, what is to be done within no time is not begun.
+    let place = (asked.timeout_ms > 0).then(|| request.node.controller.place(partitions, request.body.len()));
+    let Some(place) = place.flatten() else {
         return request.reply(refused(named, &Refusal::without_words(ErrorCode::RequestTimedOut)));
     };
     let responder = request.responder();

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use ottla_base::{LeaderEpoch, Offset, Uuid};
 use ottla_metadata::image::Image;
 use ottla_protocol::error::ErrorCode;
-use ottla_protocol::messages::fetch_request::FetchRequest;
+use ottla_protocol::messages::fetch_request::{self, FetchRequest};
 use ottla_protocol::messages::fetch_response::{self, DivergingEpoch, FetchResponse, Response};
 use ottla_protocol::{ApiKey, Records, Region};
 use ottla_storage::{AbortedTransaction, LogSlice};
@@ -46,6 +46,8 @@ const TOPIC_IDS_FROM: i16 = 13;
 const REPLICA_STATE_FROM: i16 = 15;
 /// The replica id of a debugging consumer, which may read up to the log's end.
 const DEBUG_CONSUMER: i32 = -2;
+/// Those that exist: uncommitted, and committed.
+const ISOLATION_LEVELS: [i8; 2] = [0, 1];
 /// No request waits longer, whatever it asks for.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 /// From so many partitions on, a Fetch is a large request.
@@ -65,6 +67,8 @@ struct Fetch {
     /// It may not know the form in which commits are written today.
     is_old_reader: bool,
     max_bytes: u32,
+    /// It asked for less than no bytes.
+    is_negative: bool,
     min_bytes: u32,
 }
 
@@ -122,12 +126,17 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     let records_max_bytes = |asked| records_max_bytes(asked, request.node.config.fetch_max_bytes, is_old_reader);
     // An old reader is given nothing when it has waited, so it does not wait for more of what is there.
     let min_bytes = if is_old_reader { fetch.min_bytes.min(1) } else { fetch.min_bytes };
+    let partitions: Vec<_> = opened.wanted.iter().map(|wanted| find_partition(request, wanted, replica_id)).collect();
+    if !ISOLATION_LEVELS.contains(&fetch.isolation_level) && partitions.iter().any(asks_a_log) {
+        return request.reply(failed(&fetch, version));
+    }
     let looking = Fetch {
-        partitions: opened.wanted.iter().map(|wanted| find_partition(request, wanted, replica_id)).collect(),
+        partitions,
         opened,
         reader,
         is_old_reader,
         max_bytes: records_max_bytes(fetch.max_bytes),
+        is_negative: fetch.max_bytes < 0,
         min_bytes: records_max_bytes(min_bytes),
     };
     looking.count(&request.node.partitions);
@@ -144,6 +153,30 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
     }
     let rewritten = looking.rewrite(&mut look);
     looking.answer(look, &rewritten, responder).map(Reply::Ready)
+}
+
+/// Whether the log is asked, or would be.
+fn asks_a_log(found: &Result<Arc<Partition>, ErrorCode>) -> bool {
+    !matches!(found, Err(code) if is_of_request(*code))
+}
+
+/// What Kafka answers where it fails: nothing but the code, and to old versions the code for each partition.
+fn failed<'a>(fetch: &'a FetchRequest<'_>, version: i16) -> FetchResponse<'a> {
+    let error_code = ErrorCode::UnknownServerError.code();
+    let partition = |asked: &fetch_request::Partition| fetch_response::Partition {
+        partition_index: asked.partition,
+        error_code,
+        high_watermark: -1,
+        aborted_transactions: Some(Vec::new()),
+        records: Records::Bytes(&[]),
+        ..Default::default()
+    };
+    let responses = fetch.topics.iter().filter(|_| version < TOPIC_IDS_FROM).map(|topic| Response {
+        topic: Cow::Borrowed(&*topic.topic),
+        partitions: topic.partitions.iter().map(partition).collect(),
+        ..Default::default()
+    });
+    FetchResponse { error_code, responses: responses.collect(), ..Default::default() }
 }
 
 fn topic_key(by_id: bool, name: &str, id: Uuid) -> TopicKey {
@@ -276,19 +309,29 @@ impl Fetch {
     /// Reads every partition once, under the limits on bytes.
     fn look(&self) -> Look {
         let mut look = Look { results: Vec::with_capacity(self.partitions.len()), bytes: 0, answer_now: false };
+        let mut is_negative = self.is_negative;
         for (wanted, partition) in self.opened.wanted.iter().zip(&self.partitions) {
             let left = self.max_bytes.saturating_sub(look.bytes);
             let result = match partition {
                 Err(code) => Err(*code),
-                Ok(partition) => partition.read(Read {
-                    reader: self.reader,
-                    offset: Offset(wanted.offset),
-                    max_bytes: u32::try_from(wanted.max_bytes).unwrap_or(0).min(left),
-                    at_least_one: look.bytes == 0,
-                    current_leader_epoch: epoch_or_none(wanted.current_leader_epoch),
-                    last_fetched_epoch: epoch_or_none(wanted.last_fetched_epoch),
-                    is_sent: true,
-                }),
+                Ok(partition) => {
+                    // As Kafka counts, less than no bytes are left for the first log only.
+                    let is_negative = std::mem::take(&mut is_negative) || wanted.max_bytes < 0;
+                    let read = Read {
+                        reader: self.reader,
+                        offset: Offset(wanted.offset),
+                        max_bytes: u32::try_from(wanted.max_bytes).unwrap_or(0).min(left),
+                        at_least_one: look.bytes == 0 || is_negative,
+                        current_leader_epoch: epoch_or_none(wanted.current_leader_epoch),
+                        last_fetched_epoch: epoch_or_none(wanted.last_fetched_epoch),
+                        is_sent: true,
+                    };
+                    partition.read(read).and_then(|found| match found.slice.is_some() && is_negative {
+                        // Kafka fails only where there is something to read.
+                        true => Err(ErrorCode::UnknownServerError),
+                        false => Ok(found),
+                    })
+                }
             };
             match &result {
                 Ok(found) => {
@@ -499,6 +542,7 @@ mod tests {
                 reader: Reader::Uncommitted,
                 is_old_reader: false,
                 max_bytes: 1,
+                is_negative: false,
                 min_bytes: 1,
             };
             fetch.parked_bytes()

@@ -34,6 +34,9 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         (_, 1) => Reader::Committed,
         _ => Reader::Uncommitted,
     };
+    if !(0..=1).contains(&asked.isolation_level) {
+        return request.reply(failed(&asked, request.version()));
+    }
     let duplicates = duplicates(&asked);
     let mut budget = UnpackBudget::for_request();
     let mut response = ListOffsetsResponse::default();
@@ -54,6 +57,15 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         }
     }
     request.reply(response)
+}
+
+/// What Kafka answers where it fails, as it does over an isolation level that does not exist: that, for each partition.
+fn failed<'a>(asked: &'a ListOffsetsRequest<'_>, version: i16) -> ListOffsetsResponse<'a> {
+    let topics = asked.topics.iter().map(|topic| {
+        let failed = |partition| to_wire(version, partition, Err(ErrorCode::UnknownServerError));
+        Topic { name: Cow::Borrowed(&*topic.name), partitions: topic.partitions.iter().map(failed).collect() }
+    });
+    ListOffsetsResponse { topics: topics.collect(), ..Default::default() }
 }
 
 fn duplicates<'a>(asked: &'a ListOffsetsRequest<'_>) -> BTreeSet<(&'a str, i32)> {

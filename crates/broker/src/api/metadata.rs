@@ -202,7 +202,11 @@ fn by_name<'a>(node: &Node, asked: &Asked<'_>, image: &Image, name: &'a str, vis
         None if names::validate(name).is_err() => {
             failed(ErrorCode::InvalidTopicException, topic_operations(node, asked, name))
         }
-        None => failed(ErrorCode::UnknownTopicOrPartition, topic_operations(node, asked, name)),
+        None => Topic {
+            // As in Kafka, by the name alone.
+            is_internal: names::is_internal(name),
+            ..failed(ErrorCode::UnknownTopicOrPartition, topic_operations(node, asked, name))
+        },
     }
 }
 

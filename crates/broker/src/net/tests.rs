@@ -5,12 +5,17 @@ use std::net::{Shutdown, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
+use ottla_base::Uuid;
 use ottla_protocol::frame::{self, RequestHeader};
 use ottla_protocol::messages::alter_partition_reassignments_request::AlterPartitionReassignmentsRequest;
 use ottla_protocol::messages::alter_partition_reassignments_response::AlterPartitionReassignmentsResponse;
 use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
+use ottla_protocol::messages::create_partitions_request::{CreatePartitionsRequest, Topic as MorePartitions};
+use ottla_protocol::messages::create_partitions_response::CreatePartitionsResponse;
 use ottla_protocol::messages::create_topics_request::{CreateTopicsRequest, Topic as NewTopic};
 use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
+use ottla_protocol::messages::delete_topics_request::DeleteTopicsRequest;
+use ottla_protocol::messages::delete_topics_response::DeleteTopicsResponse;
 use ottla_protocol::messages::describe_client_quotas_request::{Component, DescribeClientQuotasRequest};
 use ottla_protocol::messages::describe_client_quotas_response::DescribeClientQuotasResponse;
 use ottla_protocol::messages::describe_producers_request::DescribeProducersRequest;
@@ -18,11 +23,17 @@ use ottla_protocol::messages::elect_leaders_request::ElectLeadersRequest;
 use ottla_protocol::messages::elect_leaders_response::ElectLeadersResponse;
 use ottla_protocol::messages::fetch_request::{FetchRequest, Partition, Topic};
 use ottla_protocol::messages::fetch_response::FetchResponse;
+use ottla_protocol::messages::incremental_alter_configs_request::{self, IncrementalAlterConfigsRequest};
+use ottla_protocol::messages::incremental_alter_configs_response::IncrementalAlterConfigsResponse;
 use ottla_protocol::messages::list_partition_reassignments_request::ListPartitionReassignmentsRequest;
 use ottla_protocol::messages::list_partition_reassignments_response::ListPartitionReassignmentsResponse;
+use ottla_protocol::messages::metadata_request::{MetadataRequest, Topic as AskedTopic};
+use ottla_protocol::messages::metadata_response::MetadataResponse;
+use ottla_protocol::messages::produce_request::{PartitionData, ProduceRequest, TopicData};
 use ottla_protocol::messages::update_features_request::UpdateFeaturesRequest;
 use ottla_protocol::messages::update_features_response::UpdateFeaturesResponse;
-use ottla_protocol::{ApiKey, Message, Reader, Writer};
+use ottla_protocol::records::BatchBuilder;
+use ottla_protocol::{ApiKey, Message, Reader, Records, Writer};
 
 use crate::config::{Config, Written};
 use crate::start::Broker;
@@ -283,6 +294,141 @@ async fn a_topic_that_is_to_be_created_in_no_time_is_not_created() {
         answer.topics[0].error_code
     };
     assert_eq!([-1, 0, 10_000].map(&mut create), [7, 7, 0]);
+    drop(client);
+    broker.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_to_be_done_in_no_time_is_not_begun() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start(folder.path()).await;
+    let mut client = Client::new(&broker);
+    let topics = vec![new_topic("t")];
+    let create = CreateTopicsRequest { topics, timeout_ms: 10_000, validate_only: false };
+    ask(&mut client, (ApiKey::CreateTopics, 7), &create);
+    for (timeout_ms, code) in [(-1, 7), (0, 7), (10_000, 0)] {
+        let topics = vec![MorePartitions { name: "t".into(), count: 2, assignments: None }];
+        let request = CreatePartitionsRequest { topics, timeout_ms, validate_only: false };
+        let answer = ask(&mut client, (ApiKey::CreatePartitions, 3), &request);
+        let answer = CreatePartitionsResponse::decode(&mut Reader::new(&answer), 3).unwrap();
+        assert_eq!(answer.results[0].error_code, code);
+
+        let request = ElectLeadersRequest { election_type: 0, topic_partitions: None, timeout_ms };
+        let answer = ask(&mut client, (ApiKey::ElectLeaders, 2), &request);
+        assert_eq!(ElectLeadersResponse::decode(&mut Reader::new(&answer), 2).unwrap().error_code, code);
+    }
+    for (timeout_ms, code) in [(-1, 7), (0, 7), (10_000, 0)] {
+        let request = DeleteTopicsRequest { topic_names: vec!["t".into()], timeout_ms, ..Default::default() };
+        let answer = ask(&mut client, (ApiKey::DeleteTopics, 5), &request);
+        let answer = DeleteTopicsResponse::decode(&mut Reader::new(&answer), 5).unwrap();
+        assert_eq!(answer.responses[0].error_code, code);
+    }
+    drop(client);
+    broker.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_to_alter_configs_that_contradicts_itself_is_refused_before_it_is_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start(folder.path()).await;
+    let mut client = Client::new(&broker);
+    let topics = vec![new_topic("t")];
+    let create = CreateTopicsRequest { topics, timeout_ms: 10_000, validate_only: false };
+    ask(&mut client, (ApiKey::CreateTopics, 7), &create);
+    let set = |value: Option<&'static str>, config_operation| incremental_alter_configs_request::Config {
+        name: "retention.ms".into(),
+        config_operation,
+        value: value.map(Into::into),
+    };
+    let (good, none, unknown) = (set(Some("1000"), 0), set(None, 0), set(Some("1"), 4));
+    let of = |resource_type, name: &'static str, configs: &[&incremental_alter_configs_request::Config<'static>]| {
+        let configs = configs.iter().map(|&config| config.clone()).collect();
+        incremental_alter_configs_request::Resource { resource_type, resource_name: name.into(), configs }
+    };
+    let mut seen = String::new();
+    for resources in [
+        vec![of(2, "t", &[&good]), of(2, "t", &[&good, &good]), of(2, "none", &[&good])],
+        vec![of(8, "1", &[&good]), of(8, "1", &[&good])],
+        vec![of(4, "x", &[&good, &good]), of(4, "7", &[&none]), of(99, "t", &[&none]), of(4, "x", &[&good])],
+        vec![of(2, "t", &[&unknown]), of(2, "none", &[&good])],
+        vec![of(99, "t", &[&unknown]), of(4, "x", &[&unknown]), of(4, "1", &[&unknown]), of(2, "t", &[&good])],
+    ] {
+        let request = IncrementalAlterConfigsRequest { resources, validate_only: false };
+        let answer = ask(&mut client, (ApiKey::IncrementalAlterConfigs, 1), &request);
+        let answer = IncrementalAlterConfigsResponse::decode(&mut Reader::new(&answer), 1).unwrap();
+        for one in answer.responses {
+            let (kind, name, words) = (one.resource_type, one.resource_name, one.error_message.unwrap_or("-".into()));
+            seen += &format!("{kind} {name}: {} {words}\n", one.error_code);
+        }
+    }
+    expect_test::expect![[r#"
+        2 none: 3 The topic 'none' does not exist.
+        2 t: 42 Each resource must appear at most once.
+        2 t: 42 Each resource must appear at most once.
+        8 1: 42 Each resource must appear at most once.
+        8 1: 42 Each resource must appear at most once.
+        4 x: 42 Each resource must appear at most once.
+        4 7: 42 Null value not supported for : retention.ms
+        99 t: 42 Null value not supported for : retention.ms
+        4 x: 42 Each resource must appear at most once.
+        2 t: -1 -
+        2 none: -1 -
+        2 t: 0 -
+        99 t: 42 Unknown resource type 99
+        4 x: 42 Node id must be an integer, but it is: x
+        4 1: 42 Unknown operations type 4
+    "#]]
+    .assert_eq(&seen);
+    drop(client);
+    broker.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn less_than_no_bytes_fail_for_the_first_partition_that_has_some() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start(folder.path()).await;
+    let mut client = Client::new(&broker);
+    let topics = vec![NewTopic { num_partitions: 3, ..new_topic("t") }];
+    let create = CreateTopicsRequest { topics, timeout_ms: 10_000, validate_only: false };
+    ask(&mut client, (ApiKey::CreateTopics, 7), &create);
+    let batch = BatchBuilder::new().push(1, None, Some(b"value"), &[]).build().unwrap();
+    let partition_data = [0, 1].map(|index| PartitionData { index, records: Records::Bytes(&batch) }).into();
+    let topic_data = vec![TopicData { name: "t".into(), topic_id: Uuid::ZERO, partition_data }];
+    let produce = ProduceRequest { transactional_id: None, acks: -1, timeout_ms: 10_000, topic_data };
+    ask(&mut client, (ApiKey::Produce, 9), &produce);
+    let mut codes = |max_bytes, of_partitions: [i32; 3], isolation_level| {
+        let of_partition =
+            |(partition, partition_max_bytes)| Partition { partition, partition_max_bytes, ..Default::default() };
+        let partitions = (0..).zip(of_partitions).map(of_partition).collect();
+        let topics = vec![Topic { topic: "t".into(), partitions, ..Default::default() }];
+        let request = FetchRequest { session_epoch: -1, topics, max_bytes, isolation_level, ..Default::default() };
+        let answer = ask(&mut client, (ApiKey::Fetch, 12), &request);
+        let answer = FetchResponse::decode(&mut Reader::new(&answer), 12).unwrap();
+        let codes = answer.responses[0].partitions.iter().map(|partition| partition.error_code).collect::<Vec<_>>();
+        (answer.error_code, codes)
+    };
+    assert_eq!(codes(1000, [1000, -1, -1], 0), (0, vec![0, -1, 0]));
+    assert_eq!(codes(-1, [1000, 1000, 1000], 1), (0, vec![-1, 0, 0]));
+    assert_eq!(codes(1000, [1000; 3], 2), (-1, vec![-1; 3]), "no such isolation level");
+    drop(client);
+    broker.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_topic_is_internal_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start(folder.path()).await;
+    let mut client = Client::new(&broker);
+    let topic = |name: &'static str| AskedTopic { name: Some(name.into()), ..Default::default() };
+    let topics = ["__transaction_state", "__share_group_state", "__other"].map(topic).into();
+    let answer = ask(
+        &mut client,
+        (ApiKey::Metadata, 9),
+        &MetadataRequest { topics: Some(topics), allow_auto_topic_creation: false, ..Default::default() },
+    );
+    let answer = MetadataResponse::decode(&mut Reader::new(&answer), 9).unwrap();
+    let seen: Vec<_> = answer.topics.iter().map(|topic| (topic.error_code, topic.is_internal)).collect();
+    assert_eq!(seen, [(3, true), (3, true), (3, false)]);
     drop(client);
     broker.stop().await.unwrap();
 }

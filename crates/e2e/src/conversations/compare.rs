@@ -8,13 +8,6 @@ pub const DIFFERENT: &[(&str, &str, &str)] = &[
     ("create-topics-configs", "CreateTopics v7, spaces around", "a value is shown as it is understood"),
     ("metadata", "Metadata v12, by neither", NO_ACCIDENT),
     ("metadata", "Metadata v13, by neither", NO_ACCIDENT),
-    ("describe-configs-errors", "DescribeConfigs v1, a topic that is not there", "Kafka gives no reason"),
-    ("describe-configs-errors", "DescribeConfigs v4, a topic that is not there", "Kafka gives no reason"),
-    ("describe-configs-errors", "DescribeConfigs v1, an unknown type", "Kafka's text does not say which type"),
-    ("describe-configs-errors", "DescribeConfigs v4, an unknown type", "Kafka's text does not say which type"),
-    ("describe-configs-errors", "DescribeConfigs v1, type 0", "Kafka's text does not say which type"),
-    ("describe-configs-errors", "DescribeConfigs v4, type 0", "Kafka's text does not say which type"),
-    ("alter-configs-topic", "IncrementalAlterConfigs v1, an unknown operation", NO_ACCIDENT),
     ("dynamic-configs", "IncrementalAlterConfigs v1, listeners, of \"1\"", "the listeners stay as they are"),
     ("dynamic-configs", "IncrementalAlterConfigs v1, a value that is too long", NO_ACCIDENT),
     ("dynamic-configs", "IncrementalAlterConfigs v1, no cleaner threads", NO_ACCIDENT),
@@ -28,10 +21,6 @@ pub const DIFFERENT: &[(&str, &str, &str)] = &[
     ("offset-for-leader-epoch", "OffsetForLeaderEpoch v2, epoch -2", "there are no such epochs"),
     ("offset-for-leader-epoch", "OffsetForLeaderEpoch v3, epoch -2", "there are no such epochs"),
     ("offset-for-leader-epoch", "OffsetForLeaderEpoch v4, epoch -2", "there are no such epochs"),
-    ("list-offsets", "ListOffsets v11, isolation 7", NO_ACCIDENT),
-    ("fetch-offsets", "Fetch v12, isolation 7", NO_ACCIDENT),
-    ("fetch-limits", "Fetch v12, -1 bytes", NO_ACCIDENT),
-    ("fetch-limits", "Fetch v12, -2147483648 bytes", NO_ACCIDENT),
 ];
 
 /// Kafka's handler throws there, and answers UNKNOWN_SERVER_ERROR.

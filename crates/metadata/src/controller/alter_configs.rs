@@ -6,7 +6,7 @@
 //!
 //! Whether a key of a broker is dynamic, and its value possible there, the broker has checked before it asks.
 //!
-//! Differs from Kafka: an operation that does not exist is an INVALID_REQUEST with words.
+//! Differs from Kafka: an operation that does not exist is an INVALID_REQUEST with words; the broker lets none pass.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -254,7 +254,8 @@ impl ConfigEdit {
     fn new_value(&self, present: Option<&String>, setting: Option<&Setting>) -> Result<Option<String>, Refusal> {
         let value = self.value.clone().unwrap_or_default();
         let operation = ConfigOperation::from_i8(self.operation);
-        let operation = operation.ok_or_else(|| invalid_request(format!("Unknown operation {}", self.operation)))?;
+        let operation =
+            operation.ok_or_else(|| invalid_request(format!("Unknown operations type {}", self.operation)))?;
         let name = match operation {
             ConfigOperation::Set => return Ok(Some(value)),
             ConfigOperation::Delete => return Ok(None),

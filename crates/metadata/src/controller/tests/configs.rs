@@ -199,7 +199,7 @@ fn changes_are_refused_in_kafkas_words() {
         4 "1": 40 Broker-level min.insync.replicas cannot be altered while ELR is enabled.
         4 "": 40 Cluster-level min.insync.replicas cannot be removed while ELR is enabled.
         4 "": 40 Cluster-level min.insync.replicas cannot be removed while ELR is enabled.
-        2 "t": 42 Unknown operation 9
+        2 "t": 42 Unknown operations type 9
     "#]].assert_eq(&answers);
 }
 
