@@ -54,6 +54,13 @@ pub enum Error {
         /// The id of the one that is not there.
         id: Uuid,
     },
+    /// An empty log directory where the log of a partition may belong that is nowhere else.
+    UnplacedPartition {
+        /// The empty directory.
+        path: PathBuf,
+        /// The partition.
+        partition: TopicPartition,
+    },
     /// The directory of the metadata log is empty, and others are not.
     MissingMetadataDirectory {
         /// The empty directory.
@@ -186,6 +193,13 @@ impl fmt::Display for Error {
                 "log directory {} has no meta.properties, and the directory {id} of this broker, which may hold partitions, \
                  is not there. Is a disk not mounted? If this is a new disk, format it: ottla storage format \
                  --ignore-formatted; partitions that lay on the one that is missing are offline until their topics are deleted",
+                path.display()
+            ),
+            Self::UnplacedPartition { path, partition } => write!(
+                f,
+                "log directory {} has no meta.properties, and no log of {partition} is found, of which the metadata does not \
+                 say where it lies. Is a disk not mounted? If this is a new disk, format it: ottla storage format \
+                 --ignore-formatted",
                 path.display()
             ),
             Self::MissingMetadataDirectory { path } => write!(

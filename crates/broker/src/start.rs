@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use ottla_base::{BrokerEpoch, Uuid};
+use ottla_base::{BrokerEpoch, TopicPartition, Uuid};
 use ottla_metadata::controller::{Answer, Bootstrap, Command, FenceBroker, RegisterBroker, UnfenceBroker};
 use ottla_metadata::image::{Endpoint, Image, METADATA_VERSION};
 use ottla_storage::LogDirectory;
@@ -107,7 +107,8 @@ impl Broker {
         let (groups, group_threads) = GroupCoordinators::start(config.clone()).map_err(no_thread)?;
         let shared = Shared::new(&config, Partitions::new(&config, loaded), groups);
         let mut host = Host::open(config.clone(), &cluster_id, shared.publisher()?)?;
-        blank.format(host.image(), config.node_id, &directory_ids)?;
+        let is_found = |name: &TopicPartition| shared.partitions.is_found(name);
+        blank.format(host.image(), config.node_id, &directory_ids, is_found)?;
         shared.partitions.settle_rivals(host.image())?;
         // Those that are hosted from now on may owe a flush at once.
         let flushers = Flushers::start(shared.partitions.directories()).map_err(no_thread)?;

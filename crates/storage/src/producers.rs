@@ -318,6 +318,11 @@ impl Producers {
         })
     }
 
+    /// Where the open transaction of a producer begins, if it has one.
+    pub fn open_transaction(&self, producer: ProducerId) -> Option<Offset> {
+        self.producers.get(&producer)?.transaction_first_offset
+    }
+
     /// The open transactions, by their first offset.
     pub fn ongoing(&self) -> &BTreeMap<Offset, ProducerId> {
         &self.ongoing

@@ -629,8 +629,11 @@ impl Partitions {
             return Ok(directory.clone());
         }
         let is_new = self.has_started.load(Ordering::Relaxed);
+        // A metadata.version before directories tells new partitions from old ones at no time.
+        let names_none =
+            |registration: &image::Partition| registration.directory(self.local) == Some(MIGRATING_DIRECTORY);
         match self.directories.iter().find(|directory| !directory.is_online()) {
-            Some(offline) if !is_new || self.is_offline(registration) => {
+            Some(offline) if !is_new || self.is_offline(registration) || names_none(registration) => {
                 let detail = format!("it may lie in {}, which is offline", offline.path().display());
                 Err(StorageError::Unusable { path: offline.path().join(name.to_string()), detail })
             }

@@ -566,6 +566,11 @@ impl Partitions {
         });
     }
 
+    /// Whether a log of the partition lies in a directory that is online, whatever its state.
+    pub fn is_found(&self, name: &TopicPartition) -> bool {
+        self.found().contains_key(name) || self.unopened().contains_key(name) || self.doubtful().contains_key(name)
+    }
+
     fn found(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, Log>> {
         self.found.lock().expect("nobody panics while holding this lock")
     }

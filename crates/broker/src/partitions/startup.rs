@@ -98,11 +98,26 @@ impl BlankDirectories {
     /// # Errors
     /// `MissingDirectory` if the broker has partitions, and one of the directories that they lie in, or that it registered, is
     /// not there, nor one of those that are offline. A directory that has failed is registered no more, and it is the one that
-    /// is not mounted again.
-    pub fn format(self, image: &Image, node: BrokerId, directory_ids: &[Uuid]) -> Result<()> {
+    /// is not mounted again. `UnplacedPartition` if the metadata does not say where one of them lies, as before
+    /// metadata.version 3.7-IV2, and no log of it is found: `is_found` says so.
+    pub fn format(
+        self,
+        image: &Image,
+        node: BrokerId,
+        directory_ids: &[Uuid],
+        is_found: impl Fn(&TopicPartition) -> bool,
+    ) -> Result<()> {
         let Some((path, _)) = self.blank.first() else { return Ok(()) };
-        let partitions = image.topics().iter().flat_map(|topic| topic.partitions.values());
-        let here: Vec<_> = partitions.filter(|partition| partition.is_replica(node)).collect();
+        let mut here = Vec::new();
+        for topic in image.topics().iter() {
+            for (index, partition) in topic.partitions.iter().filter(|(_, partition)| partition.is_replica(node)) {
+                let name = || TopicPartition { topic: topic.name.to_string(), partition: *index };
+                if partition.directory(node) == Some(MIGRATING_DIRECTORY) && !is_found(&name()) {
+                    return Err(Error::UnplacedPartition { path: path.clone(), partition: name() });
+                }
+                here.push(partition);
+            }
+        }
         if !here.is_empty() {
             let registered = image.broker(node).map_or(&[][..], |broker| &broker.log_dirs).iter().copied();
             let named = here.iter().filter_map(|partition| partition.directory(node)).filter(|id| !is_reserved(*id));

@@ -12,6 +12,8 @@ use ottla_protocol::messages::update_features_request::{FeatureUpdate, UpdateFea
 use ottla_protocol::messages::update_features_response::UpdateFeaturesResponse;
 use ottla_protocol::records::{Batches, RecordIter};
 
+use super::dynamic::alter;
+use super::logs::KAFKA_STORAGE_ERROR;
 use super::{batch, connect, create_topic, fetch, options, produce};
 
 const BOOTSTRAP: &str = "__cluster_metadata-0/00000000000000000000-0000000000.checkpoint";
@@ -21,11 +23,14 @@ const PARTITION: u8 = 3;
 
 /// Formats the directory of a broker in `folder`.
 fn format(folder: &Path, release: &str) {
-    let (settings, data) = (folder.join("server.properties"), folder.join("data"));
-    let lines = format!(
-        "process.roles=broker,controller\nnode.id=1\nlisteners=PLAINTEXT://127.0.0.1:0\nlog.dirs={}\n",
-        data.display()
-    );
+    format_all(folder, release, &folder.join("data").display().to_string());
+}
+
+/// Formats all of `log.dirs`.
+fn format_all(folder: &Path, release: &str, log_dirs: &str) {
+    let settings = folder.join("server.properties");
+    let lines =
+        format!("process.roles=broker,controller\nnode.id=1\nlisteners=PLAINTEXT://127.0.0.1:0\nlog.dirs={log_dirs}\n");
     fs::write(&settings, lines).expect("the folder is ours");
     let mut tool = Command::new(env!("CARGO_BIN_EXE_ottla-under-test"));
     tool.args(["storage", "format", "--standalone", "-t", "8xGTRnzSSFyi9XrNrzr05A", "-r", release, "-c"]);
@@ -96,6 +101,44 @@ fn a_cluster_of_an_older_level_works_and_is_upgraded() {
         assert!(error == 0 && !records.is_empty());
         assert_eq!(fetch(&mut connect(&broker), "u", 0, 0).expect("it is answered").0, 0);
         assert_eq!(versions(&options.data(), PARTITION), [partition, 2]);
+    }
+}
+
+#[test]
+fn a_disk_that_is_missing_is_missed_although_the_level_knows_no_directories() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [a, b, away] = ["a", "b", "away"].map(|name| folder.path().join(name));
+    let log_dirs = format!("{},{}", a.display(), b.display());
+    format_all(folder.path(), "3.6", &log_dirs);
+    let with = options(folder.path()).with(&format!("log.dirs={log_dirs}"));
+    let broker = with.start();
+    ["t", "u"].iter().for_each(|name| create_topic(&mut connect(&broker), name));
+    for name in ["t", "u"] {
+        produce(&mut connect(&broker), name, 1, &batch(b"kept")).expect("it is answered");
+    }
+    let (with, _) = broker.stop();
+    fs::rename(&b, &away).expect("the folder is ours");
+    for _ in 0..2 {
+        let (_, stderr) = with.try_start().expect_err("a log is nowhere");
+        assert!(stderr.contains("no log of ") && stderr.contains("mounted"), "{stderr}");
+        assert!(!b.join("meta.properties").exists(), "nothing was begun there");
+    }
+    // As of a disk that cannot be read.
+    fs::remove_dir_all(&b).expect("the folder is ours");
+    fs::write(&b, "").expect("the folder is ours");
+    let broker = with.start();
+    let errors = ["t", "u"].map(|name| fetch(&mut connect(&broker), name, 0, 0).expect("it is answered").0);
+    assert!(errors == [0, KAFKA_STORAGE_ERROR] || errors == [KAFKA_STORAGE_ERROR, 0], "{errors:?}");
+    alter(&mut connect(&broker), 4, "1", "log.retention.ms", Some("-1"));
+    let again = ["t", "u"].map(|name| fetch(&mut connect(&broker), name, 0, 0).expect("it is answered").0);
+    assert_eq!(again, errors, "no empty log has taken its place");
+    let (with, _) = broker.stop();
+    fs::remove_file(&b).expect("the folder is ours");
+    fs::rename(&away, &b).expect("the folder is ours");
+    let broker = with.start();
+    for name in ["t", "u"] {
+        let (error, records) = fetch(&mut connect(&broker), name, 0, 0).expect("it is answered");
+        assert!(error == 0 && !records.is_empty(), "{name}");
     }
 }
 

@@ -183,7 +183,9 @@ impl Log {
     fn create_segment(&mut self, base_offset: Offset, now_ms: Timestamp) -> Result<Active> {
         self.unflushed.names += 1;
         let made = new_segment(&self.folder, base_offset, &self.config, now_ms);
-        let kept = made.and_then(|active| active.keep_open(os::Kept::Another).map(|()| active));
+        // It takes the place of the one before, if that is open.
+        let kept = if self.active.opened_file().is_some() { os::Kept::Another } else { os::Kept::More };
+        let kept = made.and_then(|active| active.keep_open(kept).map(|()| active));
         kept.or_else(|error| {
             let removed = remove_segment(&self.folder, base_offset);
             self.for_good("removing a segment that was only half made", removed)?;

@@ -177,6 +177,11 @@ impl Log {
         self.flushed_offset() >= self.end_offset()
     }
 
+    /// The same, whether it may still be read or not.
+    pub(super) fn is_on_disk(&self) -> bool {
+        self.recovery_point >= self.end_offset()
+    }
+
     /// Whether `flush.ms` asks for a flush now; what `flush.messages` asks for is owed at once.
     pub fn is_flush_due(&self, now_ms: Timestamp) -> bool {
         let Unflushed { records, since_ms, .. } = self.unflushed;

@@ -318,10 +318,11 @@ impl Log {
     /// whether it has to be flushed before, for the same reason as above.
     pub fn close_idle_active(&mut self) -> bool {
         let is_idle = self.active.is_idle() && self.unusable.is_none();
-        if is_idle && self.is_flushed() {
+        let is_on_disk = self.is_on_disk();
+        if is_idle && is_on_disk {
             self.active.close_file();
         }
-        is_idle && !self.is_flushed()
+        is_idle && !is_on_disk
     }
 }
 

@@ -107,11 +107,10 @@ impl Log {
         Self::load(folder, tidy(folder)?, config, options)
     }
 
-    fn load(folder: &Path, tidied: Tidied, config: LogConfig, mut options: OpenLog) -> Result<(Self, Recovery)> {
+    fn load(folder: &Path, tidied: Tidied, config: LogConfig, options: OpenLog) -> Result<(Self, Recovery)> {
         let Tidied { segments: found, snapshots, was_cutting } = tidied;
         let mut recovery = Recovery::default();
-        let (segments, trusted) =
-            find_segments(folder, &found, index_limits(&config), &mut options, &mut recovery.lost)?;
+        let (segments, trusted) = find_segments(folder, &found, index_limits(&config), &options, &mut recovery.lost)?;
         let bases: Vec<Offset> = segments.iter().map(Segment::base_offset).collect();
         let loaded = load(folder, index_limits(&config), &options, segments, trusted, &mut recovery)?;
         let Loaded { sealed, active, epochs, epochs_are_damaged, read_from, gaps_are_believed } = loaded;
@@ -179,14 +178,14 @@ impl Log {
         if epochs_are_damaged {
             log.epochs.catch_up()?;
         }
-        if gaps_are_believed {
+        if gaps_are_believed || (left == Left::Killed && !recovery.lost.is_empty()) {
             // The next start may know less of how far the log was compacted, and must not cut off there what is flushed by then.
             log.flush(now_ms)?;
         }
         recovery.cut = recovery.cut.map(|cut| cut.told(&log));
         if log.active.keep_open(os::Kept::Unused).is_err() {
             // There may be more logs than files, and most of them not be used soon.
-            if !log.is_flushed() {
+            if !log.is_on_disk() {
                 log.flush(now_ms)?;
             }
             log.active.close_file();
@@ -236,17 +235,12 @@ fn find_segments(
     folder: &Path,
     found: &[Found],
     limits: IndexLimits,
-    options: &mut OpenLog,
+    options: &OpenLog,
     told: &mut Vec<(Offset, Offset)>,
 ) -> Result<(Vec<Sealed>, usize)> {
     let segments = found.iter().map(|segment| Sealed::find(folder, segment.base_offset, limits));
     let mut segments: Vec<Sealed> = segments.collect::<Result<_>>()?;
     let lost = lost_in_empty(folder, &segments, options.log_start_offset)?;
-    if options.left == Left::Killed && !lost.is_empty() {
-        // A kill alone takes nothing away, so that more may be wrong.
-        tracing::warn!(log = %options.topic_partition, "checking the log as after a power cut: a segment before the last is empty");
-        options.left = Left::Unknown;
-    }
     let trusted = match options.left {
         Left::Cleanly => segments.len(),
         Left::Killed => segments.len().saturating_sub(1),

@@ -234,13 +234,23 @@ impl Log {
     fn has_batches(&self, from: Offset, count: usize) -> Result<bool> {
         let mut left = count;
         for index in self.segment_floor(from)..self.segment_count() {
+            if left == 0 {
+                break;
+            }
             let segment = self.segment(index);
-            let (file, position) = (segment.file()?, segment.position_of(from)?);
-            let mut scan = Scan::new(&file, segment.path(), position, segment.size(), LOOKUP_CHUNK_BYTES);
-            while left > 0
-                && let Ok(Some(batch)) = scan.next()
-            {
-                left -= usize::from(batch.last_offset() >= from);
+            let file = segment.file()?;
+            match segment.position_of(from) {
+                Ok(position) => {
+                    let mut scan = Scan::new(&file, segment.path(), position, segment.size(), LOOKUP_CHUNK_BYTES);
+                    while left > 0
+                        && let Ok(Some(batch)) = scan.next()
+                    {
+                        left -= usize::from(batch.last_offset() >= from);
+                    }
+                }
+                // Damage is left to its readers.
+                Err(Error::Corrupt { .. }) => {}
+                Err(error) => return Err(error),
             }
             if index < self.sealed.len() {
                 self.keep_few_open(segment.base_offset());
@@ -327,24 +337,30 @@ impl Replayed {
         &self,
         batches: impl Iterator<Item = (&'a BatchAt, &'a [u8])> + Clone,
     ) -> Vec<AbortedTransaction> {
-        if !batches.clone().any(|(batch, _)| batch.header.attributes.is_control()) {
+        let ends = |(batch, records): (&BatchAt, &[u8])| match batch.header.attributes.is_control() {
+            true => end_marker(&batch.header, records).map(|(is_abort, _)| is_abort),
+            false => None,
+        };
+        if !batches.clone().any(|batch| ends(batch) == Some(true)) {
             return Vec::new();
         }
         let (mut ongoing, mut aborted) = (self.producers.ongoing().clone(), Vec::new());
+        // The open transactions of those who wrote these batches, as they will be.
+        let mut open: BTreeMap<ProducerId, Option<Offset>> = BTreeMap::new();
         for (batch, records) in batches {
             let header = &batch.header;
             let (producer_id, last_offset) = (header.producer_id, batch.last_offset());
-            let first_offset = ongoing.iter().find(|(_, id)| **id == producer_id).map(|(first, _)| *first);
+            let first = open.entry(producer_id).or_insert_with(|| self.producers.open_transaction(producer_id));
             if !header.attributes.is_control() {
-                let begins = header.attributes.is_transactional() && first_offset.is_none();
+                let begins = header.attributes.is_transactional() && first.is_none();
                 if begins && producer_id >= ProducerId(0) && header.producer_epoch >= ProducerEpoch(0) {
+                    *first = Some(batch.base_offset());
                     ongoing.insert(batch.base_offset(), producer_id);
                 }
                 continue;
             }
-            let (Some((is_abort, _)), Some(first_offset)) = (end_marker(header, records), first_offset) else {
-                continue;
-            };
+            let Some(is_abort) = ends((batch, records)) else { continue };
+            let Some(first_offset) = first.take() else { continue };
             ongoing.remove(&first_offset);
             if is_abort {
                 let last_stable_offset = ongoing.keys().next().copied().unwrap_or(last_offset.plus(1));

@@ -138,7 +138,6 @@ impl Log {
     fn delete_due(&mut self, now_ms: Timestamp, high_watermark: Offset, by_age: bool) -> Result<Vec<Deleted>> {
         self.check_usable()?;
         let mut doomed = self.due_for_deletion(by_age.then_some(now_ms), high_watermark)?;
-        self.has_rolled = false;
         let (count, sealed) = (doomed.len(), self.sealed.len());
         // Those that are sealed go first: a new segment needs room, and there may be none before.
         let mut deleted = self.delete_first(count.min(sealed), now_ms);
@@ -152,6 +151,7 @@ impl Log {
                 rolled => rolled.and_then(|()| self.delete_first(1, now_ms)),
             };
         }
+        self.has_rolled = false;
         self.epochs.truncate_from_start(self.start_offset);
         deleted.map(|()| doomed)
     }

@@ -383,9 +383,12 @@ fn a_directory_that_cannot_be_read_at_the_start_does_not_keep_the_others_from_st
     assert!(error.contains("b, which is offline"), "{error}");
     assert!(!folder.path().join("a/t-0").exists(), "an empty log is not put into the place of one that may be there");
 
-    // A topic that is made from now on is another matter.
+    // A topic that is made from now on is another matter, where it is told from one of before.
     all.has_started();
     topic.partitions.insert(PartitionIndex(0), in_directory(MIGRATING_DIRECTORY));
+    let error = all.host(&topic, &settings, 0).unwrap_err().to_string();
+    assert!(error.contains("b, which is offline"), "{error}");
+    topic.partitions.insert(PartitionIndex(0), in_directory(UNASSIGNED_DIRECTORY));
     all.host(&topic, &settings, 0).unwrap();
     assert!(folder.path().join("a/t-0").exists());
 }

@@ -306,6 +306,23 @@ fn producers_of_large_batches_whose_answers_a_kill_has_swallowed_are_known_too()
 }
 
 #[test]
+fn damage_in_a_segment_that_is_not_read_keeps_no_log_from_being_opened() {
+    let (fixture, mut log) = Fixture::new(small_segments(600));
+    for sequence in 0..8 {
+        append(&mut log, &Made { producer: (7, 0, sequence), value_bytes: 500, ..Made::default() });
+    }
+    log.flush(0).unwrap();
+    drop(log);
+    for base_offset in 5..7 {
+        fs::write(file_path(&fixture.path(), Offset(base_offset), "log"), [0xff; 600]).unwrap();
+    }
+    for left in [Left::Killed, Left::Unknown] {
+        let (log, recovery) = fixture.open_left(left, 7, 0).unwrap();
+        assert_eq!((log.end_offset(), recovery.cut), (Offset(8), None), "{left:?}");
+    }
+}
+
+#[test]
 fn a_log_without_gaps_is_not_looked_up_among_those_that_were_compacted() {
     let fixture = killed(one_segment(), BATCHES);
     // As this cannot be read, all of the segment would be.

@@ -200,14 +200,14 @@ fn an_empty_swap_goes_while_what_it_was_to_replace_is_there() {
 }
 
 #[test]
-fn a_sealed_segment_that_has_lost_its_bytes_is_told_and_has_a_killed_log_checked() {
+fn a_sealed_segment_that_has_lost_its_bytes_is_told_and_what_was_kept_behind_it_stays() {
     for (left, recovery_point, log_start, lost, end) in [
         (Left::Cleanly, 60, 0, vec![(20, 40)], 60),
         (Left::Killed, 60, 0, vec![(20, 40)], 60),
         (Left::Unknown, 60, 0, vec![(20, 40)], 60),
         (Left::Cleanly, 60, 30, vec![(30, 40)], 60),
         (Left::Cleanly, 60, 40, vec![], 60),
-        (Left::Killed, 0, 0, vec![], 20),
+        (Left::Killed, 0, 0, vec![(20, 40)], 60),
         (Left::Unknown, 0, 0, vec![], 20),
     ] {
         let (fixture, _) = three_segments();
@@ -216,6 +216,10 @@ fn a_sealed_segment_that_has_lost_its_bytes_is_told_and_has_a_killed_log_checked
         let lost: Vec<_> = lost.into_iter().map(|(from, to)| (Offset(from), Offset(to))).collect();
         assert_eq!((log.end_offset(), recovery.lost), (Offset(end), lost), "{left:?} {recovery_point} {log_start}");
         assert_eq!(recovery.cut.is_some(), end == 20, "what follows a gap that was not flushed is cut off, and told");
+        let recovery_point = log.recovery_point().0;
+        drop(log);
+        let (log, _) = fixture.open_left(Left::Unknown, recovery_point, log_start).unwrap();
+        assert_eq!(log.end_offset(), Offset(end), "after a power cut, too");
     }
 }
 
