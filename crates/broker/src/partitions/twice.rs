@@ -24,12 +24,13 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_base::{Offset, TopicPartition, Uuid};
-use ottla_storage::{Error as StorageError, FolderKind, Left, Log, LogConfig, OpenLog, PartitionFolder, read_file};
+use ottla_storage::{Error as StorageError, FolderKind, Left, Log, LogConfig, OpenLog, PartitionFolder, os, read_file};
 use tracing::{error, info, warn};
 
 use super::Partitions;
@@ -303,13 +304,24 @@ impl Partitions {
                 let detail = format!("{} is offline", path.display());
                 return Again::Unreadable(StorageError::Unusable { path: folder, detail });
             };
+            match is_still_there(home, &folder) {
+                Ok(true) => {}
+                Ok(false) => {
+                    warn!(log = %partition, folder = %folder.display(), "one of two logs of a partition is not there any more");
+                    continue;
+                }
+                Err(error) => return Again::of(home, error),
+            }
             match Log::open(&folder, LogConfig::default(), options.clone()) {
                 Ok((log, _)) => logs.push((home.clone(), log)),
                 Err(error) => return Again::of(home, error),
             }
         }
         let mut logs = logs.into_iter();
-        let mut counts = logs.next().expect("a partition with two logs has one");
+        let Some(mut counts) = logs.next() else {
+            let detail = "none of its logs is there any more".to_owned();
+            return Again::Unreadable(StorageError::Unusable { path: partition.to_string().into(), detail });
+        };
         for other in logs {
             let home = other.0.clone();
             let superfluous = match is_later(&counts.1, &other.1) {
@@ -332,6 +344,26 @@ impl Again {
         }
         home.on_error(&error);
         Self::Unreadable(error)
+    }
+}
+
+/// Whether a log that was found at the start is still in its folder: its owner may have taken it away, or what was looked at before
+/// have its new name already. An empty one would be made in its place, and could count.
+///
+/// # Errors
+/// Its directory, or what the folder is a link to, is not there: nobody knows what became of it.
+fn is_still_there(home: &Directory, folder: &Path) -> ottla_storage::Result<bool> {
+    home.check_there()?;
+    if os::exists(folder).map_err(StorageError::io("look for", folder))? {
+        return Ok(true);
+    }
+    match os::is_link(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(StorageError::io("look for", folder)(error)),
+        Ok(_) => {
+            let detail = "what it is a link to is not there".to_owned();
+            Err(StorageError::Unusable { path: folder.to_owned(), detail })
+        }
     }
 }
 

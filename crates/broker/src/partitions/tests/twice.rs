@@ -358,6 +358,83 @@ fn one_of_two_logs_that_turns_out_to_be_unreadable_when_there_is_room_is_not_out
     }
 }
 
+/// Where the log in a directory begins, as its checkpoint says.
+fn begins(folder: &Path, directory: &str, at: i64) {
+    fs::write(folder.join(directory).join("log-start-offset-checkpoint"), format!("0\n1\nt 0 {at}\n")).unwrap();
+}
+
+#[test]
+fn one_of_two_logs_that_is_taken_away_while_there_is_no_room_is_not_made_anew() {
+    let folder = with(holds(5), moved(3, "a"));
+    begins(folder.path(), "a", 4);
+    take_room(folder.path(), "b");
+    let all = in_directories(folder.path(), &NAMES).unwrap();
+    let (topic, settings) = topic(folder.path());
+    all.host(&topic, &settings, 0).unwrap_err();
+    give_room(folder.path(), "b");
+    fs::rename(folder.path().join("a/t-0"), folder.path().join("taken")).unwrap();
+    all.host(&topic, &settings, 0).unwrap();
+    let partition = all.find("t", 0).unwrap();
+    assert_eq!((partition.home().path(), partition.positions().log_end), (&*folder.path().join("b"), Offset(3)));
+    assert!(!folder.path().join("a/t-0").exists());
+}
+
+#[test]
+fn two_logs_that_are_both_taken_away_while_there_is_no_room_are_not_made_anew() {
+    let folder = with(holds(5), moved(3, "a"));
+    take_room(folder.path(), "b");
+    let all = in_directories(folder.path(), &NAMES).unwrap();
+    let (topic, settings) = topic(folder.path());
+    all.host(&topic, &settings, 0).unwrap_err();
+    for directory in ["a", "b"] {
+        fs::rename(folder.path().join(directory).join("t-0"), folder.path().join(directory).join("taken")).unwrap();
+    }
+    for _ in 0..2 {
+        all.host(&topic, &settings, 0).unwrap_err();
+        assert!(["a", "b"].iter().all(|directory| !folder.path().join(directory).join("t-0").exists()));
+    }
+}
+
+#[test]
+fn two_logs_of_which_one_has_lost_its_volume_while_there_is_no_room_wait_for_both() {
+    for (lost, is_link) in [("a", false), ("a/t-0", true)] {
+        let folder = with(holds(5), moved(3, "a"));
+        begins(folder.path(), "a", 4);
+        let (lost, volume) = (folder.path().join(lost), folder.path().join("volume"));
+        if is_link {
+            fs::rename(&lost, &volume).unwrap();
+            std::os::unix::fs::symlink(&volume, &lost).unwrap();
+        }
+        take_room(folder.path(), "b");
+        let all = in_directories(folder.path(), &NAMES).unwrap();
+        let (topic, settings) = topic(folder.path());
+        all.host(&topic, &settings, 0).unwrap_err();
+        give_room(folder.path(), "b");
+        match is_link {
+            true => fs::rename(&volume, folder.path().join("unmounted")).unwrap(),
+            // What it was mounted on is there still.
+            false => {
+                fs::rename(&lost, &volume).unwrap();
+                fs::create_dir(&lost).unwrap();
+            }
+        }
+        for _ in 0..2 {
+            all.host(&topic, &settings, 0).unwrap_err();
+            assert_eq!(all.find("t", 0).err(), Some(ErrorCode::KafkaStorageError));
+        }
+        drop(all);
+        assert!(folder.path().join("b").join(LOG).exists() && !folder.path().join("a").join(LOG).exists());
+        match is_link {
+            true => fs::rename(folder.path().join("unmounted"), &volume).unwrap(),
+            false => {
+                fs::remove_dir(&lost).unwrap();
+                fs::rename(&volume, &lost).unwrap();
+            }
+        }
+        assert_eq!(served(folder.path()), Some(("a".to_owned(), 5)));
+    }
+}
+
 #[test]
 fn a_topic_that_is_deleted_while_there_is_no_room_for_its_two_logs_takes_both_with_it() {
     let folder = with(holds(3), moved(5, "a"));
