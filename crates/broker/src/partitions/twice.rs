@@ -253,7 +253,7 @@ impl Candidate {
 }
 
 /// What comes of looking again at the logs of a partition.
-enum Again {
+pub(super) enum Again {
     /// This one counts, and the others have the names of what is to be removed.
     Counts(Box<Log>),
     /// There is still no room, or are no files, in this directory.
@@ -317,24 +317,34 @@ impl Partitions {
                 Err(error) => return Again::of(home, error),
             }
         }
-        let mut logs = logs.into_iter();
-        let Some(mut counts) = logs.next() else {
-            let detail = "none of its logs is there any more".to_owned();
-            return Again::Unreadable(StorageError::Unusable { path: partition.to_string().into(), detail });
-        };
-        for other in logs {
-            let home = other.0.clone();
-            let superfluous = match is_later(&counts.1, &other.1) {
-                Ok(true) => std::mem::replace(&mut counts, other),
-                Ok(false) => other,
-                Err(error) => return Again::of(&home, error),
-            };
-            if let Err(again) = remove_beside(&counts.1, superfluous) {
-                return again;
-            }
-        }
-        Again::Counts(Box::new(counts.1))
+        settle_opened(partition, logs)
     }
+}
+
+/// Which of the logs of a partition counts, of those that are open; the others get the names of what is to be removed. Opening them
+/// may have taken minutes: where the directory of the better one is offline by now, the other one may be the last, and stays.
+pub(super) fn settle_opened(partition: &TopicPartition, logs: Vec<(Arc<Directory>, Log)>) -> Again {
+    let mut logs = logs.into_iter();
+    let Some(mut counts) = logs.next() else {
+        let detail = "none of its logs is there any more".to_owned();
+        return Again::Unreadable(StorageError::Unusable { path: partition.to_string().into(), detail });
+    };
+    for other in logs {
+        let home = other.0.clone();
+        let superfluous = match is_later(&counts.1, &other.1) {
+            Ok(true) => std::mem::replace(&mut counts, other),
+            Ok(false) => other,
+            Err(error) => return Again::of(&home, error),
+        };
+        let (home, log) = &counts;
+        if let Err(error) = check_online(home) {
+            return Again::of(home, error);
+        }
+        if let Err(again) = remove_beside(log, superfluous) {
+            return again;
+        }
+    }
+    Again::Counts(Box::new(counts.1))
 }
 
 impl Again {
@@ -365,6 +375,16 @@ fn is_still_there(home: &Directory, folder: &Path) -> ottla_storage::Result<bool
             Err(StorageError::Unusable { path: folder.to_owned(), detail })
         }
     }
+}
+
+/// Whether what lies in a directory is served.
+///
+/// # Errors
+/// It has failed, or is not there any more.
+fn check_online(home: &Directory) -> ottla_storage::Result<()> {
+    let offline = |failure: &str| StorageError::Unusable { path: home.path().to_owned(), detail: failure.to_owned() };
+    home.failure().map_or(Ok(()), |failure| Err(offline(failure)))?;
+    home.check_there()
 }
 
 /// Gives the log that does not count the name of what is to be removed. Where its disk fails, it is left as a start leaves it.

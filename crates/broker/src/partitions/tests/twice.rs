@@ -1,7 +1,10 @@
 //! Starts that find the log of a partition in two directories, of which one, or what lies in it, cannot be read. Whatever is served
 //! meanwhile: once the disk is well again, all records are there.
 
+use rustix::io::Errno;
+
 use super::super::moving::MOVED;
+use super::super::twice::{Again, settle_opened};
 use super::*;
 use crate::controller::metadata_log::Found;
 
@@ -432,6 +435,30 @@ fn two_logs_of_which_one_has_lost_its_volume_while_there_is_no_room_wait_for_bot
             }
         }
         assert_eq!(served(folder.path()), Some(("a".to_owned(), 5)));
+    }
+}
+
+#[test]
+fn of_two_logs_the_other_one_stays_where_the_directory_of_the_better_one_fails_while_they_are_opened() {
+    for (better, other, is_gone) in [("a", "b", false), ("b", "a", false), ("a", "b", true), ("b", "a", true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let all = in_directories(folder.path(), &NAMES).unwrap();
+        let opened = [(better, 5), (other, 3)].map(|(name, records)| {
+            fs::create_dir(folder.path().join(name).join("t-0")).unwrap();
+            let mut log = open_log(&folder.path().join(name), LogConfig::default());
+            for offset in 0..records {
+                log.append_follower(&one_record(BatchBuilder::new().base_offset(Offset(offset))).build().unwrap(), 0)
+                    .unwrap();
+            }
+            (directory(&all, name).clone(), log)
+        });
+        match is_gone {
+            true => fs::rename(folder.path().join(better), folder.path().join("gone")).unwrap(),
+            false => directory(&all, better).on_error(&StorageError::io("read", folder.path())(Errno::IO.into())),
+        }
+        let again = settle_opened(&TopicPartition::new("t", 0), opened.into());
+        assert!(matches!(again, Again::Unreadable(_)) && !directory(&all, better).is_online());
+        assert!(folder.path().join(other).join(LOG).exists(), "it may be the last");
     }
 }
 
