@@ -473,14 +473,19 @@ impl Partitions {
         now_ms: Timestamp,
     ) -> ottla_storage::Result<(Log, Arc<Directory>, bool)> {
         let (name, topic_id) = (making.name(), making.topic.id);
-        if self.settle_again(&name)? {
+        let superfluous = self.settle_again(&name)?;
+        if superfluous.is_some() {
             self.doubt_if_elsewhere(&name, &making.registration);
         }
         self.check_not_doubtful(&name)?;
         if let Some(mut log) = FoundLog::take_up(self, &name) {
             let home = self.home_of(log.log()).expect("it was found in one of the log directories").clone();
             match self.take_up(log.log(), &home, topic_id, config, now_ms) {
-                Ok(true) => return Ok((log.take(), home, false)),
+                Ok(true) => {
+                    // There was no room where they lie.
+                    superfluous.into_iter().flatten().for_each(|folder| self.doom(folder, now_ms));
+                    return Ok((log.take(), home, false));
+                }
                 // It was set aside.
                 Ok(false) => drop(log.take()),
                 Err(error) => {

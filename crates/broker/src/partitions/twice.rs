@@ -254,8 +254,8 @@ impl Candidate {
 
 /// What comes of looking again at the logs of a partition.
 pub(super) enum Again {
-    /// This one counts, and the others have the names of what is to be removed.
-    Counts(Box<Log>),
+    /// This one counts, and the others have these folders, with the names of what is to be removed.
+    Counts(Box<Log>, Vec<PathBuf>),
     /// There is still no room, or are no files, in this directory.
     NotYet(Arc<Directory>, StorageError),
     /// One of them cannot be read.
@@ -264,23 +264,23 @@ pub(super) enum Again {
 
 impl Partitions {
     /// Looks again at the logs of a partition for which there was no room, if it is one: the one that counts is found then. Only
-    /// one who makes logs of its topic does so at a time. Says whether it is.
+    /// one who makes logs of its topic does so at a time. Gives the folders of the others, if it is: they stay until it is served.
     ///
     /// # Errors
     /// There is no room yet; or it is found out now that one of them cannot be read.
-    pub(super) fn settle_again(&self, partition: &TopicPartition) -> ottla_storage::Result<bool> {
+    pub(super) fn settle_again(&self, partition: &TopicPartition) -> ottla_storage::Result<Option<Vec<PathBuf>>> {
         let candidates = match self.doubtful().get(partition) {
             Some(Doubt::NoRoom(candidates)) => candidates.clone(),
-            _ => return Ok(false),
+            _ => return Ok(None),
         };
         match self.look_again(partition, &candidates) {
-            Again::Counts(log) => {
+            Again::Counts(log, superfluous) => {
                 info!(log = %partition, kept = %log.folder().display(), "there was room to find out which of its logs counts");
                 // As ever, it is in one of these at any time.
                 self.found().insert(partition.clone(), *log);
                 self.unopened().remove(partition);
                 self.doubtful().remove(partition);
-                Ok(true)
+                Ok(Some(superfluous))
             }
             Again::NotYet(directory, error) => {
                 directory.on_error(&error);
@@ -329,6 +329,7 @@ pub(super) fn settle_opened(partition: &TopicPartition, logs: Vec<(Arc<Directory
         let detail = "none of its logs is there any more".to_owned();
         return Again::Unreadable(StorageError::Unusable { path: partition.to_string().into(), detail });
     };
+    let mut removed = Vec::new();
     for other in logs {
         let home = other.0.clone();
         let superfluous = match is_later(&counts.1, &other.1) {
@@ -340,11 +341,12 @@ pub(super) fn settle_opened(partition: &TopicPartition, logs: Vec<(Arc<Directory
         if let Err(error) = check_online(home) {
             return Again::of(home, error);
         }
-        if let Err(again) = remove_beside(log, superfluous) {
-            return again;
+        match remove_beside(log, superfluous) {
+            Ok(folder) => removed.extend(folder),
+            Err(again) => return again,
         }
     }
-    Again::Counts(Box::new(counts.1))
+    Again::Counts(Box::new(counts.1), removed)
 }
 
 impl Again {
@@ -387,23 +389,24 @@ fn check_online(home: &Directory) -> ottla_storage::Result<()> {
     home.check_there()
 }
 
-/// Gives the log that does not count the name of what is to be removed. Where its disk fails, it is left as a start leaves it.
-fn remove_beside(counts: &Log, (home, mut log): (Arc<Directory>, Log)) -> std::result::Result<(), Again> {
+/// Gives the log that does not count the name of what is to be removed, and says where it lies then. Where its disk fails, it is left
+/// as a start leaves it.
+fn remove_beside(counts: &Log, (home, mut log): (Arc<Directory>, Log)) -> std::result::Result<Option<PathBuf>, Again> {
     let name = PartitionFolder::name_of(counts.topic_partition(), FolderKind::Deleted, Uuid::random(entropy));
-    let removed = log.folder().to_owned();
-    match log.rename_folder(&home.path().join(name)) {
+    let (removed, to) = (log.folder().to_owned(), home.path().join(name));
+    match log.rename_folder(&to) {
         Ok(()) => {
             warn!(
                 log = %counts.topic_partition(), kept = %counts.folder().display(), removed = %removed.display(),
                 "a move between log directories was interrupted"
             );
             forget_mark(counts.folder());
-            Ok(())
+            Ok(Some(to))
         }
         Err(error) if is_passing(&error) => Err(Again::NotYet(home, error)),
         Err(error) => {
             home.on_error(&error);
-            Ok(())
+            Ok(None)
         }
     }
 }

@@ -299,6 +299,11 @@ fn give_room(folder: &Path, directory: &str) {
     fs::remove_file(folder.join(directory).join("t-0/leader-epoch-checkpoint.tmp")).unwrap();
 }
 
+/// Whether a log that is to be removed is still in a directory.
+fn is_left(directory: &Path) -> bool {
+    fs::read_dir(directory).unwrap().any(|entry| entry.unwrap().file_name().to_str().unwrap().ends_with("-delete"))
+}
+
 #[test]
 fn two_logs_for_which_there_was_no_room_are_settled_when_there_is() {
     let cases = [
@@ -332,6 +337,9 @@ fn two_logs_for_which_there_was_no_room_are_settled_when_there_is() {
             assert_eq!(found, (folder.path().join(home), Offset(end)), "case {case}, {full:?}");
             let other = folder.path().join(if home == "a" { "b" } else { "a" });
             assert!(!other.join("t-0").exists() && !folder.path().join(home).join("t-0").join(MOVED).exists());
+            assert!(is_left(&other));
+            all.purge_doomed(0).unwrap();
+            assert!(!is_left(&other), "what there was no room for takes room until a restart");
             append(&partition, &one_record(BatchBuilder::new())).unwrap();
             drop(partition);
             close(all).unwrap();
@@ -492,7 +500,8 @@ fn what_is_settled_when_there_is_room_is_not_served_beside_a_directory_that_may_
         all.host(&topic, &settings, 0).unwrap_err();
         assert_eq!(all.find("t", 0).err(), Some(ErrorCode::KafkaStorageError));
     }
-    assert!(folder.path().join("b").join(LOG).exists());
+    all.purge_doomed(i64::MAX).unwrap();
+    assert!(folder.path().join("b").join(LOG).exists() && is_left(&folder.path().join("a")), "nobody is served");
 }
 
 fn directory<'a>(all: &'a Partitions, name: &str) -> &'a Arc<Directory> {
