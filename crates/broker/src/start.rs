@@ -409,9 +409,9 @@ fn fence(config: &Config, registration: &Registration) -> Command {
     Command::FenceBroker(FenceBroker { id, epoch, controlled_shutdown: true })
 }
 
-/// What the cluster begins with, if it is new.
+/// What the cluster begins with, if it is new. It still is where a Kafka was killed while it wrote that: its transaction is aborted.
 fn begin_with(image: &Image, config: &Config) -> Result<Bootstrap> {
-    let formatted = match image.feature(METADATA_VERSION) {
+    let formatted = match image.without_transaction().feature(METADATA_VERSION) {
         0 => bootstrap::read(&config.metadata_log_dir)?,
         _ => None,
     };
@@ -465,4 +465,59 @@ fn join_cluster(
         other => return Err(refused(format!("{other:?}"))),
     }
     Ok(Registration::new(register, epoch))
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_base::Offset;
+    use ottla_metadata::controller::feature_records;
+    use ottla_metadata::records::OwnedRecord;
+    use ottla_protocol::internal::metadata::{
+        AbortTransactionRecord, BeginTransactionRecord, EndTransactionRecord, MetadataRecord,
+    };
+
+    use super::*;
+    use crate::config::Written;
+
+    fn config(folder: &Path) -> Config {
+        let folder = folder.display();
+        let text = format!("process.roles=broker,controller\nnode.id=1\nlisteners=PLAINTEXT://:0\nlog.dirs={folder}\n");
+        Config::new(Written::from_text("server.properties", &text).expect("it is well formed")).expect("it is valid").0
+    }
+
+    fn image_of(records: &[OwnedRecord]) -> Image {
+        let mut image = Image::new("c");
+        for (offset, record) in (0..).zip(records) {
+            image.apply(Offset(offset), record).expect("it can be applied");
+        }
+        image
+    }
+
+    #[test]
+    fn a_cluster_begins_as_it_was_formatted_until_what_begins_it_is_there_as_a_whole() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = config(folder.path());
+        let level = |level| feature_records(&[(METADATA_VERSION.to_owned(), level)]);
+        bootstrap::write(&config.metadata_log_dir, &level(25), 1).expect("the folder is ours");
+        let begin =
+            || MetadataRecord::BeginTransaction(BeginTransactionRecord { name: Some("Bootstrap records".into()) });
+        let all = [
+            begin(),
+            level(25).remove(0),
+            MetadataRecord::EndTransaction(EndTransactionRecord {}),
+            begin(),
+            MetadataRecord::AbortTransaction(AbortTransactionRecord { reason: None }),
+        ];
+        let new = |image: &Image| format!("{:?}", begin_with(image, &config).expect("it can be read"));
+        let formatted = Bootstrap::of(level(25), config.min_insync_replicas).expect("it is spoken");
+        for count in 0..=2 {
+            assert_eq!(new(&image_of(&all[..count])), format!("{formatted:?}"), "after {count} records");
+        }
+        // Nobody needs it any more.
+        bootstrap::write(&config.metadata_log_dir, &level(1), 1).expect("the folder is ours");
+        for count in 3..=all.len() {
+            begin_with(&image_of(&all[..count]), &config).expect("it is not read");
+        }
+        begin_with(&image_of(&all[..2]), &config).expect_err("it is read");
+    }
 }

@@ -107,6 +107,11 @@ impl Image {
         self.before_transaction.is_some()
     }
 
+    /// What is there when an open transaction is aborted, as a new controller does first.
+    pub fn without_transaction(&self) -> &Self {
+        self.before_transaction.as_deref().unwrap_or(self)
+    }
+
     /// The finalised level of a feature; 0 where it is off.
     pub fn feature(&self, name: &str) -> i16 {
         self.features.get(name).copied().unwrap_or(0)
