@@ -39,7 +39,7 @@ fn handle(request: &mut Request<'_>) -> Result<Reply, Refused> {
         responder.answer(match place.ask(Command::UnregisterBroker(UnregisterBroker { id })).await {
             Ok(Answer::UnregisterBroker(Ok(()))) => {
                 if id == node.config.node_id
-                    && let Err(error) = node.registration.renew(&place, node.partitions.online_ids()).await
+                    && let Err(error) = node.registration.renew(&place, || node.partitions.online_ids()).await
                 {
                     tracing::error!(%error, "this broker was unregistered and cannot register again: restart it");
                 }

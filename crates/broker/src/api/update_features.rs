@@ -76,7 +76,7 @@ async fn tell_directories(node: &Node, place: &Place) {
     let lacks_them = |broker: &Arc<Broker>| broker.log_dirs.is_empty();
     if image.metadata_version().has_directories()
         && image.broker(node.config.node_id).is_some_and(lacks_them)
-        && let Err(error) = node.registration.renew(place, node.partitions.online_ids()).await
+        && let Err(error) = node.registration.renew(place, || node.partitions.online_ids()).await
     {
         tracing::error!(%error, "this broker cannot register with its log directories: restart it");
     }

@@ -132,6 +132,18 @@ impl Controller {
         Self { way: Arc::new(Way(commands)), waiting, hosts_again: Arc::default(), log_extent }
     }
 
+    /// One that answers so, in a thread of its own until nobody asks any more.
+    #[cfg(test)]
+    pub fn answered_by(mut answer: impl FnMut(&Command) -> Answer + Send + 'static) -> Self {
+        let (commands, asked) = mpsc::channel();
+        std::thread::spawn(move || {
+            while let Ok(Asked::Command(command, answering)) = asked.recv() {
+                answering(Ok(answer(&command)));
+            }
+        });
+        Self::new(commands, Arc::default())
+    }
+
     /// How large the metadata log is.
     pub fn log_extent(&self) -> LogExtent {
         *self.log_extent.lock().expect("nobody panics while holding this lock")
