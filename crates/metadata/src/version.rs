@@ -58,6 +58,8 @@ impl MetadataVersion {
     pub const OLDEST: Self = Self(OLDEST);
     /// 4.4-IV2.
     pub const LATEST: Self = Self(33);
+    /// 4.0-IV1, the first with which there may be eligible leader replicas (KIP-966).
+    pub const WITH_ELIGIBLE_REPLICAS: Self = Self(23);
 
     /// The one with this level; `None` where it is not spoken here.
     pub fn new(level: i16) -> Option<Self> {
@@ -70,7 +72,7 @@ impl MetadataVersion {
     }
 
     /// Its level.
-    pub fn level(self) -> i16 {
+    pub const fn level(self) -> i16 {
         self.0
     }
 
@@ -135,7 +137,12 @@ impl MetadataVersion {
 
     /// Whether there may be eligible leader replicas (4.0-IV1, KIP-966).
     pub fn has_eligible_replicas(self) -> bool {
-        self.0 >= 23
+        self >= Self::WITH_ELIGIBLE_REPLICAS
+    }
+
+    /// Whether new clusters have eligible leader replicas, unless they are formatted without (4.1-IV0).
+    pub fn has_eligible_replicas_by_default(self) -> bool {
+        self.0 >= 26
     }
 
     /// Whether log directories may be cordoned (4.3-IV0, KIP-1066).

@@ -23,8 +23,6 @@ const FEATURES: [Feature; 6] = [
     Feature { name: "share.version", highest: 2, defaults: &[(28, 1), (31, 2)] },
     Feature { name: "streams.version", highest: 1, defaults: &[(29, 1)] },
 ];
-/// The newest release's metadata.version.
-pub const LATEST: &str = "4.4-IV2";
 
 /// The level of a metadata.version, by its name or by that of a release, which stands for its last one.
 pub fn level_of(version: &str) -> Result<i16, String> {
@@ -108,7 +106,7 @@ mod tests {
     #[test]
     fn releases_have_features() {
         check(
-            mapping(LATEST),
+            mapping(MetadataVersion::LATEST.name()),
             &expect![[r#"
             metadata.version=33 (4.4-IV2)
             kraft.version=1
@@ -134,7 +132,7 @@ mod tests {
         check(mapping("4.5"), &expect!["refused: Unknown metadata.version '4.5'. Supported metadata.version a"]);
         check(mapping("9"), &expect!["refused: Unknown metadata.version '9'. Supported metadata.version are"]);
         assert_eq!([level_of("3.3"), level_of("4.4"), level_of("4.5-IV0")], [Ok(7), Ok(33), Ok(34)]);
-        assert_eq!(released(LATEST), Ok(MetadataVersion::LATEST));
+        assert_eq!(released(MetadataVersion::LATEST.name()), Ok(MetadataVersion::LATEST));
         let refused = released("4.5-IV0").unwrap_err();
         assert!(refused.contains(": 3.3-IV3, 3.4-IV0") && refused.ends_with("4.4-IV1, 4.4-IV2"), "{refused}");
     }

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use ottla_base::Uuid;
 use ottla_broker::config::{Config, Written};
+use ottla_metadata::version::MetadataVersion;
 
 use crate::refusal::UNCAUGHT;
 use crate::screen::Screen;
@@ -45,7 +46,7 @@ enum Command {
     #[command(args_override_self = true, infer_long_args = true)]
     VersionMapping {
         /// The release; the newest if it is not given.
-        #[arg(long, short, value_name = "RELEASE", default_value = features::LATEST)]
+        #[arg(long, short, value_name = "RELEASE", default_value = MetadataVersion::LATEST.name())]
         release_version: String,
     },
     /// Show which features others need.

@@ -18,9 +18,6 @@ use crate::image::{ELIGIBLE_LEADER_REPLICAS_VERSION, METADATA_VERSION};
 use crate::records::OwnedRecord;
 use crate::version::MetadataVersion;
 
-/// The metadata.version from which on new clusters have eligible leader replicas: 4.1-IV0.
-const ELIGIBLE_REPLICAS_BY_DEFAULT_FROM: i16 = 26;
-
 /// Asks for the first records. Where a metadata.version is finalised already, they are there.
 #[derive(Clone, Debug)]
 pub struct Bootstrap {
@@ -60,7 +57,7 @@ impl Bootstrap {
     /// group.version, share.version, streams.version, transaction.version.
     pub fn default_levels(metadata_version: MetadataVersion) -> Vec<(String, i16)> {
         let mut levels = vec![(METADATA_VERSION.to_owned(), metadata_version.level())];
-        if metadata_version.level() >= ELIGIBLE_REPLICAS_BY_DEFAULT_FROM {
+        if metadata_version.has_eligible_replicas_by_default() {
             levels.push((ELIGIBLE_LEADER_REPLICAS_VERSION.to_owned(), 1));
         }
         levels

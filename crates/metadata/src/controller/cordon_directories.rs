@@ -8,13 +8,11 @@ use ottla_protocol::internal::metadata::{BrokerRegistrationChangeRecord, Metadat
 
 use super::{Draft, Refusal};
 use crate::image::{Image, METADATA_VERSION};
+use crate::version::MetadataVersion;
 
-/// The first metadata.version that knows of it, of Kafka 4.3.
-const CORDONED_FROM: i16 = 30;
-
-/// Whether directories can be cordoned.
+/// Whether directories can be cordoned: a metadata.version is finalised that knows of it.
 pub fn may_cordon(image: &Image) -> bool {
-    image.feature(METADATA_VERSION) >= CORDONED_FROM
+    MetadataVersion::new(image.feature(METADATA_VERSION)).is_some_and(MetadataVersion::has_cordoned_directories)
 }
 
 /// Asks that these directories of a broker, and no others, get no new replicas.

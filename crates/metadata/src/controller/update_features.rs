@@ -14,8 +14,9 @@ use super::{Draft, Refusal, min_in_sync_replicas};
 use crate::image::{ELIGIBLE_LEADER_REPLICAS_VERSION, FeatureRange, Image, METADATA_VERSION};
 use crate::version::MetadataVersion;
 
-/// The feature that needs a metadata.version, and which: 4.0-IV1.
-pub const NEEDS_METADATA_VERSION: (&str, i16) = (ELIGIBLE_LEADER_REPLICAS_VERSION, 23);
+/// The feature that needs a metadata.version, and which.
+pub const NEEDS_METADATA_VERSION: (&str, i16) =
+    (ELIGIBLE_LEADER_REPLICAS_VERSION, MetadataVersion::WITH_ELIGIBLE_REPLICAS.level());
 
 /// Asks for other levels.
 #[derive(Clone, Debug)]
