@@ -251,9 +251,10 @@ fn entries_of(
     Ok(entries)
 }
 
-/// A checkpoint that is damaged costs time, not data: the logs are checked from their beginning.
+/// A checkpoint that is damaged costs time, not data: the logs are checked from their beginning. One for which the process has no
+/// file left says nothing of itself.
 pub fn read(path: &Path) -> ottla_storage::Result<BTreeMap<TopicPartition, Offset>> {
-    checkpoint::read_offsets(path).or_else(|error| match error.is_of_disk() {
+    checkpoint::read_offsets(path).or_else(|error| match error.is_of_disk() || error.lacks_files() {
         true => Err(error),
         false => {
             warn!(%error, "taken as empty");
