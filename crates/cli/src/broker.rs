@@ -62,7 +62,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn log_to_stderr() {
     let directives = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|text| EnvFilter::try_new(text).is_ok());
     let directives = directives.unwrap_or_else(|| "info".to_owned());
-    let subscriber = tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false);
+    // What cannot be written, as on a full disk, is lost: telling of that on the same stderr would end the thread that logs.
+    let subscriber =
+        tracing_subscriber::fmt().with_writer(std::io::stderr).log_internal_errors(false).with_target(false);
     let subscriber = subscriber.with_ansi(std::io::stderr().is_terminal());
     let subscriber = subscriber.with_env_filter(EnvFilter::new(&directives)).with_filter_reloading();
     let filter = subscriber.reload_handle();

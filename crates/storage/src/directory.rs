@@ -211,8 +211,16 @@ impl LogDirectory {
     /// The same, of a directory that is not held: it may change at any time.
     pub fn partitions_in(path: &Path) -> Result<Vec<PartitionFolder>> {
         let entries = os::list(path).map_err(Error::io("list", path))?;
-        let folders = entries.into_iter().filter(|entry| entry.is_folder);
-        Ok(folders.filter_map(|entry| PartitionFolder::parse(entry.name)).collect())
+        let mut folders = Vec::new();
+        for entry in entries {
+            let (is_folder, Some(folder)) = (entry.is_folder, PartitionFolder::parse(entry.name)) else { continue };
+            if is_folder {
+                folders.push(folder);
+            } else if folder.kind == FolderKind::Current {
+                check_not_dangling(&path.join(&folder.name))?;
+            }
+        }
+        Ok(folders)
     }
 }
 
@@ -254,6 +262,13 @@ impl FolderKind {
             Self::Stray => "-stray",
         }
     }
+}
+
+/// A partition whose folder is a link to what is not there is not a new one: its volume is not mounted.
+fn check_not_dangling(path: &Path) -> Result<()> {
+    let is_dangling = || Ok(os::is_link(path)? && !os::exists(path)?);
+    let gone = || Error::io("find where the link leads", path)(rustix::io::Errno::NOENT.into());
+    if is_dangling().map_err(Error::io("look at", path))? { Err(gone()) } else { Ok(()) }
 }
 
 /// The disk has failed under a log directory: the page cache may no longer hold what was written there.
@@ -450,6 +465,9 @@ mod tests {
         link(&folder.path().join("nowhere"), "t-1");
         std::fs::write(folder.path().join("file"), "").unwrap();
         link(&folder.path().join("file"), "t-2");
+        let error = LogDirectory::partitions_in(&data).unwrap_err();
+        assert!(error.is_of_disk() && error.to_string().contains("data/t-1"), "{error}");
+        remove_log_folder(&data.join("t-1")).unwrap();
         let found = || LogDirectory::partitions_in(&data).unwrap().into_iter().map(|found| found.name);
         assert_eq!(found().collect::<Vec<_>>(), ["t-0"]);
 
@@ -464,7 +482,6 @@ mod tests {
         let left: Vec<String> = os::list(&elsewhere).unwrap().into_iter().map(|entry| entry.name).collect();
         assert_eq!(left, ["photographs", "will.txt"]);
         assert_eq!(remove_log_folder(&doomed).unwrap_err().kind(), ErrorKind::NotFound);
-        remove_log_folder(&data.join("t-1")).unwrap();
     }
 
     #[test]

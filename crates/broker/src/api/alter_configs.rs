@@ -7,7 +7,7 @@
 //! they are.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use ottla_metadata::controller::{
     AlterConfigs, AlteredResource, Answer, Command, ConfigEdit, ConfigOperation, Refusal, ResourceAlteration,
@@ -123,9 +123,8 @@ fn alter(
     let mut taken = Vec::with_capacity(resources.len());
     let mut outcomes = Vec::new();
     let repeated = repeated(&resources);
-    for resource in resources {
-        let key = (resource.resource_type, resource.name.as_str());
-        let checked = match repeated.iter().any(|(resource_type, name)| (*resource_type, name.as_str()) == key) {
+    for (resource, is_repeated) in resources.into_iter().zip(repeated) {
+        let checked = match is_repeated {
             true => Err(Refusal::new(ErrorCode::InvalidRequest, "Each resource must appear at most once.")),
             false => check(request, &resource),
         };
@@ -167,11 +166,11 @@ fn alter(
 }
 
 /// The resources that are named more than once.
-fn repeated(resources: &[ResourceAlteration]) -> BTreeSet<(i8, String)> {
-    let mut seen = BTreeSet::new();
-    let keys = resources.iter().map(|resource| (resource.resource_type, resource.name.as_str()));
-    let repeated = keys.filter(|key| !seen.insert(*key));
-    repeated.map(|(resource_type, name)| (resource_type, name.to_owned())).collect()
+fn repeated(resources: &[ResourceAlteration]) -> Vec<bool> {
+    let key = |resource: &ResourceAlteration| (resource.resource_type, resource.name.clone());
+    let mut counts = BTreeMap::<_, usize>::new();
+    resources.iter().for_each(|resource| *counts.entry(key(resource)).or_default() += 1);
+    resources.iter().map(|resource| counts[&key(resource)] > 1).collect()
 }
 
 /// Kafka's controller fails over an operation that does not exist, and with it all that it is asked for at once.

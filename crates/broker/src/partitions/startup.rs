@@ -366,6 +366,9 @@ fn list<'a>(
                     continue;
                 }
             }
+            // What is known of this directory says nothing of another volume that a link leads to.
+            let is_elsewhere = || os::is_link(&directory.path().join(&folder.name)).unwrap_or(true);
+            let left = if left == Left::Killed && is_elsewhere() { Left::Unknown } else { left };
             let partition = folder.partition;
             let options = OpenLog {
                 topic_partition: partition.clone(),
