@@ -16,6 +16,9 @@ use ottla_storage::LogSlice;
 use super::transport::{Taken, Transport};
 use crate::metrics::Trip;
 
+/// Answers that are sent together have no more bytes than this.
+const TOGETHER_BYTES: usize = 16 * 1024;
+
 /// An encoded answer, its size prefix included.
 #[derive(Debug)]
 pub struct Answer {
@@ -63,6 +66,21 @@ impl Answer {
             + self.encoded.regions.capacity() * size_of::<Splice>()
             + self.slices.capacity() * size_of::<LogSlice>()
             + self.in_pieces.as_ref().map_or(0, |(pieces, _)| pieces.memory_bytes())
+    }
+
+    /// Whether `next` can be sent together with this one: short ones without anything else can.
+    pub fn takes_along(&self, next: &Answer) -> bool {
+        self.is_plain() && next.is_plain() && self.encoded.buffer.len() + next.encoded.buffer.len() <= TOGETHER_BYTES
+    }
+
+    /// Lets `next` follow right behind this one, and gives back the way of its request.
+    pub fn take_along(&mut self, next: &Answer) -> Option<Trip> {
+        self.encoded.buffer.extend_from_slice(&next.encoded.buffer);
+        next.trip
+    }
+
+    fn is_plain(&self) -> bool {
+        self.slices.is_empty() && self.in_pieces.is_none() && self.throttle.is_zero()
     }
 
     /// The bytes that are not in files.

@@ -13,11 +13,14 @@ use std::task::{Context, Poll};
 
 use super::answer::Answer;
 use crate::dispatch::{Parked, Refused};
+use crate::metrics::Trip;
 
 /// So many requests of one connection are answered or parked before the first answer has left.
 const ANSWERS_MAX: usize = 64;
 /// And so many bytes are taken by them.
 const HEAVY_BYTES: usize = 64 * 1024;
+/// So many answers are held back for those of requests that are there already.
+const TOGETHER_MAX: usize = 16;
 
 /// Answers, and requests that wait for theirs.
 #[derive(Default)]
@@ -46,6 +49,11 @@ impl AnswerQueue {
     /// Whether what is queued should not wait much longer for what is before it.
     pub fn is_heavy(&self) -> bool {
         self.memory_bytes > HEAVY_BYTES
+    }
+
+    /// Whether what is queued may still be held back, to be sent together with what becomes ready now.
+    pub fn may_wait(&self) -> bool {
+        self.parked == 0 && self.queued.len() < TOGETHER_MAX
     }
 
     /// Whether the first answer can be taken.
@@ -105,11 +113,22 @@ impl AnswerQueue {
         self.parked < before
     }
 
-    /// Takes the first answer.
+    /// Takes the first answer, together with those behind it that are ready and can be sent with it. The ways of their requests
+    /// are added to `further`.
     ///
     /// # Panics
     /// Where it is not ready.
-    pub fn pop(&mut self) -> Result<Answer, Refused> {
+    pub fn pop(&mut self, further: &mut Vec<Trip>) -> Result<Answer, Refused> {
+        let mut answer = self.pop_one()?;
+        while let Some(Queued::Ready(Ok(next))) = self.queued.front()
+            && answer.takes_along(next)
+        {
+            further.extend(answer.take_along(&self.pop_one()?));
+        }
+        Ok(answer)
+    }
+
+    fn pop_one(&mut self) -> Result<Answer, Refused> {
         let Some(Queued::Ready(answer)) = self.queued.pop_front() else {
             unreachable!("the first answer was just seen to be ready");
         };
@@ -132,9 +151,10 @@ mod tests {
 
     use super::*;
 
-    fn answer(bytes: usize) -> Answer {
+    /// Of so many bytes, each of them `byte`.
+    fn encoded(byte: u8, bytes: usize) -> Answer {
         let mut writer = Writer::new();
-        writer.buffer.reserve_exact(bytes);
+        writer.buffer.resize(bytes, byte);
         Answer::new(writer, Vec::new())
     }
 
@@ -147,7 +167,7 @@ mod tests {
         let behind = async move {
             asked.send(()).expect("the test listens");
             decided.await.expect("the test decides");
-            Ok(answer(3000))
+            Ok(encoded(0, 3000))
         };
         queue.push_parked(Box::pin(behind), 100_000);
         assert!(queue.is_heavy() && queue.is_full());
@@ -166,15 +186,49 @@ mod tests {
         let mut queue = AnswerQueue::default();
         let (first, is_first) = oneshot::channel();
         queue.push_parked(Box::pin(async move { Ok(is_first.await.expect("it is sent")) }), 10);
-        queue.push_parked(Box::pin(async { Ok(answer(2000)) }), 10);
-        queue.push_ready(answer(3000));
+        queue.push_parked(Box::pin(async { Ok(encoded(2, 16 << 10)) }), 10);
+        queue.push_ready(encoded(3, 30));
         queue.progressed().await;
         assert!(!queue.is_first_ready());
-        first.send(answer(1000)).expect("it waits");
-        for bytes in [1000, 2000, 3000] {
+        first.send(encoded(1, 10)).expect("it waits");
+        for (byte, bytes) in [(1, 10), (2, 16 << 10), (3, 30)] {
             queue.progressed().await;
-            assert_eq!(queue.pop().expect("it is no refusal").memory_bytes(), bytes);
+            assert_eq!(queue.pop(&mut Vec::new()).expect("it is no refusal").encoded(), vec![byte; bytes]);
         }
         assert_eq!((queue.memory_bytes(), queue.is_empty()), (0, true));
+    }
+
+    #[tokio::test]
+    async fn short_answers_that_are_ready_leave_together() {
+        let mut queue = AnswerQueue::default();
+        let mut throttled = encoded(4, 10);
+        throttled.throttle = Duration::from_secs(1);
+        for answer in [encoded(1, 10), encoded(2, 20), encoded(3, 16 << 10), throttled, encoded(5, 10)] {
+            queue.push_ready(answer);
+        }
+        queue.push_parked(Box::pin(pending()), 0);
+        queue.push_ready(encoded(6, 10));
+        let together = [vec![1; 10], vec![2; 20]].concat();
+        // One that is long, one after which the client is held back, and one with a request before it that waits.
+        for expected in [together, vec![3; 16 << 10], vec![4; 10], vec![5; 10]] {
+            assert!(queue.is_first_ready());
+            let answer = queue.pop(&mut Vec::new()).expect("it is no refusal");
+            assert_eq!(answer.encoded(), expected);
+        }
+        assert!(!queue.is_first_ready() && !queue.is_empty());
+        assert_eq!(queue.memory_bytes(), encoded(6, 10).memory_bytes());
+    }
+
+    #[tokio::test]
+    async fn answers_are_held_back_for_few_others_and_behind_none_that_waits() {
+        let mut queue = AnswerQueue::default();
+        for _ in 0..TOGETHER_MAX {
+            assert!(queue.may_wait());
+            queue.push_ready(encoded(1, 10));
+        }
+        assert!(!queue.may_wait());
+        let mut queue = AnswerQueue::default();
+        queue.push_parked(Box::pin(pending()), 0);
+        assert!(!queue.may_wait());
     }
 }

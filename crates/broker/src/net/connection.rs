@@ -6,6 +6,8 @@
 //!                      \--> not yet: once more from the start, when it has the turn of the large requests
 //! ```
 //!
+//! Answers to Produce requests that have come together leave together: one system call, and the client is woken once.
+//!
 //! What is ready and cannot leave, and what parked requests take, is counted
 //! ([`AnswerMemory`](super::answer_memory::AnswerMemory)): behind a long poll it makes that poll end early; where the client
 //! does not read, it may cost the connection.
@@ -35,6 +37,7 @@ use super::long_turns::{LongTurn, LongTurns, Pace};
 use super::slow_sending::SlowSending;
 use super::transport::Transport;
 use crate::dispatch::{self, Refused, Reply};
+use crate::metrics::Trip;
 use crate::node::Node;
 use crate::request::Client;
 
@@ -69,6 +72,8 @@ struct Connection {
     client: Client,
     frames: FrameReader,
     queue: AnswerQueue,
+    /// The ways of the requests whose answers leave with that of another one.
+    further: Vec<Trip>,
     held: Held,
     stopping: watch::Receiver<bool>,
     max_idle: Duration,
@@ -97,6 +102,7 @@ pub async fn serve(
         client,
         frames,
         queue,
+        further: Vec::new(),
         held,
         stopping,
         max_idle,
@@ -142,10 +148,11 @@ impl Connection {
                 self.client.hurry.store(false, Ordering::Relaxed);
             }
             let may_read = !self.queue.is_full() && !self.client.hurry.load(Ordering::Relaxed);
+            let holds_back = may_read && self.holds_back();
             let step = tokio::select! {
                 biased;
                 _ = &mut stop => return self.drain().await,
-                () = self.queue.progressed() => Ok(Step::Send),
+                () = self.queue.progressed(), if !holds_back => Ok(Step::Send),
                 () = self.held.evicted() => Ok(Step::Hurry),
                 next = next(&self.node, &mut self.frames, &self.transport, &self.pace, self.waits_since), if may_read => next,
                 () = check_time(), if !may_read => Ok(Step::Check),
@@ -177,8 +184,11 @@ impl Connection {
     /// Handles the frame of `size` bytes that has come, with the turn that it has waited for.
     async fn handle(&mut self, size: usize, Turns { large: mut turn, long }: Turns) -> Result<(), Ended> {
         if !self.held.memory().is_settled() {
-            // Nobody waits with a turn in hand.
+            // Nobody waits with a turn in hand, or with answers that may leave.
             drop((turn, long));
+            if self.queue.is_first_ready() {
+                return Ok(());
+            }
             return settled(&self.held, &self.client.hurry).await.then_some(()).ok_or(Ended::Evicted);
         }
         let now = Instant::now();
@@ -205,7 +215,7 @@ impl Connection {
         }
         self.frames.consume(size);
         match reply {
-            Ok(Reply::Ready(answer)) if self.queue.is_empty() => self.send(answer).await?,
+            Ok(Reply::Ready(answer)) if self.queue.is_empty() && !self.holds_back() => self.send(answer).await?,
             Ok(Reply::Ready(answer)) => {
                 self.queue.push_ready(answer);
                 self.account();
@@ -240,6 +250,15 @@ impl Connection {
         }
     }
 
+    /// Whether the answers that are ready wait for that to the next request, which is there and will not take long.
+    fn holds_back(&self) -> bool {
+        self.waits_since.is_none()
+            && self.queue.may_wait()
+            && !self.pace.took_long()
+            && self.frames.has_produce()
+            && self.held.memory().is_settled()
+    }
+
     /// Counts what is queued; where that is much, the requests before it are not to wait any longer.
     fn account(&self) {
         let bytes = self.queue.memory_bytes();
@@ -251,7 +270,7 @@ impl Connection {
     /// Sends the first answer if it is ready.
     async fn send_ready(&mut self) -> Result<(), Ended> {
         if self.queue.is_first_ready() {
-            let answer = self.queue.pop().map_err(Ended::Refused)?;
+            let answer = self.queue.pop(&mut self.further).map_err(Ended::Refused)?;
             self.send(answer).await?;
             // The request may have waited for long, and the client for its answer.
             self.frames.client_is_active();
@@ -284,9 +303,8 @@ impl Connection {
                 }
             }
         }
-        if let Some(trip) = &answer.trip {
-            self.node.metrics.left(trip, begun, Instant::now());
-        }
+        let gone = Instant::now();
+        self.further.drain(..).chain(answer.trip).for_each(|trip| self.node.metrics.left(&trip, begun, gone));
         // It may have been counted before it left, too, as large ones are.
         self.held.set(self.queue.memory_bytes());
         if !answer.throttle.is_zero() {

@@ -30,8 +30,9 @@ const SIZE_BYTES: usize = 4;
 const KEY_BYTES: usize = 2;
 /// A first buffer, that the budget does not count.
 const FREE_BYTES: usize = 4 * 1024;
-/// A frame of which less than this is missing is read together with what follows it.
-const READ_AHEAD_BYTES: usize = 8 * 1024;
+/// A frame of which less than this is missing is read together with what follows it: producers send several ahead. Where more
+/// comes than the first buffer takes, there is as much room, unless memory is scarce.
+const READ_AHEAD_BYTES: usize = 64 * 1024;
 /// The smallest step a buffer grows by once it is larger than the first one.
 const STEP_BYTES: usize = 64 * 1024;
 /// A buffer that has to grow beyond this is made as long as the frame ...
@@ -95,6 +96,8 @@ pub struct FrameReader {
     checked_bytes: usize,
     is_excused: bool,
     waits_for_memory: bool,
+    /// The last read filled the buffer: there is more.
+    comes_in_bulk: bool,
     check: Pin<Box<Sleep>>,
     /// Since when the whole frame is there.
     whole_since: Option<std::time::Instant>,
@@ -114,6 +117,7 @@ impl FrameReader {
             checked_bytes: 0,
             is_excused: false,
             waits_for_memory: false,
+            comes_in_bulk: false,
             check: Box::pin(tokio::time::sleep_until(now + max_idle.min(CHECK_EVERY))),
             whole_since: None,
         }
@@ -145,7 +149,10 @@ impl FrameReader {
             match transport.try_read(&mut (&mut self.buffer).limit(want)).map_err(ReadError::Io)? {
                 Some(0) if buffered == 0 => return Ok(None),
                 Some(0) => return Err(ReadError::Truncated),
-                Some(_) => self.last_active = Instant::now(),
+                Some(count) => {
+                    self.last_active = Instant::now();
+                    self.comes_in_bulk = count == want;
+                }
                 None => self.wait_readable(transport).await?,
             }
         }
@@ -154,6 +161,12 @@ impl FrameReader {
     /// The frame that [`next`](Self::next) found, of `size` bytes.
     pub fn frame(&self, size: usize) -> &[u8] {
         &self.buffer[self.start + SIZE_BYTES..self.start + SIZE_BYTES + size]
+    }
+
+    /// Whether the next request is there already, and a Produce.
+    pub fn has_produce(&self) -> bool {
+        let size = self.announced().ok().flatten().filter(|&size| self.buffer.len() - self.start >= SIZE_BYTES + size);
+        size.is_some_and(|size| self.frame(size).first_chunk() == Some(&ApiKey::Produce.code().to_be_bytes()))
     }
 
     /// Since when that frame is found, however often it was looked for since.
@@ -224,14 +237,16 @@ impl FrameReader {
         self.paid_bytes().saturating_sub(self.buffer.len())
     }
 
-    /// Makes room for at least one byte: by moving the started frame to the front, else by growing.
+    /// Makes room for at least one byte: by moving the started frame to the front, or by growing.
     async fn make_room(&mut self, buffered: usize, missing: usize) {
-        if self.room() > 0 {
-            return;
-        }
-        if self.start > 0 {
+        if self.start > 0 && (missing == 0 || self.room() < missing.min(READ_AHEAD_BYTES)) {
             self.buffer.drain(..self.start);
             self.start = 0;
+        }
+        if self.comes_in_bulk && self.buffer.capacity() < READ_AHEAD_BYTES {
+            self.try_read_ahead();
+        }
+        if self.room() > 0 {
             return;
         }
         if self.buffer.capacity() == 0 {
@@ -258,8 +273,19 @@ impl FrameReader {
         self.buffer.reserve_exact(capacity - self.buffer.len());
     }
 
+    /// Lets several frames be read at once, while nobody else needs the memory.
+    fn try_read_ahead(&mut self) {
+        if self.start == 0
+            && self.share.memory().is_plentiful()
+            && self.share.try_grow_to(READ_AHEAD_BYTES - FREE_BYTES)
+        {
+            self.buffer.reserve_exact(READ_AHEAD_BYTES - self.buffer.len());
+        }
+    }
+
     fn release(&mut self) {
         self.buffer = Vec::new();
+        self.comes_in_bulk = false;
         self.share.shrink_to(0);
     }
 
@@ -341,6 +367,72 @@ mod tests {
         }
         writer.await.expect("it does not panic");
         assert!(matches!(reader.next(&transport).await, Ok(None)));
+    }
+
+    fn produce_frame(size: usize) -> Vec<u8> {
+        let mut frame = (size as i32).to_be_bytes().to_vec();
+        frame.extend(ApiKey::Produce.code().to_be_bytes());
+        frame.resize(SIZE_BYTES + size, 7);
+        frame
+    }
+
+    #[tokio::test]
+    async fn requests_that_are_sent_ahead_are_read_at_once() {
+        const SIZE: usize = 4_000;
+        let (transport, mut client) = pair().await;
+        let all: Vec<u8> = std::iter::repeat_n(produce_frame(SIZE), 20).flatten().collect();
+        client.write_all(&all).await.expect("it is open");
+        have_come(&transport, 60_000).await;
+        let mut reader = reader(1 << 20);
+        let mut reads = 0;
+        for left in (0..20).rev() {
+            let before = reader.buffer.len() - reader.start;
+            assert!(matches!(reader.next(&transport).await, Ok(Some(SIZE))));
+            reads += usize::from(reader.buffer.len() - reader.start != before);
+            reader.consume(SIZE);
+            assert!(left > 0 || !reader.has_produce(), "nothing is left");
+        }
+        // The first takes what the first buffer takes, the second one fills the rest.
+        assert!((3..=5).contains(&reads), "{reads}");
+        assert_eq!(reader.buffer.capacity(), READ_AHEAD_BYTES);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_read_ahead_where_memory_is_scarce() {
+        const SIZE: usize = 10_000;
+        let (transport, mut client) = pair().await;
+        let memory = FrameMemory::new(1 << 20);
+        let _others = memory.try_share(600 << 10).expect("there is room");
+        let all: Vec<u8> = std::iter::repeat_n(produce_frame(SIZE), 6).flatten().collect();
+        client.write_all(&all).await.expect("it is open");
+        have_come(&transport, all.len()).await;
+        let mut reader = FrameReader::new(memory.share(), 1 << 20, Duration::from_secs(600));
+        for _ in 0..6 {
+            assert!(matches!(reader.next(&transport).await, Ok(Some(SIZE))));
+            assert!(reader.buffer.capacity() <= SIZE_BYTES + SIZE, "{}", reader.buffer.capacity());
+            reader.consume(SIZE);
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_whole_produce_is_known_to_be_next() {
+        let whole = produce_frame(100);
+        let mut fetch = whole.clone();
+        fetch[SIZE_BYTES..SIZE_BYTES + KEY_BYTES].copy_from_slice(&ApiKey::Fetch.code().to_be_bytes());
+        let negative = [&[0xff; 4][..], &whole[4..]].concat();
+        // A frame of one byte, and one that begins as a Produce.
+        let short = [&[0, 0, 0, 1, 0][..], &whole].concat();
+        let long = produce_frame((1 << 20) + 1);
+        let wrong: [&[u8]; 8] = [&[], &whole[..3], &whole[..4], &whole[..103], &fetch, &negative, &short, &long];
+        let has_produce = |bytes: &[u8]| {
+            let mut reader = reader(1 << 20);
+            reader.buffer = bytes.to_vec();
+            reader.has_produce()
+        };
+        assert!(has_produce(&whole));
+        for bytes in wrong {
+            assert!(!has_produce(bytes), "{:?}", bytes.first_chunk::<6>());
+        }
     }
 
     #[tokio::test]

@@ -30,6 +30,7 @@ use ottla_protocol::messages::list_partition_reassignments_response::ListPartiti
 use ottla_protocol::messages::metadata_request::{MetadataRequest, Topic as AskedTopic};
 use ottla_protocol::messages::metadata_response::MetadataResponse;
 use ottla_protocol::messages::produce_request::{PartitionData, ProduceRequest, TopicData};
+use ottla_protocol::messages::produce_response::ProduceResponse;
 use ottla_protocol::messages::update_features_request::UpdateFeaturesRequest;
 use ottla_protocol::messages::update_features_response::UpdateFeaturesResponse;
 use ottla_protocol::records::BatchBuilder;
@@ -50,14 +51,8 @@ impl Client {
         Self(stream)
     }
 
-    fn send<'m, M: Message<'m>>(&mut self, (key, api_version): (ApiKey, i16), correlation_id: i32, message: &M) {
-        let mut writer = Writer::default();
-        let header = RequestHeader { api_key: key.code(), api_version, correlation_id, client_id: None };
-        header.encode(&mut writer);
-        message.encode(&mut writer, api_version);
-        let bytes = writer.into_bytes();
-        self.0.write_all(&(bytes.len() as i32).to_be_bytes()).unwrap();
-        self.0.write_all(&bytes).unwrap();
+    fn send<'m, M: Message<'m>>(&mut self, api: (ApiKey, i16), correlation_id: i32, message: &M) {
+        self.0.write_all(&framed(api, correlation_id, message)).unwrap();
     }
 
     /// Which request is answered next.
@@ -72,6 +67,15 @@ impl Client {
         self.0.read_exact(&mut frame).unwrap();
         frame
     }
+}
+
+fn framed<'m, M: Message<'m>>((key, api_version): (ApiKey, i16), correlation_id: i32, message: &M) -> Vec<u8> {
+    let mut writer = Writer::default();
+    let header = RequestHeader { api_key: key.code(), api_version, correlation_id, client_id: None };
+    header.encode(&mut writer);
+    message.encode(&mut writer, api_version);
+    let bytes = writer.into_bytes();
+    [&(bytes.len() as i32).to_be_bytes()[..], &bytes].concat()
 }
 
 async fn start(folder: &Path) -> Broker {
@@ -97,6 +101,62 @@ fn long_poll(topic: &str, max_wait_ms: i32) -> FetchRequest<'_> {
     let partition = Partition { partition_max_bytes: 1, ..Default::default() };
     let topics = vec![Topic { topic: topic.into(), partitions: vec![partition], ..Default::default() }];
     FetchRequest { session_epoch: -1, topics, max_wait_ms, min_bytes: 1, max_bytes: 1, ..Default::default() }
+}
+
+/// Answers to Produce requests that come together leave together: none of them later than what is behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_come_at_once_are_all_answered_in_their_order() {
+    const PRODUCES: i32 = 40;
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start(folder.path()).await;
+    let mut client = Client::new(&broker);
+    let topics = vec![new_topic("t")];
+    client.send(
+        (ApiKey::CreateTopics, 5),
+        0,
+        &CreateTopicsRequest { topics, timeout_ms: 60_000, ..Default::default() },
+    );
+    assert_eq!(client.answered(), 0);
+    let batch = BatchBuilder::new().push(1, None, Some(&[7; 3000]), &[]).build().unwrap();
+    let produce = |acks, number| {
+        let partition_data = vec![PartitionData { index: 0, records: Records::Bytes(&batch) }];
+        let topic_data = vec![TopicData { name: "t".into(), topic_id: Uuid::ZERO, partition_data }];
+        let request = ProduceRequest { transactional_id: None, acks, timeout_ms: 10_000, topic_data };
+        framed((ApiKey::Produce, 9), number, &request)
+    };
+    let other = |number| framed((ApiKey::ApiVersions, 0), number, &ApiVersionsRequest::default());
+    let mut sent: Vec<u8> = (1..=PRODUCES).flat_map(|number| produce(-1, number)).collect();
+    sent.extend(other(41));
+    sent.extend([produce(1, 42), produce(0, 99), produce(1, 43)].concat());
+    let last = produce(-1, 44);
+    let (half, rest) = last.split_at(last.len() / 2);
+    sent.extend(half);
+    client.0.write_all(&sent).unwrap();
+    for number in 1..=43_i32 {
+        let answer = client.answer();
+        assert_eq!(answer.first_chunk(), Some(&number.to_be_bytes()));
+        if number != 41 {
+            let answer = ProduceResponse::decode(&mut Reader::new(&answer[5..]), 9).unwrap();
+            let placed = &answer.responses[0].partition_responses[0];
+            // One of them wanted no answer, and the other was no batch.
+            let offset = i64::from(number) - 1 - i64::from(number > 41) + i64::from(number > 42);
+            assert_eq!((placed.error_code, placed.base_offset), (0, offset), "{number}");
+        }
+    }
+    client.0.write_all(rest).unwrap();
+    assert_eq!(client.answered(), 44);
+    // Behind them comes what closes the connection: they are answered nevertheless.
+    let mut unknown = produce(1, 9);
+    unknown[6..8].copy_from_slice(&99_i16.to_be_bytes());
+    for refused in [(-1_i32).to_be_bytes().to_vec(), unknown] {
+        let mut client = Client::new(&broker);
+        let sent = [produce(1, 1), produce(-1, 2), produce(1, 3), refused].concat();
+        client.0.write_all(&sent).unwrap();
+        assert_eq!([client.answered(), client.answered(), client.answered()], [1, 2, 3]);
+        assert_eq!(client.0.read(&mut [0]).unwrap(), 0, "it is closed");
+    }
+    drop(client);
+    broker.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
