@@ -68,19 +68,24 @@ impl Answer {
             + self.in_pieces.as_ref().map_or(0, |(pieces, _)| pieces.memory_bytes())
     }
 
-    /// Whether `next` can be sent together with this one: short ones without anything else can.
+    /// Whether it is one of those that can be sent together: short, and without anything else.
+    pub fn is_short(&self) -> bool {
+        self.slices.is_empty()
+            && self.in_pieces.is_none()
+            && self.throttle.is_zero()
+            && self.encoded.buffer.len() <= TOGETHER_BYTES
+    }
+
+    /// Whether `next` can be sent together with this one.
     pub fn takes_along(&self, next: &Answer) -> bool {
-        self.is_plain() && next.is_plain() && self.encoded.buffer.len() + next.encoded.buffer.len() <= TOGETHER_BYTES
+        let bytes = self.encoded.buffer.len() + next.encoded.buffer.len();
+        self.is_short() && next.is_short() && bytes <= TOGETHER_BYTES
     }
 
     /// Lets `next` follow right behind this one, and gives back the way of its request.
     pub fn take_along(&mut self, next: &Answer) -> Option<Trip> {
         self.encoded.buffer.extend_from_slice(&next.encoded.buffer);
         next.trip
-    }
-
-    fn is_plain(&self) -> bool {
-        self.slices.is_empty() && self.in_pieces.is_none() && self.throttle.is_zero()
     }
 
     /// The bytes that are not in files.

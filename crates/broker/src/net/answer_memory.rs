@@ -1,7 +1,7 @@
 //! The memory of answers that their clients do not take, over all connections together.
 //!
 //! ```text
-//!   answer --fits the socket--> gone, never counted
+//!   answer --fits the socket--> gone, not counted unless it waited for others
 //!          \-> the rest waits here --budget spent--> whoever has taken nothing for longest is disconnected
 //! ```
 //!

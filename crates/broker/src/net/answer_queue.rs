@@ -22,6 +22,9 @@ const HEAVY_BYTES: usize = 64 * 1024;
 /// So many answers are held back for those of requests that are there already.
 const TOGETHER_MAX: usize = 16;
 
+/// An empty queue keeps memory for so many.
+const KEPT: usize = 4;
+
 /// Answers, and requests that wait for theirs.
 #[derive(Default)]
 pub struct AnswerQueue {
@@ -125,6 +128,9 @@ impl AnswerQueue {
         {
             further.extend(answer.take_along(&self.pop_one()?));
         }
+        if self.is_empty() {
+            self.queued.shrink_to(KEPT);
+        }
         Ok(answer)
     }
 
@@ -144,7 +150,7 @@ fn memory_bytes_of(answer: &Result<Answer, Refused>) -> usize {
 #[cfg(test)]
 mod tests {
     use std::future::pending;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use ottla_protocol::Writer;
     use tokio::sync::oneshot;
@@ -155,7 +161,9 @@ mod tests {
     fn encoded(byte: u8, bytes: usize) -> Answer {
         let mut writer = Writer::new();
         writer.buffer.resize(bytes, byte);
-        Answer::new(writer, Vec::new())
+        let mut answer = Answer::new(writer, Vec::new());
+        answer.trip = Some(Trip::begin(0, bytes, Instant::now()).handled());
+        answer
     }
 
     #[tokio::test(start_paused = true)]
@@ -210,10 +218,12 @@ mod tests {
         queue.push_ready(encoded(6, 10));
         let together = [vec![1; 10], vec![2; 20]].concat();
         // One that is long, one after which the client is held back, and one with a request before it that waits.
-        for expected in [together, vec![3; 16 << 10], vec![4; 10], vec![5; 10]] {
+        for (expected, others) in [(together, 1), (vec![3; 16 << 10], 0), (vec![4; 10], 0), (vec![5; 10], 0)] {
             assert!(queue.is_first_ready());
-            let answer = queue.pop(&mut Vec::new()).expect("it is no refusal");
+            let mut further = Vec::new();
+            let answer = queue.pop(&mut further).expect("it is no refusal");
             assert_eq!(answer.encoded(), expected);
+            assert_eq!((answer.trip.is_some(), further.len()), (true, others), "each request's way is told of once");
         }
         assert!(!queue.is_first_ready() && !queue.is_empty());
         assert_eq!(queue.memory_bytes(), encoded(6, 10).memory_bytes());

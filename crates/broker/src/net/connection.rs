@@ -6,7 +6,8 @@
 //!                      \--> not yet: once more from the start, when it has the turn of the large requests
 //! ```
 //!
-//! Answers to Produce requests that have come together leave together: one system call, and the client is woken once.
+//! Short answers that are ready leave together: one system call, and the client is woken once. For that they wait for the next
+//! request if it is a Produce that is there already, up to half a millisecond.
 //!
 //! What is ready and cannot leave, and what parked requests take, is counted
 //! ([`AnswerMemory`](super::answer_memory::AnswerMemory)): behind a long poll it makes that poll end early; where the client
@@ -48,6 +49,8 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// A request that took longer to handle lets other connections go before the next one of its own. None takes much longer
 /// than half a second, since what one may unpack is bounded; but where batches have to be packed anew it takes as long as that.
 const HOG: Duration = Duration::from_millis(2);
+/// Answers are held back for no longer than this, and the one request that is being handled then.
+const HELD_BACK: Duration = Duration::from_micros(500);
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -72,12 +75,16 @@ struct Connection {
     client: Client,
     frames: FrameReader,
     queue: AnswerQueue,
-    /// The ways of the requests whose answers leave with that of another one.
+    /// The ways of the requests whose answers leave with that to another one, from when they are taken until they have left. If not
+    /// all of them can be sent, none is counted as gone.
     further: Vec<Trip>,
     held: Held,
     stopping: watch::Receiver<bool>,
     max_idle: Duration,
     pace: Pace,
+    /// When the last request was handled, and when the first one whose answer may be held back.
+    handled_at: Instant,
+    held_since: Instant,
     /// The next request is a large one: since when it waits for its turn.
     waits_since: Option<Instant>,
     /// No further request is handled.
@@ -107,6 +114,8 @@ pub async fn serve(
         stopping,
         max_idle,
         pace: Pace::new(long_turns),
+        handled_at: Instant::now(),
+        held_since: Instant::now(),
         waits_since: None,
         is_ending: false,
     };
@@ -178,6 +187,10 @@ impl Connection {
             if let Err(ended) = done {
                 return ended;
             }
+            if self.queue.is_empty() {
+                // Who always has a further request there is not to keep the worker from its other connections.
+                tokio::task::consume_budget().await;
+            }
         }
     }
 
@@ -209,16 +222,25 @@ impl Connection {
         drop((turn, long));
         let took = now.elapsed();
         self.pace.took(took);
+        self.handled_at = now + took;
+        if self.queue.is_empty() {
+            self.held_since = self.handled_at;
+        }
         if reply.as_ref().is_err_and(|refused| *refused == Refused::NotYet) {
             self.waits_since = Some(begun);
             return Ok(());
         }
         self.frames.consume(size);
         match reply {
-            Ok(Reply::Ready(answer)) if self.queue.is_empty() && !self.holds_back() => self.send(answer).await?,
+            Ok(Reply::Ready(answer)) if self.queue.is_empty() && !(answer.is_short() && self.holds_back()) => {
+                self.send(answer).await?;
+            }
             Ok(Reply::Ready(answer)) => {
                 self.queue.push_ready(answer);
-                self.account();
+                // What leaves with the next one at once is counted with that.
+                if !self.holds_back() {
+                    self.account();
+                }
             }
             Ok(Reply::Parked(parked)) => self.queue.push_parked(parked, 0),
             Ok(Reply::Holding(parked, memory_bytes)) => {
@@ -231,6 +253,9 @@ impl Connection {
         if took > HOG {
             // The worker's other connections come first; this one may have the next request there already. Its answer is gone, or
             // counted: else each of them could leave one here meanwhile.
+            while self.queue.is_first_ready() {
+                self.send_ready().await?;
+            }
             tokio::task::yield_now().await;
         }
         Ok(())
@@ -254,7 +279,7 @@ impl Connection {
     fn holds_back(&self) -> bool {
         self.waits_since.is_none()
             && self.queue.may_wait()
-            && !self.pace.took_long()
+            && self.handled_at.duration_since(self.held_since) < HELD_BACK
             && self.frames.has_produce()
             && self.held.memory().is_settled()
     }
@@ -304,7 +329,10 @@ impl Connection {
             }
         }
         let gone = Instant::now();
-        self.further.drain(..).chain(answer.trip).for_each(|trip| self.node.metrics.left(&trip, begun, gone));
+        std::mem::take(&mut self.further)
+            .into_iter()
+            .chain(answer.trip)
+            .for_each(|trip| self.node.metrics.left(&trip, begun, gone));
         // It may have been counted before it left, too, as large ones are.
         self.held.set(self.queue.memory_bytes());
         if !answer.throttle.is_zero() {

@@ -5,7 +5,8 @@
 //!           0      start                                            len    capacity
 //! ```
 //!
-//! The buffer grows with what has come, up to the frame's size; nothing is set aside for an announcement. Every byte above
+//! The buffer grows with what has come, up to the frame's size; nothing is set aside for an announcement. For a client that sends
+//! frames ahead there is room for several, while memory is plentiful. Every byte above
 //! [`FREE_BYTES`] is paid for from the shared [`FrameMemory`](super::memory::FrameMemory) before it is written.
 //!
 //! A small buffer grows by doubling, and is copied each time. Of a large frame the rest is allocated at once, so that there
@@ -30,8 +31,8 @@ const SIZE_BYTES: usize = 4;
 const KEY_BYTES: usize = 2;
 /// A first buffer, that the budget does not count.
 const FREE_BYTES: usize = 4 * 1024;
-/// A frame of which less than this is missing is read together with what follows it: producers send several ahead. Where more
-/// comes than the first buffer takes, there is as much room, unless memory is scarce.
+/// A frame of which less than this is missing is read together with what follows it; for a client that sends several ahead the
+/// buffer is as long.
 const READ_AHEAD_BYTES: usize = 64 * 1024;
 /// The smallest step a buffer grows by once it is larger than the first one.
 const STEP_BYTES: usize = 64 * 1024;
@@ -96,8 +97,8 @@ pub struct FrameReader {
     checked_bytes: usize,
     is_excused: bool,
     waits_for_memory: bool,
-    /// The last read filled the buffer: there is more.
-    comes_in_bulk: bool,
+    /// The last read filled the buffer: there may be more.
+    is_filled: bool,
     check: Pin<Box<Sleep>>,
     /// Since when the whole frame is there.
     whole_since: Option<std::time::Instant>,
@@ -117,7 +118,7 @@ impl FrameReader {
             checked_bytes: 0,
             is_excused: false,
             waits_for_memory: false,
-            comes_in_bulk: false,
+            is_filled: false,
             check: Box::pin(tokio::time::sleep_until(now + max_idle.min(CHECK_EVERY))),
             whole_since: None,
         }
@@ -136,14 +137,17 @@ impl FrameReader {
                 Some(size) => SIZE_BYTES + size - buffered,
                 None => 0,
             };
-            // A buffer is made or grows only for what has come: an idle connection holds none, and nobody waits for memory,
+            // A buffer is made or grows only where something has come: an idle connection holds none, and nobody waits for memory,
             // holding some, who would have nothing to put into it.
             if self.room() == 0 && self.start == 0 {
                 while !transport.has_come().map_err(ReadError::Io)? {
                     self.wait_readable(transport).await?;
                 }
             }
-            self.make_room(buffered, missing).await;
+            // Behind a whole frame there is more.
+            let is_ahead = std::mem::take(&mut self.is_filled)
+                && (self.start > 0 || (buffered == 0 && transport.has_come().map_err(ReadError::Io)?));
+            self.make_room(buffered, missing, is_ahead).await;
             let room = self.room();
             let want = if missing >= READ_AHEAD_BYTES { missing.min(room) } else { room };
             match transport.try_read(&mut (&mut self.buffer).limit(want)).map_err(ReadError::Io)? {
@@ -151,7 +155,7 @@ impl FrameReader {
                 Some(0) => return Err(ReadError::Truncated),
                 Some(count) => {
                     self.last_active = Instant::now();
-                    self.comes_in_bulk = count == want;
+                    self.is_filled = count == want;
                 }
                 None => self.wait_readable(transport).await?,
             }
@@ -163,9 +167,10 @@ impl FrameReader {
         &self.buffer[self.start + SIZE_BYTES..self.start + SIZE_BYTES + size]
     }
 
-    /// Whether the next request is there already, and a Produce.
+    /// Whether the next request is there already, a Produce, and not a large one.
     pub fn has_produce(&self) -> bool {
         let size = self.announced().ok().flatten().filter(|&size| self.buffer.len() - self.start >= SIZE_BYTES + size);
+        let size = size.filter(|size| *size <= READ_AHEAD_BYTES);
         size.is_some_and(|size| self.frame(size).first_chunk() == Some(&ApiKey::Produce.code().to_be_bytes()))
     }
 
@@ -202,6 +207,7 @@ impl FrameReader {
         }
         self.buffer.drain(..self.start);
         self.start = 0;
+        self.is_filled = false;
         self.buffer.shrink_to_fit();
         self.share.shrink_to(self.buffer.capacity().saturating_sub(FREE_BYTES));
     }
@@ -238,12 +244,15 @@ impl FrameReader {
     }
 
     /// Makes room for at least one byte: by moving the started frame to the front, or by growing.
-    async fn make_room(&mut self, buffered: usize, missing: usize) {
+    async fn make_room(&mut self, buffered: usize, missing: usize, is_ahead: bool) {
         if self.start > 0 && (missing == 0 || self.room() < missing.min(READ_AHEAD_BYTES)) {
             self.buffer.drain(..self.start);
             self.start = 0;
+            if !self.share.memory().is_plentiful() {
+                self.give_back_room();
+            }
         }
-        if self.comes_in_bulk && self.buffer.capacity() < READ_AHEAD_BYTES {
+        if is_ahead && self.start == 0 {
             self.try_read_ahead();
         }
         if self.room() > 0 {
@@ -273,19 +282,25 @@ impl FrameReader {
         self.buffer.reserve_exact(capacity - self.buffer.len());
     }
 
-    /// Lets several frames be read at once, while nobody else needs the memory.
+    /// Lets several frames be read at once, while memory is plentiful.
     fn try_read_ahead(&mut self) {
-        if self.start == 0
-            && self.share.memory().is_plentiful()
-            && self.share.try_grow_to(READ_AHEAD_BYTES - FREE_BYTES)
-        {
+        let is_small = (1..READ_AHEAD_BYTES).contains(&self.buffer.capacity());
+        let memory = self.share.memory();
+        if is_small && memory.is_plentiful() && self.share.try_grow_to(READ_AHEAD_BYTES - FREE_BYTES) {
             self.buffer.reserve_exact(READ_AHEAD_BYTES - self.buffer.len());
+        }
+    }
+
+    /// Keeps no room for frames that might be sent ahead.
+    fn give_back_room(&mut self) {
+        if self.buffer.capacity() <= READ_AHEAD_BYTES {
+            self.trim();
         }
     }
 
     fn release(&mut self) {
         self.buffer = Vec::new();
-        self.comes_in_bulk = false;
+        self.is_filled = false;
         self.share.shrink_to(0);
     }
 
@@ -308,8 +323,8 @@ impl FrameReader {
                 return Err(ReadError::Idle);
             }
             let buffered = self.buffer.len() - self.start;
-            if buffered == 0 && idle >= CHECK_EVERY {
-                self.release();
+            if idle >= CHECK_EVERY {
+                if buffered == 0 { self.release() } else { self.give_back_room() }
             }
             if self.share.bytes() > 0 && self.share.memory().is_short() && buffered > 0 {
                 // It may have begun only just before the first look at it.
@@ -392,7 +407,7 @@ mod tests {
             reader.consume(SIZE);
             assert!(left > 0 || !reader.has_produce(), "nothing is left");
         }
-        // The first takes what the first buffer takes, the second one fills the rest.
+        // The first read fills the first buffer, and each further one takes what 64 KiB take.
         assert!((3..=5).contains(&reads), "{reads}");
         assert_eq!(reader.buffer.capacity(), READ_AHEAD_BYTES);
     }
@@ -415,6 +430,41 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn for_one_frame_at_a_time_there_is_no_room_for_several() {
+        let (transport, mut client) = pair().await;
+        let mut reader = reader(1 << 20);
+        for size in [FREE_BYTES - SIZE_BYTES, 10_000, 10_000, 16_000] {
+            client.write_all(&produce_frame(size)).await.expect("it is open");
+            have_come(&transport, SIZE_BYTES + size).await;
+            assert!(matches!(reader.next(&transport).await, Ok(Some(found)) if found == size));
+            reader.consume(size);
+            let idle = tokio::time::timeout(Duration::from_millis(1), reader.next(&transport)).await;
+            assert!(idle.is_err(), "{idle:?}");
+            assert!(reader.buffer.capacity() <= SIZE_BYTES + size.max(FREE_BYTES), "{}", reader.buffer.capacity());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_stops_in_the_middle_of_a_small_frame_keeps_no_room_for_several() {
+        let (transport, mut client) = pair().await;
+        let mut sent: Vec<u8> = std::iter::repeat_n(produce_frame(1_000), 20).flatten().collect();
+        sent.extend(&produce_frame(1_000)[..10]);
+        client.write_all(&sent).await.expect("it is open");
+        have_come(&transport, sent.len()).await;
+        let mut reader = reader(1 << 20);
+        for _ in 0..20 {
+            assert!(matches!(reader.next(&transport).await, Ok(Some(1_000))));
+            reader.consume(1_000);
+        }
+        assert_eq!(reader.buffer.capacity(), READ_AHEAD_BYTES);
+        // The clock only goes on where nothing else does.
+        assert!(tokio::time::timeout(3 * CHECK_EVERY, reader.next(&transport)).await.is_err());
+        assert_eq!((reader.share.bytes(), reader.buffer.len() - reader.start), (0, 10));
+        client.write_all(&produce_frame(1_000)[10..]).await.expect("it is open");
+        assert!(matches!(reader.next(&transport).await, Ok(Some(1_000))));
+    }
+
+    #[tokio::test]
     async fn only_a_whole_produce_is_known_to_be_next() {
         let whole = produce_frame(100);
         let mut fetch = whole.clone();
@@ -422,10 +472,12 @@ mod tests {
         let negative = [&[0xff; 4][..], &whole[4..]].concat();
         // A frame of one byte, and one that begins as a Produce.
         let short = [&[0, 0, 0, 1, 0][..], &whole].concat();
-        let long = produce_frame((1 << 20) + 1);
-        let wrong: [&[u8]; 8] = [&[], &whole[..3], &whole[..4], &whole[..103], &fetch, &negative, &short, &long];
+        let long = produce_frame(READ_AHEAD_BYTES + 1);
+        let forbidden = produce_frame(2001);
+        let wrong: [&[u8]; 9] =
+            [&forbidden, &[], &whole[..3], &whole[..4], &whole[..103], &fetch, &negative, &short, &long];
         let has_produce = |bytes: &[u8]| {
-            let mut reader = reader(1 << 20);
+            let mut reader = reader(if bytes.len() > READ_AHEAD_BYTES { 1 << 20 } else { 2000 });
             reader.buffer = bytes.to_vec();
             reader.has_produce()
         };

@@ -56,11 +56,6 @@ impl Pace {
         if is_long { Some(self.turns.next().await) } else { None }
     }
 
-    /// Whether the last request was one that took long.
-    pub fn took_long(&self) -> bool {
-        self.took_long
-    }
-
     /// The last request took this long.
     pub fn took(&mut self, time: Duration) {
         self.took_long = time > LONG;

@@ -1,6 +1,7 @@
 //! The memory that request frames may hold, over all connections together.
 //!
-//! A connection pays for bytes that have come, never for bytes that were announced. Where the budget is spent, readers
+//! A connection pays for bytes that have come, never for bytes that were announced; while memory is plentiful, for some room for what a
+//! client sends ahead, too. Where the budget is spent, readers
 //! wait; one of them at a time may overdraw it, so that a set of half-read frames can never hold each other up. A part of the
 //! budget is for small frames alone, which then do not wait for large ones.
 //!
@@ -65,7 +66,7 @@ impl FrameMemory {
         self.waiting.load(Ordering::SeqCst) > 0
     }
 
-    /// Whether idle connections may keep their buffers for the next frame.
+    /// Whether connections may keep their buffers for the next frame, and have room for several.
     pub fn is_plentiful(&self) -> bool {
         self.used_bytes.load(Ordering::SeqCst) <= self.limit_bytes / 2
     }
