@@ -46,11 +46,13 @@ use crate::request::Client;
 const DRAIN: Duration = Duration::from_secs(1);
 /// How often a connection that does not read looks whether others wait for the memory of what it has read.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
-/// A request that took longer to handle lets other connections go before the next one of its own. None takes much longer
+/// A connection whose requests took longer to handle, one or several, lets others go before its next one. None takes much longer
 /// than half a second, since what one may unpack is bounded; but where batches have to be packed anew it takes as long as that.
 const HOG: Duration = Duration::from_millis(2);
 /// Answers are held back for no longer than this, and the one request that is being handled then.
 const HELD_BACK: Duration = Duration::from_micros(500);
+/// After one that took longer than that, the answers to so many requests leave at once: the next ones may take as long.
+const NOT_HELD_BACK: u32 = 8;
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -85,6 +87,10 @@ struct Connection {
     /// When the last request was handled, and when the first one whose answer may be held back.
     handled_at: Instant,
     held_since: Instant,
+    /// The answers to so many requests are not held back.
+    not_held_back: u32,
+    /// How long requests were handled since other connections could go.
+    busy: Duration,
     /// The next request is a large one: since when it waits for its turn.
     waits_since: Option<Instant>,
     /// No further request is handled.
@@ -116,6 +122,8 @@ pub async fn serve(
         pace: Pace::new(long_turns),
         handled_at: Instant::now(),
         held_since: Instant::now(),
+        not_held_back: 0,
+        busy: Duration::ZERO,
         waits_since: None,
         is_ending: false,
     };
@@ -222,7 +230,9 @@ impl Connection {
         drop((turn, long));
         let took = now.elapsed();
         self.pace.took(took);
+        self.busy += took;
         self.handled_at = now + took;
+        self.not_held_back = if took > HELD_BACK { NOT_HELD_BACK } else { self.not_held_back.saturating_sub(1) };
         if self.queue.is_empty() {
             self.held_since = self.handled_at;
         }
@@ -236,10 +246,11 @@ impl Connection {
                 self.send(answer).await?;
             }
             Ok(Reply::Ready(answer)) => {
+                let is_short = answer.is_short();
                 self.queue.push_ready(answer);
                 // What leaves with the next one at once is counted with that.
-                if !self.holds_back() {
-                    self.account();
+                if !is_short || !self.holds_back() {
+                    self.send_all_ready().await?;
                 }
             }
             Ok(Reply::Parked(parked)) => self.queue.push_parked(parked, 0),
@@ -250,12 +261,11 @@ impl Connection {
             Ok(Reply::None) => {}
             Err(refused) => return Err(self.refuse(refused).await),
         }
-        if took > HOG {
+        if self.busy > HOG {
             // The worker's other connections come first; this one may have the next request there already. Its answer is gone, or
             // counted: else each of them could leave one here meanwhile.
-            while self.queue.is_first_ready() {
-                self.send_ready().await?;
-            }
+            self.busy = Duration::ZERO;
+            self.send_all_ready().await?;
             tokio::task::yield_now().await;
         }
         Ok(())
@@ -278,6 +288,7 @@ impl Connection {
     /// Whether the answers that are ready wait for that to the next request, which is there and will not take long.
     fn holds_back(&self) -> bool {
         self.waits_since.is_none()
+            && self.not_held_back == 0
             && self.queue.may_wait()
             && self.handled_at.duration_since(self.held_since) < HELD_BACK
             && self.frames.has_produce()
@@ -292,7 +303,16 @@ impl Connection {
         self.client.hurry.store(self.is_ending || is_much, Ordering::Relaxed);
     }
 
-    /// Sends the first answer if it is ready.
+    /// Sends what can leave, and counts what cannot.
+    async fn send_all_ready(&mut self) -> Result<(), Ended> {
+        while self.queue.is_first_ready() {
+            self.send_ready().await?;
+        }
+        self.account();
+        Ok(())
+    }
+
+    /// Sends the first answer if it is ready, with those that can leave with it.
     async fn send_ready(&mut self) -> Result<(), Ended> {
         if self.queue.is_first_ready() {
             let answer = self.queue.pop(&mut self.further).map_err(Ended::Refused)?;
