@@ -106,7 +106,7 @@ impl LogDirectory {
     /// # Errors
     /// `Locked` if another process holds it, `NotDirectory` if there is a file in its place.
     pub fn lock(path: &Path) -> Result<Self> {
-        os::create_folder(path).map_err(|error| match error.kind() {
+        os::create_folders(path).map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists | ErrorKind::NotADirectory => Error::NotDirectory { path: path.to_owned() },
             _ => Error::io("create", path)(error),
         })?;

@@ -272,8 +272,17 @@ pub fn remove(path: &Path) -> io::Result<()> {
 }
 
 /// Makes a folder, and those above it that are missing.
-pub fn create_folder(path: &Path) -> io::Result<()> {
+pub fn create_folders(path: &Path) -> io::Result<()> {
     make(Call::CreateFolder(path), || fs::create_dir_all(path))
+}
+
+/// Makes a folder if it is missing. The one above is not made: where a log directory has gone, its logs are not begun anew
+/// in another of that name.
+pub fn create_folder(path: &Path) -> io::Result<()> {
+    make(Call::CreateFolder(path), || match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made,
+    })
 }
 
 /// Whether there is a symbolic link at `path`.

@@ -20,7 +20,7 @@ use ottla_protocol::{ApiKey, Records};
 use super::dynamic::alter;
 use super::{
     PRODUCE, connect, create_code, create_topic, create_topic_with, fetch, fetch_as, fetch_partition, options, produce,
-    until,
+    until, until_told,
 };
 
 const KAFKA_STORAGE_ERROR: i16 = 56;
@@ -164,8 +164,7 @@ fn a_broker_ends_and_says_why_when_no_directory_or_not_that_of_the_metadata_is_l
         let mut broker = options.start();
         create_topic(&mut connect(&broker), "t");
         fs::rename(folder.path().join(lost), folder.path().join("away")).expect("the folder is ours");
-        until("the broker ends", || !broker.is_alive());
-        let log = broker.log();
+        let log = until_told(|| if broker.is_alive() { Err(broker.log()) } else { Ok(broker.log()) });
         assert!(log.contains(sentence) && log.contains("os error 2"), "{log}");
     }
 }

@@ -43,6 +43,7 @@ pub(super) fn open_log(folder: &Path, config: LogConfig) -> Log {
     let producers = ProducerCount::default();
     let options =
         OpenLog { topic_partition, left: Left::Cleanly, recovery_point, log_start_offset, now_ms: 0, producers };
+    os::create_folders(folder).unwrap();
     Log::open(&folder.join("t-0"), config, options).unwrap().0
 }
 

@@ -19,6 +19,15 @@ fn file(fixture: &Fixture, name: &str) -> fs::File {
 }
 
 #[test]
+fn a_log_is_not_begun_anew_where_its_directory_has_gone() {
+    let (fixture, _) = three_segments();
+    let folder = fixture.path().join("gone").join("t-0");
+    let error = Log::open(&folder, LogConfig::default(), known(Left::Cleanly, (0, 0), 0)).unwrap_err();
+    assert!(error.to_string().contains("os error 2"), "{error}");
+    assert!(!folder.parent().unwrap().exists());
+}
+
+#[test]
 fn a_clean_start_scans_nothing() {
     let (fixture, _) = three_segments();
     let before = fixture.files();
