@@ -98,6 +98,7 @@ fn all_of_them_are_told_in_pieces_while_others_do_not_take_theirs() {
     let response: OffsetFetchResponse<'_> = body(&answer, ApiKey::OffsetFetch, 5);
     let told = response.topics[0].partitions.iter().map(|partition| partition.committed_offset);
     assert!(told.eq((0..i64::from(PARTITIONS)).rev()));
-    let took_bytes = broker.peak_resident_bytes() - before_bytes;
+    // The kernel writes a peak down late: it may tell of less than before.
+    let took_bytes = broker.peak_resident_bytes().saturating_sub(before_bytes);
     assert!(took_bytes < MOST_BYTES, "{took_bytes} bytes");
 }
