@@ -21,9 +21,8 @@ const ANSWERS_MAX: usize = 64;
 const HEAVY_BYTES: usize = 64 * 1024;
 /// So many answers are held back for those of requests that are there already.
 const TOGETHER_MAX: usize = 16;
-
-/// An empty queue keeps memory for so many.
-const KEPT: usize = 4;
+/// An empty queue keeps memory for so many answers.
+const KEPT_ANSWERS: usize = 4;
 
 /// Answers, and requests that wait for theirs.
 #[derive(Default)]
@@ -129,7 +128,7 @@ impl AnswerQueue {
             further.extend(answer.take_along(&self.pop_one()?));
         }
         if self.is_empty() {
-            self.queued.shrink_to(KEPT);
+            self.queued.shrink_to(KEPT_ANSWERS);
         }
         Ok(answer)
     }

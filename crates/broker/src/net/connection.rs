@@ -34,6 +34,7 @@ use super::answer_memory::Held;
 use super::answer_queue::AnswerQueue;
 use super::budgets::{LargeTurn, READ_GRACE};
 use super::frames::{FrameReader, ReadError};
+use super::hold_back::HoldBack;
 use super::long_turns::{LongTurn, LongTurns, Pace};
 use super::slow_sending::SlowSending;
 use super::transport::Transport;
@@ -49,10 +50,6 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// A connection whose requests took longer to handle, one or several, lets others go before its next one. None takes much longer
 /// than half a second, since what one may unpack is bounded; but where batches have to be packed anew it takes as long as that.
 const HOG: Duration = Duration::from_millis(2);
-/// Answers are held back for no longer than this, and the one request that is being handled then.
-const HELD_BACK: Duration = Duration::from_micros(500);
-/// After one that took longer than that, the answers to so many requests leave at once: the next ones may take as long.
-const NOT_HELD_BACK: u32 = 8;
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -84,11 +81,9 @@ struct Connection {
     stopping: watch::Receiver<bool>,
     max_idle: Duration,
     pace: Pace,
-    /// When the last request was handled, and when the first one whose answer may be held back.
-    handled_at: Instant,
-    held_since: Instant,
-    /// The answers to so many requests are not held back.
-    not_held_back: u32,
+    hold_back: HoldBack,
+    /// What is queued waits for the answer to the next request, which is there.
+    holds_back: bool,
     /// How long requests were handled since other connections could go.
     busy: Duration,
     /// The next request is a large one: since when it waits for its turn.
@@ -120,9 +115,8 @@ pub async fn serve(
         stopping,
         max_idle,
         pace: Pace::new(long_turns),
-        handled_at: Instant::now(),
-        held_since: Instant::now(),
-        not_held_back: 0,
+        hold_back: HoldBack::default(),
+        holds_back: false,
         busy: Duration::ZERO,
         waits_since: None,
         is_ending: false,
@@ -165,7 +159,7 @@ impl Connection {
                 self.client.hurry.store(false, Ordering::Relaxed);
             }
             let may_read = !self.queue.is_full() && !self.client.hurry.load(Ordering::Relaxed);
-            let holds_back = may_read && self.holds_back();
+            let holds_back = may_read && self.holds_back;
             let step = tokio::select! {
                 biased;
                 _ = &mut stop => return self.drain().await,
@@ -204,6 +198,7 @@ impl Connection {
 
     /// Handles the frame of `size` bytes that has come, with the turn that it has waited for.
     async fn handle(&mut self, size: usize, Turns { large: mut turn, long }: Turns) -> Result<(), Ended> {
+        self.holds_back = false;
         if !self.held.memory().is_settled() {
             // Nobody waits with a turn in hand, or with answers that may leave.
             drop((turn, long));
@@ -231,25 +226,22 @@ impl Connection {
         let took = now.elapsed();
         self.pace.took(took);
         self.busy += took;
-        self.handled_at = now + took;
-        self.not_held_back = if took > HELD_BACK { NOT_HELD_BACK } else { self.not_held_back.saturating_sub(1) };
-        if self.queue.is_empty() {
-            self.held_since = self.handled_at;
-        }
+        self.hold_back.took(took, self.queue.is_empty());
         if reply.as_ref().is_err_and(|refused| *refused == Refused::NotYet) {
             self.waits_since = Some(begun);
             return Ok(());
         }
         self.frames.consume(size);
         match reply {
-            Ok(Reply::Ready(answer)) if self.queue.is_empty() && !(answer.is_short() && self.holds_back()) => {
-                self.send(answer).await?;
-            }
             Ok(Reply::Ready(answer)) => {
-                let is_short = answer.is_short();
-                self.queue.push_ready(answer);
-                // What leaves with the next one at once is counted with that.
-                if !is_short || !self.holds_back() {
+                let may_wait = answer.is_short() && self.queue.may_wait() && self.hold_back.may();
+                self.holds_back = may_wait && self.frames.has_produce();
+                match self.queue.is_empty() && !self.holds_back {
+                    true => self.send(answer).await?,
+                    false => self.queue.push_ready(answer),
+                }
+                // What is held back is counted with what it waits for.
+                if !self.holds_back && !self.queue.is_empty() {
                     self.send_all_ready().await?;
                 }
             }
@@ -265,6 +257,7 @@ impl Connection {
             // The worker's other connections come first; this one may have the next request there already. Its answer is gone, or
             // counted: else each of them could leave one here meanwhile.
             self.busy = Duration::ZERO;
+            self.holds_back = false;
             self.send_all_ready().await?;
             tokio::task::yield_now().await;
         }
@@ -283,16 +276,6 @@ impl Connection {
             true => Err(Ended::Evicted),
             false => Ok(()),
         }
-    }
-
-    /// Whether the answers that are ready wait for that to the next request, which is there and will not take long.
-    fn holds_back(&self) -> bool {
-        self.waits_since.is_none()
-            && self.not_held_back == 0
-            && self.queue.may_wait()
-            && self.handled_at.duration_since(self.held_since) < HELD_BACK
-            && self.frames.has_produce()
-            && self.held.memory().is_settled()
     }
 
     /// Counts what is queued; where that is much, the requests before it are not to wait any longer.

@@ -9,6 +9,7 @@ pub mod connection;
 pub mod connection_quotas;
 pub mod connection_rate;
 pub mod frames;
+mod hold_back;
 pub mod host_names;
 pub mod listener;
 pub mod long_turns;

@@ -55,6 +55,14 @@ impl Client {
         self.0.write_all(&framed(api, correlation_id, message)).unwrap();
     }
 
+    fn create(&mut self, topic: NewTopic<'_>) {
+        let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, validate_only: false };
+        self.send((ApiKey::CreateTopics, 7), 0, &request);
+        let answer = self.answer();
+        let answer = CreateTopicsResponse::decode(&mut Reader::new(&answer[5..]), 7).unwrap();
+        assert_eq!(answer.topics[0].error_code, 0);
+    }
+
     /// Which request is answered next.
     fn answered(&mut self) -> i32 {
         i32::from_be_bytes(*self.answer().first_chunk().unwrap())
@@ -103,20 +111,14 @@ fn long_poll(topic: &str, max_wait_ms: i32) -> FetchRequest<'_> {
     FetchRequest { session_epoch: -1, topics, max_wait_ms, min_bytes: 1, max_bytes: 1, ..Default::default() }
 }
 
-/// Answers to Produce requests that come together leave together: none of them later than what is behind it.
+/// Whether their answers leave together or not.
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_come_at_once_are_all_answered_in_their_order() {
     const PRODUCES: i32 = 40;
     let folder = tempfile::tempdir().unwrap();
     let broker = start(folder.path()).await;
     let mut client = Client::new(&broker);
-    let topics = vec![new_topic("t")];
-    client.send(
-        (ApiKey::CreateTopics, 5),
-        0,
-        &CreateTopicsRequest { topics, timeout_ms: 60_000, ..Default::default() },
-    );
-    assert_eq!(client.answered(), 0);
+    client.create(new_topic("t"));
     let batch = BatchBuilder::new().push(1, None, Some(&[7; 3000]), &[]).build().unwrap();
     let produce = |acks, number| {
         let partition_data = vec![PartitionData { index: 0, records: Records::Bytes(&batch) }];
@@ -138,7 +140,7 @@ async fn requests_that_come_at_once_are_all_answered_in_their_order() {
         if number != 41 {
             let answer = ProduceResponse::decode(&mut Reader::new(&answer[5..]), 9).unwrap();
             let placed = &answer.responses[0].partition_responses[0];
-            // One of them wanted no answer, and the other was no batch.
+            // Number 41 was no batch, and the one before 43 wanted no answer.
             let offset = i64::from(number) - 1 - i64::from(number > 41) + i64::from(number > 42);
             assert_eq!((placed.error_code, placed.base_offset), (0, offset), "{number}");
         }
@@ -222,9 +224,7 @@ async fn who_waited_long_for_an_answer_was_not_idle() {
     let folder = tempfile::tempdir().unwrap();
     let broker = start_with(folder.path(), "connections.max.idle.ms=3000").await;
     let mut client = Client::new(&broker);
-    let request = CreateTopicsRequest { topics: vec![new_topic("t")], timeout_ms: 1000, validate_only: false };
-    client.send((ApiKey::CreateTopics, 7), 1, &request);
-    assert_eq!(client.answered(), 1);
+    client.create(new_topic("t"));
     client.send((ApiKey::Fetch, 12), 2, &long_poll("t", 2500));
     assert_eq!(client.answered(), 2);
     // Longer than what is left of the time since the request.
@@ -242,11 +242,10 @@ async fn who_sends_no_more_is_answered_and_then_let_go() {
     let folder = tempfile::tempdir().unwrap();
     let broker = start(folder.path()).await;
     let mut client = Client::new(&broker);
-    let create = |name| CreateTopicsRequest { topics: vec![new_topic(name)], timeout_ms: 1000, validate_only: false };
-    client.send((ApiKey::CreateTopics, 7), 1, &create("t"));
-    assert_eq!(client.answered(), 1);
+    let create = CreateTopicsRequest { topics: vec![new_topic("u")], timeout_ms: 1000, validate_only: false };
+    client.create(new_topic("t"));
     client.send((ApiKey::Fetch, 12), 2, &long_poll("t", HOUR_MS));
-    client.send((ApiKey::CreateTopics, 7), 3, &create("u"));
+    client.send((ApiKey::CreateTopics, 7), 3, &create);
     client.0.shutdown(Shutdown::Write).unwrap();
     assert_eq!([client.answered(), client.answered()], [2, 3]);
     assert!(broker.node.image().topic("u").is_some());
@@ -363,9 +362,7 @@ async fn what_is_to_be_done_in_no_time_is_not_begun() {
     let folder = tempfile::tempdir().unwrap();
     let broker = start(folder.path()).await;
     let mut client = Client::new(&broker);
-    let topics = vec![new_topic("t")];
-    let create = CreateTopicsRequest { topics, timeout_ms: 10_000, validate_only: false };
-    ask(&mut client, (ApiKey::CreateTopics, 7), &create);
+    client.create(new_topic("t"));
     for (timeout_ms, code) in [(-1, 7), (0, 7), (10_000, 0)] {
         let topics = vec![MorePartitions { name: "t".into(), count: 2, assignments: None }];
         let request = CreatePartitionsRequest { topics, timeout_ms, validate_only: false };
@@ -392,9 +389,7 @@ async fn a_request_to_alter_configs_that_contradicts_itself_is_refused_before_it
     let folder = tempfile::tempdir().unwrap();
     let broker = start(folder.path()).await;
     let mut client = Client::new(&broker);
-    let topics = vec![new_topic("t")];
-    let create = CreateTopicsRequest { topics, timeout_ms: 10_000, validate_only: false };
-    ask(&mut client, (ApiKey::CreateTopics, 7), &create);
+    client.create(new_topic("t"));
     let set = |value: Option<&'static str>, config_operation| incremental_alter_configs_request::Config {
         name: "retention.ms".into(),
         config_operation,
@@ -448,9 +443,7 @@ async fn less_than_no_bytes_fail_for_the_first_partition_that_has_some() {
     let folder = tempfile::tempdir().unwrap();
     let broker = start(folder.path()).await;
     let mut client = Client::new(&broker);
-    let topics = vec![NewTopic { num_partitions: 3, ..new_topic("t") }];
-    let create = CreateTopicsRequest { topics, timeout_ms: 10_000, validate_only: false };
-    ask(&mut client, (ApiKey::CreateTopics, 7), &create);
+    client.create(NewTopic { num_partitions: 3, ..new_topic("t") });
     let batch = BatchBuilder::new().push(1, None, Some(b"value"), &[]).build().unwrap();
     let partition_data = [0, 1].map(|index| PartitionData { index, records: Records::Bytes(&batch) }).into();
     let topic_data = vec![TopicData { name: "t".into(), topic_id: Uuid::ZERO, partition_data }];
