@@ -64,9 +64,6 @@ enum Task {
     /// One of the servers that show what is possible at all.
     #[command(hide = true)]
     LimitServer(bench::limits::Command),
-    /// Keeps memory ready for what is measured.
-    #[command(hide = true)]
-    HoldMemory,
     /// Starts a real Apache Kafka on loopback, installed by package.
     Kafka(kafka::Command),
     /// Runs one of Apache Kafka's command-line tools.
@@ -87,7 +84,6 @@ fn main() -> ExitCode {
         Task::Disk(command) => disk::run(&command),
         Task::Restart(command) => restart::run(&command),
         Task::LimitServer(command) => bench::limits::run(&command),
-        Task::HoldMemory => bench::reservoir::hold(),
         Task::Kafka(command) => kafka::run(command),
         Task::KafkaTool(command) => kafka::run_tool(&command),
     };

@@ -276,11 +276,10 @@ pub fn create_folders(path: &Path) -> io::Result<()> {
     make(Call::CreateFolder(path), || fs::create_dir_all(path))
 }
 
-/// Makes a folder if it is missing. The one above is not made: where a log directory has gone, its logs are not begun anew
-/// in another of that name.
+/// Makes a folder if it is missing. The one above is not made: a log directory that has gone is not begun anew for a log.
 pub fn create_folder(path: &Path) -> io::Result<()> {
     make(Call::CreateFolder(path), || match fs::create_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(_) if path.is_dir() => Ok(()),
         made => made,
     })
 }

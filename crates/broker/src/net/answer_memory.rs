@@ -7,14 +7,15 @@
 //!
 //! A new answer is never turned away for those that others left lying. Before one is made, those who were told to go must be
 //! gone, but for a rest: else answers could be made faster than they are thrown away. Before one that may be large is made,
-//! those who take theirs get a moment for it.
+//! those who take theirs get a moment for it: nobody goes for it who has taken something a moment ago.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::request::ANSWER_MAX_BYTES;
 
@@ -24,6 +25,10 @@ const LIMIT_BYTES: usize = 2 * ANSWER_MAX_BYTES + 4 * 1024 * 1024;
 const LEAVING_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// What each of them may that the limit does not count.
 const FREE_BYTES: usize = 1024;
+/// How long the slowest may take nothing before it goes for a large answer to somebody else.
+const READ_GRACE: Duration = Duration::from_millis(500);
+/// How long a large answer waits for that at most: who takes a little now and then is not to hold up everybody.
+pub const ROOM_WITHIN: Duration = Duration::from_secs(2);
 
 /// The budget that all connections share.
 #[derive(Debug)]
@@ -104,6 +109,28 @@ impl AnswerMemory {
     /// Waits until there is, which takes as long as clients take to read their answers.
     pub async fn plentiful(&self) {
         self.freed_until(Self::is_plentiful).await;
+    }
+
+    /// Whether one more large answer may be made, for which the slowest may have to go: by the `deadline` in any case.
+    pub fn has_room(&self, deadline: Instant) -> bool {
+        self.grace(deadline).is_none()
+    }
+
+    /// Waits for what may make room, no longer than the slowest is left alone, nor beyond the `deadline`.
+    pub async fn room(&self, deadline: Instant) {
+        if let Some(until) = self.grace(deadline) {
+            let _ = timeout_at(until, self.plentiful()).await;
+        }
+    }
+
+    /// Until when nobody may be told to go.
+    fn grace(&self, deadline: Instant) -> Option<Instant> {
+        if self.is_plentiful() {
+            return None;
+        }
+        let holders = self.holders.lock().expect("nobody panics while holding this lock");
+        let (progressed, _) = holders.staying.first()?;
+        Some(deadline.min(*progressed + READ_GRACE)).filter(|&until| until > Instant::now())
     }
 
     async fn freed_until(&self, is_enough: impl Fn(&Self) -> bool) {
@@ -300,6 +327,38 @@ mod tests {
         assert!(!waiting.is_finished(), "what a holds is more than half");
         a.set(0);
         waiting.await.expect("it does not panic");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_goes_who_has_taken_something_a_moment_ago() {
+        let memory = AnswerMemory::with_limit(10_000);
+        let (a, b) = (memory.hold(), memory.hold());
+        let deadline = Instant::now() + ROOM_WITHIN;
+        assert!(memory.has_room(deadline));
+        a.set(5000);
+        tokio::time::advance(READ_GRACE / 2).await;
+        b.set(5000);
+        assert!(!memory.has_room(deadline));
+        let begun = Instant::now();
+        memory.room(deadline).await;
+        assert!(memory.has_room(deadline), "a has had its time");
+        assert_eq!(begun.elapsed().as_millis(), READ_GRACE.as_millis() / 2);
+        a.progressed();
+        assert!(!memory.has_room(deadline), "now it is b that has not");
+        // Both take a little again and again.
+        let take_a_little = || [&a, &b].into_iter().for_each(Held::progressed);
+        while Instant::now() < deadline {
+            take_a_little();
+            assert!(!memory.has_room(deadline));
+            tokio::time::advance(READ_GRACE / 5).await;
+        }
+        take_a_little();
+        assert!(memory.has_room(deadline), "others have waited long enough");
+        let (begun, deadline) = (Instant::now(), Instant::now() + ROOM_WITHIN);
+        assert!(!memory.has_room(deadline));
+        b.set(0);
+        memory.room(deadline).await;
+        assert!(memory.has_room(deadline) && Instant::now() == begun, "there is room at once");
     }
 
     #[tokio::test(start_paused = true)]

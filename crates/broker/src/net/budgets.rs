@@ -6,14 +6,11 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::answer_memory::AnswerMemory;
+use super::answer_memory::{AnswerMemory, ROOM_WITHIN};
 use super::memory::FrameMemory;
 
 /// For all requests that wait for records.
 const PARKED_BYTES: usize = 16 * 1024 * 1024;
-
-/// How long a large request waits for others to read their answers. Then the slowest of them goes.
-pub const READ_GRACE: Duration = Duration::from_millis(500);
 
 /// How long a parked one waits for its turn, and how often it looks.
 const PARKED_WAITS: Duration = Duration::from_secs(3);
@@ -61,10 +58,11 @@ impl Budgets {
     /// It does not wait in the queue: nobody looks after it while its client takes earlier answers, and the turn that it were given
     /// then would be nobody's.
     pub async fn large_turn_of_parked(&self) -> Option<LargeTurn> {
-        let _ = tokio::time::timeout(READ_GRACE, self.answers.plentiful()).await;
         let begun = Instant::now();
+        let room_by = begun + ROOM_WITHIN;
         loop {
-            let turn = self.try_large_turn();
+            self.answers.room(room_by).await;
+            let turn = self.try_large_turn().filter(|_| self.answers.has_room(room_by));
             if turn.is_some() || begun.elapsed() > PARKED_WAITS {
                 return turn;
             }

@@ -30,9 +30,9 @@ use tokio::sync::watch;
 use tracing::debug;
 
 use super::answer::Answer;
-use super::answer_memory::Held;
+use super::answer_memory::{Held, ROOM_WITHIN};
 use super::answer_queue::AnswerQueue;
-use super::budgets::{LargeTurn, READ_GRACE};
+use super::budgets::LargeTurn;
 use super::frames::{FrameReader, ReadError};
 use super::hold_back::HoldBack;
 use super::long_turns::{LongTurn, LongTurns, Pace};
@@ -209,10 +209,10 @@ impl Connection {
         }
         let now = Instant::now();
         let begun = self.waits_since.unwrap_or(now);
-        if turn.is_some() && !self.held.memory().is_plentiful() && begun.elapsed() < READ_GRACE {
+        let room_by = (begun + ROOM_WITHIN).into();
+        if turn.is_some() && !self.held.memory().has_room(room_by) {
             drop((turn, long));
-            let grace = (begun + READ_GRACE).into();
-            let _ = tokio::time::timeout_at(grace, self.held.memory().plentiful()).await;
+            self.held.memory().room(room_by).await;
             return Ok(());
         }
         self.waits_since = None;

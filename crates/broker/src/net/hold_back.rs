@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// Answers are held back for no longer than this, and the one request that is being handled then.
 const HELD_BACK: Duration = Duration::from_micros(500);
-/// After a request that took longer, so many answers leave at once: the next requests may take as long.
+/// Where a request took longer, so many answers leave at once, its own among them: the next requests may take as long.
 const AT_ONCE: u32 = 8;
 
 /// Whether the answers of one connection may be held back.
@@ -39,7 +39,7 @@ mod tests {
     #[test]
     fn the_first_answer_waits_for_half_a_millisecond() {
         let mut hold_back = HoldBack::default();
-        // However long it took to handle: it waits from then on.
+        // That it took time to handle does not count: it waits from then on.
         hold_back.took(HELD_BACK, true);
         for _ in 0..HELD_BACK.as_micros() / QUICK.as_micros() {
             assert!(hold_back.may());

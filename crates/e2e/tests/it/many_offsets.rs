@@ -94,7 +94,8 @@ fn all_of_them_are_told_in_pieces_while_others_do_not_take_theirs() {
     // As its consumer asks, by number, and in an old version.
     let topic = Topic { name: "t".into(), partition_indexes: (0..PARTITIONS).rev().collect() };
     let fetch = OffsetFetchRequest { group_id: "g".into(), topics: Some(vec![topic]), ..Default::default() };
-    let answer = client.ask(ApiKey::OffsetFetch, 5, &fetch).expect("it is answered");
+    let answer = client.ask(ApiKey::OffsetFetch, 5, &fetch);
+    let answer = answer.unwrap_or_else(|error| panic!("it is answered: {error:?}: {}", broker.log()));
     let response: OffsetFetchResponse<'_> = body(&answer, ApiKey::OffsetFetch, 5);
     let told = response.topics[0].partitions.iter().map(|partition| partition.committed_offset);
     assert!(told.eq((0..i64::from(PARTITIONS)).rev()));
