@@ -33,6 +33,8 @@ const FIRST_RECORD_WITHIN: Duration = Duration::from_secs(90);
 const TRY_EVERY: Duration = Duration::from_millis(1);
 /// Between two rows, for files of the last one to be deleted.
 const BETWEEN_ROWS: Duration = Duration::from_millis(1000);
+/// Kafka goes by this where it deletes a topic, whatever the topic says: its files would go in the middle of another row.
+const DELETE_SOON: &str = "log.segment.delete.delay.ms=100";
 /// After a start, until the memory of an idle broker is read.
 const UNTIL_IDLE: Duration = Duration::from_secs(2);
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -152,7 +154,8 @@ impl Subject {
     /// Starts it on an empty folder and again on what it then has, and warms it.
     fn start(name: &'static str, kind: server::Kind, command: &Command, scratch: &Path, warm_s: u64) -> Fallible<Self> {
         let port = server::free_port()?;
-        let mut server = Server::new(kind, &scratch.join(name), &command.overrides, Some(port))?;
+        let overrides = [&[DELETE_SOON.to_owned()], &command.overrides[..]].concat();
+        let mut server = Server::new(kind, &scratch.join(name), &overrides, Some(port))?;
         let start_empty_ms = time_start(&mut server)?;
         server.stop()?;
         let start_again_ms = time_start(&mut server)?;
