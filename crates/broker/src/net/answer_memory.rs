@@ -107,7 +107,7 @@ impl AnswerMemory {
     }
 
     /// Waits until there is, which takes as long as clients take to read their answers.
-    pub async fn plentiful(&self) {
+    async fn plentiful(&self) {
         self.freed_until(Self::is_plentiful).await;
     }
 
