@@ -126,12 +126,14 @@ impl Disks {
 
     /// Why the broker cannot go on, if it cannot.
     fn reason_to_stop(&self) -> Option<String> {
+        // Each is looked at once: the metadata's, if it fails just now, is one of those that have failed, or none of them.
         let directories = self.partitions.directories();
-        let of_metadata = directories.iter().find(|directory| directory.path() == self.metadata_path);
-        if let Some(failure) = of_metadata.and_then(|directory| directory.failure()) {
+        let failures: Vec<_> = directories.iter().map(|directory| directory.failure()).collect();
+        let of_metadata = directories.iter().position(|directory| directory.path() == self.metadata_path);
+        if let Some(failure) = of_metadata.and_then(|index| failures[index]) {
             return Some(format!("the log directory of the metadata has failed: {failure}"));
         }
-        let failures = directories.iter().map(|directory| directory.failure()).collect::<Option<Vec<_>>>()?;
+        let failures: Vec<_> = failures.into_iter().collect::<Option<_>>()?;
         let last = failures.last().copied().unwrap_or_default();
         let reason = format!("no log directory is left: {last}");
         error!("{reason}");
