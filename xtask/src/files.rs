@@ -31,6 +31,16 @@ pub fn write_whole(path: &Path, text: &str) -> Fallible<()> {
     Ok(())
 }
 
+/// Whether something in `folder` has a name that begins with `prefix`.
+pub fn any_named(folder: &Path, prefix: &str) -> Fallible<bool> {
+    for entry in fs::read_dir(folder)? {
+        if entry?.file_name().to_string_lossy().starts_with(prefix) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Copies a folder and all that is in it.
 pub fn copy(from: &Path, to: &Path) -> Fallible<()> {
     fs::create_dir_all(to)?;

@@ -7,6 +7,7 @@ pub mod connection;
 pub mod frames;
 pub mod generator;
 pub mod limits;
+mod page_cache;
 mod report;
 pub mod row;
 pub mod topic;
@@ -19,6 +20,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use limits::LimitKind;
+use page_cache::PageCache;
 use report::{Broker, Entry};
 use row::{Kind, Row};
 
@@ -31,8 +33,11 @@ const KAFKA_HEAP: &str = "1G";
 /// How long a broker may take until its first record, and how often that is tried.
 const FIRST_RECORD_WITHIN: Duration = Duration::from_secs(90);
 const TRY_EVERY: Duration = Duration::from_millis(1);
-/// Between two rows, for files of the last one to be deleted.
-const BETWEEN_ROWS: Duration = Duration::from_millis(1000);
+/// How long a broker may take to remove the files of a row, and how often they are looked for.
+const REMOVED_WITHIN: Duration = Duration::from_secs(90);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// The topic of a row.
+const TOPIC: &str = "bench";
 /// Kafka goes by this where it deletes a topic, whatever the topic says: its files would go in the middle of another row.
 const DELETE_SOON: &str = "log.segment.delete.delay.ms=100";
 /// After a start, until the memory of an idle broker is read.
@@ -106,14 +111,10 @@ pub fn run(command: &Command) -> Fallible<()> {
         brokers.push(Subject::start(report::KAFKA, kind, command, scratch.path(), times.warm_kafka_s)?);
     }
     let mut entries = Vec::new();
-    let rows: Vec<_> = row::all().into_iter().filter(|row| row.name.contains(&command.rows)).collect();
-    if let Some((row, kind)) = rows.first().and_then(|row| Some((row, *limits_of(row).first()?))) {
-        // A virtual machine has to get the memory of its page cache from its host, and gives back what it does not use: whoever
-        // writes first would pay for all.
-        measure_limit(kind, row, scratch.path(), &times)?;
-    }
-    for row in rows {
+    let mut page_cache = PageCache::new(scratch.path());
+    for row in row::all().into_iter().filter(|row| row.name.contains(&command.rows)) {
         for subject in &brokers {
+            page_cache.fill()?;
             let entry = subject.measure(&row, &times)?;
             eprintln!("{}", report::progress(&entry));
             entries.push(entry);
@@ -121,6 +122,7 @@ pub fn run(command: &Command) -> Fallible<()> {
         // Each is the first every second time.
         brokers.reverse();
         for &kind in limits_of(&row).iter().filter(|_| wanted(Only::Limit)) {
+            page_cache.fill()?;
             let entry = measure_limit(kind, &row, scratch.path(), &times)?;
             eprintln!("{}", report::progress(&entry));
             entries.push(entry);
@@ -176,15 +178,27 @@ impl Subject {
 
     fn measure(&self, row: &Row, times: &Times) -> Fallible<Entry> {
         let address = self.server.bootstrap();
-        let topic = "bench";
-        topic::create(&address, topic, row.partitions, row.configs(self.name == report::KAFKA))?;
+        topic::create(&address, TOPIC, row.partitions, row.configs(self.name == report::KAFKA))?;
         if row.kind == Kind::CatchUp {
-            generator::fill(&row::filling(row), topic, &address, times.filled_bytes)?;
+            generator::fill(&row::filling(row), TOPIC, &address, times.filled_bytes)?;
         }
-        let measured = generator::run(row, topic, &address, self.server.pid()?, times.counted_s)?;
-        topic::delete(&address, topic)?;
-        thread::sleep(BETWEEN_ROWS);
+        let measured = generator::run(row, TOPIC, &address, self.server.pid()?, times.counted_s)?;
+        topic::delete(&address, TOPIC)?;
+        self.wait_until_removed()?;
         Ok(Entry { row: row.name.clone(), server: self.name, measured })
+    }
+
+    /// Until the files of a row are gone, so that nobody else has to wait for that.
+    fn wait_until_removed(&self) -> Fallible<()> {
+        let deadline = Instant::now() + REMOVED_WITHIN;
+        let data = self.server.data();
+        while files::any_named(&data, &format!("{TOPIC}-"))? {
+            if Instant::now() > deadline {
+                return Err(format!("{}: the files of {TOPIC} stay in {}", self.name, data.display()).into());
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+        Ok(())
     }
 
     fn stop(mut self) -> Fallible<Broker> {
@@ -232,7 +246,7 @@ fn measure_limit(kind: LimitKind, row: &Row, scratch: &Path, times: &Times) -> F
     command.args(["--bytes", &times.filled_bytes.to_string()]);
     let mut daemon = Daemon::start(&mut command, &scratch.join("limit.out"))?;
     let address = daemon.wait_for(Instant::now() + READY_WITHIN, || fs::read_to_string(&ready).ok())?;
-    let measured = generator::run(row, "bench", &address, daemon.pid(), times.counted_s)?;
+    let measured = generator::run(row, TOPIC, &address, daemon.pid(), times.counted_s)?;
     daemon.kill()?;
     fs::remove_dir_all(&folder)?;
     Ok(Entry { row: row.name.clone(), server: kind.title(), measured })
