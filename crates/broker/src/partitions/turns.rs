@@ -1,5 +1,5 @@
 //! Producers of one partition take turns, and those who come while another one writes leave their batch with it instead of
-//! sleeping until it is done.
+//! sleeping until it is done; unless it is done at once.
 //!
 //! ```text
 //!   free  --enter--> writing --leave--> free                  nobody came meanwhile
@@ -11,22 +11,32 @@
 //! keep their order. Nobody holds a turn across an await.
 
 use std::collections::VecDeque;
+use std::hint;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 /// So many jobs of others are done before a writer goes on with its own work.
 const TAKEN_ALONG_MAX: usize = 32;
+
+/// So long a thread looks again and again whether the turn is free, before it leaves a copy of its batch: one batch or two are
+/// written meanwhile, and a connection that has to be woken for its answer costs as much.
+const AWAKE: Duration = Duration::from_micros(20);
+/// How often it pauses between two looks.
+const PAUSES: u32 = 20;
 
 /// Whose turn it is, and what waits.
 #[derive(Debug)]
 pub struct Turns<J> {
     state: Mutex<State<J>>,
+    /// Changed by whoever holds the lock of the state only.
+    is_writing: AtomicBool,
     left: Condvar,
 }
 
 #[derive(Debug)]
 struct State<J> {
     jobs: VecDeque<J>,
-    is_writing: bool,
     /// Threads that wait for the turn: waking nobody costs a system call too.
     waiting: usize,
 }
@@ -40,27 +50,28 @@ pub struct Turn<'t, J> {
 
 impl<J> Default for Turns<J> {
     fn default() -> Self {
-        Self { state: Mutex::new(State { jobs: VecDeque::new(), is_writing: false, waiting: 0 }), left: Condvar::new() }
+        let state = Mutex::new(State { jobs: VecDeque::new(), waiting: 0 });
+        Self { state, is_writing: AtomicBool::new(false), left: Condvar::new() }
     }
 }
 
 impl<J> Turns<J> {
     /// The turn, or `None` if `job` was left with whoever has it. Where there is no `job` to leave, this waits.
     pub fn enter(&self, job: impl FnOnce() -> Option<J>) -> Option<Turn<'_, J>> {
-        if let Some(turn) = self.try_enter() {
+        if let Some(turn) = self.try_enter().or_else(|| self.enter_soon()) {
             return Some(turn);
         }
         // It is made while others go on: it copies a batch.
         let job = job();
         let mut state = self.lock();
-        if state.is_writing
+        if self.is_writing()
             && let Some(job) = job
         {
             state.jobs.push_back(job);
             return None;
         }
         state.waiting += 1;
-        let left = self.left.wait_while(state, |state| state.is_writing);
+        let left = self.left.wait_while(state, |_| self.is_writing());
         state = left.expect("nobody panics while holding this lock");
         state.waiting -= 1;
         Some(self.begin(&mut state))
@@ -69,11 +80,30 @@ impl<J> Turns<J> {
     /// The turn, if nobody has it.
     pub fn try_enter(&self) -> Option<Turn<'_, J>> {
         let mut state = self.lock();
-        (!state.is_writing).then(|| self.begin(&mut state))
+        (!self.is_writing()).then(|| self.begin(&mut state))
     }
 
-    fn begin(&self, state: &mut State<J>) -> Turn<'_, J> {
-        state.is_writing = true;
+    /// The turn, if it becomes free while this thread stays awake.
+    fn enter_soon(&self) -> Option<Turn<'_, J>> {
+        let begun = Instant::now();
+        while begun.elapsed() < AWAKE {
+            (0..PAUSES).for_each(|_| hint::spin_loop());
+            if !self.is_writing()
+                && let Some(turn) = self.try_enter()
+            {
+                return Some(turn);
+            }
+        }
+        None
+    }
+
+    fn is_writing(&self) -> bool {
+        self.is_writing.load(Ordering::Relaxed)
+    }
+
+    /// For whoever holds the lock, which is why it is handed in.
+    fn begin(&self, _state: &mut State<J>) -> Turn<'_, J> {
+        self.is_writing.store(true, Ordering::Relaxed);
         Turn { turns: self, taken_along: 0 }
     }
 
@@ -108,8 +138,8 @@ impl<J> Turn<'_, J> {
 
     /// In one step: who comes from now on enters, and who came before is seen here.
     fn end(&self) -> bool {
-        let mut state = self.turns.lock();
-        state.is_writing = false;
+        let state = self.turns.lock();
+        self.turns.is_writing.store(false, Ordering::Relaxed);
         if state.waiting > 0 {
             self.turns.left.notify_one();
         }
