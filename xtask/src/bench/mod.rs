@@ -111,7 +111,7 @@ pub fn run(command: &Command) -> Fallible<()> {
         brokers.push(Subject::start(report::KAFKA, kind, command, scratch.path(), times.warm_kafka_s)?);
     }
     let mut entries = Vec::new();
-    let mut page_cache = PageCache::new(scratch.path());
+    let mut page_cache = PageCache::new(scratch.path())?;
     for row in row::all().into_iter().filter(|row| row.name.contains(&command.rows)) {
         for subject in &brokers {
             page_cache.fill()?;

@@ -6,9 +6,9 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// What may stay free: the kernel itself frees so much when there is less.
+/// About what the kernel keeps free itself, and what comes and goes while one looks.
 const FREE_BYTES: u64 = 512 << 20;
 /// A machine that has more free would take minutes for each row; it is measured as it is.
 const MOST_BYTES: u64 = 64 << 30;
@@ -16,33 +16,35 @@ const MOST_BYTES: u64 = 64 << 30;
 const PASSES: usize = 3;
 const READ_BYTES: usize = 1 << 20;
 
-/// Files without contents, of which only the page cache knows. They have no names, and go with this.
+/// A file of nothing, of which only the page cache knows. It has no name, and goes with this.
 pub struct PageCache {
-    folder: PathBuf,
-    files: Vec<File>,
+    file: File,
+    length: u64,
 }
 
 impl PageCache {
-    /// With its files in `folder`.
-    pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), files: Vec::new() }
+    /// With its file in `folder`.
+    pub fn new(folder: &Path) -> io::Result<Self> {
+        Ok(Self { file: tempfile::tempfile_in(folder)?, length: 0 })
     }
 
-    /// Fills what is free with pages that are clean, so that they can go at once. A new file each time: what is read
-    /// twice would be kept rather than what the brokers write.
+    /// Fills what is free with pages that are clean, so that they can go at once. The file gets longer each time: what is
+    /// read twice would be kept rather than what the brokers write.
     pub fn fill(&mut self) -> io::Result<()> {
+        let mut buffer = vec![0; READ_BYTES];
+        let mut free = free_bytes()?;
         for _ in 0..PASSES {
-            let free = free_bytes()?;
             if !(FREE_BYTES..MOST_BYTES).contains(&free) {
                 break;
             }
-            let path = self.folder.join("page-cache");
-            let mut file = File::options().create_new(true).read(true).write(true).open(&path)?;
-            fs::remove_file(&path)?;
-            file.set_len(free - FREE_BYTES / 2)?;
-            let mut buffer = vec![0; READ_BYTES];
-            while file.read(&mut buffer)? > 0 {}
-            self.files.push(file);
+            self.length += free - FREE_BYTES / 2;
+            self.file.set_len(self.length)?;
+            while self.file.read(&mut buffer)? > 0 {}
+            let before = std::mem::replace(&mut free, free_bytes()?);
+            if free >= before {
+                // This process may not use more, or the folder is memory itself.
+                break;
+            }
         }
         Ok(())
     }

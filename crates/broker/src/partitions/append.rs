@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   check (side by side) --> turn --> write --> batches that others left meanwhile --> leave
-//!                        \-> somebody writes: leave a copy of the batch with it, the answer comes later
+//!                        \-> somebody writes, and goes on writing: leave a copy of the batch with it, the answer comes later
 //! ```
 
 use std::sync::Arc;
@@ -90,7 +90,7 @@ impl Partition {
         check: impl FnOnce(&Rules<'_>) -> Result<Validated, Failed>,
     ) -> Appending {
         let checked = self.check_room().and_then(|()| self.check(batch, acks, now_ms, check));
-        let (terms, mut repacked) = match checked {
+        let (terms, repacked) = match checked {
             Ok(checked) => checked,
             Err(failed) => {
                 self.count_not_tried(&failed, batch.bytes().len());
@@ -99,11 +99,12 @@ impl Partition {
         };
         let mut queued = None;
         let turn = self.turns.enter(|| {
-            let size_bytes = repacked.as_ref().map_or(batch.bytes().len(), Vec::len);
-            let share = (acks != Acks::None).then(|| memory.try_share(size_bytes)).flatten()?;
+            // A copy, in any case: it is dropped where the turn is free by now.
+            let bytes = repacked.as_deref().unwrap_or(batch.bytes());
+            let share = (acks != Acks::None).then(|| memory.try_share(bytes.len())).flatten()?;
             let (done, outcome) = oneshot::channel();
             queued = Some(outcome);
-            let batch = repacked.take().unwrap_or_else(|| batch.bytes().to_vec());
+            let batch = bytes.to_vec();
             Some(Queued { batch, terms, done, _share: share })
         });
         let Some(mut turn) = turn else {

@@ -126,7 +126,7 @@ impl Disks {
 
     /// Why the broker cannot go on, if it cannot.
     fn reason_to_stop(&self) -> Option<String> {
-        // Each is looked at once: the metadata's, if it fails just now, is one of those that have failed, or none of them.
+        // Each is looked at once: one that fails just now counts for both questions, or for neither.
         let directories = self.partitions.directories();
         let failures: Vec<_> = directories.iter().map(|directory| directory.failure()).collect();
         let of_metadata = directories.iter().position(|directory| directory.path() == self.metadata_path);

@@ -19,17 +19,17 @@ use std::time::{Duration, Instant};
 /// So many jobs of others are done before a writer goes on with its own work.
 const TAKEN_ALONG_MAX: usize = 32;
 
-/// So long a thread looks again and again whether the turn is free, before it leaves a copy of its batch: one batch or two are
-/// written meanwhile, and a connection that has to be woken for its answer costs as much.
+/// So long a thread that comes while another one writes looks whether the turn is free, before it leaves a copy of its batch, or
+/// sleeps: one batch or two are written meanwhile, and a connection that has to be woken for its answer costs as much.
 const AWAKE: Duration = Duration::from_micros(20);
-/// How often it pauses between two looks.
+/// How often it pauses between two looks: that is some half a microsecond.
 const PAUSES: u32 = 20;
 
 /// Whose turn it is, and what waits.
 #[derive(Debug)]
 pub struct Turns<J> {
     state: Mutex<State<J>>,
-    /// Changed by whoever holds the lock of the state only.
+    /// Changed under the lock of the state only; who stays awake reads it without.
     is_writing: AtomicBool,
     left: Condvar,
 }
@@ -56,16 +56,17 @@ impl<J> Default for Turns<J> {
 }
 
 impl<J> Turns<J> {
-    /// The turn, or `None` if `job` was left with whoever has it. Where there is no `job` to leave, this waits.
+    /// The turn, or `None` if `job` was left with whoever has it, or has waited for it. Where there is no `job` to leave, this
+    /// waits. A job that was made in vain, as the turn became free meanwhile, is dropped.
     pub fn enter(&self, job: impl FnOnce() -> Option<J>) -> Option<Turn<'_, J>> {
-        if let Some(turn) = self.try_enter().or_else(|| self.enter_soon()) {
+        if let Some(turn) = self.enter_awake() {
             return Some(turn);
         }
         // It is made while others go on: it copies a batch.
         let job = job();
         let mut state = self.lock();
-        if self.is_writing()
-            && let Some(job) = job
+        if let Some(job) = job
+            && !self.is_free(&state)
         {
             state.jobs.push_back(job);
             return None;
@@ -83,18 +84,26 @@ impl<J> Turns<J> {
         (!self.is_writing()).then(|| self.begin(&mut state))
     }
 
-    /// The turn, if it becomes free while this thread stays awake.
-    fn enter_soon(&self) -> Option<Turn<'_, J>> {
-        let begun = Instant::now();
-        while begun.elapsed() < AWAKE {
-            (0..PAUSES).for_each(|_| hint::spin_loop());
-            if !self.is_writing()
-                && let Some(turn) = self.try_enter()
-            {
-                return Some(turn);
+    /// The turn, if it is free, or becomes free while this thread stays awake.
+    fn enter_awake(&self) -> Option<Turn<'_, J>> {
+        let mut begun = None;
+        loop {
+            if !self.is_writing() {
+                let mut state = self.lock();
+                if self.is_free(&state) {
+                    return Some(self.begin(&mut state));
+                }
             }
+            if begun.get_or_insert_with(Instant::now).elapsed() >= AWAKE {
+                return None;
+            }
+            (0..PAUSES).for_each(|_| hint::spin_loop());
         }
-        None
+    }
+
+    /// Nobody writes, and nobody is being woken for it: whoever is awake would always be there first.
+    fn is_free(&self, state: &State<J>) -> bool {
+        !self.is_writing() && state.waiting == 0
     }
 
     fn is_writing(&self) -> bool {
@@ -155,7 +164,7 @@ impl<J> Drop for Turn<'_, J> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, mpsc};
     use std::thread;
 
     use super::*;
@@ -172,6 +181,41 @@ mod tests {
         assert_eq!(turn.waiting(), [3]);
         assert_eq!(turn.next(), None);
         assert!(!turn.leave());
+    }
+
+    #[test]
+    fn a_turn_that_becomes_free_meanwhile_is_had_and_nothing_is_left() {
+        let turns = Turns::default();
+        let turn = turns.enter(|| None).expect("nobody writes");
+        let mut first = Some(turn);
+        let mut turn = turns.enter(|| {
+            drop(first.take());
+            Some(1)
+        });
+        let turn = turn.as_mut().expect("it is free by now");
+        assert!(turn.waiting().is_empty(), "the job was made in vain");
+    }
+
+    #[test]
+    fn who_sleeps_comes_before_those_who_come_later() {
+        let turns = Arc::new(Turns::default());
+        let turn = turns.enter(|| None).expect("nobody writes");
+        let (go_on, told) = mpsc::channel();
+        let sleeper = thread::spawn({
+            let turns = turns.clone();
+            move || {
+                let mut turn = turns.enter(|| None).expect("it leaves nothing");
+                told.recv().expect("it is told");
+                turn.waiting()
+            }
+        });
+        while turns.lock().waiting == 0 {
+            thread::yield_now();
+        }
+        assert!(!turn.leave());
+        assert!(turns.enter(|| Some(7)).is_none(), "it is the sleeper's turn, awake or not");
+        go_on.send(()).expect("it listens");
+        assert_eq!(sleeper.join().expect("no panic"), [7]);
     }
 
     #[test]

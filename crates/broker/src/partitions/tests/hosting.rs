@@ -222,6 +222,28 @@ fn a_batch_that_is_packed_anew_counts_as_that_when_it_is_sent_again_too() {
 }
 
 #[test]
+fn a_batch_that_is_packed_anew_is_written_so_where_producers_meet_too() {
+    const PRODUCERS: usize = 4;
+    const EACH: usize = 2000;
+    let folder = tempfile::tempdir().unwrap();
+    let partition = lead(folder.path(), open_log(folder.path(), LogConfig::default()));
+    let sent = one_record(one_record(BatchBuilder::new())).build().unwrap();
+    let packed = one_record(BatchBuilder::new()).build().unwrap();
+    let memory = FrameMemory::new(1 << 20);
+    let produce = || {
+        let (batch, _) = Batch::parse(&sent).unwrap();
+        for _ in 0..EACH {
+            let check = |_: &Rules<'_>| Ok(Validated { max_timestamp: 1000, repacked: Some(packed.clone()) });
+            if partition.append(&batch, Acks::Leader, 0, &memory, check).leaves_others {
+                while partition.append_left() {}
+            }
+        }
+    };
+    std::thread::scope(|scope| (0..PRODUCERS).for_each(|_| drop(scope.spawn(produce))));
+    assert_eq!(partition.serving().unwrap().log.size_bytes(), (PRODUCERS * EACH * packed.len()) as u64);
+}
+
+#[test]
 fn the_brokers_own_batches_are_counted_where_they_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let partition = lead(folder.path(), open_log(folder.path(), LogConfig::default()));
