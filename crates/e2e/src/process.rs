@@ -176,6 +176,18 @@ impl Broker {
         &self.options
     }
 
+    /// Stops it as `Ctrl-Z`, a debugger or a frozen container do, and lets it go on once it stands still.
+    pub fn pause(&self) {
+        let pid = Pid::from_raw(self.child.id() as i32).expect("a process id is not zero");
+        rustix::process::kill_process(pid, Signal::STOP).expect("it is our child");
+        let begun = Instant::now();
+        while !self.status_of("State:").starts_with('T') {
+            assert!(begun.elapsed() < END_WITHIN, "the broker did not stand still within {END_WITHIN:?}");
+            std::thread::sleep(LOOK_EVERY);
+        }
+        rustix::process::kill_process(pid, Signal::CONT).expect("it is our child");
+    }
+
     /// SIGKILL: it gets no chance to do anything.
     pub fn kill(mut self) -> Options {
         self.child.kill().expect("it is our child");
@@ -218,11 +230,16 @@ impl Broker {
     }
 
     fn status_kib(&self, field: &str) -> u64 {
+        self.status_of(field).trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    /// What the kernel says of it, a line of `/proc/PID/status`.
+    fn status_of(&self, field: &str) -> String {
         let mut status = String::new();
         let mut file = fs::File::open(format!("/proc/{}/status", self.pid())).expect("it runs");
         file.read_to_string(&mut status).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("the kernel lists it");
-        line.trim().trim_end_matches(" kB").parse().expect("a number")
+        line.trim().to_owned()
     }
 }
 

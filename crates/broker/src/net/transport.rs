@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use bytes::BufMut;
 use ottla_storage::LogSlice;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -144,8 +146,12 @@ impl Transport {
                 0 => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
                 sent => {
                     taken.add(sent as u64);
-                    // Where the socket is full: wait, without asking in vain first.
-                    if sent < left { Err(io::Error::from(io::ErrorKind::WouldBlock)) } else { Ok(()) }
+                    // A signal ends it early too, and whoever then waits for a socket that is not full waits for ever.
+                    if sent < left && is_full(stream)? {
+                        Err(io::Error::from(io::ErrorKind::WouldBlock))
+                    } else {
+                        Ok(())
+                    }
                 }
             };
             match stream.try_io(Interest::WRITABLE, send) {
@@ -156,6 +162,16 @@ impl Transport {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether a socket takes nothing more now. Once it has said so, the system tells when that is over.
+fn is_full(stream: &TcpStream) -> io::Result<bool> {
+    let mut asked = [PollFd::new(stream, PollFlags::OUT)];
+    match rustix::event::poll(&mut asked, Some(&Timespec::default())) {
+        Ok(ready) => Ok(ready == 0),
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

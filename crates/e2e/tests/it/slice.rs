@@ -1,6 +1,7 @@
 //! One batch from a client through socket and log and back; starting, stopping, and being refused.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ottla_e2e::body;
 use ottla_protocol::ApiKey;
@@ -53,6 +54,36 @@ fn a_long_poll_is_answered_by_the_next_batch_and_holds_up_nobody_else() {
     produce(&mut working, "t", 1, &batch(b"x")).expect("it is answered");
     let (error, records) = poll.join().expect("no panic").expect("it is answered");
     assert!(error == 0 && !records.is_empty());
+}
+
+#[test]
+fn whoever_fetches_gets_all_of_it_from_a_broker_that_was_paused_meanwhile() {
+    const PAUSES: usize = 40;
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = options(folder.path()).start();
+    let mut client = connect(&broker);
+    create_topic(&mut client, "t");
+    let sent = batch(&[0; 900_000]);
+    for _ in 0..20 {
+        assert_eq!(produce(&mut client, "t", 1, &sent).expect("it is answered").error_code, 0);
+    }
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut client = connect(&broker);
+                // The last one is asked for when nothing interrupts it any more.
+                while !is_over.load(Ordering::Relaxed) {
+                    let (error, records) = fetch(&mut client, "t", 0, 0).expect("it is answered");
+                    assert_eq!((error, records.len()), (0, 20 * sent.len()));
+                }
+            });
+        }
+        for _ in 0..PAUSES {
+            broker.pause();
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
 }
 
 #[test]
