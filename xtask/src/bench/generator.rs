@@ -50,7 +50,7 @@ struct Count {
 
 /// Runs `row` for `seconds` against the broker at `address`, whose process is `pid`.
 pub fn run(row: &Row, topic: &str, address: &str, pid: u32, seconds: u64) -> Fallible<Measured> {
-    let batch = &frames::batch(row.record_bytes, row.batch_bytes, row.codec)?;
+    let batch = &row.batch()?;
     let open = || Connection::open(address);
     let connections: Vec<Connection> = (0..row.connections).map(|_| open()).collect::<io::Result<_>>()?;
     let start = Instant::now() + SETTLE;
@@ -114,7 +114,7 @@ pub fn run(row: &Row, topic: &str, address: &str, pid: u32, seconds: u64) -> Fal
 
 /// Writes about so many bytes to the partitions of `row`, as fast as the broker takes them.
 pub fn fill(row: &Row, topic: &str, address: &str, bytes: u64) -> Fallible<()> {
-    let batch = &frames::batch(row.record_bytes, row.batch_bytes, row.codec)?;
+    let batch = &row.batch()?;
     let now = Instant::now();
     let requests = bytes / batch.bytes.len() as u64 / row.connections as u64;
     thread::scope(|scope| {

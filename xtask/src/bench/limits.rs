@@ -5,13 +5,15 @@
 //!   has a file of its own.
 //! - `produce-one-log` does the same with one file, in which the frames lie one behind the other: as the log of a single
 //!   partition must.
-//! - `fetch` answers with `sendfile` from a file that is in the page cache.
+//! - `fetch` answers with `sendfile` from files that are in the page cache, one for each partition. As those of a log, they were
+//!   written batch by batch, and are read from where a batch begins: files of larger pieces go out faster.
 //!
 //! They are driven by the same generator over the same connections.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -21,6 +23,8 @@ use ottla_protocol::frame::{RequestHeader, SIZE_LENGTH};
 use ottla_protocol::messages::fetch_request::{self, FetchRequest};
 use ottla_protocol::messages::produce_response::{PartitionResponse, ProduceResponse, Response};
 use ottla_protocol::{ApiKey, Message, Reader, Writer};
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
 use rustix::net::SendFlags;
 
 use super::frames::{FETCH_VERSION, PARTITION_MAX_BYTES, PRODUCE_VERSION};
@@ -33,8 +37,6 @@ const SEND_BUFFER_BYTES: usize = 100 << 10;
 /// Where an answer's correlation id stands, and a request's.
 const ANSWER_CORRELATION_AT: usize = SIZE_LENGTH;
 const REQUEST_CORRELATION_AT: usize = SIZE_LENGTH + 2 + 2;
-/// How much the file is filled with at once: about a batch, as a log is. In larger pieces the page cache sends it faster.
-const FILL_BYTES: usize = 16 << 10;
 
 /// `cargo xtask limit-server`: started by the benchmark.
 #[derive(clap::Args)]
@@ -44,9 +46,15 @@ pub struct Command {
     /// Where its file goes.
     #[arg(long)]
     folder: PathBuf,
-    /// For `fetch`: how large the file is.
+    /// For `fetch`: how large all files are together.
     #[arg(long, default_value_t = 1 << 30)]
     bytes: u64,
+    /// For `fetch`: how many there are.
+    #[arg(long, default_value_t = 1)]
+    partitions: u64,
+    /// For `fetch`: how large a batch is.
+    #[arg(long, default_value_t = 16 << 10)]
+    batch_bytes: u64,
 }
 
 /// Which limit.
@@ -84,26 +92,21 @@ pub fn ready_file(folder: &std::path::Path) -> PathBuf {
 /// Serves until it is killed.
 pub fn run(command: &Command) -> Fallible<()> {
     fs::create_dir_all(&command.folder)?;
-    if command.kind == LimitKind::Fetch {
-        let mut file = File::create(command.folder.join("log"))?;
-        let zeros = vec![0; FILL_BYTES];
-        for _ in 0..command.bytes / FILL_BYTES as u64 {
-            file.write_all(&zeros)?;
-        }
-    }
+    let logs = if command.kind == LimitKind::Fetch { Logs::create(command)? } else { Logs::default() };
+    let logs = Arc::new(logs);
     let listener = TcpListener::bind("127.0.0.1:0")?;
     files::write_whole(&ready_file(&command.folder), &listener.local_addr()?.to_string())?;
     let one = Arc::new(Written::create(&command.folder.join("one"))?);
     for (number, connection) in listener.incoming().enumerate() {
-        let (connection, folder, kind, bytes) = (connection?, command.folder.clone(), command.kind, command.bytes);
+        let (connection, folder, kind) = (connection?, command.folder.clone(), command.kind);
         connection.set_nodelay(true)?;
         rustix::net::sockopt::set_socket_send_buffer_size(&connection, SEND_BUFFER_BYTES)?;
         // A connection that ends is how a run ends.
-        let one = one.clone();
+        let (one, logs) = (one.clone(), logs.clone());
         thread::spawn(move || match kind {
             LimitKind::Produce => take(connection, &Written::create(&folder.join(number.to_string()))?),
             LimitKind::ProduceOneLog => take(connection, &one),
-            LimitKind::Fetch => give(connection, &folder.join("log"), bytes),
+            LimitKind::Fetch => give(connection, &logs),
         });
     }
     Ok(())
@@ -157,29 +160,84 @@ fn produce_answer() -> Vec<u8> {
     writer.buffer
 }
 
-/// As much of the file for each partition as was asked for, always further on, whatever the offset.
-fn give(mut connection: TcpStream, path: &std::path::Path, bytes: u64) -> io::Result<()> {
-    let file = File::open(path)?;
+/// What `fetch` sends.
+#[derive(Default)]
+struct Logs {
+    files: Vec<File>,
+    batch_bytes: u64,
+    bytes_each: u64,
+}
+
+impl Logs {
+    /// The files grow by turns, as those of the partitions of a topic do.
+    fn create(command: &Command) -> io::Result<Self> {
+        let create = |partition: u64| {
+            let path = command.folder.join(format!("log-{partition}"));
+            File::options().create_new(true).read(true).write(true).open(path)
+        };
+        let mut files: Vec<_> = (0..command.partitions).map(create).collect::<io::Result<_>>()?;
+        let batches_each = command.bytes / command.partitions / command.batch_bytes;
+        let batch = vec![0; command.batch_bytes as usize];
+        for _ in 0..batches_each {
+            for file in &mut files {
+                file.write_all(&batch)?;
+            }
+        }
+        Ok(Self { files, batch_bytes: command.batch_bytes, bytes_each: batches_each * command.batch_bytes })
+    }
+
+    /// Where a consumer goes on that has read this: behind the last batch of which it has all, or at the beginning where too
+    /// little is left.
+    fn after(&self, read: Range<u64>) -> u64 {
+        let length = read.end - read.start;
+        let next = read.start + length / self.batch_bytes * self.batch_bytes;
+        if next + length > self.bytes_each { 0 } else { next }
+    }
+}
+
+/// As much for each partition as was asked for, always further on, whatever the offset.
+fn give(mut connection: TcpStream, logs: &Logs) -> io::Result<()> {
     let each = PARTITION_MAX_BYTES as u64;
     let mut frames = Frames::new();
-    let mut position = 0;
+    let mut positions = vec![0; logs.files.len()];
     while let Some(frame) = frames.next(&mut connection)? {
         let (correlation_id, topics) = asked(frame)?;
-        let heads = fetch_answer(correlation_id, &topics);
-        for head in heads {
-            let mut left: &[u8] = &head;
-            while !left.is_empty() {
-                let sent = rustix::net::send(&connection, left, SendFlags::MORE | SendFlags::NOSIGNAL)?;
-                left = &left[sent..];
+        let partitions = topics.iter().flat_map(|topic| &topic.partitions);
+        for (head, asked) in fetch_answer(correlation_id, &topics).iter().zip(partitions) {
+            let index = asked.partition as usize;
+            let (Some(file), Some(position)) = (logs.files.get(index), positions.get_mut(index)) else {
+                return Err(io::Error::other("the generator asks for no such partition"));
+            };
+            send_head(&connection, head)?;
+            // A `sendfile` that blocks sends a third as fast.
+            connection.set_nonblocking(true)?;
+            send_file(&connection, file, *position..*position + each)?;
+            connection.set_nonblocking(false)?;
+            *position = logs.after(*position..*position + each);
+        }
+    }
+    Ok(())
+}
+
+fn send_head(connection: &TcpStream, mut head: &[u8]) -> io::Result<()> {
+    while !head.is_empty() {
+        let sent = rustix::net::send(connection, head, SendFlags::MORE | SendFlags::NOSIGNAL)?;
+        head = &head[sent..];
+    }
+    Ok(())
+}
+
+fn send_file(connection: &TcpStream, file: &File, bytes: Range<u64>) -> io::Result<()> {
+    let mut at = bytes.start;
+    while at < bytes.end {
+        let left = (bytes.end - at) as usize;
+        match rustix::fs::sendfile(connection, file, Some(&mut at), left) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => {}
+            Err(Errno::AGAIN) => {
+                rustix::event::poll(&mut [PollFd::new(connection, PollFlags::OUT)], None)?;
             }
-            let (mut at, end) = (position, position + each);
-            while at < end {
-                let left = (end - at) as usize;
-                if rustix::fs::sendfile(&connection, &file, Some(&mut at), left)? == 0 {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
-            }
-            position = if end + each > bytes { 0 } else { end };
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(())

@@ -243,7 +243,8 @@ fn measure_limit(kind: LimitKind, row: &Row, scratch: &Path, times: &Times) -> F
     let ready = limits::ready_file(&folder);
     let mut command = process::Command::new(std::env::current_exe()?);
     command.args(["limit-server", kind.name(), "--folder"]).arg(&folder);
-    command.args(["--bytes", &times.filled_bytes.to_string()]);
+    command.args(["--bytes", &times.filled_bytes.to_string(), "--partitions", &row.partitions.to_string()]);
+    command.args(["--batch-bytes", &row.batch()?.bytes.len().to_string()]);
     let mut daemon = Daemon::start(&mut command, &scratch.join("limit.out"))?;
     let address = daemon.wait_for(Instant::now() + READY_WITHIN, || fs::read_to_string(&ready).ok())?;
     let measured = generator::run(row, TOPIC, &address, daemon.pid(), times.counted_s)?;

@@ -1,6 +1,10 @@
 //! What is measured: the rows of the table.
 
+use std::io;
+
 use ottla_protocol::records::Compression;
+
+use super::frames::{self, Batch};
 
 /// A batch is filled up to this, as Java's and librdkafka's producers do.
 const BATCH_BYTES: usize = 16 << 10;
@@ -130,6 +134,11 @@ pub fn all() -> Vec<Row> {
 }
 
 impl Row {
+    /// What it sends, or reads.
+    pub fn batch(&self) -> io::Result<Batch> {
+        frames::batch(self.record_bytes, self.batch_bytes, self.codec)
+    }
+
     /// What the topic is to have set, so that Ottla, or a real Kafka, acknowledges nothing before it is on the disk.
     pub fn configs(&self, of_kafka: bool) -> &'static [(&'static str, &'static str)] {
         match (self.is_flushed, of_kafka) {
