@@ -516,6 +516,10 @@ impl Partitions {
         let folder = home.path().join(name.to_string());
         self.make_room(name, &folder, topic_id)?;
         let is_new = !os::exists(&folder).map_err(StorageError::io("look for", &folder))?;
+        if is_new {
+            // Where its volume was unmounted, a mount point remains in which folders can be made.
+            home.check_there()?;
+        }
         // It is known of the log that lies here.
         let known = self.unopened().get(name).filter(|_| !is_new).cloned();
         if known.is_none() {

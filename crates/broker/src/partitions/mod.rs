@@ -377,7 +377,8 @@ impl Partitions {
             }
             // Whoever is told that the move has begun finds it going on after a kill.
             let path = target.path().join(&folder);
-            if let Err(error) = os::create_folder(&path).map_err(StorageError::io("create", &path)) {
+            let create = || os::create_folder(&path).map_err(StorageError::io("create", &path));
+            if let Err(error) = target.check_there().and_then(|()| create()) {
                 tracing::error!(partition = %partition.name, %error, "cannot begin to move it");
                 target.on_error(&error);
                 return Err(ErrorCode::KafkaStorageError);

@@ -343,6 +343,31 @@ fn a_log_that_is_gone_with_its_folder_is_missed_until_it_is_made_anew() {
 }
 
 #[test]
+fn no_log_is_begun_in_the_mount_point_that_an_unmounted_volume_leaves() {
+    for moves in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let all = in_two_directories(folder.path()).unwrap();
+        let [a, b] = ["a", "b"].map(|name| directory(&all, name).clone());
+        let (mut topic, settings) = topic(folder.path());
+        all.wish_for(TopicPartition::new("t", 0), &a).unwrap();
+        all.host(&topic, &settings, 0).unwrap();
+        fs::rename(b.path(), folder.path().join("volume")).unwrap();
+        fs::create_dir(b.path()).unwrap();
+        if moves {
+            let moved = all.move_to(&all.find("t", 0).unwrap(), &b, 0);
+            assert_eq!(moved, Err(ErrorCode::KafkaStorageError));
+        } else {
+            topic.partitions.insert(PartitionIndex(1), Arc::new(registration()));
+            all.wish_for(TopicPartition::new("t", 1), &b).unwrap();
+            all.host(&topic, &settings, 0).unwrap_err();
+            assert_eq!(all.find("t", 1).err(), Some(ErrorCode::KafkaStorageError));
+        }
+        assert!(!b.is_online());
+        assert_eq!(fs::read_dir(b.path()).unwrap().count(), 0);
+    }
+}
+
+#[test]
 fn a_log_directory_that_is_a_file_is_offline_unless_it_is_to_hold_the_metadata() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("b"), "").unwrap();
