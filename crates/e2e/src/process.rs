@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
 use crate::SmallDisk;
 
@@ -176,16 +176,19 @@ impl Broker {
         &self.options
     }
 
-    /// Stops it as `Ctrl-Z`, a debugger or a frozen container do, and lets it go on once it stands still.
-    pub fn pause(&self) {
-        let pid = Pid::from_raw(self.child.id() as i32).expect("a process id is not zero");
-        rustix::process::kill_process(pid, Signal::STOP).expect("it is our child");
-        let begun = Instant::now();
-        while !self.status_of("State:").starts_with('T') {
-            assert!(begun.elapsed() < END_WITHIN, "the broker did not stand still within {END_WITHIN:?}");
-            std::thread::sleep(LOOK_EVERY);
-        }
-        rustix::process::kill_process(pid, Signal::CONT).expect("it is our child");
+    /// Has it stand still, all of its threads, as `Ctrl-Z`, a debugger or a frozen container do; until [`Self::thaw`].
+    pub fn freeze(&self) {
+        rustix::process::kill_process(self.rustix_pid(), Signal::STOP).expect("it is our child");
+        rustix::process::waitid(WaitId::Pid(self.rustix_pid()), WaitIdOptions::STOPPED).expect("it is our child");
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        rustix::process::kill_process(self.rustix_pid(), Signal::CONT).expect("it is our child");
+    }
+
+    fn rustix_pid(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32).expect("a process id is not zero")
     }
 
     /// SIGKILL: it gets no chance to do anything.
@@ -202,8 +205,7 @@ impl Broker {
 
     /// Sends `signal`, and waits for the end.
     pub fn stop_by(mut self, signal: Signal) -> (Options, ExitStatus) {
-        let pid = Pid::from_raw(self.child.id() as i32).expect("a process id is not zero");
-        rustix::process::kill_process(pid, signal).expect("it is our child");
+        rustix::process::kill_process(self.rustix_pid(), signal).expect("it is our child");
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("it is our child") {
@@ -230,16 +232,11 @@ impl Broker {
     }
 
     fn status_kib(&self, field: &str) -> u64 {
-        self.status_of(field).trim_end_matches(" kB").parse().expect("a number")
-    }
-
-    /// What the kernel says of it, a line of `/proc/PID/status`.
-    fn status_of(&self, field: &str) -> String {
         let mut status = String::new();
         let mut file = fs::File::open(format!("/proc/{}/status", self.pid())).expect("it runs");
         file.read_to_string(&mut status).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("the kernel lists it");
-        line.trim().to_owned()
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 }
 

@@ -177,6 +177,10 @@ impl Logs {
         };
         let mut files: Vec<_> = (0..command.partitions).map(create).collect::<io::Result<_>>()?;
         let batches_each = command.bytes / command.partitions / command.batch_bytes;
+        assert!(
+            batches_each * command.batch_bytes >= PARTITION_MAX_BYTES as u64,
+            "an answer finds as much as it may send"
+        );
         let batch = vec![0; command.batch_bytes as usize];
         for _ in 0..batches_each {
             for file in &mut files {
@@ -234,9 +238,11 @@ fn send_file(connection: &TcpStream, file: &File, bytes: Range<u64>) -> io::Resu
         match rustix::fs::sendfile(connection, file, Some(&mut at), left) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(_) => {}
-            Err(Errno::AGAIN) => {
-                rustix::event::poll(&mut [PollFd::new(connection, PollFlags::OUT)], None)?;
-            }
+            Err(Errno::AGAIN) => match rustix::event::poll(&mut [PollFd::new(connection, PollFlags::OUT)], None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            },
+            Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }

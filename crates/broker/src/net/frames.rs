@@ -320,7 +320,9 @@ impl FrameReader {
             let now = Instant::now();
             let idle = now.duration_since(self.last_active);
             if idle >= self.max_idle {
-                return Err(ReadError::Idle);
+                // Perhaps it was this process that stood still, rather than the client: then there is something to read.
+                tokio::task::yield_now().await;
+                return if transport.is_readable().await { Ok(()) } else { Err(ReadError::Idle) };
             }
             let buffered = self.buffer.len() - self.start;
             if idle >= CHECK_EVERY {
@@ -348,16 +350,10 @@ impl FrameReader {
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncWriteExt;
-    use tokio::net::{TcpListener, TcpStream};
 
     use super::super::memory::FrameMemory;
+    use super::super::transport::tests::pair;
     use super::*;
-
-    async fn pair() -> (Transport, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let client = TcpStream::connect(listener.local_addr().expect("it is bound")).await.expect("it listens");
-        (Transport::Plain(listener.accept().await.expect("it connected").0), client)
-    }
 
     fn reader(limit_bytes: usize) -> FrameReader {
         FrameReader::new(FrameMemory::new(1 << 20).share(), limit_bytes, Duration::from_secs(600))

@@ -75,7 +75,11 @@ impl SlowSending<'_> {
                 }
             }
             if progressed.elapsed() >= max_idle {
-                return Err(Ended::NotReading);
+                // Perhaps it was this process that stood still, rather than the client.
+                tokio::task::yield_now().await;
+                if !transport.is_writable().await {
+                    return Err(Ended::NotReading);
+                }
             }
         }
     }
@@ -88,20 +92,14 @@ mod tests {
 
     use ottla_protocol::Writer;
     use tokio::io::AsyncReadExt;
-    use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::oneshot;
 
     use super::super::answer_memory::AnswerMemory;
     use super::super::memory::FrameMemory;
+    use super::super::transport::tests::pair;
     use super::*;
 
     const MIB: usize = 1 << 20;
-
-    async fn pair() -> (Transport, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let client = TcpStream::connect(listener.local_addr().expect("it is bound")).await.expect("it listens");
-        (Transport::Plain(listener.accept().await.expect("it connected").0), client)
-    }
 
     /// How sending ended, and whether a request that was parked behind it went on.
     async fn send(

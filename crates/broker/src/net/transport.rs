@@ -19,6 +19,9 @@ use tokio::net::TcpStream;
 /// How often a connection that has sent more than is read is asked whether it is still there.
 const GONE_CHECK_EVERY: Duration = Duration::from_millis(100);
 
+/// After so much of an answer, where the socket is never full, it is the turn of other connections.
+const TURN_BYTES: u64 = 1 << 20;
+
 /// One client's byte stream.
 #[derive(Debug)]
 pub enum Transport {
@@ -93,25 +96,18 @@ impl Transport {
 
     /// Reads what is there into `buffer`; `None` where nothing is, `Some(0)` where the other end has closed.
     pub fn try_read(&self, buffer: &mut impl BufMut) -> io::Result<Option<usize>> {
-        let read = match self {
-            Self::Plain(stream) => stream.try_read_buf(buffer),
-        };
-        match read {
-            Ok(count) => {
-                if count > 0 && buffer.has_remaining_mut() {
-                    self.is_drained();
-                }
-                Ok(Some(count))
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// A read that did not fill its buffer has emptied the socket: the next one waits, without asking in vain first.
-    fn is_drained(&self) {
         let Self::Plain(stream) = self;
-        let _ = stream.try_io(Interest::READABLE, || Err::<(), _>(io::Error::from(io::ErrorKind::WouldBlock)));
+        let mut read = None;
+        let tried = stream.try_io(Interest::READABLE, || {
+            let count = *read.insert(stream.try_read_buf(buffer)?);
+            // A read that did not fill its buffer has emptied the socket: the next one waits, without asking in vain first.
+            let is_drained = count > 0 && buffer.has_remaining_mut();
+            if is_drained { Err(io::Error::from(io::ErrorKind::WouldBlock)) } else { Ok(()) }
+        });
+        match tried {
+            Err(error) if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Err(error),
+            _ => Ok(read),
+        }
     }
 
     /// Writes all of `bytes`. With `more`, further bytes follow at once and the kernel may wait for them.
@@ -140,6 +136,7 @@ impl Transport {
         let mut position = slice.position;
         let end = slice.position + u64::from(slice.length);
         while position < end {
+            let before = taken.bytes();
             let left = usize::try_from(end - position).unwrap_or(usize::MAX);
             let send = || match rustix::fs::sendfile(stream, &*slice.file, Some(&mut position), left)? {
                 // The file is shorter than the slice says: it was cut behind our back. The answer cannot be finished.
@@ -155,6 +152,8 @@ impl Transport {
                 }
             };
             match stream.try_io(Interest::WRITABLE, send) {
+                // A client that takes all at once is not to keep the worker from its other connections.
+                Ok(()) if before / TURN_BYTES != taken.bytes() / TURN_BYTES => tokio::task::yield_now().await,
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -176,17 +175,53 @@ fn is_full(stream: &TcpStream) -> io::Result<bool> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
+    use std::fs::{self, File};
+    use std::sync::Arc;
+
+    use ottla_base::Offset;
+    use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
 
     use super::*;
 
+    /// A connection, and the client at its other end.
+    pub async fn pair() -> (Transport, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (Transport::Plain(listener.accept().await.unwrap().0), client)
+    }
+
+    #[tokio::test]
+    async fn a_slice_that_goes_out_in_part_is_gone_on_with_whether_or_not_the_socket_is_full() {
+        const BYTES: usize = 16 << 20;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        fs::write(&path, vec![7; BYTES]).unwrap();
+        let file = Arc::new(File::open(&path).unwrap());
+        let slice = |position, length| LogSlice { file: file.clone(), position, length, first_offset: Offset(0) };
+        let (transport, mut client) = pair().await;
+        let taken = Taken::default();
+
+        let whole = slice(0, BYTES as u32);
+        let mut sending = pin!(transport.send_slice(&whole, &taken));
+        let is_sent = poll_fn(|context| Poll::Ready(sending.as_mut().poll(context).is_ready()));
+        assert!(!is_sent.await, "nobody reads");
+        let mut read = vec![0; BYTES];
+        let (sent, received) = tokio::join!(sending, client.read_exact(&mut read));
+        sent.unwrap();
+        assert!(received.unwrap() == BYTES && read.iter().all(|&byte| byte == 7) && taken.bytes() == BYTES as u64);
+
+        // What ends early for another reason than a full socket: here the end of the file.
+        let too_long = slice(BYTES as u64 - 1, 2);
+        let sent = transport.send_slice(&too_long, &taken);
+        let sent = tokio::time::timeout(Duration::from_secs(60), sent).await.expect("the socket is not full");
+        assert_eq!(sent.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
     #[tokio::test]
     async fn whoever_closes_is_gone_also_behind_bytes_that_are_not_read() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let client = TcpStream::connect(address).await.unwrap();
-        let transport = Transport::Plain(listener.accept().await.unwrap().0);
+        let (transport, client) = pair().await;
         let mut gone = pin!(transport.gone());
         let mut is_gone = async || poll_fn(|context| Poll::Ready(gone.as_mut().poll(context).is_ready())).await;
         assert!(!is_gone().await);

@@ -65,14 +65,14 @@ impl<J> Turns<J> {
         // It is made while others go on: it copies a batch.
         let job = job();
         let mut state = self.lock();
-        if let Some(job) = job
-            && !self.is_free(&state)
-        {
-            state.jobs.push_back(job);
+        if job.is_some() && !self.is_free(&state) {
+            state.jobs.extend(job);
             return None;
         }
+        // Whoever has slept before this is woken before this.
+        let mut gives_way = !self.is_free(&state);
         state.waiting += 1;
-        let left = self.left.wait_while(state, |_| self.is_writing());
+        let left = self.left.wait_while(state, |_| std::mem::take(&mut gives_way) || self.is_writing());
         state = left.expect("nobody panics while holding this lock");
         state.waiting -= 1;
         Some(self.begin(&mut state))
@@ -92,6 +92,10 @@ impl<J> Turns<J> {
                 let mut state = self.lock();
                 if self.is_free(&state) {
                     return Some(self.begin(&mut state));
+                }
+                if !self.is_writing() {
+                    // It is somebody's who is being woken, and needs the processor for that.
+                    return None;
                 }
             }
             if begun.get_or_insert_with(Instant::now).elapsed() >= AWAKE {
@@ -158,6 +162,8 @@ impl<J> Turn<'_, J> {
 
 impl<J> Drop for Turn<'_, J> {
     fn drop(&mut self) {
+        // Nobody may enter soon: those who left them hear that they are gone, once the turn has ended.
+        let _jobs = std::thread::panicking().then(|| self.waiting());
         self.end();
     }
 }
@@ -197,6 +203,19 @@ mod tests {
     }
 
     #[test]
+    fn who_has_left_a_job_with_a_writer_that_panics_hears_of_it() {
+        let turns = Turns::default();
+        let turn = turns.enter(|| None).expect("nobody writes");
+        let (job, heard) = mpsc::channel::<()>();
+        assert!(turns.enter(|| Some(job)).is_none());
+        let panic_over = |_turn: Turn<'_, _>| std::panic::resume_unwind(Box::new(()));
+        let writer: thread::Result<()> = thread::scope(|scope| scope.spawn(|| panic_over(turn)).join());
+        writer.unwrap_err();
+        assert_eq!(heard.try_recv(), Err(mpsc::TryRecvError::Disconnected));
+        assert!(turns.try_enter().is_some());
+    }
+
+    #[test]
     fn who_sleeps_comes_before_those_who_come_later() {
         let turns = Arc::new(Turns::default());
         let turn = turns.enter(|| None).expect("nobody writes");
@@ -216,6 +235,27 @@ mod tests {
         assert!(turns.enter(|| Some(7)).is_none(), "it is the sleeper's turn, awake or not");
         go_on.send(()).expect("it listens");
         assert_eq!(sleeper.join().expect("no panic"), [7]);
+    }
+
+    #[test]
+    fn who_sleeps_comes_before_those_who_leave_nothing() {
+        let turns = Turns::<()>::default();
+        let order = Mutex::new(Vec::new());
+        let enter = |name| {
+            let turn = turns.enter(|| None).expect("it leaves nothing");
+            order.lock().expect("no panic").push(name);
+            assert!(!turn.leave());
+        };
+        thread::scope(|scope| {
+            let turn = turns.enter(|| None).expect("nobody writes");
+            scope.spawn(|| enter("sleeper"));
+            while turns.lock().waiting == 0 {
+                thread::yield_now();
+            }
+            assert!(!turn.leave());
+            enter("later");
+        });
+        assert_eq!(*order.lock().expect("no panic"), ["sleeper", "later"]);
     }
 
     #[test]

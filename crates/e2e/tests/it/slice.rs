@@ -1,7 +1,8 @@
 //! One batch from a client through socket and log and back; starting, stopping, and being refused.
 
 use std::fs;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use ottla_e2e::body;
 use ottla_protocol::ApiKey;
@@ -57,8 +58,8 @@ fn a_long_poll_is_answered_by_the_next_batch_and_holds_up_nobody_else() {
 }
 
 #[test]
-fn whoever_fetches_gets_all_of_it_from_a_broker_that_was_paused_meanwhile() {
-    const PAUSES: usize = 40;
+fn whoever_fetches_gets_all_of_it_from_a_broker_that_stood_still_meanwhile() {
+    const TIMES: usize = 40;
     let folder = tempfile::tempdir().expect("a folder");
     let broker = options(folder.path()).start();
     let mut client = connect(&broker);
@@ -67,23 +68,50 @@ fn whoever_fetches_gets_all_of_it_from_a_broker_that_was_paused_meanwhile() {
     for _ in 0..20 {
         assert_eq!(produce(&mut client, "t", 1, &sent).expect("it is answered").error_code, 0);
     }
-    let is_over = AtomicBool::new(false);
+    let fetch_all = |client: &mut _| {
+        let (error, records) = fetch(client, "t", 0, 0).expect("it is answered");
+        assert_eq!((error, records.len()), (0, 20 * sent.len()));
+    };
+    let thawed = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 let mut client = connect(&broker);
-                // The last one is asked for when nothing interrupts it any more.
-                while !is_over.load(Ordering::Relaxed) {
-                    let (error, records) = fetch(&mut client, "t", 0, 0).expect("it is answered");
-                    assert_eq!((error, records.len()), (0, 20 * sent.len()));
+                while thawed.load(Ordering::Relaxed) < TIMES {
+                    fetch_all(&mut client);
                 }
+                fetch_all(&mut client);
             });
         }
-        for _ in 0..PAUSES {
-            broker.pause();
+        for _ in 0..TIMES {
+            broker.freeze();
+            broker.thaw();
+            thawed.fetch_add(1, Ordering::Relaxed);
         }
-        is_over.store(true, Ordering::Relaxed);
     });
+}
+
+#[test]
+fn a_request_that_came_while_the_broker_stood_still_is_answered_however_long_that_was() {
+    const MAX_IDLE: Duration = Duration::from_secs(1);
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = options(folder.path()).with("connections.max.idle.ms=1000").start();
+    // Some for each thread that serves connections.
+    let mut clients: Vec<_> = (0..16).map(|_| connect(&broker)).collect();
+    let versions = ApiVersionsRequest::default();
+    for client in &mut clients {
+        client.ask(ApiKey::ApiVersions, 0, &versions).expect("it is answered");
+    }
+    broker.freeze();
+    for client in &mut clients {
+        let frame = client.frame_of(ApiKey::ApiVersions, 0, &versions);
+        client.send_frame(&frame).expect("it is open");
+    }
+    std::thread::sleep(MAX_IDLE * 3 / 2);
+    broker.thaw();
+    for client in &mut clients {
+        client.answer().expect("it is answered");
+    }
 }
 
 #[test]
