@@ -18,6 +18,8 @@ use crate::Fallible;
 const SETTLE: Duration = Duration::from_millis(1000);
 /// A rate at which every request is due at once.
 const UNLIMITED_PER_S: f64 = 1e12;
+/// So many requests with acks 0 are followed by one with acks 1.
+const UNANSWERED: usize = 15;
 /// The longest latency that is told apart from longer ones.
 const MAX_LATENCY_US: u64 = 60_000_000;
 
@@ -150,8 +152,8 @@ impl Work<'_> {
         if own.is_empty() { vec![self.index as i32 % all] } else { own }
     }
 
-    fn produce_requests(&self) -> Vec<Vec<u8>> {
-        let request = |partition| frames::produce(self.topic, partition, self.row.acks, self.batch);
+    fn produce_requests(&self) -> Vec<Burst> {
+        let request = |partition| Burst::new(self.topic, partition, self.row.acks, self.batch);
         self.partitions().into_iter().map(request).collect()
     }
 
@@ -163,16 +165,14 @@ impl Work<'_> {
         loop {
             while sent.len() < in_flight && Instant::now() < self.window.end {
                 let which = next as usize % requests.len();
-                let request = &mut requests[which];
-                frames::set_correlation(request, next);
-                sent.push_back(Instant::now());
-                connection.send(request)?;
+                sent.push_back((Instant::now(), requests[which].batches));
+                connection.send(requests[which].numbered(next))?;
                 next = next.wrapping_add(1);
             }
-            let Some(sent) = sent.pop_front() else { return Ok(count) };
+            let Some((sent, batches)) = sent.pop_front() else { return Ok(count) };
             check_answer(connection.receive()?, answered)?;
             answered = answered.wrapping_add(1);
-            count.add(sent, Instant::now(), 1, self.batch);
+            count.add(sent, Instant::now(), batches, self.batch);
         }
     }
 
@@ -186,8 +186,7 @@ impl Work<'_> {
                 for number in 0..total {
                     thread::sleep(self.due(number, per_s).saturating_duration_since(Instant::now()));
                     let which = number as usize % requests.len();
-                    frames::set_correlation(&mut requests[which], number);
-                    sender.send(&requests[which])?;
+                    sender.send(requests[which].numbered(number))?;
                 }
                 Ok(())
             });
@@ -238,6 +237,28 @@ impl Work<'_> {
     fn requests_until_end(&self, per_s: f64) -> u32 {
         let all = (self.window.end - self.window.start + SETTLE).as_secs_f64() * per_s;
         (all / self.row.connections as f64) as u32
+    }
+}
+
+/// A Produce request; or several that are not answered, and behind them one that is, so that it is known what was written.
+struct Burst {
+    bytes: Vec<u8>,
+    answered_at: usize,
+    batches: u64,
+}
+
+impl Burst {
+    fn new(topic: &str, partition: i32, acks: i16, batch: &Batch) -> Self {
+        let (unanswered, acks) = if acks == 0 { (UNANSWERED, 1) } else { (0, acks) };
+        let mut bytes = frames::produce(topic, partition, 0, batch).repeat(unanswered);
+        let answered_at = bytes.len();
+        bytes.extend(frames::produce(topic, partition, acks, batch));
+        Self { bytes, answered_at, batches: unanswered as u64 + 1 }
+    }
+
+    fn numbered(&mut self, number: u32) -> &[u8] {
+        frames::set_correlation(&mut self.bytes[self.answered_at..], number);
+        &self.bytes
     }
 }
 

@@ -226,8 +226,8 @@ fn time_start(server: &mut Server) -> Fallible<f64> {
 
 fn limits_of(row: &Row) -> &'static [LimitKind] {
     match row.kind {
-        // They do no fsync.
-        _ if row.is_flushed => &[],
+        // They do no fsync, and answer all.
+        _ if row.is_flushed || row.acks == 0 => &[],
         Kind::Produce { .. } | Kind::ProduceAtRate { .. } if row.partitions == 1 => {
             &[LimitKind::Produce, LimitKind::ProduceOneLog]
         }

@@ -29,6 +29,7 @@ pub struct Row {
     pub record_bytes: usize,
     pub batch_bytes: usize,
     pub codec: Compression,
+    /// With 0, every 16th request is answered nevertheless.
     pub acks: i16,
     /// Nothing is acknowledged before it is on the disk.
     pub is_flushed: bool,
@@ -96,6 +97,19 @@ pub fn all() -> Vec<Row> {
         kind: Kind::ProduceAtRate { per_s: PER_S },
         ..small
     });
+    // Connections that wait for no answer are the ones that meet at the log.
+    for (of_what, record_bytes, batch_bytes) in [("one record of 100 B", 100, 0), ("1 KiB", 1024, BATCH_BYTES)] {
+        rows.push(Row {
+            name: format!("acks 0: {of_what}, 16 connections, 1 partition"),
+            kind: Kind::Produce { in_flight: IN_FLIGHT },
+            partitions: 1,
+            connections: SMALL_CONNECTIONS,
+            record_bytes,
+            batch_bytes,
+            acks: 0,
+            ..base.clone()
+        });
+    }
     for (acks, acks_name) in [(1, "1"), (-1, "all")] {
         rows.push(Row {
             name: format!("latency at {PER_S} batches/s, 1 KiB, acks {acks_name}, 12 partitions"),

@@ -152,8 +152,7 @@ impl fmt::Display for Ended {
 
 impl Connection {
     async fn run(&mut self) -> Ended {
-        let mut stopping = self.stopping.clone();
-        let mut stop = std::pin::pin!(async move { stopping.wait_for(|&stop| stop).await.is_ok() });
+        let mut stop = pin!(self.told_to_stop());
         loop {
             if self.queue.is_empty() {
                 self.client.hurry.store(false, Ordering::Relaxed);
@@ -162,7 +161,7 @@ impl Connection {
             let holds_back = may_read && self.holds_back;
             let step = tokio::select! {
                 biased;
-                _ = &mut stop => return self.drain().await,
+                () = &mut stop => return self.drain().await,
                 () = self.queue.progressed(), if !holds_back => Ok(Step::Send),
                 () = self.held.evicted() => Ok(Step::Hurry),
                 next = next(&self.node, &mut self.frames, &self.transport, &self.pace, self.waits_since), if may_read => next,
@@ -179,9 +178,9 @@ impl Connection {
                     }
                     Ok(())
                 }
-                Ok(Step::End) => return self.answer_rest(stop).await,
-                Err(error @ ReadError::TooLarge(..)) => {
-                    let _ = self.drain().await;
+                Ok(Step::End) => return self.answer_rest().await,
+                Err(error @ (ReadError::Size(_) | ReadError::TooLarge(..) | ReadError::Truncated)) => {
+                    let _ = self.answer_rest().await;
                     Err(Ended::Read(error))
                 }
                 Err(error) => Err(Ended::Read(error)),
@@ -251,7 +250,10 @@ impl Connection {
                 self.account();
             }
             Ok(Reply::None) => {}
-            Err(refused) => return Err(self.refuse(refused).await),
+            Err(refused) => {
+                let _ = self.answer_rest().await;
+                return Err(Ended::Refused(refused));
+            }
         }
         if self.busy > HOG {
             // The worker's other connections come first; this one may have the next request there already. Its answer is gone, or
@@ -344,47 +346,47 @@ impl Connection {
         Ok(())
     }
 
-    /// The requests before the refused one still get their answers.
-    async fn refuse(&mut self, refused: Refused) -> Ended {
-        let _ = self.drain().await;
-        Ended::Refused(refused)
-    }
-
-    /// The client sends no more. As in Kafka, what it has asked for is answered, as it may still read, within
-    /// `connections.max.idle.ms`. But what waits for records does not wait any longer, since the client is more likely to be gone.
-    async fn answer_rest(&mut self, stop: impl Future<Output = bool>) -> Ended {
-        self.frames.trim();
-        match tokio::time::timeout(self.max_idle, self.send_rest(stop)).await {
-            Ok(Some(ended)) => ended,
-            Ok(None) => self.drain().await,
-            // A member may wait for its group for as long as it likes.
-            Err(_) => Ended::Read(ReadError::Idle),
+    /// Nothing more comes of the client, or nothing that can be understood. As in Kafka, what it has asked for is answered, as
+    /// it may still read, for as long as it takes any of it within `connections.max.idle.ms`. But what waits for records does
+    /// not wait any longer, since the client is more likely to be gone.
+    async fn answer_rest(&mut self) -> Ended {
+        self.frames.discard();
+        match self.send_rest(self.told_to_stop()).await {
+            Some(ended) => ended,
+            None => self.drain().await,
         }
     }
 
-    /// Sends what is left. Requests that wait for records do not wait any longer.
+    /// The broker stops. Requests that wait for records do not wait any longer.
     async fn drain(&mut self) -> Ended {
         let never = std::future::pending();
         tokio::time::timeout(DRAIN, self.send_rest(never)).await.ok().flatten().unwrap_or(Ended::Closed)
     }
 
-    /// Sends all that is queued; nothing where it is told to `stop`, which it hears of between two answers only.
-    async fn send_rest(&mut self, stop: impl Future<Output = bool>) -> Option<Ended> {
+    /// Sends all that is queued; nothing more once it is told to `stop`, which it hears of between two answers only.
+    async fn send_rest(&mut self, stop: impl Future<Output = ()>) -> Option<Ended> {
         let mut stop = pin!(stop);
         self.is_ending = true;
         self.client.hurry.store(true, Ordering::Relaxed);
         while !self.queue.is_empty() {
             tokio::select! {
                 biased;
-                _ = &mut stop => return None,
+                () = &mut stop => return None,
                 () = self.queue.progressed() => {}
                 () = self.held.evicted() => return Some(Ended::Evicted),
+                // A member may wait for its group for as long as it likes.
+                () = tokio::time::sleep(self.max_idle) => return Some(Ended::Read(ReadError::Idle)),
             }
             if let Err(ended) = self.send_ready().await {
                 return Some(ended);
             }
         }
         Some(Ended::Closed)
+    }
+
+    fn told_to_stop(&self) -> impl Future<Output = ()> + use<> {
+        let mut stopping = self.stopping.clone();
+        async move { _ = stopping.wait_for(|&stop| stop).await }
     }
 }
 

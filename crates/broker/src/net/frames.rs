@@ -212,6 +212,12 @@ impl FrameReader {
         self.share.shrink_to(self.buffer.capacity().saturating_sub(FREE_BYTES));
     }
 
+    /// Forgets all that has come: nothing will be read any more.
+    pub fn discard(&mut self) {
+        self.start = 0;
+        self.release();
+    }
+
     /// Whether it holds memory that others wait for.
     pub fn is_in_the_way(&self) -> bool {
         self.share.bytes() > 0 && self.share.memory().is_short()

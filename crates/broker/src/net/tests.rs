@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_base::Uuid;
@@ -35,8 +36,15 @@ use ottla_protocol::messages::update_features_request::UpdateFeaturesRequest;
 use ottla_protocol::messages::update_features_response::UpdateFeaturesResponse;
 use ottla_protocol::records::BatchBuilder;
 use ottla_protocol::{ApiKey, Message, Reader, Records, Writer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
 
-use crate::config::{Config, Written};
+use super::connection_quotas::{Admission, Limits};
+use super::long_turns::LongTurns;
+use super::{connection, transport};
+use crate::access::{Asker, Principal};
+use crate::config::{Config, ListenerType, Written};
+use crate::request;
 use crate::start::Broker;
 
 /// More than there are workers on any machine that runs this.
@@ -250,6 +258,73 @@ async fn who_sends_no_more_is_answered_and_then_let_go() {
     assert_eq!([client.answered(), client.answered()], [2, 3]);
     assert!(broker.node.image().topic("u").is_some());
     assert!(gone_within(&client, Duration::from_secs(60)));
+    drop(client);
+    broker.stop().await.unwrap();
+}
+
+/// However slowly it reads. The clock of this connection only goes on where nothing else does.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_asked_before_the_last_that_comes_is_answered_whole() {
+    const FETCHES: i32 = 24;
+    const BATCH_BYTES: usize = 1_000_000;
+    const MAX_IDLE_MS: u64 = 600_000;
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start_with(folder.path(), &format!("connections.max.idle.ms={MAX_IDLE_MS}")).await;
+    let mut client = Client::new(&broker);
+    client.create(new_topic("t"));
+    client.create(new_topic("none"));
+    let batch = BatchBuilder::new().push(1, None, Some(&[7; BATCH_BYTES]), &[]).build().unwrap();
+    let partition_data = vec![PartitionData { index: 0, records: Records::Bytes(&batch) }];
+    let topic_data = vec![TopicData { name: "t".into(), topic_id: Uuid::ZERO, partition_data }];
+    let produce = ProduceRequest { transactional_id: None, acks: -1, timeout_ms: 10_000, topic_data };
+    client.send((ApiKey::Produce, 9), 1, &produce);
+    assert_eq!(client.answered(), 1);
+    let mut unknown = framed((ApiKey::ApiVersions, 0), 99, &ApiVersionsRequest::default());
+    unknown[4..6].copy_from_slice(&999_i16.to_be_bytes());
+    let mut too_large = (i32::try_from(BATCH_BYTES).unwrap() * 90).to_be_bytes().to_vec();
+    too_large.extend(ApiKey::ApiVersions.code().to_be_bytes());
+    let half = unknown[..9].to_vec();
+    let lasts = [(Vec::new(), true), (half, true), (unknown, false), (too_large, false), (vec![0xFF; 4], false)];
+    let (node, host) = (broker.node.clone(), client.0.peer_addr().unwrap().ip());
+    let connect = move |(last, shuts): (Vec<u8>, bool)| {
+        let (name, node): (Arc<str>, _) = ("PLAINTEXT".into(), node.clone());
+        let Admission::Admitted(counted) = node.connections.arrive(&name, host, Limits::NONE, 0) else {
+            panic!("there is no limit");
+        };
+        let asker = Asker { principal: Principal::anonymous(), host, listener: name };
+        let asker = request::Client::new(asker, 1, ListenerType::Broker, counted);
+        async move {
+            let (transport, mut client) = transport::tests::pair().await;
+            let (_going_on, stopping) = watch::channel(false);
+            let serving = tokio::spawn(connection::serve(node, transport, asker, LongTurns::default(), stopping));
+            // All wait behind the first one.
+            let fetch = FetchRequest { max_bytes: i32::MAX, ..long_poll("t", 0) };
+            let fetches = (2..FETCHES + 2).flat_map(|number| framed((ApiKey::Fetch, 12), number, &fetch));
+            let poll = framed((ApiKey::Fetch, 12), 1, &long_poll("none", i32::MAX));
+            let sent: Vec<u8> = poll.into_iter().chain(fetches).chain(last.clone()).collect();
+            client.write_all(&sent).await.unwrap();
+            if shuts {
+                client.shutdown().await.unwrap();
+            }
+            for number in 1..FETCHES + 2 {
+                // Much less than it may be idle, and in all much longer.
+                tokio::time::sleep(Duration::from_millis(MAX_IDLE_MS / 6)).await;
+                let size = client.read_i32().await.unwrap();
+                let mut frame = vec![0; size as usize];
+                client.read_exact(&mut frame).await.unwrap();
+                assert_eq!(frame.first_chunk(), Some(&number.to_be_bytes()), "before {last:?}");
+                assert_eq!(frame.len() > BATCH_BYTES, number > 1);
+            }
+            assert_eq!(client.read(&mut [0]).await.unwrap(), 0, "it is closed");
+            serving.await.unwrap();
+        }
+    };
+    let run = move || {
+        let mut paused = tokio::runtime::Builder::new_current_thread();
+        let runtime = paused.enable_all().start_paused(true).build().unwrap();
+        lasts.into_iter().for_each(|last| runtime.block_on(connect(last)));
+    };
+    tokio::task::spawn_blocking(run).await.unwrap();
     drop(client);
     broker.stop().await.unwrap();
 }

@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::hint;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// So many jobs of others are done before a writer goes on with its own work.
@@ -142,35 +143,38 @@ impl<J> Turn<'_, J> {
     /// Ends the turn, and says whether jobs are left: whoever hears that must see to it that somebody enters soon.
     #[must_use]
     pub fn leave(self) -> bool {
-        let left = self.end();
+        let left = !self.end().jobs.is_empty();
         // It has ended, and must not end that of the next one.
         std::mem::forget(self);
         left
     }
 
-    /// In one step: who comes from now on enters, and who came before is seen here.
-    fn end(&self) -> bool {
+    /// In one step, as long as that is held: who comes from now on enters, and who came before is seen there.
+    fn end(&self) -> MutexGuard<'_, State<J>> {
         let state = self.turns.lock();
         self.turns.is_writing.store(false, Ordering::Relaxed);
         if state.waiting > 0 {
             self.turns.left.notify_one();
         }
-        !state.jobs.is_empty()
+        state
     }
 }
 
 impl<J> Drop for Turn<'_, J> {
     fn drop(&mut self) {
-        // Nobody may enter soon: those who left them hear that they are gone, once the turn has ended.
-        let _jobs = std::thread::panicking().then(|| self.waiting());
-        self.end();
+        let mut state = self.end();
+        if thread::panicking() {
+            // Nobody may enter soon: those who left them hear that they are gone, once the turn has ended.
+            let jobs = std::mem::take(&mut state.jobs);
+            drop(state);
+            drop(jobs);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, mpsc};
-    use std::thread;
 
     use super::*;
 
