@@ -179,6 +179,7 @@ impl Work<'_> {
     /// One thread sends when a request is due, whether or not the last one was answered; this one receives.
     fn produce_when_due(&self, mut connection: Connection, per_s: f64, total: u32) -> io::Result<Count> {
         let mut requests = self.produce_requests();
+        let batches = requests[0].batches;
         let mut count = Count::new(self.window);
         let mut sender = connection.sender()?;
         thread::scope(|scope| {
@@ -192,7 +193,7 @@ impl Work<'_> {
             });
             for number in 0..total {
                 check_answer(connection.receive()?, number)?;
-                count.add(self.due(number, per_s), Instant::now(), 1, self.batch);
+                count.add(self.due(number, per_s), Instant::now(), batches, self.batch);
             }
             sending.join().expect("sending does not panic")?;
             Ok(count)

@@ -100,7 +100,7 @@ pub fn all() -> Vec<Row> {
     // Connections that wait for no answer are the ones that meet at the log.
     for (of_what, record_bytes, batch_bytes) in [("one record of 100 B", 100, 0), ("1 KiB", 1024, BATCH_BYTES)] {
         rows.push(Row {
-            name: format!("acks 0: {of_what}, 16 connections, 1 partition"),
+            name: format!("acks 0, 16 requests to an answer: {of_what}, 16 connections, 1 partition"),
             kind: Kind::Produce { in_flight: IN_FLIGHT },
             partitions: 1,
             connections: SMALL_CONNECTIONS,

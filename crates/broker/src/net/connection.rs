@@ -45,6 +45,9 @@ use crate::request::Client;
 
 /// How long parked requests may still take once the broker stops.
 const DRAIN: Duration = Duration::from_secs(1);
+/// How long what still comes of a client is thrown away, behind a request that closes its connection: were it left unread, the
+/// client's system would be told to forget the answers that are on their way.
+const LINGER: Duration = Duration::from_secs(5);
 /// How often a connection that does not read looks whether others wait for the memory of what it has read.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// A connection whose requests took longer to handle, one or several, lets others go before its next one. None takes much longer
@@ -178,10 +181,9 @@ impl Connection {
                     }
                     Ok(())
                 }
-                Ok(Step::End) => return self.answer_rest().await,
+                Ok(Step::End) => return self.answer_rest(Ended::Closed).await,
                 Err(error @ (ReadError::Size(_) | ReadError::TooLarge(..) | ReadError::Truncated)) => {
-                    let _ = self.answer_rest().await;
-                    Err(Ended::Read(error))
+                    return self.answer_rest(Ended::Read(error)).await;
                 }
                 Err(error) => Err(Ended::Read(error)),
             };
@@ -250,10 +252,7 @@ impl Connection {
                 self.account();
             }
             Ok(Reply::None) => {}
-            Err(refused) => {
-                let _ = self.answer_rest().await;
-                return Err(Ended::Refused(refused));
-            }
+            Err(refused) => return Err(self.answer_rest(Ended::Refused(refused)).await),
         }
         if self.busy > HOG {
             // The worker's other connections come first; this one may have the next request there already. Its answer is gone, or
@@ -340,54 +339,81 @@ impl Connection {
             .for_each(|trip| self.node.metrics.left(&trip, begun, gone));
         // It may have been counted before it left, too, as large ones are.
         self.held.set(self.queue.memory_bytes());
-        if !answer.throttle.is_zero() {
+        if !answer.throttle.is_zero() && !self.is_ending {
             tokio::time::sleep(answer.throttle).await;
         }
         Ok(())
     }
 
-    /// Nothing more comes of the client, or nothing that can be understood. As in Kafka, what it has asked for is answered, as
-    /// it may still read, for as long as it takes any of it within `connections.max.idle.ms`. But what waits for records does
-    /// not wait any longer, since the client is more likely to be gone.
-    async fn answer_rest(&mut self) -> Ended {
+    /// Nothing more comes of the client, or nothing that can be understood. As in Kafka, what it has asked for before is
+    /// answered, for as long as it takes any of it within `connections.max.idle.ms`, unless others need the memory.
+    ///
+    /// Differs from Kafka: what waits for records does not wait any longer.
+    async fn answer_rest(&mut self, because: Ended) -> Ended {
         self.frames.discard();
         match self.send_rest(self.told_to_stop()).await {
-            Some(ended) => ended,
-            None => self.drain().await,
+            Sent::All => {
+                let stop = self.told_to_stop();
+                tokio::select! {
+                    biased;
+                    () = stop => {}
+                    () = tokio::time::sleep(LINGER) => {}
+                    () = self.transport.close() => {}
+                }
+                because
+            }
+            Sent::UntilStop => self.drain().await,
+            Sent::Not(Ended::Write(_)) => because,
+            Sent::Not(ended) => ended,
         }
     }
 
     /// The broker stops. Requests that wait for records do not wait any longer.
     async fn drain(&mut self) -> Ended {
         let never = std::future::pending();
-        tokio::time::timeout(DRAIN, self.send_rest(never)).await.ok().flatten().unwrap_or(Ended::Closed)
+        match tokio::time::timeout(DRAIN, self.send_rest(never)).await {
+            Ok(Sent::Not(ended)) => ended,
+            _ => Ended::Closed,
+        }
     }
 
     /// Sends all that is queued; nothing more once it is told to `stop`, which it hears of between two answers only.
-    async fn send_rest(&mut self, stop: impl Future<Output = ()>) -> Option<Ended> {
+    async fn send_rest(&mut self, stop: impl Future<Output = ()>) -> Sent {
         let mut stop = pin!(stop);
+        let mut idle = pin!(tokio::time::sleep(self.max_idle));
         self.is_ending = true;
         self.client.hurry.store(true, Ordering::Relaxed);
         while !self.queue.is_empty() {
             tokio::select! {
                 biased;
-                () = &mut stop => return None,
+                () = &mut stop => return Sent::UntilStop,
                 () = self.queue.progressed() => {}
-                () = self.held.evicted() => return Some(Ended::Evicted),
+                () = self.held.evicted() => return Sent::Not(Ended::Evicted),
                 // A member may wait for its group for as long as it likes.
-                () = tokio::time::sleep(self.max_idle) => return Some(Ended::Read(ReadError::Idle)),
+                () = &mut idle => return Sent::Not(Ended::Read(ReadError::Idle)),
             }
+            let is_first = self.queue.is_first_ready();
             if let Err(ended) = self.send_ready().await {
-                return Some(ended);
+                return Sent::Not(ended);
+            }
+            if is_first {
+                idle.set(tokio::time::sleep(self.max_idle));
             }
         }
-        Some(Ended::Closed)
+        Sent::All
     }
 
     fn told_to_stop(&self) -> impl Future<Output = ()> + use<> {
         let mut stopping = self.stopping.clone();
         async move { _ = stopping.wait_for(|&stop| stop).await }
     }
+}
+
+/// What became of all that was queued.
+enum Sent {
+    All,
+    UntilStop,
+    Not(Ended),
 }
 
 enum Step {

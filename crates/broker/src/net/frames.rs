@@ -212,7 +212,7 @@ impl FrameReader {
         self.share.shrink_to(self.buffer.capacity().saturating_sub(FREE_BYTES));
     }
 
-    /// Forgets all that has come: nothing will be read any more.
+    /// Forgets all that has come: [`next`](Self::next) is not called any more.
     pub fn discard(&mut self) {
         self.start = 0;
         self.release();

@@ -71,6 +71,12 @@ impl FrameMemory {
         self.used_bytes.load(Ordering::SeqCst) <= self.limit_bytes / 2
     }
 
+    /// How much of it is held.
+    #[cfg(test)]
+    pub fn used_bytes(&self) -> usize {
+        self.used_bytes.load(Ordering::SeqCst)
+    }
+
     fn limit_bytes_for(&self, bytes: usize) -> usize {
         if bytes <= SMALL_BYTES { self.limit_bytes } else { self.limit_bytes - self.limit_bytes / SMALL_PART }
     }

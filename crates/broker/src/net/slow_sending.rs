@@ -5,7 +5,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -43,6 +43,7 @@ impl SlowSending<'_> {
         held.set(queue.memory_bytes() + answer.memory_bytes());
         let (mut taken_bytes, mut progressed) = (answer.taken_bytes(), Instant::now());
         let mut checks_without_progress = 0;
+        let mut check = pin!(check_time());
         loop {
             let sending = poll_fn(|context| {
                 let sent = sending.as_mut().poll(context);
@@ -64,7 +65,8 @@ impl SlowSending<'_> {
                     }
                 }
                 () = queue.changed() => held.set(queue.memory_bytes() + answer.memory_bytes()),
-                () = check_time() => {
+                () = &mut check => {
+                    check.set(check_time());
                     checks_without_progress += 1;
                     if checks_without_progress >= 2 && frames.is_in_the_way() {
                         return Err(Ended::Evicted);
@@ -87,7 +89,6 @@ impl SlowSending<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
     use std::sync::Arc;
 
     use ottla_protocol::Writer;

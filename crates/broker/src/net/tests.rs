@@ -1,7 +1,7 @@
 //! Connections of a whole broker, whose inside is at hand.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +24,11 @@ use ottla_protocol::messages::elect_leaders_request::ElectLeadersRequest;
 use ottla_protocol::messages::elect_leaders_response::ElectLeadersResponse;
 use ottla_protocol::messages::fetch_request::{FetchRequest, Partition, Topic};
 use ottla_protocol::messages::fetch_response::FetchResponse;
+use ottla_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
+use ottla_protocol::messages::heartbeat_request::HeartbeatRequest;
 use ottla_protocol::messages::incremental_alter_configs_request::{self, IncrementalAlterConfigsRequest};
 use ottla_protocol::messages::incremental_alter_configs_response::IncrementalAlterConfigsResponse;
+use ottla_protocol::messages::join_group_request::{JoinGroupRequest, Protocol as JoinProtocol};
 use ottla_protocol::messages::list_partition_reassignments_request::ListPartitionReassignmentsRequest;
 use ottla_protocol::messages::list_partition_reassignments_response::ListPartitionReassignmentsResponse;
 use ottla_protocol::messages::metadata_request::{MetadataRequest, Topic as AskedTopic};
@@ -35,15 +38,17 @@ use ottla_protocol::messages::produce_response::ProduceResponse;
 use ottla_protocol::messages::update_features_request::UpdateFeaturesRequest;
 use ottla_protocol::messages::update_features_response::UpdateFeaturesResponse;
 use ottla_protocol::records::BatchBuilder;
-use ottla_protocol::{ApiKey, Message, Reader, Records, Writer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use ottla_protocol::{ApiKey, ErrorCode, Message, Reader, Records, Writer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::connection_quotas::{Admission, Limits};
 use super::long_turns::LongTurns;
 use super::{connection, transport};
 use crate::access::{Asker, Principal};
 use crate::config::{Config, ListenerType, Written};
+use crate::node::Node;
 use crate::request;
 use crate::start::Broker;
 
@@ -246,7 +251,6 @@ async fn who_waited_long_for_an_answer_was_not_idle() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_sends_no_more_is_answered_and_then_let_go() {
-    const HOUR_MS: i32 = 3_600_000;
     let folder = tempfile::tempdir().unwrap();
     let broker = start(folder.path()).await;
     let mut client = Client::new(&broker);
@@ -262,70 +266,190 @@ async fn who_sends_no_more_is_answered_and_then_let_go() {
     broker.stop().await.unwrap();
 }
 
-/// However slowly it reads. The clock of this connection only goes on where nothing else does.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_asked_before_the_last_that_comes_is_answered_whole() {
-    const FETCHES: i32 = 24;
-    const BATCH_BYTES: usize = 1_000_000;
-    const MAX_IDLE_MS: u64 = 600_000;
-    let folder = tempfile::tempdir().unwrap();
-    let broker = start_with(folder.path(), &format!("connections.max.idle.ms={MAX_IDLE_MS}")).await;
+/// Longer than what is waited for in these tests, whose connections have a clock that only goes on where nothing else does.
+const MAX_IDLE: Duration = Duration::from_secs(600);
+const HOUR_MS: i32 = 3_600_000;
+
+/// Starts a broker with topics `t`, which holds one batch of so many bytes, and `none`, which holds none.
+async fn start_with_batch(folder: &Path, batch_bytes: usize) -> Broker {
+    let settings = format!(
+        "connections.max.idle.ms={}\ngroup.initial.rebalance.delay.ms={HOUR_MS}\ngroup.max.session.timeout.ms={HOUR_MS}",
+        MAX_IDLE.as_millis()
+    );
+    let broker = start_with(folder, &settings).await;
     let mut client = Client::new(&broker);
     client.create(new_topic("t"));
     client.create(new_topic("none"));
-    let batch = BatchBuilder::new().push(1, None, Some(&[7; BATCH_BYTES]), &[]).build().unwrap();
+    let batch = BatchBuilder::new().push(1, None, Some(&vec![7; batch_bytes]), &[]).build().unwrap();
     let partition_data = vec![PartitionData { index: 0, records: Records::Bytes(&batch) }];
     let topic_data = vec![TopicData { name: "t".into(), topic_id: Uuid::ZERO, partition_data }];
     let produce = ProduceRequest { transactional_id: None, acks: -1, timeout_ms: 10_000, topic_data };
     client.send((ApiKey::Produce, 9), 1, &produce);
     assert_eq!(client.answered(), 1);
-    let mut unknown = framed((ApiKey::ApiVersions, 0), 99, &ApiVersionsRequest::default());
-    unknown[4..6].copy_from_slice(&999_i16.to_be_bytes());
-    let mut too_large = (i32::try_from(BATCH_BYTES).unwrap() * 90).to_be_bytes().to_vec();
-    too_large.extend(ApiKey::ApiVersions.code().to_be_bytes());
-    let half = unknown[..9].to_vec();
-    let lasts = [(Vec::new(), true), (half, true), (unknown, false), (too_large, false), (vec![0xFF; 4], false)];
-    let (node, host) = (broker.node.clone(), client.0.peer_addr().unwrap().ip());
-    let connect = move |(last, shuts): (Vec<u8>, bool)| {
-        let (name, node): (Arc<str>, _) = ("PLAINTEXT".into(), node.clone());
-        let Admission::Admitted(counted) = node.connections.arrive(&name, host, Limits::NONE, 0) else {
-            panic!("there is no limit");
-        };
-        let asker = Asker { principal: Principal::anonymous(), host, listener: name };
-        let asker = request::Client::new(asker, 1, ListenerType::Broker, counted);
-        async move {
-            let (transport, mut client) = transport::tests::pair().await;
-            let (_going_on, stopping) = watch::channel(false);
-            let serving = tokio::spawn(connection::serve(node, transport, asker, LongTurns::default(), stopping));
-            // All wait behind the first one.
-            let fetch = FetchRequest { max_bytes: i32::MAX, ..long_poll("t", 0) };
-            let fetches = (2..FETCHES + 2).flat_map(|number| framed((ApiKey::Fetch, 12), number, &fetch));
-            let poll = framed((ApiKey::Fetch, 12), 1, &long_poll("none", i32::MAX));
-            let sent: Vec<u8> = poll.into_iter().chain(fetches).chain(last.clone()).collect();
-            client.write_all(&sent).await.unwrap();
-            if shuts {
-                client.shutdown().await.unwrap();
-            }
-            for number in 1..FETCHES + 2 {
-                // Much less than it may be idle, and in all much longer.
-                tokio::time::sleep(Duration::from_millis(MAX_IDLE_MS / 6)).await;
-                let size = client.read_i32().await.unwrap();
-                let mut frame = vec![0; size as usize];
-                client.read_exact(&mut frame).await.unwrap();
-                assert_eq!(frame.first_chunk(), Some(&number.to_be_bytes()), "before {last:?}");
-                assert_eq!(frame.len() > BATCH_BYTES, number > 1);
-            }
-            assert_eq!(client.read(&mut [0]).await.unwrap(), 0, "it is closed");
-            serving.await.unwrap();
-        }
-    };
+    broker
+}
+
+/// Runs `test` on a thread whose clock only goes on where nothing else does.
+async fn with_own_clock<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
     let run = move || {
         let mut paused = tokio::runtime::Builder::new_current_thread();
-        let runtime = paused.enable_all().start_paused(true).build().unwrap();
-        lasts.into_iter().for_each(|last| runtime.block_on(connect(last)));
+        paused.enable_all().start_paused(true).build().unwrap().block_on(test());
     };
     tokio::task::spawn_blocking(run).await.unwrap();
-    drop(client);
+}
+
+/// A connection that this thread serves, and what tells it to stop.
+async fn served(node: &Arc<Node>) -> (tokio::net::TcpStream, watch::Sender<bool>, tokio::task::JoinHandle<()>) {
+    let (name, host): (Arc<str>, _) = ("PLAINTEXT".into(), Ipv4Addr::LOCALHOST.into());
+    let Admission::Admitted(counted) = node.connections.arrive(&name, host, Limits::NONE, 0) else {
+        panic!("there is no limit");
+    };
+    let asker = Asker { principal: Principal::anonymous(), host, listener: name };
+    let asker = request::Client::new(asker, 1, ListenerType::Broker, counted);
+    let (transport, client) = transport::tests::pair().await;
+    let (stop, stopping) = watch::channel(false);
+    let serving = connection::serve(node.clone(), transport, asker, LongTurns::default(), stopping);
+    (client, stop, tokio::spawn(serving))
+}
+
+/// A long poll, and behind it so many fetches of the batch.
+fn fetches(count: i32) -> Vec<u8> {
+    let fetch = FetchRequest { max_bytes: i32::MAX, ..long_poll("t", 0) };
+    let behind = (2..count + 2).flat_map(|number| framed((ApiKey::Fetch, 12), number, &fetch));
+    framed((ApiKey::Fetch, 12), 1, &long_poll("none", i32::MAX)).into_iter().chain(behind).collect()
+}
+
+/// The number of the next answer, and how long that is.
+async fn next_answer(client: &mut (impl AsyncRead + Unpin)) -> (i32, usize) {
+    let mut frame = vec![0; client.read_i32().await.unwrap() as usize];
+    client.read_exact(&mut frame).await.unwrap();
+    (i32::from_be_bytes(*frame.first_chunk().unwrap()), frame.len())
+}
+
+/// However slowly it is read.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_asked_before_the_last_that_comes_is_answered_whole() {
+    const FETCHES: i32 = 24;
+    const BATCH_BYTES: usize = 1_000_000;
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start_with_batch(folder.path(), BATCH_BYTES).await;
+    let mut unknown = framed((ApiKey::ApiVersions, 0), 99, &ApiVersionsRequest::default());
+    unknown[4..6].copy_from_slice(&999_i16.to_be_bytes());
+    let mut too_large = (90_i32 << 20).to_be_bytes().to_vec();
+    too_large.extend(ApiKey::ApiVersions.code().to_be_bytes());
+    let half = unknown[..9].to_vec();
+    let with_more = |frame: &[u8]| [frame, &[0; 3 << 20]].concat();
+    let lasts = [
+        (Vec::new(), true),
+        (half, true),
+        (with_more(&unknown), false),
+        (unknown, false),
+        (with_more(&too_large), false),
+        (too_large, false),
+        (vec![0xFF; 4], false),
+    ];
+    let node = broker.node.clone();
+    let test = async move |last: Vec<u8>, shuts: bool| {
+        let (client, _going_on, serving) = served(&node).await;
+        let (mut client, mut sender) = client.into_split();
+        let sent = [fetches(FETCHES), last.clone()].concat();
+        let sending = tokio::spawn(async move {
+            sender.write_all(&sent).await.unwrap();
+            if !shuts {
+                sender.forget();
+            }
+        });
+        for number in 1..FETCHES + 2 {
+            // Much less than it may be idle, and in all much longer.
+            tokio::time::sleep(MAX_IDLE / 6).await;
+            let (answered, bytes) = next_answer(&mut client).await;
+            assert_eq!((answered, bytes > BATCH_BYTES), (number, number > 1), "{} bytes behind", last.len());
+        }
+        assert_eq!(client.read(&mut [0]).await.unwrap(), 0, "it is closed");
+        sending.await.unwrap();
+        drop(client);
+        serving.await.unwrap();
+    };
+    with_own_clock(|| async move {
+        for (last, shuts) in lasts {
+            test(last, shuts).await;
+        }
+    })
+    .await;
+    broker.stop().await.unwrap();
+}
+
+/// What a member waits for may take for ever. Neither a stop nor the limit on idle connections does.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_group_and_sends_no_more_is_let_go_in_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start_with_batch(folder.path(), 1).await;
+    let mut client = Client::new(&broker);
+    // The first to ask for a coordinator has the topic of the offsets made, of which the coordinator reads its partition.
+    let coordinator = FindCoordinatorRequest { key: "g".into(), ..Default::default() };
+    let heartbeat = HeartbeatRequest { group_id: "g".into(), member_id: "nobody".into(), ..Default::default() };
+    let mut is_there = false;
+    while !is_there {
+        client.send((ApiKey::FindCoordinator, 0), 1, &coordinator);
+        client.answer();
+        client.send((ApiKey::Heartbeat, 0), 1, &heartbeat);
+        is_there = client.answer().ends_with(&ErrorCode::UnknownMemberId.code().to_be_bytes());
+    }
+    let node = broker.node.clone();
+    with_own_clock(|| async move {
+        for (stops, within) in [(true, Duration::from_secs(2)), (false, MAX_IDLE * 2)] {
+            let (mut client, stop, serving) = served(&node).await;
+            let join = JoinGroupRequest {
+                group_id: "g".into(),
+                session_timeout_ms: HOUR_MS,
+                rebalance_timeout_ms: HOUR_MS,
+                protocol_type: "consumer".into(),
+                protocols: vec![JoinProtocol { name: "range".into(), metadata: Vec::new().into() }],
+                ..Default::default()
+            };
+            client.write_all(&framed((ApiKey::JoinGroup, 3), 1, &join)).await.unwrap();
+            client.shutdown().await.unwrap();
+            // Until the member waits.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let begun = Instant::now();
+            let expired = || node.connections.of("PLAINTEXT").expired;
+            let before = expired();
+            stop.send_replace(stops);
+            assert_eq!(client.read(&mut [0]).await.unwrap(), 0, "it is closed");
+            serving.await.unwrap();
+            assert!(begun.elapsed() < within && (stops || begun.elapsed() > MAX_IDLE / 2), "{:?}", begun.elapsed());
+            assert_eq!(expired() - before, u64::from(!stops));
+        }
+    })
+    .await;
+    broker.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_frame_keeps_no_memory_while_what_was_asked_before_is_answered() {
+    const HALF_BYTES: usize = 3 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start_with_batch(folder.path(), 1_000_000).await;
+    let node = broker.node.clone();
+    with_own_clock(|| async move {
+        let (mut client, _going_on, serving) = served(&node).await;
+        let mut half = (2 * HALF_BYTES as i32).to_be_bytes().to_vec();
+        half.resize(HALF_BYTES, 0);
+        let is_held = || node.frame_memory.used_bytes() > HALF_BYTES / 2;
+        client.write_all(&[fetches(24), half].concat()).await.unwrap();
+        while !is_held() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        client.shutdown().await.unwrap();
+        assert_eq!(next_answer(&mut client).await.0, 1);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(!is_held() && !serving.is_finished());
+        for _ in 0..24 {
+            next_answer(&mut client).await;
+        }
+        serving.await.unwrap();
+    })
+    .await;
     broker.stop().await.unwrap();
 }
 

@@ -12,7 +12,7 @@ use bytes::BufMut;
 use ottla_storage::LogSlice;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -22,6 +22,9 @@ const GONE_CHECK_EVERY: Duration = Duration::from_millis(100);
 /// After so much of an answer, where the socket is never full, it is the turn of other connections.
 const TURN_BYTES: u64 = 1 << 20;
 
+/// What is thrown away at once; it is not even copied.
+const THROWN_AWAY_BYTES: usize = 16 << 10;
+
 /// One client's byte stream.
 #[derive(Debug)]
 pub enum Transport {
@@ -29,18 +32,31 @@ pub enum Transport {
     Plain(TcpStream),
 }
 
-/// How many bytes the other end, or the kernel for it, has taken. One task counts.
+/// How many bytes of an answer the other end, or the kernel for it, has taken. One task counts.
 #[derive(Debug, Default)]
-pub struct Taken(AtomicU64);
+pub struct Taken {
+    bytes: AtomicU64,
+    /// Until it was other connections' turn.
+    until_turn: AtomicU64,
+}
 
 impl Taken {
     /// So far.
     pub fn bytes(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.bytes.load(Ordering::Relaxed)
     }
 
     fn add(&self, bytes: u64) {
-        self.0.store(self.bytes() + bytes, Ordering::Relaxed);
+        self.bytes.store(self.bytes() + bytes, Ordering::Relaxed);
+    }
+
+    /// Whether it is the turn of other connections, before more is sent.
+    fn is_turn(&self) -> bool {
+        let is_turn = self.bytes() - self.until_turn.load(Ordering::Relaxed) >= TURN_BYTES;
+        if is_turn {
+            self.until_turn.store(self.bytes(), Ordering::Relaxed);
+        }
+        is_turn
     }
 }
 
@@ -94,6 +110,34 @@ impl Transport {
         poll_fn(|context| Poll::Ready(ready.as_mut().poll(context).is_ready())).await
     }
 
+    /// Says that nothing more follows. Where something lies unread, it is thrown away with all that still comes, until the other
+    /// end has closed.
+    pub async fn close(&self) {
+        let Self::Plain(stream) = self;
+        if rustix::net::shutdown(stream, Shutdown::Write).is_err() {
+            return;
+        }
+        let mut is_unread = false;
+        loop {
+            let throw_away = || Ok(rustix::net::recv(stream, &mut [0; THROWN_AWAY_BYTES], RecvFlags::TRUNC)?.1);
+            match stream.try_io(Interest::READABLE, throw_away) {
+                Ok(0) => return,
+                // It may come without end, and is of nobody's use.
+                Ok(_) => {
+                    is_unread = true;
+                    tokio::task::yield_now().await;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if !is_unread || stream.readable().await.is_err() {
+                        return;
+                    }
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
     /// Reads what is there into `buffer`; `None` where nothing is, `Some(0)` where the other end has closed.
     pub fn try_read(&self, buffer: &mut impl BufMut) -> io::Result<Option<usize>> {
         let Self::Plain(stream) = self;
@@ -136,7 +180,10 @@ impl Transport {
         let mut position = slice.position;
         let end = slice.position + u64::from(slice.length);
         while position < end {
-            let before = taken.bytes();
+            if taken.is_turn() {
+                // A client that takes all at once is not to keep the worker from its other connections.
+                tokio::task::yield_now().await;
+            }
             let left = usize::try_from(end - position).unwrap_or(usize::MAX);
             let send = || match rustix::fs::sendfile(stream, &*slice.file, Some(&mut position), left)? {
                 // The file is shorter than the slice says: it was cut behind our back. The answer cannot be finished.
@@ -152,8 +199,6 @@ impl Transport {
                 }
             };
             match stream.try_io(Interest::WRITABLE, send) {
-                // A client that takes all at once is not to keep the worker from its other connections.
-                Ok(()) if before / TURN_BYTES != taken.bytes() / TURN_BYTES => tokio::task::yield_now().await,
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

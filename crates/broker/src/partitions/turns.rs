@@ -14,7 +14,6 @@ use std::collections::VecDeque;
 use std::hint;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// So many jobs of others are done before a writer goes on with its own work.
@@ -162,19 +161,16 @@ impl<J> Turn<'_, J> {
 
 impl<J> Drop for Turn<'_, J> {
     fn drop(&mut self) {
-        let mut state = self.end();
-        if thread::panicking() {
-            // Nobody may enter soon: those who left them hear that they are gone, once the turn has ended.
-            let jobs = std::mem::take(&mut state.jobs);
-            drop(state);
-            drop(jobs);
-        }
+        // Who does not leave it panics, and nobody may enter soon: those who left a job hear that it is gone.
+        let jobs = std::mem::take(&mut self.end().jobs);
+        drop(jobs);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, mpsc};
+    use std::thread;
 
     use super::*;
 

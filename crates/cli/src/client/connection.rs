@@ -8,7 +8,7 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use ottla_protocol::frame::{RequestHeader, read_response_header};
 use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
 use ottla_protocol::messages::api_versions_response::ApiVersionsResponse;
 use ottla_protocol::{ApiKey, ErrorCode, Message, Reader, Str, Writer};
+use rustix::net::RecvFlags;
 
 use super::{Address, Error};
 
@@ -23,8 +24,6 @@ use super::{Address, Error};
 const LARGEST_ANSWER_BYTES: usize = 256 * 1024 * 1024;
 /// Memory for an answer grows by at most this much ahead of the bytes that have come.
 const ANSWER_STEP_BYTES: usize = 4 * 1024 * 1024;
-/// What is not there yet when time is over is waited for so long.
-const LAST_LOOK: Duration = Duration::from_millis(1);
 /// The name under which brokers know these tools.
 const SOFTWARE_NAME: &str = "ottla";
 
@@ -228,14 +227,17 @@ impl Connection {
         })
     }
 
-    /// What has come by then counts, though this process may have stood still meanwhile.
+    /// What is there counts also when time is over, as this process may have stood still meanwhile.
     fn read_until(&mut self, deadline: Instant, mut bytes: &mut [u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
-            self.stream.set_read_timeout(Some(left.max(LAST_LOOK)))?;
-            match self.stream.read(bytes) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) => bytes = &mut bytes[count..],
+            let flags = if left.is_zero() { RecvFlags::DONTWAIT } else { RecvFlags::empty() };
+            if !left.is_zero() {
+                self.stream.set_read_timeout(Some(left))?;
+            }
+            match rustix::net::recv(&self.stream, &mut *bytes, flags).map_err(io::Error::from) {
+                Ok((_, 0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok((_, count)) => bytes = &mut bytes[count..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -270,6 +272,7 @@ fn connect(peer: &Address, timeout: Duration) -> io::Result<TcpStream> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
     use std::net::TcpListener;
     use std::thread;
 

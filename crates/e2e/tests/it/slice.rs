@@ -96,7 +96,7 @@ fn a_request_that_came_while_the_broker_stood_still_is_answered_however_long_tha
     const MAX_IDLE: Duration = Duration::from_secs(1);
     let folder = tempfile::tempdir().expect("a folder");
     let broker = options(folder.path()).with("connections.max.idle.ms=1000").start();
-    // Some for each thread that serves connections.
+    // More than one for a thread that serves connections, on most machines.
     let mut clients: Vec<_> = (0..16).map(|_| connect(&broker)).collect();
     let versions = ApiVersionsRequest::default();
     for client in &mut clients {
