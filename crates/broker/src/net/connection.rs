@@ -45,8 +45,8 @@ use crate::request::Client;
 
 /// How long parked requests may still take once the broker stops.
 const DRAIN: Duration = Duration::from_secs(1);
-/// How long what still comes of a client is thrown away, behind a request that closes its connection: were it left unread, the
-/// client's system would be told to forget the answers that are on their way.
+/// How long what still comes of a client is thrown away, behind a request that closes its connection: were it left unread, both
+/// systems would forget the answers that are on their way.
 const LINGER: Duration = Duration::from_secs(5);
 /// How often a connection that does not read looks whether others wait for the memory of what it has read.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
@@ -91,6 +91,8 @@ struct Connection {
     busy: Duration,
     /// The next request is a large one: since when it waits for its turn.
     waits_since: Option<Instant>,
+    /// It was sent something.
+    has_answered: bool,
     /// No further request is handled.
     is_ending: bool,
 }
@@ -122,6 +124,7 @@ pub async fn serve(
         holds_back: false,
         busy: Duration::ZERO,
         waits_since: None,
+        has_answered: false,
         is_ending: false,
     };
     let ended = connection.run().await;
@@ -311,6 +314,7 @@ impl Connection {
     /// Sends one answer; the client has `max_idle` to take any of it, or less where others need the memory.
     async fn send(&mut self, answer: Answer) -> Result<(), Ended> {
         let begun = Instant::now();
+        self.has_answered = true;
         {
             let mut sending = pin!(answer.send(&self.transport));
             // Most answers fit the socket and are gone at once.
@@ -353,18 +357,25 @@ impl Connection {
         self.frames.discard();
         match self.send_rest(self.told_to_stop()).await {
             Sent::All => {
-                let stop = self.told_to_stop();
-                tokio::select! {
-                    biased;
-                    () = stop => {}
-                    () = tokio::time::sleep(LINGER) => {}
-                    () = self.transport.close() => {}
+                if self.has_answered {
+                    self.linger().await;
                 }
                 because
             }
             Sent::UntilStop => self.drain().await,
             Sent::Not(Ended::Write(_)) => because,
             Sent::Not(ended) => ended,
+        }
+    }
+
+    /// Until the client has closed, too.
+    async fn linger(&mut self) {
+        let stop = self.told_to_stop();
+        tokio::select! {
+            biased;
+            () = stop => {}
+            () = tokio::time::sleep(LINGER) => {}
+            () = self.transport.close() => {}
         }
     }
 

@@ -110,26 +110,21 @@ impl Transport {
         poll_fn(|context| Poll::Ready(ready.as_mut().poll(context).is_ready())).await
     }
 
-    /// Says that nothing more follows. Where something lies unread, it is thrown away with all that still comes, until the other
-    /// end has closed.
+    /// Says that nothing more follows, and throws away what still comes until the other end has closed.
     pub async fn close(&self) {
         let Self::Plain(stream) = self;
         if rustix::net::shutdown(stream, Shutdown::Write).is_err() {
             return;
         }
-        let mut is_unread = false;
         loop {
             let throw_away = || Ok(rustix::net::recv(stream, &mut [0; THROWN_AWAY_BYTES], RecvFlags::TRUNC)?.1);
             match stream.try_io(Interest::READABLE, throw_away) {
                 Ok(0) => return,
                 // It may come without end, and is of nobody's use.
-                Ok(_) => {
-                    is_unread = true;
-                    tokio::task::yield_now().await;
-                }
+                Ok(_) => tokio::task::yield_now().await,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if !is_unread || stream.readable().await.is_err() {
+                    if stream.readable().await.is_err() {
                         return;
                     }
                 }
@@ -225,7 +220,7 @@ pub mod tests {
     use std::sync::Arc;
 
     use ottla_base::Offset;
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     use super::*;
@@ -262,6 +257,24 @@ pub mod tests {
         let sent = transport.send_slice(&too_long, &taken);
         let sent = tokio::time::timeout(Duration::from_secs(60), sent).await.expect("the socket is not full");
         assert_eq!(sent.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn what_was_sent_arrives_though_more_comes_when_nothing_is_read_any_more() {
+        const BYTES: usize = 1 << 20;
+        let (transport, mut client) = pair().await;
+        transport.write_all(&vec![7; BYTES], false, &Taken::default()).await.unwrap();
+        let closing = tokio::spawn(async move { transport.close().await });
+        let mut read = vec![0; BYTES];
+        for part in read.chunks_mut(BYTES / 8) {
+            client.write_all(&[1; BYTES / 8]).await.unwrap();
+            client.read_exact(part).await.unwrap();
+        }
+        assert!(read.iter().all(|&byte| byte == 7));
+        assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+        assert!(!closing.is_finished());
+        drop(client);
+        closing.await.unwrap();
     }
 
     #[tokio::test]
