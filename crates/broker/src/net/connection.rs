@@ -357,13 +357,18 @@ impl Connection {
         self.frames.discard();
         match self.send_rest(self.told_to_stop()).await {
             Sent::All => {
-                if self.has_answered {
+                // Who wants no answers knows by the end of the connection alone that something was not written, and soon.
+                let is_unacknowledged = matches!(because, Ended::Refused(Refused::UnacknowledgedFailure(..)));
+                if self.has_answered && !is_unacknowledged {
                     self.linger().await;
                 }
                 because
             }
-            Sent::UntilStop => self.drain().await,
-            Sent::Not(Ended::Write(_)) => because,
+            Sent::UntilStop => {
+                self.drain().await;
+                because
+            }
+            Sent::Not(Ended::Write(_)) if !matches!(because, Ended::Closed) => because,
             Sent::Not(ended) => ended,
         }
     }
@@ -374,7 +379,7 @@ impl Connection {
         tokio::select! {
             biased;
             () = stop => {}
-            () = tokio::time::sleep(LINGER) => {}
+            () = tokio::time::sleep(LINGER.min(self.max_idle)) => {}
             () = self.transport.close() => {}
         }
     }

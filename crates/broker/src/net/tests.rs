@@ -438,6 +438,7 @@ async fn half_a_frame_keeps_no_memory_while_what_was_asked_before_is_answered() 
         let is_held = || node.frame_memory.used_bytes() > HALF_BYTES / 2;
         client.write_all(&[fetches(24), half].concat()).await.unwrap();
         while !is_held() {
+            assert!(!serving.is_finished(), "it reads what comes");
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         client.shutdown().await.unwrap();

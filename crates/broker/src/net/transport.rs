@@ -34,29 +34,16 @@ pub enum Transport {
 
 /// How many bytes of an answer the other end, or the kernel for it, has taken. One task counts.
 #[derive(Debug, Default)]
-pub struct Taken {
-    bytes: AtomicU64,
-    /// Until it was other connections' turn.
-    until_turn: AtomicU64,
-}
+pub struct Taken(AtomicU64);
 
 impl Taken {
     /// So far.
     pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed)
     }
 
     fn add(&self, bytes: u64) {
-        self.bytes.store(self.bytes() + bytes, Ordering::Relaxed);
-    }
-
-    /// Whether it is the turn of other connections, before more is sent.
-    fn is_turn(&self) -> bool {
-        let is_turn = self.bytes() - self.until_turn.load(Ordering::Relaxed) >= TURN_BYTES;
-        if is_turn {
-            self.until_turn.store(self.bytes(), Ordering::Relaxed);
-        }
-        is_turn
+        self.0.store(self.bytes() + bytes, Ordering::Relaxed);
     }
 }
 
@@ -175,10 +162,7 @@ impl Transport {
         let mut position = slice.position;
         let end = slice.position + u64::from(slice.length);
         while position < end {
-            if taken.is_turn() {
-                // A client that takes all at once is not to keep the worker from its other connections.
-                tokio::task::yield_now().await;
-            }
+            let before = taken.bytes();
             let left = usize::try_from(end - position).unwrap_or(usize::MAX);
             let send = || match rustix::fs::sendfile(stream, &*slice.file, Some(&mut position), left)? {
                 // The file is shorter than the slice says: it was cut behind our back. The answer cannot be finished.
@@ -194,6 +178,9 @@ impl Transport {
                 }
             };
             match stream.try_io(Interest::WRITABLE, send) {
+                // A client that takes all at once is not to keep the worker from its other connections; also behind the last
+                // piece, since the next answer may be there.
+                Ok(()) if before / TURN_BYTES != taken.bytes() / TURN_BYTES => tokio::task::yield_now().await,
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -8,7 +8,7 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,6 @@ use ottla_protocol::frame::{RequestHeader, read_response_header};
 use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
 use ottla_protocol::messages::api_versions_response::ApiVersionsResponse;
 use ottla_protocol::{ApiKey, ErrorCode, Message, Reader, Str, Writer};
-use rustix::net::RecvFlags;
 
 use super::{Address, Error};
 
@@ -24,6 +23,8 @@ use super::{Address, Error};
 const LARGEST_ANSWER_BYTES: usize = 256 * 1024 * 1024;
 /// Memory for an answer grows by at most this much ahead of the bytes that have come.
 const ANSWER_STEP_BYTES: usize = 4 * 1024 * 1024;
+/// How long the rest of an answer may take that is on its way when time is over.
+const LAST_LOOK: Duration = Duration::from_millis(100);
 /// The name under which brokers know these tools.
 const SOFTWARE_NAME: &str = "ottla";
 
@@ -203,9 +204,9 @@ impl Connection {
     }
 
     fn read_frame(&mut self, due: Due, timeout: Duration) -> Result<Vec<u8>, Error> {
-        let deadline = Instant::now() + timeout;
+        let mut deadline = Deadline { at: Instant::now() + timeout, is_last: false };
         let mut size = [0; 4];
-        let read = self.read_until(deadline, &mut size).and_then(|()| {
+        let read = self.read_until(&mut deadline, &mut size).and_then(|()| {
             let length =
                 usize::try_from(i32::from_be_bytes(size)).ok().filter(|length| *length <= LARGEST_ANSWER_BYTES);
             let length =
@@ -214,7 +215,7 @@ impl Connection {
             while frame.len() < length {
                 let from = frame.len();
                 frame.resize(length.min(from + ANSWER_STEP_BYTES), 0);
-                self.read_until(deadline, &mut frame[from..])?;
+                self.read_until(&mut deadline, &mut frame[from..])?;
             }
             Ok(frame)
         });
@@ -227,22 +228,38 @@ impl Connection {
         })
     }
 
-    /// What is there counts also when time is over, as this process may have stood still meanwhile.
-    fn read_until(&mut self, deadline: Instant, mut bytes: &mut [u8]) -> io::Result<()> {
+    /// What is on its way counts also when time is over, as this process may have stood still meanwhile.
+    fn read_until(&mut self, deadline: &mut Deadline, mut bytes: &mut [u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let flags = if left.is_zero() { RecvFlags::DONTWAIT } else { RecvFlags::empty() };
-            if !left.is_zero() {
-                self.stream.set_read_timeout(Some(left))?;
-            }
-            match rustix::net::recv(&self.stream, &mut *bytes, flags).map_err(io::Error::from) {
-                Ok((_, 0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok((_, count)) => bytes = &mut bytes[count..],
+            self.stream.set_read_timeout(Some(deadline.left()?))?;
+            match self.stream.read(bytes) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => bytes = &mut bytes[count..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+}
+
+/// When an answer has to be there.
+struct Deadline {
+    at: Instant,
+    /// What was there when time was over has been looked for.
+    is_last: bool,
+}
+
+impl Deadline {
+    fn left(&mut self) -> io::Result<Duration> {
+        let now = Instant::now();
+        if now >= self.at {
+            if std::mem::replace(&mut self.is_last, true) {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.at = now + LAST_LOOK;
+        }
+        Ok(self.at - now)
     }
 }
 
@@ -272,7 +289,6 @@ fn connect(peer: &Address, timeout: Duration) -> io::Result<TcpStream> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
     use std::net::TcpListener;
     use std::thread;
 
