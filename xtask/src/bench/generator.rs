@@ -250,10 +250,13 @@ struct Burst {
 
 impl Burst {
     fn new(topic: &str, partition: i32, acks: i16, batch: &Batch) -> Self {
-        let (unanswered, acks) = if acks == 0 { (UNANSWERED, 1) } else { (0, acks) };
-        let mut bytes = frames::produce(topic, partition, 0, batch).repeat(unanswered);
+        let frame = |acks| frames::produce(topic, partition, acks, batch);
+        let (unanswered, mut bytes, acks) = match acks {
+            0 => (UNANSWERED, frame(0).repeat(UNANSWERED), 1),
+            acks => (0, Vec::new(), acks),
+        };
         let answered_at = bytes.len();
-        bytes.extend(frames::produce(topic, partition, acks, batch));
+        bytes.extend(frame(acks));
         Self { bytes, answered_at, batches: unanswered as u64 + 1 }
     }
 

@@ -383,13 +383,15 @@ async fn what_was_asked_before_the_last_that_comes_is_answered_whole() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_waits_for_a_group_and_sends_no_more_is_let_go_in_time() {
     let folder = tempfile::tempdir().unwrap();
-    let broker = start_with_batch(folder.path(), 1).await;
+    let broker = start_with_batch(folder.path(), 1_000_000).await;
     let mut client = Client::new(&broker);
     // The first to ask for a coordinator has the topic of the offsets made, of which the coordinator reads its partition.
     let coordinator = FindCoordinatorRequest { key: "g".into(), ..Default::default() };
     let heartbeat = HeartbeatRequest { group_id: "g".into(), member_id: "nobody".into(), ..Default::default() };
+    let begun = Instant::now();
     let mut is_there = false;
     while !is_there {
+        assert!(begun.elapsed() < Duration::from_secs(60), "there is no coordinator");
         client.send((ApiKey::FindCoordinator, 0), 1, &coordinator);
         client.answer();
         client.send((ApiKey::Heartbeat, 0), 1, &heartbeat);
@@ -397,7 +399,10 @@ async fn who_waits_for_a_group_and_sends_no_more_is_let_go_in_time() {
     }
     let node = broker.node.clone();
     with_own_clock(|| async move {
-        for (stops, within) in [(true, Duration::from_secs(2)), (false, MAX_IDLE * 2)] {
+        // First it takes so many answers slowly, in all longer than it may be idle, and as many as do not fit a socket at once.
+        for (slow, at_once, stops, within) in
+            [(0, 0, true, Duration::from_secs(2)), (0, 0, false, MAX_IDLE * 2), (12, 24, false, MAX_IDLE * 2)]
+        {
             let (mut client, stop, serving) = served(&node).await;
             let join = JoinGroupRequest {
                 group_id: "g".into(),
@@ -407,8 +412,15 @@ async fn who_waits_for_a_group_and_sends_no_more_is_let_go_in_time() {
                 protocols: vec![JoinProtocol { name: "range".into(), metadata: Vec::new().into() }],
                 ..Default::default()
             };
-            client.write_all(&framed((ApiKey::JoinGroup, 3), 1, &join)).await.unwrap();
+            let (fetch, join) = (fetches(slow + at_once), framed((ApiKey::JoinGroup, 3), 1, &join));
+            client.write_all(&[&fetch[..], &join].concat()).await.unwrap();
             client.shutdown().await.unwrap();
+            for number in 1..slow + at_once + 2 {
+                if number <= slow {
+                    tokio::time::sleep(MAX_IDLE / 6).await;
+                }
+                assert_eq!(next_answer(&mut client).await.0, number);
+            }
             // Until the member waits.
             tokio::time::sleep(Duration::from_secs(1)).await;
             let begun = Instant::now();
@@ -419,6 +431,40 @@ async fn who_waits_for_a_group_and_sends_no_more_is_let_go_in_time() {
             serving.await.unwrap();
             assert!(begun.elapsed() < within && (stops || begun.elapsed() > MAX_IDLE / 2), "{:?}", begun.elapsed());
             assert_eq!(expired() - before, u64::from(!stops));
+        }
+    })
+    .await;
+    broker.stop().await.unwrap();
+}
+
+/// Only what it was sent could get lost by closing at once, and who wants no answers waits for the end alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_not_sent_anything_and_who_wants_no_answers_is_let_go_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start_with_batch(folder.path(), 1).await;
+    let node = broker.node.clone();
+    let answered = framed((ApiKey::ApiVersions, 0), 1, &ApiVersionsRequest::default());
+    let mut unknown = answered.clone();
+    unknown[4..6].copy_from_slice(&999_i16.to_be_bytes());
+    let partition_data = vec![PartitionData { index: 99, records: Records::Null }];
+    let topic_data = vec![TopicData { name: "t".into(), topic_id: Uuid::ZERO, partition_data }];
+    let produce = ProduceRequest { transactional_id: None, acks: 0, timeout_ms: 10_000, topic_data };
+    let unacknowledged = framed((ApiKey::Produce, 9), 2, &produce);
+    let both = |last: &[u8]| [&answered, last].concat();
+    let cases = [
+        (both(&unknown), true),
+        (both(&unacknowledged), false),
+        (unknown.clone(), false),
+        (unacknowledged.clone(), false),
+    ];
+    with_own_clock(|| async move {
+        for (sent, lingers) in cases {
+            let (mut client, _going_on, serving) = served(&node).await;
+            let begun = Instant::now();
+            client.write_all(&sent).await.unwrap();
+            client.read_to_end(&mut Vec::new()).await.unwrap();
+            serving.await.unwrap();
+            assert_eq!(begun.elapsed() > Duration::from_secs(4), lingers, "{} bytes", sent.len());
         }
     })
     .await;

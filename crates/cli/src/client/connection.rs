@@ -204,7 +204,7 @@ impl Connection {
     }
 
     fn read_frame(&mut self, due: Due, timeout: Duration) -> Result<Vec<u8>, Error> {
-        let mut deadline = Deadline { at: Instant::now() + timeout, is_last: false };
+        let mut deadline = Deadline { at: Instant::now() + timeout, is_extended: false };
         let mut size = [0; 4];
         let read = self.read_until(&mut deadline, &mut size).and_then(|()| {
             let length =
@@ -246,15 +246,15 @@ impl Connection {
 /// When an answer has to be there.
 struct Deadline {
     at: Instant,
-    /// What was there when time was over has been looked for.
-    is_last: bool,
+    /// It was over once, but for what is on its way.
+    is_extended: bool,
 }
 
 impl Deadline {
     fn left(&mut self) -> io::Result<Duration> {
         let now = Instant::now();
         if now >= self.at {
-            if std::mem::replace(&mut self.is_last, true) {
+            if std::mem::replace(&mut self.is_extended, true) {
                 return Err(io::ErrorKind::TimedOut.into());
             }
             self.at = now + LAST_LOOK;
@@ -365,6 +365,14 @@ mod tests {
         broker.join().unwrap();
         assert!(connection.receive_within(Duration::ZERO).is_ok());
         assert!(connection.receive_within(Duration::ZERO).is_ok());
+    }
+
+    #[test]
+    fn time_is_extended_once() {
+        let mut deadline = Deadline { at: Instant::now(), is_extended: false };
+        assert!(deadline.left().unwrap() <= LAST_LOOK);
+        deadline.at = Instant::now();
+        assert_eq!(deadline.left().unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]
