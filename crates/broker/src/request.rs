@@ -22,6 +22,8 @@ pub const ANSWER_MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// The arrays of a request that take more memory than this make it a large one.
 const LARGE_BYTES: usize = 512 * 1024;
+/// Most answers fit, also several that leave together.
+const SHORT_BYTES: usize = 256;
 
 /// What a connection knows of its client.
 pub struct Client {
@@ -153,6 +155,7 @@ impl Responder {
         // Quotas will decide here how long the client is to hold back, for every API alike.
         message.set_throttle_time_ms(0);
         let mut writer = Writer::with_limit(ANSWER_MAX_BYTES);
+        writer.buffer.reserve(SHORT_BYTES);
         self.begin(&mut writer);
         message.encode(&mut writer, self.version);
         if writer.is_over_limit() {

@@ -158,12 +158,12 @@ fn tell(index: i32, acks: Option<Acks>, partition: Arc<Partition>, outcome: Outc
     }
 }
 
-fn topic_name(request: &Request<'_>, name: &str, id: Uuid) -> Result<String, ErrorCode> {
+fn topic_name<'t>(request: &Request<'_>, name: &'t str, id: Uuid) -> Result<Cow<'t, str>, ErrorCode> {
     if request.version() < TOPIC_IDS_FROM {
-        return Ok(name.to_owned());
+        return Ok(name.into());
     }
     let image = request.node.image();
-    image.topic_by_id(id).map(|topic| topic.name.to_string()).ok_or(ErrorCode::UnknownTopicId)
+    image.topic_by_id(id).map(|topic| Cow::Owned(topic.name.to_string())).ok_or(ErrorCode::UnknownTopicId)
 }
 
 fn append(

@@ -85,7 +85,7 @@ struct Connection {
     max_idle: Duration,
     pace: Pace,
     hold_back: HoldBack,
-    /// What is queued waits for the answer to the next request, which is there.
+    /// What is queued waits for the answer to the next request, which is there, whole.
     holds_back: bool,
     /// How long requests were handled since other connections could go.
     busy: Duration,
@@ -164,14 +164,17 @@ impl Connection {
                 self.client.hurry.store(false, Ordering::Relaxed);
             }
             let may_read = !self.queue.is_full() && !self.client.hurry.load(Ordering::Relaxed);
-            let holds_back = may_read && self.holds_back;
-            let step = tokio::select! {
-                biased;
-                () = &mut stop => return self.drain().await,
-                () = self.queue.progressed(), if !holds_back => Ok(Step::Send),
-                () = self.held.evicted() => Ok(Step::Hurry),
-                next = next(&self.node, &mut self.frames, &self.transport, &self.pace, self.waits_since), if may_read => next,
-                () = check_time(), if !may_read => Ok(Step::Check),
+            let step = match may_read && self.holds_back {
+                // There is nothing to wait for.
+                true => next(&self.node, &mut self.frames, &self.transport, &self.pace, None).await,
+                false => tokio::select! {
+                    biased;
+                    () = &mut stop => return self.drain().await,
+                    () = self.queue.progressed() => Ok(Step::Send),
+                    () = self.held.evicted() => Ok(Step::Hurry),
+                    next = next(&self.node, &mut self.frames, &self.transport, &self.pace, self.waits_since), if may_read => next,
+                    () = check_time(), if !may_read => Ok(Step::Check),
+                },
             };
             let done = match step {
                 Ok(Step::Send) => self.send_ready().await,
