@@ -95,9 +95,9 @@ pub fn run(command: &Command, codec: Compression, folder: &Path) -> Fallible<()>
     create(
         &stage.address,
         &[
-            ("min.cleanable.dirty.ratio", "0.01".to_owned()),
-            ("segment.bytes", command.segment_bytes(SEGMENTS).to_string()),
-            ("delete.retention.ms", DELETE_RETENTION_MS.to_string()),
+            ("min.cleanable.dirty.ratio", "0.01"),
+            ("segment.bytes", &command.segment_bytes(SEGMENTS).to_string()),
+            ("delete.retention.ms", &DELETE_RETENTION_MS.to_string()),
         ],
     )?;
     let begun = Instant::now();

@@ -17,14 +17,12 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ottla_protocol::messages::create_topics_request::{self, CreateTopicsRequest};
-use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
 use ottla_protocol::messages::incremental_alter_configs_request::{self, IncrementalAlterConfigsRequest};
 use ottla_protocol::messages::incremental_alter_configs_response::IncrementalAlterConfigsResponse;
 use ottla_protocol::records::{BatchBuilder, Compression};
 
 use crate::bench::connection::Connection;
-use crate::bench::{frames, usage};
+use crate::bench::{frames, topic, usage};
 use crate::server::{self, Server};
 use crate::{Fallible, files, kafka};
 use keys::{Plan, Sent};
@@ -40,7 +38,6 @@ const SEGMENTS_MIN: u64 = 4;
 const SEGMENT_BYTES_MIN: u64 = 1 << 20;
 /// Any codec makes the values that much smaller: they are alike.
 const PACKED: u64 = 16;
-const CREATE_VERSION: i16 = 5;
 const ALTER_VERSION: i16 = 1;
 const TOPIC_RESOURCE: i8 = 2;
 /// How long a compaction may take, and how often it is looked whether it is over.
@@ -145,7 +142,7 @@ fn measure(command: &Command, codec: Compression, kind: server::Kind, folder: &P
     server.start()?;
     let address = server.bootstrap();
     let segment_bytes = command.segment_bytes(SEGMENTS_MIN).min(SEGMENT_BYTES);
-    create(&address, &[("min.cleanable.dirty.ratio", "1".to_owned()), ("segment.bytes", segment_bytes.to_string())])?;
+    create(&address, &[("min.cleanable.dirty.ratio", "1"), ("segment.bytes", &segment_bytes.to_string())])?;
     fill(command, codec, &address)?;
     let (pid, data) = (server.pid()?, server.data());
     let segments = segments(&data)?;
@@ -165,28 +162,10 @@ fn measure(command: &Command, codec: Compression, kind: server::Kind, folder: &P
     Ok(Measured { bytes_before, bytes_after, took, cpu_s, peak_bytes, records_after })
 }
 
-/// Makes the topic, with these settings besides.
-fn create(address: &str, settings: &[(&'static str, String)]) -> Fallible<()> {
-    let always = [("cleanup.policy", "compact".to_owned()), ("file.delete.delay.ms", "100".to_owned())];
-    let config = |(name, value): &(&'static str, String)| create_topics_request::Config {
-        name: (*name).into(),
-        value: Some(value.clone().into()),
-    };
-    let topic = create_topics_request::Topic {
-        name: TOPIC.into(),
-        num_partitions: 1,
-        replication_factor: 1,
-        configs: always.iter().chain(settings).map(config).collect(),
-        ..Default::default()
-    };
-    let create = CreateTopicsRequest { topics: vec![topic], timeout_ms: 30_000, ..Default::default() };
-    let mut connection = Connection::open(address)?;
-    let created: CreateTopicsResponse<'_> =
-        connection.ask(&frames::request(&create, CREATE_VERSION), CREATE_VERSION)?;
-    match created.topics.iter().find(|topic| topic.error_code != 0) {
-        Some(topic) => Err(format!("creating {TOPIC}: {}", frames::error_name(topic.error_code)).into()),
-        None => Ok(()),
-    }
+/// Makes the topic, with these settings besides, and waits for its leader.
+fn create(address: &str, settings: &[(&str, &str)]) -> io::Result<()> {
+    let settings: Vec<_> = [("cleanup.policy", "compact")].iter().chain(settings).copied().collect();
+    topic::create(address, TOPIC, 1, &settings)
 }
 
 /// From now on, whatever is dirty is compacted.
