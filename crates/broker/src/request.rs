@@ -20,10 +20,11 @@ use crate::node::Node;
 /// of 150,000 partitions, or for DescribeConfigs of 5000 topics.
 pub const ANSWER_MAX_BYTES: usize = 16 * 1024 * 1024;
 
-/// The arrays of a request that take more memory than this make it a large one.
+/// The arrays of a request that take more memory than this make it a large one; the buffer of an answer that takes more gives back
+/// what it does not need.
 const LARGE_BYTES: usize = 512 * 1024;
-/// Most answers fit, also several that leave together.
-const SHORT_BYTES: usize = 256;
+/// An answer's buffer is so large at first: that of a Produce into one partition does not grow.
+const FIRST_BYTES: usize = 256;
 
 /// What a connection knows of its client.
 pub struct Client {
@@ -155,7 +156,7 @@ impl Responder {
         // Quotas will decide here how long the client is to hold back, for every API alike.
         message.set_throttle_time_ms(0);
         let mut writer = Writer::with_limit(ANSWER_MAX_BYTES);
-        writer.buffer.reserve(SHORT_BYTES);
+        writer.buffer.reserve(FIRST_BYTES);
         self.begin(&mut writer);
         message.encode(&mut writer, self.version);
         if writer.is_over_limit() {

@@ -49,7 +49,7 @@ const RECORD_ERRORS_MAX: usize = 10_000;
 const COMPARED_MAX: usize = 32;
 /// Where batches that are packed anew may become longer than this, one request at a time has that done.
 const PACKED_LARGE_BYTES: usize = 4 * 1024 * 1024;
-/// Topics that only the broker writes to.
+/// The client id that may write to topics which only the broker writes to otherwise.
 const ADMIN_CLIENT: &str = "__admin_client";
 
 thread_local! {

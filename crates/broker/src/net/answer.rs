@@ -68,6 +68,11 @@ impl Answer {
             + self.in_pieces.as_ref().map_or(0, |(pieces, _)| pieces.memory_bytes())
     }
 
+    /// It may wait for long, behind a request that does: it keeps no more memory than it needs.
+    pub fn settle_down(&mut self) {
+        self.encoded.buffer.shrink_to_fit();
+    }
+
     /// Whether it is one of those that can be sent together: short, and without anything else.
     pub fn is_short(&self) -> bool {
         self.slices.is_empty()

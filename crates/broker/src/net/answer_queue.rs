@@ -69,7 +69,10 @@ impl AnswerQueue {
     }
 
     /// Adds an answer.
-    pub fn push_ready(&mut self, answer: Answer) {
+    pub fn push_ready(&mut self, mut answer: Answer) {
+        if self.parked > 0 {
+            answer.settle_down();
+        }
         self.memory_bytes += answer.memory_bytes();
         self.queued.push_back(Queued::Ready(Ok(answer)));
     }
@@ -102,10 +105,13 @@ impl AnswerQueue {
             return false;
         }
         let before = self.parked;
-        for queued in &mut self.queued {
+        for (place, queued) in self.queued.iter_mut().enumerate() {
             if let Queued::Parked { answer, memory_bytes } = queued
-                && let Poll::Ready(ready) = answer.as_mut().poll(context)
+                && let Poll::Ready(mut ready) = answer.as_mut().poll(context)
             {
+                if let (1.., Ok(answer)) = (place, &mut ready) {
+                    answer.settle_down();
+                }
                 self.memory_bytes -= *memory_bytes;
                 self.memory_bytes += memory_bytes_of(&ready);
                 self.parked -= 1;
@@ -186,6 +192,25 @@ mod tests {
         queue.progressed().await;
         assert_eq!((queue.memory_bytes(), queue.is_first_ready()), (3000, false));
         assert!(tokio::time::timeout(moment, queue.progressed()).await.is_err(), "the first one still waits");
+    }
+
+    #[tokio::test]
+    async fn what_waits_behind_a_parked_request_takes_no_more_than_its_bytes() {
+        let roomy = |bytes| {
+            let mut writer = Writer::new();
+            writer.buffer.reserve(256);
+            writer.buffer.resize(bytes, 1);
+            Answer::new(writer, Vec::new())
+        };
+        let mut queue = AnswerQueue::default();
+        queue.push_ready(roomy(10));
+        assert!(queue.memory_bytes() >= 256);
+        queue.pop(&mut Vec::new()).expect("it is no refusal");
+        queue.push_parked(Box::pin(pending()), 0);
+        queue.push_parked(Box::pin(async move { Ok(roomy(20)) }), 0);
+        queue.push_ready(roomy(30));
+        queue.progressed().await;
+        assert_eq!(queue.memory_bytes(), 20 + 30);
     }
 
     #[tokio::test]

@@ -85,9 +85,9 @@ struct Connection {
     max_idle: Duration,
     pace: Pace,
     hold_back: HoldBack,
-    /// What is queued waits for the answer to the next request, which is there, whole.
-    holds_back: bool,
-    /// How long requests were handled since other connections could go.
+    /// The size of the next request where that is a Produce which is there, whole, and what is queued waits for its answer.
+    next_produce: Option<usize>,
+    /// How long requests were handled since it last let others go first.
     busy: Duration,
     /// The next request is a large one: since when it waits for its turn.
     waits_since: Option<Instant>,
@@ -105,28 +105,8 @@ pub async fn serve(
     long_turns: LongTurns,
     stopping: watch::Receiver<bool>,
 ) {
-    let (peer, max_idle) = (client.asker.host, node.config.connections_max_idle);
-    let held = node.budgets.answers.hold();
-    let frames = FrameReader::new(node.frame_memory.share(), node.config.socket_request_max_bytes, max_idle);
-    let queue = AnswerQueue::default();
-    let mut connection = Connection {
-        node,
-        transport,
-        client,
-        frames,
-        queue,
-        further: Vec::new(),
-        held,
-        stopping,
-        max_idle,
-        pace: Pace::new(long_turns),
-        hold_back: HoldBack::default(),
-        holds_back: false,
-        busy: Duration::ZERO,
-        waits_since: None,
-        has_answered: false,
-        is_ending: false,
-    };
+    let peer = client.asker.host;
+    let mut connection = Connection::new(node, transport, client, long_turns, stopping);
     let ended = connection.run().await;
     if matches!(ended, Ended::Read(ReadError::Idle) | Ended::NotReading) {
         connection.node.connections.expired(&connection.client.asker.listener);
@@ -157,6 +137,36 @@ impl fmt::Display for Ended {
 }
 
 impl Connection {
+    fn new(
+        node: Arc<Node>,
+        transport: Transport,
+        client: Client,
+        long_turns: LongTurns,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
+        let max_idle = node.config.connections_max_idle;
+        let held = node.budgets.answers.hold();
+        let frames = FrameReader::new(node.frame_memory.share(), node.config.socket_request_max_bytes, max_idle);
+        Self {
+            node,
+            transport,
+            client,
+            frames,
+            queue: AnswerQueue::default(),
+            further: Vec::new(),
+            held,
+            stopping,
+            max_idle,
+            pace: Pace::new(long_turns),
+            hold_back: HoldBack::default(),
+            next_produce: None,
+            busy: Duration::ZERO,
+            waits_since: None,
+            has_answered: false,
+            is_ending: false,
+        }
+    }
+
     async fn run(&mut self) -> Ended {
         let mut stop = pin!(self.told_to_stop());
         loop {
@@ -164,10 +174,10 @@ impl Connection {
                 self.client.hurry.store(false, Ordering::Relaxed);
             }
             let may_read = !self.queue.is_full() && !self.client.hurry.load(Ordering::Relaxed);
-            let step = match may_read && self.holds_back {
-                // There is nothing to wait for.
-                true => next(&self.node, &mut self.frames, &self.transport, &self.pace, None).await,
-                false => tokio::select! {
+            let step = match self.next_produce.take() {
+                // There is nothing to wait for, nor does a Produce take a turn.
+                Some(size) if may_read => Ok(Step::Handle(size, Turns::default())),
+                _ => tokio::select! {
                     biased;
                     () = &mut stop => return self.drain().await,
                     () = self.queue.progressed() => Ok(Step::Send),
@@ -205,7 +215,6 @@ impl Connection {
 
     /// Handles the frame of `size` bytes that has come, with the turn that it has waited for.
     async fn handle(&mut self, size: usize, Turns { large: mut turn, long }: Turns) -> Result<(), Ended> {
-        self.holds_back = false;
         if !self.held.memory().is_settled() {
             // Nobody waits with a turn in hand, or with answers that may leave.
             drop((turn, long));
@@ -242,13 +251,13 @@ impl Connection {
         match reply {
             Ok(Reply::Ready(answer)) => {
                 let may_wait = answer.is_short() && self.queue.may_wait() && self.hold_back.may();
-                self.holds_back = may_wait && self.frames.has_produce();
-                match self.queue.is_empty() && !self.holds_back {
+                self.next_produce = if may_wait { self.frames.next_produce() } else { None };
+                match self.queue.is_empty() && self.next_produce.is_none() {
                     true => self.send(answer).await?,
                     false => self.queue.push_ready(answer),
                 }
                 // What is held back is counted with what it waits for.
-                if !self.holds_back && !self.queue.is_empty() {
+                if self.next_produce.is_none() && !self.queue.is_empty() {
                     self.send_all_ready().await?;
                 }
             }
@@ -264,7 +273,7 @@ impl Connection {
             // The worker's other connections come first; this one may have the next request there already. Its answer is gone, or
             // counted: else each of them could leave one here meanwhile.
             self.busy = Duration::ZERO;
-            self.holds_back = false;
+            self.next_produce = None;
             self.send_all_ready().await?;
             tokio::task::yield_now().await;
         }
@@ -446,6 +455,7 @@ enum Step {
 }
 
 /// What a request may have waited for.
+#[derive(Default)]
 struct Turns {
     large: Option<LargeTurn>,
     long: Option<LongTurn>,
@@ -490,4 +500,79 @@ async fn settled(held: &Held, hurry: &AtomicBool) -> bool {
 /// A timer that is not set before it is waited for.
 pub(super) async fn check_time() {
     tokio::time::sleep(CHECK_EVERY).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use ottla_protocol::records::BatchBuilder;
+    use rustix::net::RecvFlags;
+
+    use super::super::{tests, transport};
+    use super::*;
+
+    /// Some more than may leave together.
+    const PRODUCES: usize = 20;
+
+    /// How many bytes have come after each of these requests was handled, the time that this took not counted.
+    async fn come_after_each(connection: &mut Connection, client: &std::net::TcpStream) -> Vec<usize> {
+        let mut come = Vec::new();
+        for _ in 0..PRODUCES {
+            let (size, turns) = match connection.next_produce.take() {
+                Some(size) => (size, Turns::default()),
+                None => {
+                    let Connection { node, frames, transport, pace, .. } = connection;
+                    match next(node, frames, transport, pace, None).await {
+                        Ok(Step::Handle(size, turns)) => (size, turns),
+                        _ => panic!("a request was sent"),
+                    }
+                }
+            };
+            connection.hold_back = HoldBack::default();
+            connection.busy = Duration::ZERO;
+            connection.handle(size, turns).await.unwrap();
+            assert_eq!(connection.next_produce.is_none(), connection.queue.is_empty());
+            come.push(match rustix::net::recv(client, &mut [0; 64 * 1024], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+                Ok((bytes, _)) => bytes,
+                Err(error) => {
+                    assert_eq!(error, rustix::io::Errno::WOULDBLOCK);
+                    0
+                }
+            });
+        }
+        come
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn short_answers_wait_for_that_to_a_produce_that_is_there_and_leave_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let broker = tests::start(folder.path()).await;
+        tests::Client::new(&broker).create(tests::new_topic("t"));
+        let batch = BatchBuilder::new().push(1, None, Some(b"v"), &[]).build().unwrap();
+        let burst: Vec<u8> = (1..).take(PRODUCES).flat_map(|number| tests::produce(&batch, 1, number)).collect();
+        let (transport, client) = transport::tests::pair().await;
+        let mut client = client.into_std().unwrap();
+        client.set_nonblocking(false).unwrap();
+        let (node, (_going_on, stopping)) = (broker.node.clone(), watch::channel(false));
+        let newcomer = tests::newcomer(&node);
+        let mut connection = Connection::new(node, transport, newcomer, LongTurns::default(), stopping);
+        // Where a request happens to take long, its answer leaves at once.
+        let mut as_expected = async || {
+            client.write_all(&burst).unwrap();
+            let come = come_after_each(&mut connection, &client).await;
+            let &all = come.last().unwrap();
+            client.read_exact(&mut vec![0; all]).unwrap();
+            let one = all / PRODUCES;
+            // 16 wait for the next one; so do the two behind them.
+            come == [&[0; 16][..], &[17 * one; 3], &[20 * one]].concat()
+        };
+        let mut tries = 0;
+        while !as_expected().await {
+            tries += 1;
+            assert!(tries < 100, "they never waited");
+        }
+        drop(connection);
+        broker.stop().await.unwrap();
+    }
 }

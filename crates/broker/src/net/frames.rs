@@ -86,6 +86,11 @@ impl fmt::Display for ReadError {
     }
 }
 
+/// Whether a frame is that of a Produce.
+pub fn is_produce(frame: &[u8]) -> bool {
+    frame.first_chunk() == Some(&ApiKey::Produce.code().to_be_bytes())
+}
+
 /// Reads frames, one at a time.
 pub struct FrameReader {
     buffer: Vec<u8>,
@@ -167,11 +172,15 @@ impl FrameReader {
         &self.buffer[self.start + SIZE_BYTES..self.start + SIZE_BYTES + size]
     }
 
-    /// Whether the next request is there already, a Produce, and not a large one.
-    pub fn has_produce(&self) -> bool {
-        let size = self.announced().ok().flatten().filter(|&size| self.buffer.len() - self.start >= SIZE_BYTES + size);
-        let size = size.filter(|size| *size <= READ_AHEAD_BYTES);
-        size.is_some_and(|size| self.frame(size).first_chunk() == Some(&ApiKey::Produce.code().to_be_bytes()))
+    /// How long the next request is, if it is there already, a Produce, and not a large one; as [`next`](Self::next) would say.
+    pub fn next_produce(&mut self) -> Option<usize> {
+        let size =
+            self.announced().ok().flatten().filter(|&size| self.buffer.len() - self.start >= SIZE_BYTES + size)?;
+        if size > READ_AHEAD_BYTES || !is_produce(self.frame(size)) {
+            return None;
+        }
+        self.whole_since.get_or_insert_with(std::time::Instant::now);
+        Some(size)
     }
 
     /// Since when that frame is found, however often it was looked for since.
@@ -407,7 +416,7 @@ mod tests {
             assert!(matches!(reader.next(&transport).await, Ok(Some(SIZE))));
             reads += usize::from(reader.buffer.len() - reader.start != before);
             reader.consume(SIZE);
-            assert!(left > 0 || !reader.has_produce(), "nothing is left");
+            assert!(left > 0 || reader.next_produce().is_none(), "nothing is left");
         }
         // The first read fills the first buffer, and each further one takes what 64 KiB take.
         assert!((3..=5).contains(&reads), "{reads}");
@@ -478,14 +487,18 @@ mod tests {
         let forbidden = produce_frame(2001);
         let wrong: [&[u8]; 9] =
             [&forbidden, &[], &whole[..3], &whole[..4], &whole[..103], &fetch, &negative, &short, &long];
-        let has_produce = |bytes: &[u8]| {
-            let mut reader = reader(if bytes.len() > READ_AHEAD_BYTES { 1 << 20 } else { 2000 });
-            reader.buffer = bytes.to_vec();
-            reader.has_produce()
-        };
-        assert!(has_produce(&whole));
-        for bytes in wrong {
-            assert!(!has_produce(bytes), "{:?}", bytes.first_chunk::<6>());
+        for done in [&[][..], &produce_frame(7)] {
+            let next_produce = |bytes: &[u8]| {
+                let mut reader = reader(if bytes.len() > READ_AHEAD_BYTES { 1 << 20 } else { 2000 });
+                reader.buffer = [done, bytes].concat();
+                reader.start = done.len();
+                reader.next_produce()
+            };
+            assert_eq!(next_produce(&whole), Some(100));
+            assert_eq!(next_produce(&[&whole[..], &whole[..50]].concat()), Some(100));
+            for bytes in wrong {
+                assert_eq!(next_produce(bytes), None, "{:?}", bytes.first_chunk::<6>());
+            }
         }
     }
 

@@ -6,8 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_protocol::ApiKey;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::frames::is_produce;
 
 /// A request of more bytes is taken for one that takes long, but for a Produce: its records are appended as they are.
 const LONG_BYTES: usize = 16 * 1024;
@@ -51,8 +52,7 @@ impl Pace {
 
     /// Waits for the turn of the request in `frame`, if it needs one.
     pub async fn turn(&self, frame: &[u8]) -> Option<LongTurn> {
-        let is_produce = frame.first_chunk() == Some(&ApiKey::Produce.code().to_be_bytes());
-        let is_long = !is_produce && (self.took_long || frame.len() > LONG_BYTES);
+        let is_long = !is_produce(frame) && (self.took_long || frame.len() > LONG_BYTES);
         if is_long { Some(self.turns.next().await) } else { None }
     }
 
@@ -66,6 +66,7 @@ impl Pace {
 mod tests {
     use std::sync::Mutex;
 
+    use ottla_protocol::ApiKey;
     use tokio::runtime::Builder;
     use tokio::task::JoinSet;
 

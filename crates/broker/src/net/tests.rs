@@ -55,10 +55,10 @@ use crate::start::Broker;
 /// More than there are workers on any machine that runs this.
 const CLIENTS: usize = 300;
 
-struct Client(TcpStream);
+pub(super) struct Client(TcpStream);
 
 impl Client {
-    fn new(broker: &Broker) -> Self {
+    pub(super) fn new(broker: &Broker) -> Self {
         let stream = TcpStream::connect(&broker.addresses()[0]).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         Self(stream)
@@ -68,7 +68,7 @@ impl Client {
         self.0.write_all(&framed(api, correlation_id, message)).unwrap();
     }
 
-    fn create(&mut self, topic: NewTopic<'_>) {
+    pub(super) fn create(&mut self, topic: NewTopic<'_>) {
         let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, validate_only: false };
         self.send((ApiKey::CreateTopics, 7), 0, &request);
         let answer = self.answer();
@@ -99,7 +99,7 @@ fn framed<'m, M: Message<'m>>((key, api_version): (ApiKey, i16), correlation_id:
     [&(bytes.len() as i32).to_be_bytes()[..], &bytes].concat()
 }
 
-async fn start(folder: &Path) -> Broker {
+pub(super) async fn start(folder: &Path) -> Broker {
     start_with(folder, "").await
 }
 
@@ -113,7 +113,7 @@ async fn start_with(folder: &Path, settings: &str) -> Broker {
     Broker::start(config).await.unwrap()
 }
 
-fn new_topic(name: &str) -> NewTopic<'_> {
+pub(super) fn new_topic(name: &str) -> NewTopic<'_> {
     NewTopic { name: name.into(), num_partitions: 1, replication_factor: 1, ..Default::default() }
 }
 
@@ -122,6 +122,14 @@ fn long_poll(topic: &str, max_wait_ms: i32) -> FetchRequest<'_> {
     let partition = Partition { partition_max_bytes: 1, ..Default::default() };
     let topics = vec![Topic { topic: topic.into(), partitions: vec![partition], ..Default::default() }];
     FetchRequest { session_epoch: -1, topics, max_wait_ms, min_bytes: 1, max_bytes: 1, ..Default::default() }
+}
+
+/// A Produce of one batch for the only partition of the topic `t`.
+pub(super) fn produce(batch: &[u8], acks: i16, number: i32) -> Vec<u8> {
+    let partition_data = vec![PartitionData { index: 0, records: Records::Bytes(batch) }];
+    let topic_data = vec![TopicData { name: "t".into(), topic_id: Uuid::ZERO, partition_data }];
+    let request = ProduceRequest { transactional_id: None, acks, timeout_ms: 10_000, topic_data };
+    framed((ApiKey::Produce, 9), number, &request)
 }
 
 /// Whether their answers leave together or not.
@@ -133,12 +141,7 @@ async fn requests_that_come_at_once_are_all_answered_in_their_order() {
     let mut client = Client::new(&broker);
     client.create(new_topic("t"));
     let batch = BatchBuilder::new().push(1, None, Some(&[7; 3000]), &[]).build().unwrap();
-    let produce = |acks, number| {
-        let partition_data = vec![PartitionData { index: 0, records: Records::Bytes(&batch) }];
-        let topic_data = vec![TopicData { name: "t".into(), topic_id: Uuid::ZERO, partition_data }];
-        let request = ProduceRequest { transactional_id: None, acks, timeout_ms: 10_000, topic_data };
-        framed((ApiKey::Produce, 9), number, &request)
-    };
+    let produce = |acks, number| produce(&batch, acks, number);
     let other = |number| framed((ApiKey::ApiVersions, 0), number, &ApiVersionsRequest::default());
     let mut sent: Vec<u8> = (1..=PRODUCES).flat_map(|number| produce(-1, number)).collect();
     sent.extend(other(41));
@@ -298,17 +301,21 @@ async fn with_own_clock<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send 
     tokio::task::spawn_blocking(run).await.unwrap();
 }
 
-/// A connection that this thread serves, and what tells it to stop.
-async fn served(node: &Arc<Node>) -> (tokio::net::TcpStream, watch::Sender<bool>, tokio::task::JoinHandle<()>) {
+/// What the broker knows of a client that has just come.
+pub(super) fn newcomer(node: &Node) -> request::Client {
     let (name, host): (Arc<str>, _) = ("PLAINTEXT".into(), Ipv4Addr::LOCALHOST.into());
     let Admission::Admitted(counted) = node.connections.arrive(&name, host, Limits::NONE, 0) else {
         panic!("there is no limit");
     };
     let asker = Asker { principal: Principal::anonymous(), host, listener: name };
-    let asker = request::Client::new(asker, 1, ListenerType::Broker, counted);
+    request::Client::new(asker, 1, ListenerType::Broker, counted)
+}
+
+/// A connection that this thread serves, and what tells it to stop.
+async fn served(node: &Arc<Node>) -> (tokio::net::TcpStream, watch::Sender<bool>, tokio::task::JoinHandle<()>) {
     let (transport, client) = transport::tests::pair().await;
     let (stop, stopping) = watch::channel(false);
-    let serving = connection::serve(node.clone(), transport, asker, LongTurns::default(), stopping);
+    let serving = connection::serve(node.clone(), transport, newcomer(node), LongTurns::default(), stopping);
     (client, stop, tokio::spawn(serving))
 }
 
