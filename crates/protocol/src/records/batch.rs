@@ -176,7 +176,12 @@ impl Attributes {
 impl BatchHeader {
     /// Reads a header; the records need not be there.
     pub fn parse(bytes: &[u8]) -> Result<Self, BatchError> {
-        // The magic stands at the same place in every format, so that an old one is recognised before all else.
+        // Length and magic stand at the same places in every format, and are looked at in this order, as by Kafka.
+        if bytes.len() >= EPOCH_AT
+            && let length @ ..LEAST_LENGTH = i32_at(bytes, LENGTH_AT)
+        {
+            return Err(BatchError::Length(length));
+        }
         if let Some(&magic) = bytes.get(MAGIC_AT)
             && magic as i8 != MAGIC
         {

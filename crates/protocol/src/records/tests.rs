@@ -155,6 +155,8 @@ fn bytes_that_are_no_batch_say_why_and_what_to_answer() {
         (magic(1), BatchError::Magic(1), ErrorCode::InvalidRecord),
         (magic(3), BatchError::Magic(3), ErrorCode::CorruptMessage),
         (magic(-1), BatchError::Magic(-1), ErrorCode::CorruptMessage),
+        (vec![0; 12], BatchError::Length(0), ErrorCode::CorruptMessage),
+        (vec![0; 70], BatchError::Length(0), ErrorCode::CorruptMessage),
         (length(48), BatchError::Length(48), ErrorCode::CorruptMessage),
         (length(-1), BatchError::Length(-1), ErrorCode::CorruptMessage),
         (length(i32::MIN), BatchError::Length(i32::MIN), ErrorCode::CorruptMessage),
@@ -193,7 +195,11 @@ fn batches_follow_each_other_until_one_is_cut_off_or_none() {
     for cut in [1, 5, 17, 60, size - 1] {
         assert_eq!(sizes(&[&one[..], &one[..cut]].concat()), [Ok(size)], "{cut}");
     }
-    assert_eq!(sizes(&[&one[..], &[0; 70]].concat()), [Ok(size), Err(BatchError::Magic(0))]);
+    assert_eq!(sizes(&[&one[..], &[0; 11]].concat()), [Ok(size)]);
+    for zeros in [12, 16, 17, 70] {
+        let sizes = sizes(&[&one[..], &vec![0; zeros]].concat());
+        assert_eq!(sizes, [Ok(size), Err(BatchError::Length(0))], "{zeros}");
+    }
 }
 
 type Made = (i64, Option<Vec<u8>>, Option<Vec<u8>>, Vec<(Vec<u8>, Option<Vec<u8>>)>);

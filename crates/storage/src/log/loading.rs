@@ -95,7 +95,7 @@ impl Loading<'_> {
     fn open(&mut self, base_offset: Offset, is_last: bool) -> Result<(Active, Option<Torn>)> {
         let (folder, limits, now_ms) = (self.folder, self.limits, self.now_ms);
         if self.left == Left::Cleanly {
-            return Active::open_or_recover(folder, base_offset, limits, now_ms);
+            return Active::open_or_recover(folder, base_offset, limits, now_ms, self.intact);
         }
         // What begins in the middle of a segment follows on what is not read.
         let begins_inside = is_last && self.may_resume;

@@ -22,7 +22,7 @@ use super::{Log, index_limits, new_segment};
 use crate::error::{Error, Result};
 use crate::os;
 use crate::producer_snapshot::{list_snapshots, remove_snapshots};
-use crate::segment::{Active, Segment, Torn};
+use crate::segment::{Active, Intact, Segment, Torn};
 
 impl Log {
     /// Removes all batches that hold `offset` or a later one, and returns where the log ends now: before `offset` where
@@ -63,7 +63,8 @@ impl Log {
         let before = self.sealed.last().expect("the first segment does not begin behind the offset");
         // Its indexes may be built anew, and are to be opened again should that not come to its end.
         before.close();
-        Active::open_or_recover(&self.folder, before.base_offset(), index_limits(&self.config), now_ms)
+        let (limits, intact) = (index_limits(&self.config), Intact::Before(self.recovery_point()));
+        Active::open_or_recover(&self.folder, before.base_offset(), limits, now_ms, intact)
     }
 
     /// `before` is what the active segment gives way to, if that is to go.

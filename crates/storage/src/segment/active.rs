@@ -129,10 +129,15 @@ impl Active {
             (offset_index.base_offset(), offset_index.last().position, time_index.last());
         let first_timestamp = match size {
             0 => -1,
-            _ => {
-                let first = Scan::new(&file, &path, 0, length_of(&file, &path)?, LOOKUP_CHUNK_BYTES).next()?;
-                first.map_or(-1, |batch| batch.max_timestamp())
-            }
+            _ => match Scan::new(&file, &path, 0, length_of(&file, &path)?, LOOKUP_CHUNK_BYTES).next() {
+                Ok(first) => first.map_or(-1, |batch| batch.max_timestamp()),
+                // It is for its readers to find out. What lies behind it is not to go for a time.
+                Err(error @ Error::Corrupt { .. }) => {
+                    tracing::error!(%error, "the first batch of a log's last segment is damaged");
+                    -1
+                }
+                Err(error) => return Err(error),
+            },
         };
         Ok(Self {
             base_offset,
@@ -166,20 +171,21 @@ impl Active {
         Error::corrupt(self.offset_index.path(), "its last entry points to no batch of the log")
     }
 
-    /// As [`Active::open`], or where that finds something wrong, [`Active::recover`]; but not where it cannot look, because too much
-    /// is open.
+    /// As [`Active::open`], or where that finds something wrong, [`Active::recover`], with what is `intact`; but not where it cannot
+    /// look, because too much is open.
     pub fn open_or_recover(
         folder: &Path,
         base_offset: Offset,
         limits: IndexLimits,
         now_ms: Timestamp,
+        intact: Intact,
     ) -> Result<(Self, Option<Torn>)> {
         match Self::open(folder, base_offset, limits, now_ms) {
             Ok(active) => Ok((active, None)),
             Err(error) if matches!(error, Error::WrongFormat { .. }) || error.lacks_files() => Err(error),
             Err(error) => {
                 tracing::warn!(%error, "reading the whole of a log's last segment");
-                Self::recover(folder, base_offset, limits, now_ms, Intact::NOTHING, &mut |_| Ok(()))
+                Self::recover(folder, base_offset, limits, now_ms, intact, &mut |_| Ok(()))
             }
         }
     }

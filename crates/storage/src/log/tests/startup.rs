@@ -117,6 +117,47 @@ fn indexes_that_are_missing_or_senseless_are_built_anew() {
 }
 
 #[test]
+fn damage_of_the_first_batch_does_not_cost_those_behind_it() {
+    for (at, left) in [8, 9, 16].into_iter().flat_map(|at| [(at, Left::Cleanly), (at, Left::Killed)]) {
+        let (fixture, mut log) = Fixture::new(small_segments(1 << 20));
+        for _ in 0..6 {
+            append(&mut log, &Made::sized(10, 500));
+        }
+        log.close(0).unwrap();
+        let log_file = file(&fixture, "00000000000000000000.log");
+        let mut byte = [0];
+        log_file.read_exact_at(&mut byte, at).unwrap();
+        log_file.write_all_at(&[byte[0] ^ 64], at).unwrap();
+        let before = fs::read(fixture.path().join("00000000000000000000.log")).unwrap();
+        let (mut log, recovery) = fixture.open_left(left, 60, 0).unwrap();
+        assert_eq!((recovery.cut, log.end_offset()), (None, Offset(60)), "byte {at}, {left:?}");
+        assert_eq!(read(&log, 20, u32::MAX, 60), [20, 30, 40, 50]);
+        assert!(matches!(log.read(Offset(0), 1, Offset(60), true), Err(Error::Corrupt { .. })));
+        assert_eq!(append(&mut log, &Made::sized(10, 500)).base_offset, Offset(60));
+        log.close(0).unwrap();
+        let after = fs::read(fixture.path().join("00000000000000000000.log")).unwrap();
+        assert_eq!(after[..before.len()], before, "byte {at}, {left:?}");
+    }
+}
+
+#[test]
+fn an_index_that_is_missing_does_not_have_flushed_records_cut_off() {
+    let (fixture, size) = three_segments();
+    for kind in ["index", "timeindex"] {
+        file(&fixture, "00000000000000000040.log").write_all_at(&[0xff], 300).unwrap();
+        fs::remove_file(fixture.path().join(format!("00000000000000000040.{kind}"))).unwrap();
+        let (log, recovery) = fixture.open(true, 60);
+        assert_eq!((recovery.cut, log.end_offset()), (None, Offset(60)), "{kind}");
+        assert_eq!(read(&log, 50, u32::MAX, 60), [50]);
+        log.close(0).unwrap();
+    }
+    // What was not flushed is looked at.
+    fs::remove_file(fixture.path().join("00000000000000000040.index")).unwrap();
+    let (_, recovery) = fixture.open(true, 40);
+    assert_eq!(recovery.cut.unwrap().bytes, 2 * size);
+}
+
+#[test]
 fn a_log_that_ends_before_its_checkpointed_start_is_begun_anew_there() {
     let (fixture, _) = three_segments();
     let (log, _) = fixture.try_open(true, 60, 100).unwrap();

@@ -48,8 +48,6 @@ pub(crate) struct Torn {
 }
 
 impl Intact {
-    /// Nothing is known.
-    pub const NOTHING: Self = Self::Before(Offset(0));
     /// All is there, or is for readers to find out.
     pub const ALL: Self = Self::Before(Offset(i64::MAX));
 
